@@ -1,0 +1,10 @@
+//! What the actors share: how a run is ended.
+//!
+//! An actor is a private struct, its `run`, and a public handle, in one file of its stage. Mailboxes are bounded flume
+//! channels; dropping all handles of an actor tells it that there is no more work.
+
+mod shutdown;
+mod signals;
+
+pub use shutdown::Shutdown;
+pub use signals::{SignalListener, end_on_signals, wait_for_signal};

@@ -1,0 +1,63 @@
+//! Ending a run in two steps: no new requests, then no waiting for those in flight.
+//!
+//! Only scheduler and fetchers watch this. Store and writers stop when their handles are gone, so nothing that was
+//! accepted is lost.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+/// The two tokens of a run. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    draining: CancellationToken,
+    abandoned: CancellationToken,
+}
+
+impl Shutdown {
+    /// A run that goes on.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// First step: nothing new is asked.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Second step: what is in flight is given up; it stays pending.
+    pub fn abandon(&self) {
+        self.draining.cancel();
+        self.abandoned.cancel();
+    }
+
+    /// First step now, second after `grace`.
+    pub async fn drain_then_abandon(&self, grace: Duration) {
+        self.drain();
+        tokio::time::sleep(grace).await;
+        self.abandon();
+    }
+
+    /// True from the first step on.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Returns at the first step.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn drained(&self) {
+        self.draining.cancelled().await;
+    }
+
+    /// Returns at the second step.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn abandoned(&self) {
+        self.abandoned.cancelled().await;
+    }
+}

@@ -1,0 +1,248 @@
+//! Outputs appear whole: a temporary file in the same folder, fsync, rename, fsync of the folder. The only file that
+//! creates outputs.
+//!
+//! Each [`ArtifactFile`] has a thread that hashes and writes, so that whoever makes the rows does not wait for the disk.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use sha2::{Digest, Sha256};
+use tempfile::{NamedTempFile, TempPath};
+use thiserror::Error;
+
+/// Bytes handed to the writing thread at once.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Blocks that wait for the writing thread at the most.
+const MAILBOX: usize = 8;
+
+/// An output could not be written. Exit code 4, [`ArtifactError::Folder`] 2.
+#[derive(Debug, Error)]
+pub enum ArtifactError {
+    /// The folder cannot be made or written to.
+    #[error("cannot write to the folder {}; choose another with --out, or mend its permissions", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be written, for instance because the disk is full.
+    #[error("cannot write {}; the file that was there before is untouched; free some space or mend the disk, then run the same command again", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Makes the folder if it is missing, and sees whether files can be created in it.
+///
+/// # Errors
+/// [`ArtifactError::Folder`].
+pub fn check_folder(folder: &Path) -> Result<(), ArtifactError> {
+    let failed = |source| ArtifactError::Folder { folder: folder.to_owned(), source };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    tempfile::tempfile_in(folder).map_err(failed).map(drop)
+}
+
+/// What a writing thread gives: the file, its length and its SHA-256.
+type Written = (TempPath, u64, [u8; 32]);
+
+/// An output being written; dropped without [`ArtifactFile::finish`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct ArtifactFile {
+    path: PathBuf,
+    block: Vec<u8>,
+    /// To the writing thread; dropping it tells that the file is complete.
+    blocks: Option<flume::Sender<Vec<u8>>>,
+    thread: Option<JoinHandle<io::Result<Written>>>,
+}
+
+/// An output that is complete and on the disk, under a temporary name.
+#[derive(Debug)]
+pub struct Finished {
+    path: PathBuf,
+    temporary: TempPath,
+    /// Its length.
+    pub bytes: u64,
+    /// The SHA-256 of its bytes.
+    pub sha256: [u8; 32],
+}
+
+impl ArtifactFile {
+    /// Begins `name` in `folder`.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Folder`] when no file can be created there.
+    pub fn create(folder: &Path, name: &str) -> Result<Self, ArtifactError> {
+        let failed = |source| ArtifactError::Folder { folder: folder.to_owned(), source };
+        let temporary =
+            tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(".tmp").tempfile_in(folder).map_err(failed)?;
+        let (blocks, inbox) = flume::bounded(MAILBOX);
+        let thread = std::thread::Builder::new()
+            .name(format!("write {name}"))
+            .spawn(move || write_blocks(temporary, &inbox))
+            .map_err(failed)?;
+        Ok(Self {
+            path: folder.join(name),
+            block: Vec::with_capacity(BLOCK_BYTES),
+            blocks: Some(blocks),
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it will appear.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits until everything is on the disk.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Write`] when anything could not be written.
+    pub fn finish(mut self) -> Result<Finished, ArtifactError> {
+        let path = self.path.clone();
+        let failed = |source| ArtifactError::Write { path: path.clone(), source };
+        let sent = self.send();
+        drop(self.blocks.take());
+        let Some(thread) = self.thread.take() else {
+            return Err(failed(io::Error::other("it was finished before")));
+        };
+        let (temporary, bytes, sha256) =
+            thread.join().map_err(|_| failed(io::Error::other("the writing thread panicked")))?.map_err(failed)?;
+        sent.map_err(failed)?;
+        Ok(Finished { path: self.path.clone(), temporary, bytes, sha256 })
+    }
+
+    /// An error that a write met, as the writing thread saw it.
+    #[must_use]
+    pub fn explain(mut self, met: io::Error) -> ArtifactError {
+        drop(self.blocks.take());
+        let joined = self.thread.take().and_then(|thread| thread.join().ok());
+        let source = match joined {
+            Some(Err(error)) => error,
+            _ => met,
+        };
+        ArtifactError::Write { path: self.path.clone(), source }
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        if self.block.is_empty() {
+            return Ok(());
+        }
+        let block = std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK_BYTES));
+        let gone = || io::Error::other("writing stopped");
+        self.blocks.as_ref().ok_or_else(gone)?.send(block).map_err(|_| gone())
+    }
+}
+
+impl Write for ArtifactFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.block.len() + bytes.len() > BLOCK_BYTES {
+            self.send()?;
+        }
+        self.block.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send()
+    }
+}
+
+fn write_blocks(mut temporary: NamedTempFile, inbox: &flume::Receiver<Vec<u8>>) -> io::Result<Written> {
+    let mut hash = Sha256::new();
+    let mut bytes = 0;
+    for block in inbox {
+        temporary.write_all(&block)?;
+        hash.update(&block);
+        bytes += block.len() as u64;
+    }
+    temporary.flush()?;
+    temporary.as_file().sync_all()?;
+    Ok((temporary.into_temp_path(), bytes, hash.finalize().into()))
+}
+
+/// Outputs that appear together, at the end.
+pub type Publication = Vec<Finished>;
+
+/// Gives the outputs their names, all of one folder, durably.
+///
+/// # Errors
+/// [`ArtifactError::Write`] names the first that could not be renamed; those before it have appeared.
+pub fn publish(folder: &Path, publication: Publication) -> Result<(), ArtifactError> {
+    for finished in publication {
+        let path = finished.path;
+        let failed = |source| ArtifactError::Write { path: path.clone(), source };
+        make_readable(&finished.temporary).map_err(failed)?;
+        finished.temporary.persist(&path).map_err(|error| failed(error.error))?;
+    }
+    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|source| ArtifactError::Write { path: folder.to_owned(), source })
+}
+
+/// Temporary files are private; a dataset is for others to read too.
+#[cfg(unix)]
+fn make_readable(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_appears_only_when_it_is_published() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = ArtifactFile::create(folder.path(), "a.csv").unwrap();
+        let text = vec![b'x'; 3 * BLOCK_BYTES + 7];
+        file.write_all(&text).unwrap();
+        assert!(!folder.path().join("a.csv").exists());
+        let finished = file.finish().unwrap();
+        assert_eq!(finished.bytes, text.len() as u64);
+        assert!(!folder.path().join("a.csv").exists());
+        publish(folder.path(), vec![finished]).unwrap();
+        assert_eq!(std::fs::read(folder.path().join("a.csv")).unwrap(), text);
+        assert_eq!(names(folder.path()), ["a.csv"]);
+    }
+
+    #[test]
+    fn an_abandoned_file_leaves_nothing_and_the_old_one_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        for content in [Some("old"), None] {
+            let mut file = ArtifactFile::create(folder.path(), "a.csv").unwrap();
+            file.write_all(content.unwrap_or("new").as_bytes()).unwrap();
+            if content.is_some() {
+                publish(folder.path(), vec![file.finish().unwrap()]).unwrap();
+            } else {
+                drop(file.finish().unwrap());
+            }
+        }
+        assert_eq!(std::fs::read_to_string(folder.path().join("a.csv")).unwrap(), "old");
+        assert_eq!(names(folder.path()), ["a.csv"]);
+    }
+
+    #[test]
+    fn a_folder_that_is_a_file_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(matches!(check_folder(file.path()), Err(ArtifactError::Folder { .. })));
+    }
+}

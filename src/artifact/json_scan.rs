@@ -1,0 +1,307 @@
+//! Walks JSON text once, token by token, and lets a [`Dialect`] write each token anew.
+//!
+//! In: the text of one JSON value, as a server sent it. Out: the same value in another notation, appended to a byte
+//! buffer. The walk checks the whole grammar of RFC 8259, never recurses and never panics; on an error the buffer is
+//! as it was before. It keeps what a parsed value would lose: the text of numbers, key order, lone surrogates.
+
+/// Deepest nesting accepted: what `serde_json` accepts, and less than the 200 brackets that Python's `ast` accepts.
+pub const MAX_DEPTH: u32 = 128;
+
+/// Why a JSON text cannot be written in another notation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JsonTextError {
+    /// The text breaks the JSON grammar.
+    #[error("malformed JSON text: expected {expected} at byte {at}")]
+    Malformed {
+        /// Offset in the text, bytes.
+        at: usize,
+        /// What the grammar allows there.
+        expected: &'static str,
+    },
+    /// Arrays and objects nest deeper than [`MAX_DEPTH`].
+    #[error("JSON text nests deeper than {MAX_DEPTH} levels at byte {at}")]
+    TooDeep {
+        /// Offset of the bracket that is one too many, bytes.
+        at: usize,
+    },
+    /// An integer has more digits than Python converts.
+    #[error("integer of {digits} digits at byte {at} is longer than Python reads")]
+    IntegerTooLong {
+        /// Offset of the integer, bytes.
+        at: usize,
+        /// Its length, digits.
+        digits: usize,
+    },
+}
+
+/// A number as it stands in the text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NumberText<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) at: usize,
+    /// Whether it has a fraction or an exponent.
+    pub(crate) is_float: bool,
+}
+
+/// A notation that a JSON value can be written in.
+pub(crate) trait Dialect {
+    const TRUE: &'static [u8];
+    const FALSE: &'static [u8];
+    const NULL: &'static [u8];
+
+    /// Writes the string whose opening quote stands just before `at`; returns the offset behind the closing one.
+    fn string(&mut self, raw: &str, at: usize, out: &mut Vec<u8>) -> Result<usize, JsonTextError>;
+
+    fn number(&mut self, number: NumberText<'_>, out: &mut Vec<u8>) -> Result<(), JsonTextError>;
+}
+
+/// Appends the value in `raw` to `out`, in another notation.
+pub(crate) fn transcode<D: Dialect>(raw: &str, dialect: &mut D, out: &mut Vec<u8>) -> Result<(), JsonTextError> {
+    let before = out.len();
+    out.reserve(raw.len() + raw.len() / 8);
+    let walked = Walk { raw, bytes: raw.as_bytes(), at: 0, depth: 0, objects: 0 }.run(dialect, out);
+    if walked.is_err() {
+        out.truncate(before);
+    }
+    walked
+}
+
+/// One walk; the open brackets are bits, 1 for an object.
+struct Walk<'a> {
+    raw: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+    depth: u32,
+    objects: u128,
+}
+
+impl Walk<'_> {
+    fn run<D: Dialect>(&mut self, dialect: &mut D, out: &mut Vec<u8>) -> Result<(), JsonTextError> {
+        loop {
+            self.skip_blanks();
+            let opened = match self.peek() {
+                Some(b'"') => {
+                    self.at = dialect.string(self.raw, self.at + 1, out)?;
+                    false
+                }
+                Some(b'{') => self.open(true, b'}', dialect, out)?,
+                Some(b'[') => self.open(false, b']', dialect, out)?,
+                Some(b't') => self.word(b"true", D::TRUE, out)?,
+                Some(b'f') => self.word(b"false", D::FALSE, out)?,
+                Some(b'n') => self.word(b"null", D::NULL, out)?,
+                Some(b'-' | b'0'..=b'9') => {
+                    let start = self.at;
+                    let is_float = self.scan_number()?;
+                    let text = &self.raw[start..self.at];
+                    dialect.number(NumberText { text, at: start, is_float }, out)?;
+                    false
+                }
+                _ => return Err(self.expected("a value")),
+            };
+            if !opened && self.close(dialect, out)? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn expected(&self, expected: &'static str) -> JsonTextError {
+        JsonTextError::Malformed { at: self.at, expected }
+    }
+
+    fn skip_blanks(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn in_object(&self) -> bool {
+        self.objects & 1 == 1
+    }
+
+    /// Enters an array or object; false if it was empty and is thus already closed.
+    fn open<D: Dialect>(
+        &mut self,
+        is_object: bool,
+        closing: u8,
+        dialect: &mut D,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, JsonTextError> {
+        if self.depth == MAX_DEPTH {
+            return Err(JsonTextError::TooDeep { at: self.at });
+        }
+        out.push(self.bytes[self.at]);
+        self.at += 1;
+        self.skip_blanks();
+        if self.peek() == Some(closing) {
+            out.push(closing);
+            self.at += 1;
+            return Ok(false);
+        }
+        self.depth += 1;
+        self.objects = self.objects << 1 | u128::from(is_object);
+        if is_object {
+            self.key(dialect, out)?;
+        }
+        Ok(true)
+    }
+
+    /// Behind a value: passes closing brackets up to the next comma; true at the end of the text.
+    fn close<D: Dialect>(&mut self, dialect: &mut D, out: &mut Vec<u8>) -> Result<bool, JsonTextError> {
+        loop {
+            self.skip_blanks();
+            if self.depth == 0 {
+                return if self.at == self.bytes.len() { Ok(true) } else { Err(self.expected("the end of the text")) };
+            }
+            let closing = if self.in_object() { b'}' } else { b']' };
+            match self.peek() {
+                Some(b',') => {
+                    self.at += 1;
+                    out.extend_from_slice(b", ");
+                    if self.in_object() {
+                        self.skip_blanks();
+                        self.key(dialect, out)?;
+                    }
+                    return Ok(false);
+                }
+                Some(byte) if byte == closing => {
+                    self.at += 1;
+                    out.push(closing);
+                    self.depth -= 1;
+                    self.objects >>= 1;
+                }
+                _ => return Err(self.expected("a comma or a closing bracket")),
+            }
+        }
+    }
+
+    fn key<D: Dialect>(&mut self, dialect: &mut D, out: &mut Vec<u8>) -> Result<(), JsonTextError> {
+        if self.peek() != Some(b'"') {
+            return Err(self.expected("a key"));
+        }
+        self.at = dialect.string(self.raw, self.at + 1, out)?;
+        self.skip_blanks();
+        if self.peek() != Some(b':') {
+            return Err(self.expected("a colon"));
+        }
+        self.at += 1;
+        out.extend_from_slice(b": ");
+        Ok(())
+    }
+
+    fn word(&mut self, word: &[u8], written: &[u8], out: &mut Vec<u8>) -> Result<bool, JsonTextError> {
+        if !self.bytes[self.at..].starts_with(word) {
+            return Err(self.expected("a value"));
+        }
+        self.at += word.len();
+        out.extend_from_slice(written);
+        Ok(false)
+    }
+
+    /// Passes a number; true if it has a fraction or an exponent.
+    fn scan_number(&mut self) -> Result<bool, JsonTextError> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1; // no digit may follow: it would be taken for what stands behind the number, and refused
+        } else {
+            self.digits()?;
+        }
+        let mut is_float = false;
+        if self.peek() == Some(b'.') {
+            is_float = true;
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            is_float = true;
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(is_float)
+    }
+
+    fn digits(&mut self) -> Result<(), JsonTextError> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.expected("a digit")) } else { Ok(()) }
+    }
+}
+
+/// What an escape sequence stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Escaped {
+    Char(char),
+    /// Half of a surrogate pair, alone: legal in JSON and in Python, not in Unicode text.
+    LoneSurrogate(u16),
+}
+
+/// Reads the escape sequence whose backslash stands at `at`; also returns the offset behind it.
+pub(crate) fn read_escape(bytes: &[u8], at: usize) -> Result<(Escaped, usize), JsonTextError> {
+    let malformed = |at| JsonTextError::Malformed { at, expected: "an escape sequence" };
+    let plain = match bytes.get(at + 1) {
+        Some(b'"') => '"',
+        Some(b'\\') => '\\',
+        Some(b'/') => '/',
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        Some(b'u') => {
+            let unit = read_hex4(bytes, at + 2).ok_or_else(|| malformed(at))?;
+            if let 0xd800..=0xdbff = unit
+                && bytes.get(at + 6..at + 8) == Some(br"\u")
+                && let Some(low @ 0xdc00..=0xdfff) = read_hex4(bytes, at + 8)
+            {
+                let code = 0x1_0000 + (u32::from(unit - 0xd800) << 10) + u32::from(low - 0xdc00);
+                return char::from_u32(code).map(|pair| (Escaped::Char(pair), at + 12)).ok_or_else(|| malformed(at));
+            }
+            let escaped = char::from_u32(u32::from(unit)).map_or(Escaped::LoneSurrogate(unit), Escaped::Char);
+            return Ok((escaped, at + 6));
+        }
+        _ => return Err(malformed(at)),
+    };
+    Ok((Escaped::Char(plain), at + 2))
+}
+
+fn read_hex4(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..at + 4)?.iter().try_fold(0_u16, |unit, &byte| {
+        let digit = char::from(byte).to_digit(16)?;
+        Some(unit << 4 | u16::try_from(digit).ok()?)
+    })
+}
+
+/// Number of bytes at the front of `bytes` that stand for themselves within a string: none of `"`, `\` and the control
+/// characters; with `ASCII`, no DEL and nothing beyond it either. Eight bytes at a time.
+pub(crate) fn plain_run<const ASCII: bool>(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    // Sets the high bit of the first byte that is zero; those behind it may be set wrongly, which nobody looks at.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let mut special = zeros(word ^ (ONES * u64::from(b'"')))
+            | zeros(word ^ (ONES * u64::from(b'\\')))
+            | (word.wrapping_sub(ONES * 0x20) & !word);
+        if ASCII {
+            special |= word | zeros(word ^ (ONES * 0x7f));
+        }
+        special &= HIGH;
+        if special != 0 {
+            return index * 8 + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20) || ASCII && *byte >= 0x7f;
+    words.len() * 8 + tail.iter().position(is_special).unwrap_or(tail.len())
+}

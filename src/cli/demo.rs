@@ -1,0 +1,74 @@
+//! `demo`: the whole job, offline: a simulated Treeherder, a crawl of it, the artifacts.
+
+use std::io::Write as _;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::say;
+use crate::Error;
+use crate::artifact::{ArtifactError, ArtifactFile, publish};
+use crate::config::Config;
+use crate::pipeline::RunOptions;
+use crate::simulator::{
+    BackendConfig, Behaviour, Latency, Simulator, SimulatorConfig, embedded_commits, embedded_perf_llm_struc,
+};
+
+/// The window of the recorded corpus, and the moment it was recorded.
+const START: &str = "2026-07-01T00:00:00Z";
+const END: &str = "2026-11-05T00:00:00Z";
+const DATA_END: &str = "2026-11-22T08:00:00Z";
+
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// Folder of the artifacts
+    #[arg(long, value_name = "DIR", default_value = "datasets/demo")]
+    out: PathBuf,
+    /// Folder of the store [default: `store` in the artifacts' folder]
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Show no progress
+    #[arg(long)]
+    no_progress: bool,
+}
+
+pub(super) async fn run(args: &DemoArgs) -> Result<u8, Error> {
+    let mut config = Config::default();
+    config.log.progress = !args.no_progress;
+    crate::observe::init_logging(&config.log)?;
+    crate::artifact::check_folder(&args.out)?;
+    let inputs = args.out.join("input");
+    std::fs::create_dir_all(&inputs).map_err(|source| ArtifactError::Folder { folder: inputs.clone(), source })?;
+    config.inputs.commits = Some(put(&inputs, "all_commits.jsonl", embedded_commits())?);
+    config.inputs.perf_llm_struc = Some(put(&inputs, "perf_llm_struc.jsonl", embedded_perf_llm_struc())?);
+
+    let behaviour = Behaviour { latency: Latency::Fixed(Duration::from_millis(20)), ..Behaviour::default() };
+    let simulator =
+        Simulator::start(SimulatorConfig { backend: BackendConfig::Embedded, behaviour, ..SimulatorConfig::default() })
+            .await?;
+    say(&format!("crawling a simulated Treeherder at {}", simulator.url()));
+    config.source.base_url = simulator.url();
+    let rate = NonZeroU32::new(50).unwrap_or(NonZeroU32::MIN);
+    config.limiter.requests_per_second = rate; // it is our own server
+    for (setting, text) in
+        [(&mut config.window.start, START), (&mut config.window.end, END), (&mut config.window.data_end, DATA_END)]
+    {
+        *setting = text.parse().ok();
+    }
+    config.artifacts.out.clone_from(&args.out);
+    config.store.path = args.store.clone().unwrap_or_else(|| args.out.join("store"));
+    let code = super::run::run_with(config, RunOptions { same_source: true, dry_run: false }).await?;
+    let served = simulator.shutdown().await?;
+    say(&format!("the simulated server answered {} requests", served.total()));
+    Ok(code)
+}
+
+fn put(folder: &std::path::Path, name: &str, text: &str) -> Result<PathBuf, Error> {
+    let mut file = ArtifactFile::create(folder, name)?;
+    let path = folder.join(name);
+    file.write_all(text.as_bytes()).map_err(|source| ArtifactError::Write { path: path.clone(), source })?;
+    publish(folder, vec![file.finish()?])?;
+    Ok(path)
+}

@@ -1,0 +1,323 @@
+//! The command line: types for clap here, one file a command beside it.
+//!
+//! stdout is data, stderr is talk.
+
+mod config;
+mod demo;
+mod list_failures;
+mod relabel;
+mod run;
+mod shell;
+mod simulate;
+mod status;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::Error;
+use crate::config::{Config, LogFormat, Override, Overrides, Semantics};
+use crate::reduce::Artifact;
+
+/// Harvests Mozilla Treeherder's performance history into research datasets.
+#[derive(Debug, Parser)]
+#[command(name = "perfharvest", version, about, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Try it without network: perfharvest demo\n\
+    Crawl Treeherder:       perfharvest run --commits all_commits.jsonl --start 2026-07-01\n\
+    See how far it is:      perfharvest status\n\
+    Interrupted? Run the same command again: it goes on where it was.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Crawl what is missing, then make the artifacts: the main job. Run again, it resumes
+    #[command(after_help = "Examples:\n  \
+        perfharvest run --commits all_commits.jsonl --start 2026-07-01 --end 2026-11-05\n  \
+        perfharvest run -c my.toml --set limiter.requests_per_second=10\n  \
+        perfharvest run --sample 50 --store try.store --out try   # 50 signatures, to see what comes\n\n\
+        Exit codes: 0 complete, 1 unexpected, 2 usage or configuration, 3 finished with failed requests,\n\
+        4 store or disk, 5 source unreachable or refusing, 130 interrupted.")]
+    Run(Common<RunArgs>),
+    /// Crawl what is missing; make no artifacts
+    Crawl(Common<RunArgs>),
+    /// Make artifacts from what is stored; never touches the network
+    #[command(after_help = artifact_help())]
+    Reduce(Common<ReduceArgs>),
+    /// Show how far a crawl is, also while one runs
+    Status(Common<StatusArgs>),
+    /// List what failed and why; the next run tries these again
+    Failures(Common<FailuresArgs>),
+    /// Relabel records of `perf_llm_struc.jsonl` by the stored alerts
+    Relabel(Common<relabel::RelabelArgs>),
+    /// Check, show or begin a configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Serve a simulated Treeherder on loopback, to rehearse a crawl
+    Simulate(simulate::SimulateArgs),
+    /// Simulate, crawl and reduce, offline, into datasets/demo
+    Demo(demo::DemoArgs),
+    /// Print a completion script for a shell
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page
+    Man,
+}
+
+/// Flags of every command that crawls or reduces, around the command's own.
+#[derive(Debug, Args)]
+struct Common<T: Args> {
+    #[command(flatten)]
+    own: T,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Configuration (each of these is a key of config.toml)")]
+struct Flags {
+    /// The configuration file [default: config.toml in this folder, where there is one]
+    #[arg(short, long, value_name = "FILE", env = "PERFHARVEST_CONFIG")]
+    config: Option<PathBuf>,
+    /// The Treeherder to ask
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
+    /// The repository to harvest
+    #[arg(long, value_name = "NAME")]
+    repository: Option<String>,
+    /// `all_commits.jsonl`: the repository's commits
+    #[arg(long, value_name = "FILE")]
+    commits: Option<PathBuf>,
+    /// Folder of the store
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Folder of the artifacts
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// First commit date, e.g. 2026-07-01 or 2026-07-01T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    start: Option<String>,
+    /// Last commit date, included
+    #[arg(long, value_name = "TIME")]
+    end: Option<String>,
+    /// Fetch data pushed before this [default: the moment the crawl is created]
+    #[arg(long, value_name = "TIME")]
+    data_end: Option<String>,
+    /// Which definitions the artifacts follow
+    #[arg(long, value_name = "WHICH")]
+    semantics: Option<Semantics>,
+    /// Harvest only that many signatures
+    #[arg(long, value_name = "N")]
+    sample: Option<u32>,
+    /// Sustained rate over all fetchers
+    #[arg(long, value_name = "N")]
+    requests_per_second: Option<u32>,
+    /// Set any key of config.toml; may be given many times
+    #[arg(long, value_name = "TABLE.KEY=VALUE")]
+    set: Vec<String>,
+    /// Say more (-vv: still more)
+    #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Talk")]
+    verbose: u8,
+    /// Say only what went wrong
+    #[arg(short, long, help_heading = "Talk")]
+    quiet: bool,
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT", help_heading = "Talk")]
+    log_format: Option<LogFormat>,
+    /// Show no progress
+    #[arg(long, help_heading = "Talk")]
+    no_progress: bool,
+}
+
+#[derive(Debug, Default, Args)]
+struct RunArgs {
+    /// The store's crawl has the same server at a new address
+    #[arg(long)]
+    same_source: bool,
+    /// Fetch at most 10 new job details, to see whether everything works
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+struct ReduceArgs {
+    /// Artifacts to make, by file name [default: all]
+    #[arg(value_name = "ARTIFACT")]
+    artifacts: Vec<Artifact>,
+}
+
+#[derive(Debug, Args)]
+struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct FailuresArgs {
+    /// Print JSON, an object a line
+    #[arg(long)]
+    json: bool,
+}
+
+fn artifact_help() -> String {
+    let mut help = "Artifacts:\n".to_owned();
+    for artifact in Artifact::ALL {
+        help.push_str(&format!("  {artifact}\n"));
+    }
+    help.push_str("\nExample: perfharvest reduce sig_groups job_durations.csv");
+    help
+}
+
+impl Flags {
+    /// The flags as values of keys: `--set` first, so that a flag of its own wins.
+    fn overrides(&self) -> Result<Overrides, Error> {
+        let mut overrides = Overrides::new();
+        for text in &self.set {
+            let Some((key, value)) = text.split_once('=') else {
+                let message = format!("--set {text}: not of the form table.key=value");
+                return Err(Error::Usage { message });
+            };
+            let origin = format!("--set {text}");
+            overrides.push(Override { origin, key: key.trim().to_owned(), value: value.trim().to_owned() });
+        }
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| quoted(&path.to_string_lossy()));
+        let text = |text: &Option<String>| text.as_deref().map(quoted);
+        let number = |number: Option<u32>| number.map(|number| number.to_string());
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => Some("error"),
+            (false, 0) => None,
+            (false, 1) => Some("info,perfharvest=debug"),
+            (false, _) => Some("trace"),
+        };
+        let semantics = self.semantics.map(|semantics| match semantics {
+            Semantics::Corrected => quoted("corrected"),
+            Semantics::Reference => quoted("reference"),
+        });
+        let format = self.log_format.map(|format| match format {
+            LogFormat::Text => quoted("text"),
+            LogFormat::Json => quoted("json"),
+        });
+        let silent = (self.no_progress || self.quiet).then(|| "false".to_owned());
+        for (flag, key, value) in [
+            ("--base-url", "source.base_url", text(&self.base_url)),
+            ("--repository", "source.repository", text(&self.repository)),
+            ("--commits", "inputs.commits", path(&self.commits)),
+            ("--store", "store.path", path(&self.store)),
+            ("--out", "artifacts.out", path(&self.out)),
+            ("--start", "window.start", text(&self.start)),
+            ("--end", "window.end", text(&self.end)),
+            ("--data-end", "window.data_end", text(&self.data_end)),
+            ("--semantics", "artifacts.semantics", semantics),
+            ("--sample", "sample.signatures", number(self.sample)),
+            ("--requests-per-second", "limiter.requests_per_second", number(self.requests_per_second)),
+            ("--log-format", "log.format", format),
+            ("--no-progress", "log.progress", silent),
+            ("-v/-q", "log.level", level.map(quoted)),
+        ] {
+            overrides.extend(value.map(|value| Override { origin: flag.to_owned(), key: key.to_owned(), value }));
+        }
+        Ok(overrides)
+    }
+
+    /// The file that is read: the one named, or `config.toml` of this folder.
+    fn file(&self) -> Option<PathBuf> {
+        let beside = || Some(PathBuf::from("config.toml")).filter(|path| path.is_file());
+        self.config.clone().or_else(beside)
+    }
+
+    /// All layers of the configuration.
+    fn load(&self) -> Result<Config, Error> {
+        let environment = std::env::vars_os().filter_map(|(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Ok(Config::load(self.file().as_deref(), environment, &self.overrides()?)?)
+    }
+
+    /// The configuration, with the logs set up as it says.
+    fn start(&self) -> Result<Config, Error> {
+        let config = self.load()?;
+        crate::observe::init_logging(&config.log)?;
+        Ok(config)
+    }
+}
+
+impl Cli {
+    /// Does what the command line says; returns the exit code.
+    ///
+    /// # Errors
+    /// [`Error`], which knows its exit code.
+    pub async fn run(self) -> Result<u8, Error> {
+        match self.command {
+            Command::Run(common) => run::run(&common).await,
+            Command::Crawl(common) => run::crawl(&common).await,
+            Command::Reduce(common) => run::reduce(&common).await,
+            Command::Status(common) => status::run(&common),
+            Command::Failures(common) => list_failures::run(&common),
+            Command::Relabel(common) => relabel::run(&common),
+            Command::Config(command) => config::run(&command),
+            Command::Simulate(args) => simulate::run(&args).await,
+            Command::Demo(args) => demo::run(&args).await,
+            Command::Completions(args) => shell::completions(&args),
+            Command::Man => shell::man(),
+        }
+    }
+}
+
+/// Writes data to stdout. A reader that has gone (`| head`) is no error.
+fn print(text: &str) -> Result<(), Error> {
+    use std::io::Write as _;
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes talk to stderr, for people; there is nowhere to tell a failure to.
+fn say(text: &str) {
+    use std::io::Write as _;
+    let _nowhere_to_tell = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_reach_their_keys_and_win_over_set() {
+        let cli = Cli::try_parse_from([
+            "perfharvest",
+            "run",
+            "--set",
+            "limiter.requests_per_second=3",
+            "--requests-per-second",
+            "7",
+            "--sample",
+            "5",
+            "--start",
+            "2026-07-01",
+            "--semantics",
+            "reference",
+            "--store",
+            "1",
+            "-q",
+        ]);
+        let Command::Run(common) = cli.unwrap().command else { panic!() };
+        let config = Config::load(None, std::iter::empty(), &common.flags.overrides().unwrap()).unwrap();
+        assert_eq!(config.limiter.requests_per_second.get(), 7);
+        assert_eq!(config.sample.signatures.map(u32::from), Some(5));
+        assert_eq!(config.window.start, Some("2026-07-01".parse().unwrap()));
+        assert_eq!(config.artifacts.semantics, Semantics::Reference);
+        assert_eq!(config.store.path, PathBuf::from("1"));
+        assert_eq!((config.log.level.as_str(), config.log.progress), ("error", false));
+    }
+}

@@ -1,0 +1,146 @@
+//! `run`, `crawl` and `reduce`.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{Common, ReduceArgs, RunArgs, say};
+use crate::actor::Shutdown;
+use crate::config::Config;
+use crate::model::Kind;
+use crate::observe::{Counters, human_bytes, human_duration};
+use crate::pipeline::{self, CrawlSummary, RunOptions, RunSummary};
+use crate::reduce::ReduceSummary;
+use crate::store::Store;
+use crate::{EXIT_INCOMPLETE, EXIT_INTERRUPTED, Error};
+
+pub(super) async fn run(common: &Common<RunArgs>) -> Result<u8, Error> {
+    let config = common.flags.start()?;
+    require_commits(&config)?;
+    run_with(config, options(&common.own)).await
+}
+
+/// A run with its closing summary; also the demo's.
+pub(super) async fn run_with(config: Config, options: RunOptions) -> Result<u8, Error> {
+    let shutdown = Shutdown::new();
+    let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let (_keep, live) = watch::channel(Arc::new(config.clone()));
+    let summary = pipeline::run(live, options, &[], &shutdown, Arc::new(Counters::default())).await?;
+    say(&closing_summary(&config, &summary));
+    Ok(exit_code(&summary.crawl))
+}
+
+pub(super) async fn crawl(common: &Common<RunArgs>) -> Result<u8, Error> {
+    let config = common.flags.start()?;
+    if config.inputs.commits.is_none() {
+        say("note: without --commits, the busiest revision is not known and its job details are not fetched");
+    }
+    let shutdown = Shutdown::new();
+    let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let (_keep, live) = watch::channel(Arc::new(config.clone()));
+    let summary = pipeline::crawl(live, options(&common.own), &shutdown, Arc::new(Counters::default())).await?;
+    say(&crawl_lines(&config, &summary));
+    Ok(exit_code(&summary))
+}
+
+pub(super) async fn reduce(common: &Common<ReduceArgs>) -> Result<u8, Error> {
+    let config = Arc::new(common.flags.start()?);
+    let store = Arc::new(Store::open_existing(&config.store)?);
+    let shutdown = Shutdown::new();
+    let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let counts = store.counts()?;
+    let summary = pipeline::reduce_store(store, &config, &common.own.artifacts, &shutdown).await?;
+    say(&reduction_lines(&config, &summary));
+    let incomplete = counts.pending() + counts.failed() > 0;
+    Ok(if incomplete { EXIT_INCOMPLETE } else { 0 })
+}
+
+fn options(args: &RunArgs) -> RunOptions {
+    RunOptions { same_source: args.same_source, dry_run: args.dry_run }
+}
+
+/// A run makes the whole dataset, and most of it needs the commits.
+fn require_commits(config: &Config) -> Result<(), Error> {
+    if config.inputs.commits.is_some() {
+        return Ok(());
+    }
+    let message = "run needs the commits of the repository: --commits all_commits.jsonl (inputs.commits), a JSON object a \
+                   line with \"node\" and \"date\": [epoch, offset]. From a clone of the repository:\n  \
+                   hg log -Tjson | jq -c '.[] | {node, desc, date, parents}' > all_commits.jsonl\n\
+                   Without them, `perfharvest crawl` and `perfharvest reduce sig_groups …` do what needs no commits.";
+    Err(Error::Usage { message: message.to_owned() })
+}
+
+fn exit_code(crawl: &CrawlSummary) -> u8 {
+    if crawl.interrupted {
+        EXIT_INTERRUPTED
+    } else if crawl.counts.failed() + crawl.counts.pending() > 0 {
+        EXIT_INCOMPLETE
+    } else {
+        0
+    }
+}
+
+fn closing_summary(config: &Config, summary: &RunSummary) -> String {
+    let mut text = crawl_lines(config, &summary.crawl);
+    if let Some(reduction) = &summary.reduction {
+        text.push_str(&reduction_lines(config, reduction));
+    }
+    text
+}
+
+/// What a crawl came to, on less than a screen.
+fn crawl_lines(config: &Config, crawl: &CrawlSummary) -> String {
+    let mut text = String::from("\n              fetched    empty     gone  skipped   failed  pending    records\n");
+    for kind in Kind::ALL {
+        let counts = crawl.counts.of(kind);
+        text.push_str(&format!(
+            "{:>12} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>10}\n",
+            kind.name().replace('_', " "),
+            counts.data,
+            counts.empty,
+            counts.gone,
+            counts.skipped,
+            counts.failed,
+            counts.pending,
+            counts.records,
+        ));
+    }
+    let one_by_one: u64 = one_by_one(crawl);
+    let body_bytes: u64 = Kind::ALL.iter().map(|kind| crawl.counts.of(*kind).body_bytes).sum();
+    text.push_str(&format!(
+        "{} requests in {}; all runs: {} of JSON, where one request each takes {one_by_one} requests\nstore {}\n",
+        crawl.requests_made,
+        human_duration(crawl.elapsed),
+        human_bytes(body_bytes),
+        config.store.path.display(),
+    ));
+    if crawl.interrupted {
+        text.push_str("interrupted; everything fetched is kept. Run the same command again to go on.\n");
+    } else if crawl.counts.failed() > 0 {
+        text.push_str("some requests failed: `perfharvest failures` lists them; the next run tries these again.\n");
+    } else if crawl.counts.pending() > 0 {
+        text.push_str("job details are left to fetch (dry run); a run without --dry-run fetches them.\n");
+    }
+    text
+}
+
+/// The requests that the same answers take one by one: each signature's record and data, each job, ten alerts a page.
+fn one_by_one(crawl: &CrawlSummary) -> u64 {
+    let of = |kind: Kind| crawl.counts.of(kind);
+    let signatures = of(Kind::Summaries).settled();
+    of(Kind::Alerts).records.div_ceil(10).max(1) + 2 * signatures + 1 + of(Kind::JobDetails).settled()
+}
+
+fn reduction_lines(config: &Config, reduction: &ReduceSummary) -> String {
+    let mut text = format!(
+        "{} artifacts written, {} unchanged, in {}\n",
+        reduction.written.len(),
+        reduction.unchanged.len(),
+        config.artifacts.out.display()
+    );
+    if !reduction.manifest.complete {
+        text.push_str("the dataset is incomplete (manifest.json: \"complete\": false): rows are missing.\n");
+    }
+    text
+}

@@ -1,0 +1,373 @@
+//! Reading the layers of the configuration and putting them over one another.
+//!
+//! The file is first read by itself, so that an error names its line; then the layers are merged as TOML tables and read
+//! again as a whole, and what no single key can show (an end before its start) is checked.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::Config;
+
+/// One value given outside of the file, with the name of where it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// What the person wrote: `--set limiter.burst=0`, `PERFHARVEST_LIMITER__BURST`.
+    pub origin: String,
+    /// `table.key`
+    pub key: String,
+    /// The value's text: TOML, or plain text for a string.
+    pub value: String,
+}
+
+/// All values given outside of the file, later ones over earlier ones.
+pub type Overrides = Vec<Override>;
+
+/// Why a configuration was refused. Exit code 2.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is no TOML, or a key in it is unknown or has a wrong value.
+    #[error("{}:{line}: {message}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there, with the key.
+        message: String,
+    },
+    /// A flag or an environment variable names an unknown key or has a wrong value.
+    #[error("{origin}: {message}")]
+    Override {
+        /// What the person wrote.
+        origin: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Keys that are right one by one, and wrong together.
+    #[error("{key}: {message}")]
+    Invalid {
+        /// The key to change.
+        key: &'static str,
+        /// Why.
+        message: String,
+    },
+}
+
+/// Prefix of environment variables: `PERFHARVEST_TABLE__KEY`.
+const ENV_PREFIX: &str = "PERFHARVEST_";
+
+impl Config {
+    /// Reads `file` (when there is one), then the environment's variables, then `flags`, and checks the whole.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which says where the wrong value stands.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        flags: &[Override],
+    ) -> Result<Self, ConfigError> {
+        let (mut table, file_config) = match file {
+            Some(path) => read_file(path)?,
+            None => (toml::Table::new(), Self::default()),
+        };
+        let mut config = file_config;
+        let from_environment = environment_overrides(environment);
+        for one in from_environment.iter().chain(flags) {
+            config = apply(&mut table, one)?;
+        }
+        config.validate(file.filter(|_| flags.is_empty()))?;
+        Ok(config)
+    }
+
+    /// Checks what no single key can show.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`], or [`ConfigError::File`] with the line of the key when `file` holds it.
+    pub fn validate(&self, file: Option<&Path>) -> Result<(), ConfigError> {
+        let Err((key, message)) = self.check() else { return Ok(()) };
+        let line = file.and_then(|path| Some((path, line_of_key(&std::fs::read_to_string(path).ok()?, key)?)));
+        Err(match line {
+            Some((path, line)) => {
+                ConfigError::File { path: path.to_owned(), line, message: format!("{key}: {message}") }
+            }
+            None => ConfigError::Invalid { key, message },
+        })
+    }
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let window = &self.window;
+        if let (Some(start), Some(end)) = (window.start, window.end)
+            && end <= start
+        {
+            return Err(("window.end", format!("{end} is not after window.start, {start}")));
+        }
+        if let (Some(start), Some(data_end)) = (window.start, window.data_end)
+            && data_end <= start
+        {
+            return Err(("window.data_end", format!("{data_end} is not after window.start, {start}")));
+        }
+        let url = url::Url::parse(&self.source.base_url).map_err(|why| {
+            ("source.base_url", format!("`{}` is no http or https address: {why}", self.source.base_url))
+        })?;
+        if url.cannot_be_a_base() || !matches!(url.scheme(), "http" | "https") {
+            return Err(("source.base_url", format!("`{url}` is no http or https address")));
+        }
+        let name = &self.source.repository;
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+            return Err(("source.repository", format!("`{name}` is no repository name, such as autoland")));
+        }
+        let agent = &self.source.user_agent;
+        if agent.trim().is_empty() || !agent.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+            return Err(("source.user_agent", "must be printable ASCII text with a name and a contact".to_owned()));
+        }
+        for (key, value) in [
+            ("source.timeout", self.source.timeout),
+            ("source.connect_timeout", self.source.connect_timeout),
+            ("retry.initial_delay", self.retry.initial_delay),
+            ("retry.max_delay", self.retry.max_delay),
+        ] {
+            if value == Duration::ZERO {
+                return Err((key, "must be longer than 0 s".to_owned()));
+            }
+        }
+        if self.retry.max_delay < self.retry.initial_delay {
+            return Err(("retry.max_delay", "is shorter than retry.initial_delay".to_owned()));
+        }
+        if self.limiter.min_requests_per_second > self.limiter.requests_per_second {
+            return Err(("limiter.min_requests_per_second", "is above limiter.requests_per_second".to_owned()));
+        }
+        if self.batch.job_ids.get() > 2000 {
+            return Err(("batch.job_ids", "is above 2000, the most that the server gives at once".to_owned()));
+        }
+        if self.batch.alert_page.get() > 100 {
+            return Err(("batch.alert_page", "is above 100, the most that the server gives at once".to_owned()));
+        }
+        if let Some(bind) = self.metrics.bind
+            && !bind.ip().is_loopback()
+        {
+            return Err(("metrics.bind", format!("{bind} is no loopback address such as 127.0.0.1:9464")));
+        }
+        Ok(())
+    }
+}
+
+fn read_file(path: &Path) -> Result<(toml::Table, Config), ConfigError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let at = |error: &toml::de::Error| ConfigError::File {
+        path: path.to_owned(),
+        line: error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count()),
+        message: message_with_key(&text, error),
+    };
+    let table: toml::Table = toml::from_str(&text).map_err(|error| at(&error))?;
+    let config: Config = toml::from_str(&text).map_err(|error| at(&error))?;
+    Ok((table, config))
+}
+
+/// The error's message, with the source line's key where the message does not name it.
+fn message_with_key(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().trim().to_owned();
+    let Some(span) = error.span() else { return message };
+    let line_start = text[..span.start.min(text.len())].rfind('\n').map_or(0, |at| at + 1);
+    let key = text[line_start..].split(['=', '\n']).next().unwrap_or_default().trim();
+    if key.is_empty() || key.starts_with('[') || message.contains(&format!("`{key}`")) {
+        message
+    } else {
+        format!("{key}: {message}")
+    }
+}
+
+/// The line (from 1) on which `table.key` is set.
+fn line_of_key(text: &str, key: &str) -> Option<usize> {
+    let (table, name) = key.split_once('.')?;
+    let mut current = "";
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(header) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            current = header.trim();
+        } else if current == table && line.split('=').next().map(str::trim) == Some(name) {
+            return Some(index + 1);
+        }
+    }
+    None
+}
+
+fn environment_overrides(variables: impl Iterator<Item = (String, String)>) -> Overrides {
+    let mut found: Overrides = variables
+        .filter_map(|(name, value)| {
+            let (table, key) = name.strip_prefix(ENV_PREFIX)?.split_once("__")?;
+            let key = format!("{}.{}", table.to_lowercase(), key.to_lowercase());
+            Some(Override { origin: name, key, value })
+        })
+        .collect();
+    found.sort_by(|a, b| a.origin.cmp(&b.origin)); // the environment has no order of its own
+    found
+}
+
+/// Puts one value over the table and reads the whole again, so that an error names the value it came with.
+fn apply(table: &mut toml::Table, one: &Override) -> Result<Config, ConfigError> {
+    let wrong = |message: String| ConfigError::Override { origin: one.origin.clone(), message };
+    let Some((section, name)) = one.key.split_once('.') else {
+        return Err(wrong(format!("`{}` is not of the form table.key", one.key)));
+    };
+    // Text that is no TOML is a string; a string that happens to be TOML (a path such as 1) is tried second.
+    let literal = toml::from_str::<toml::Table>(&format!("v = {}", one.value)).ok().and_then(|mut t| t.remove("v"));
+    let plain = toml::Value::String(one.value.clone());
+    let mut first_error = None;
+    for value in literal.into_iter().chain([plain]) {
+        let mut tried = table.clone();
+        let entry = tried.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let Some(inner) = entry.as_table_mut() else {
+            return Err(wrong(format!("`{section}` is not a table")));
+        };
+        inner.insert(name.to_owned(), value);
+        match toml::Value::Table(tried.clone()).try_into::<Config>() {
+            Ok(config) => {
+                *table = tried;
+                return Ok(config);
+            }
+            Err(error) => {
+                first_error.get_or_insert(error.message().trim().to_owned());
+            }
+        }
+    }
+    Err(wrong(format!("{}: {}", one.key, first_error.unwrap_or_default())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, flags: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let mut file = tempfile::NamedTempFile::new_in(folder.path()).unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        file.persist(&path).unwrap();
+        let flags: Overrides = flags
+            .iter()
+            .map(|(key, value)| Override {
+                origin: format!("--set {key}={value}"),
+                key: (*key).to_owned(),
+                value: (*value).to_owned(),
+            })
+            .collect();
+        Config::load(Some(&path), std::iter::empty(), &flags)
+    }
+
+    fn message(text: &str) -> String {
+        load(text, &[]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_shipped_file_holds_every_key_with_its_default() {
+        let text = include_str!("../../config.toml");
+        assert_eq!(toml::from_str::<Config>(text).unwrap(), Config::default());
+        // Every key stands in the file, those without a default as a comment.
+        let shown = toml::to_string(&Config::default()).unwrap();
+        let keys = shown.lines().filter_map(|line| line.split(" = ").next()).filter(|key| !key.starts_with('['));
+        for key in keys.filter(|key| !key.is_empty()).chain([
+            "start",
+            "end",
+            "data_end",
+            "signatures",
+            "alerts_repository_id",
+            "commits",
+            "perf_llm_struc",
+            "bind",
+        ]) {
+            assert!(
+                text.lines().any(|line| line.trim_start_matches("# ").split('=').next().map(str::trim) == Some(key)),
+                "config.toml does not show {key}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let said = message("[limiter]\nburst = 1\nbrust = 2\n");
+        assert!(said.contains("config.toml:3:") && said.contains("brust"), "{said}");
+    }
+
+    #[test]
+    fn a_wrong_type_and_a_zero_rate_are_refused_with_line_and_key() {
+        let said = message("[limiter]\n\nrequests_per_second = 0\n");
+        assert!(said.contains("config.toml:3:") && said.contains("requests_per_second"), "{said}");
+        let said = message("[batch]\njob_ids = \"many\"\n");
+        assert!(said.contains("config.toml:2:") && said.contains("job_ids"), "{said}");
+        let said = message("[retry]\nmax_delay = 5\n");
+        assert!(said.contains("config.toml:2:") && said.contains("max_delay"), "{said}");
+    }
+
+    #[test]
+    fn an_end_before_its_start_is_refused_with_line_and_key() {
+        let said = message("[window]\nstart = 2026-07-01T00:00:00Z\nend = 2026-06-01T00:00:00Z\n");
+        assert!(said.contains("config.toml:3:") && said.contains("window.end"), "{said}");
+    }
+
+    #[test]
+    fn broken_toml_is_refused_with_its_line() {
+        assert!(message("[source]\nbase_url = \n").contains("config.toml:2:"));
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+        let flag = [Override { origin: "--set".into(), key: "limiter.burst".into(), value: "4".into() }];
+        let environment = || [("PERFHARVEST_LIMITER__BURST".to_owned(), "3".to_owned())].into_iter();
+        let burst = |c: Config| c.limiter.burst.get();
+        assert_eq!(burst(Config::load(None, environment(), &flag).unwrap()), 4);
+        assert_eq!(burst(Config::load(None, environment(), &[]).unwrap()), 3);
+        assert_eq!(burst(load("[limiter]\nburst = 2\n", &[]).unwrap()), 2);
+        assert_eq!(burst(load("[limiter]\nburst = 2\n", &[("limiter.burst", "5")]).unwrap()), 5);
+    }
+
+    #[test]
+    fn every_key_can_be_set_and_is_heeded() {
+        let default = toml::Table::try_from(Config::default()).unwrap();
+        let mut keys: Vec<(String, toml::Value)> = default
+            .iter()
+            .flat_map(|(table, keys)| {
+                keys.as_table().unwrap().iter().map(move |(key, value)| (format!("{table}.{key}"), value.clone()))
+            })
+            .collect();
+        for key in ["window.start", "window.end", "window.data_end"] {
+            keys.push((key.to_owned(), toml::Value::String("t".to_owned())));
+        }
+        for (key, value) in &keys {
+            let other = match (key.as_str(), value) {
+                ("source.base_url", _) => "http://127.0.0.1:1".to_owned(),
+                ("artifacts.semantics", _) => "reference".to_owned(),
+                ("log.format", _) => "json".to_owned(),
+                ("limiter.min_requests_per_second", _) => "3".to_owned(),
+                ("retry.initial_delay", _) => "3s".to_owned(),
+                (_, toml::Value::Boolean(on)) => (!on).to_string(),
+                (_, toml::Value::Integer(n)) => if *n == 100 { 99 } else { n + 7 }.to_string(),
+                (_, toml::Value::Array(_)) => "[]".to_owned(),
+                (_, toml::Value::String(text)) if text == "t" => "2026-07-02".to_owned(),
+                (_, toml::Value::String(text)) if humantime::parse_duration(text).is_ok() => "61m".to_owned(),
+                _ => "other".to_owned(),
+            };
+            let config = load("", &[(key, &other)]).unwrap_or_else(|error| panic!("{key}={other}: {error}"));
+            assert_ne!(config, Config::default(), "{key}={other} changed nothing");
+        }
+    }
+
+    #[test]
+    fn a_wrong_override_is_named() {
+        let said = load("", &[("limiter.brust", "3")]).unwrap_err().to_string();
+        assert!(said.starts_with("--set limiter.brust=3: ") && said.contains("brust"), "{said}");
+        let said = load("", &[("limiter.burst", "0")]).unwrap_err().to_string();
+        assert!(said.contains("limiter.burst"), "{said}");
+    }
+}

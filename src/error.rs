@@ -1,0 +1,112 @@
+//! What can end a run, and the exit code of each.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | complete |
+//! | 1 | unexpected |
+//! | 2 | usage or configuration |
+//! | 3 | finished, and some requests failed: the artifacts are written and marked incomplete |
+//! | 4 | the store, or writing the artifacts |
+//! | 5 | the source is unreachable or refuses |
+//! | 130 | interrupted |
+
+use thiserror::Error;
+
+use crate::artifact::ArtifactError;
+use crate::config::ConfigError;
+use crate::fetch::FetchError;
+use crate::observe::LogError;
+use crate::reduce::ReduceError;
+use crate::simulator::SimulatorError;
+use crate::source::SourceError;
+use crate::store::StoreError;
+
+/// Exit code of a run that finished with failed requests.
+pub const EXIT_INCOMPLETE: u8 = 3;
+/// Exit code of an interrupted run.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// What ended a run.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The logs.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The crawl.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The client could not be made.
+    #[error("the client cannot be set up")]
+    Source(#[from] SourceError),
+    /// The reducers.
+    #[error(transparent)]
+    Reduce(#[from] ReduceError),
+    /// An output.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// The simulator.
+    #[error("the simulator cannot run")]
+    Simulator(#[from] SimulatorError),
+    /// What was asked does not fit together.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong, and what to do instead.
+        message: String,
+    },
+    /// stdout cannot be written.
+    #[error("cannot write to stdout")]
+    Stdout(#[source] std::io::Error),
+    /// A part of the program panicked or could not be started.
+    #[error("{part} stopped unexpectedly; please report this")]
+    Broken {
+        /// The part.
+        part: &'static str,
+    },
+}
+
+impl Error {
+    /// The exit code of the process.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Log(_) | Self::Usage { .. } | Self::Simulator(_) => 2,
+            Self::Store(error) | Self::Fetch(FetchError::Store(error)) => of_store(error),
+            Self::Fetch(FetchError::BucketStopped) | Self::Broken { .. } | Self::Stdout(_) => 1,
+            Self::Fetch(_) | Self::Source(_) => 5,
+            Self::Artifact(error) => of_artifact(error),
+            Self::Reduce(error) => match error {
+                ReduceError::Store(error) => of_store(error),
+                ReduceError::Artifact(error) => of_artifact(error),
+                ReduceError::NotConfigured { .. }
+                | ReduceError::Commits(_)
+                | ReduceError::EmptyStore
+                | ReduceError::Input { .. }
+                | ReduceError::Relabel { .. }
+                | ReduceError::Ungrouped(_) => 2,
+                ReduceError::Sort { .. } | ReduceError::Groups(_) => 4,
+                ReduceError::Interrupted => EXIT_INTERRUPTED,
+                ReduceError::Plot { .. } | ReduceError::Report { .. } | ReduceError::WorkerPanicked => 1,
+            },
+        }
+    }
+}
+
+fn of_store(error: &StoreError) -> u8 {
+    match error {
+        StoreError::OtherCrawl { .. } | StoreError::Missing { .. } => 2,
+        _ => 4,
+    }
+}
+
+fn of_artifact(error: &ArtifactError) -> u8 {
+    match error {
+        ArtifactError::Folder { .. } => 2,
+        ArtifactError::Write { .. } => 4,
+    }
+}

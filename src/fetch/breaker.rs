@@ -1,0 +1,204 @@
+//! A source that answers nothing is probed, not asked everything in turn.
+//!
+//! When several attempts in a row fail, whatever they asked, and none succeeds in between, the source is taken for down:
+//! fetchers wait, one of them probes with the smallest request there is, and attempts that met the outage do not count
+//! against their requests. After `give_up_after` the run ends with everything kept.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Failures in a row from which the source is taken for down.
+const FAILURES_IN_A_ROW: u32 = 6;
+
+/// How long a source is probed that has not answered once in this run: a wrong address is told soon.
+const FIRST_ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+struct State {
+    /// Failed attempts since the last success.
+    in_a_row: u32,
+    answered_once: bool,
+    /// Since when the source is taken for down.
+    down_since: Option<Instant>,
+    next_probe: Instant,
+    probe_delay: Duration,
+}
+
+/// Shared by all fetchers. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    state: Arc<Mutex<State>>,
+    recovered: Arc<Notify>,
+    initial_delay: Duration,
+    max_delay: Duration,
+    give_up_after: Duration,
+}
+
+/// What a fetcher does before its next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Go on.
+    Open,
+    /// Probe the source first.
+    Probe,
+    /// Wait this long, or for [`Breaker::recovered`], then ask again.
+    Wait(Duration),
+    /// The source has been down for this long: end the run.
+    GiveUp(Duration),
+}
+
+/// What a failed attempt means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Toll {
+    /// It counts against its request.
+    Counts,
+    /// It met an outage: it does not count. `began` for the attempt that showed it.
+    Outage {
+        /// True once an outage.
+        began: bool,
+    },
+}
+
+impl Breaker {
+    /// A source that is taken for up.
+    #[must_use]
+    pub fn new(initial_delay: Duration, max_delay: Duration, give_up_after: Duration) -> Self {
+        Self {
+            state: Arc::new(Mutex::new(State {
+                in_a_row: 0,
+                answered_once: false,
+                down_since: None,
+                next_probe: Instant::now(),
+                probe_delay: initial_delay,
+            })),
+            recovered: Arc::default(),
+            initial_delay,
+            max_delay,
+            give_up_after,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// May the next attempt be made? At most one fetcher at a time is told to probe.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        let mut state = self.state();
+        let Some(since) = state.down_since else { return Gate::Open };
+        let patience =
+            if state.answered_once { self.give_up_after } else { self.give_up_after.min(FIRST_ANSWER_PATIENCE) };
+        let now = Instant::now();
+        if now - since >= patience {
+            return Gate::GiveUp(now - since);
+        }
+        if now < state.next_probe {
+            return Gate::Wait((state.next_probe - now).min(patience.saturating_sub(now - since)));
+        }
+        state.probe_delay = (state.probe_delay * 2).min(self.max_delay);
+        state.next_probe = now + state.probe_delay;
+        Gate::Probe
+    }
+
+    /// Returns when the source answers again.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn recovered(&self) {
+        self.recovered.notified().await;
+    }
+
+    /// An attempt was answered, be it by an error of its own. True when this ends an outage.
+    #[expect(clippy::must_use_candidate, reason = "most callers only tell")]
+    pub fn answered(&self) -> bool {
+        let mut state = self.state();
+        state.in_a_row = 0;
+        state.answered_once = true;
+        let was_down = state.down_since.take().is_some();
+        drop(state);
+        if was_down {
+            self.recovered.notify_waiters();
+        }
+        was_down
+    }
+
+    /// An attempt failed in a way that an outage would show as.
+    #[must_use]
+    pub fn failed(&self) -> Toll {
+        let mut state = self.state();
+        state.in_a_row += 1;
+        if state.down_since.is_some() {
+            return Toll::Outage { began: false };
+        }
+        if state.in_a_row < FAILURES_IN_A_ROW {
+            return Toll::Counts;
+        }
+        let now = Instant::now();
+        state.down_since = Some(now);
+        state.probe_delay = self.initial_delay;
+        state.next_probe = now + self.initial_delay;
+        Toll::Outage { began: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn breaker() -> Breaker {
+        Breaker::new(Duration::from_secs(1), Duration::from_secs(8), Duration::from_mins(5))
+    }
+
+    fn fail(breaker: &Breaker, times: u32) {
+        for _ in 0..times {
+            let _toll = breaker.failed();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_between_successes_count_and_never_stop_the_run() {
+        let breaker = breaker();
+        for _ in 0..50 {
+            for _ in 1..FAILURES_IN_A_ROW {
+                assert_eq!(breaker.failed(), Toll::Counts);
+            }
+            assert!(!breaker.answered());
+        }
+        assert_eq!(breaker.gate(), Gate::Open);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_probed_by_one_at_growing_intervals_and_ends_with_an_answer() {
+        let breaker = breaker();
+        assert!(!breaker.answered());
+        fail(&breaker, FAILURES_IN_A_ROW);
+        assert_eq!(breaker.gate(), Gate::Wait(Duration::from_secs(1)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(breaker.gate(), Gate::Probe);
+        assert_eq!(breaker.gate(), Gate::Wait(Duration::from_secs(2)));
+        assert_eq!(breaker.failed(), Toll::Outage { began: false });
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(breaker.gate(), Gate::Probe);
+        assert!(breaker.answered());
+        assert_eq!(breaker.gate(), Gate::Open);
+        assert_eq!(breaker.failed(), Toll::Counts);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_never_answered_is_given_up_sooner() {
+        let (never, once) = (breaker(), breaker());
+        once.answered();
+        for breaker in [&never, &once] {
+            fail(breaker, FAILURES_IN_A_ROW);
+        }
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert!(matches!(never.gate(), Gate::GiveUp(_)));
+        assert_eq!(once.gate(), Gate::Probe);
+        tokio::time::advance(Duration::from_mins(5)).await;
+        assert!(matches!(once.gate(), Gate::GiveUp(_)));
+    }
+}

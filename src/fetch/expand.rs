@@ -1,0 +1,201 @@
+//! What follows from what is stored: the first requests, the summaries of listed signatures, the next pages of alerts,
+//! the samples of signatures whose window was split.
+//!
+//! Everything here is worked out from the store alone, so it comes to the same after any interruption.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use crate::config::BatchConfig;
+use crate::model::{FrameworkId, Request, SignatureId, Timestamp, sampled_jobs};
+use crate::source::{AlertPageOutline, PassVerdict, judge_pass, pages_of};
+use crate::store::columns::{ColumnSet, Columns};
+use crate::store::{CrawlIdentity, Outcome, Pending, Settlement, Store, StoreError, job_pending};
+
+/// Readings of the alert list until it stood still; more would mean that it never does.
+const MAX_PASSES: u16 = 8;
+
+/// Signatures per expansion, so that a long list does not fill the writer's memory.
+const SIGNATURES_PER_EXPANSION: usize = 1000;
+
+/// Frameworks are asked up to this id even when the server does not list them: disabled ones keep their signatures.
+const HIGHEST_KNOWN_FRAMEWORK: u64 = 20;
+
+/// What a crawl begins with.
+#[must_use]
+pub fn first_requests(batch: &BatchConfig) -> Vec<Pending> {
+    let lists = if batch.signatures_by_framework {
+        vec![Request::Frameworks]
+    } else {
+        vec![Request::Signatures { framework: None }, Request::UpdatedSignatures { framework: None }]
+    };
+    let alerts = Request::AlertPage { pass: 0, page: 1 };
+    lists.into_iter().chain([alerts]).map(Pending::of).collect()
+}
+
+/// What follows once no request for alert summaries is under way.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be read.
+pub(super) fn after_alerts(store: &Store, page_size: u32) -> Result<Vec<Pending>, StoreError> {
+    let Some(pass) = store.last_alert_pass()? else { return Ok(Vec::new()) };
+    let mut error = None;
+    let verdict = judge_pass(page_size, |page| match store.alert_page(pass, page) {
+        Ok(found) => found.map(|page| AlertPageOutline { count: page.count, ids: page.ids }),
+        Err(failed) => {
+            error = Some(failed);
+            None
+        }
+    });
+    if let Some(error) = error {
+        return Err(error);
+    }
+    let page = |page| Pending::of(Request::AlertPage { pass, page });
+    Ok(match verdict {
+        PassVerdict::NeedsPages(last) => (1..=last).map(page).collect(),
+        PassVerdict::NeedsClosingLook => vec![page(0)],
+        PassVerdict::Still => Vec::new(),
+        PassVerdict::Shifted if pass + 1 < MAX_PASSES => {
+            tracing::info!(pass, "the list of alert summaries moved while it was read; reading it again");
+            vec![Pending::of(Request::AlertPage { pass: pass + 1, page: 1 })]
+        }
+        PassVerdict::Shifted => {
+            tracing::warn!(
+                passes = MAX_PASSES,
+                "the list of alert summaries moved in every reading; the last one counts"
+            );
+            Vec::new()
+        }
+    })
+}
+
+/// The pages that page 1 shows to exist.
+pub(super) fn pages_after(pass: u16, page: u32, count: u64, page_size: u32) -> impl Iterator<Item = Pending> {
+    let last = if page == 1 { pages_of(count, page_size) } else { 1 };
+    (2..=last).map(move |page| Pending::of(Request::AlertPage { pass, page }))
+}
+
+/// What follows once no request for signature lists is under way: the lists by framework, then the summaries.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be read.
+pub(super) fn after_signatures(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Settlement>, StoreError> {
+    let frameworks = store.id_list(&Request::Frameworks)?;
+    let whole_list = Request::Signatures { framework: None };
+    let whole_updated = Request::UpdatedSignatures { framework: None };
+    let (mut lists, mut updated_lists) = (vec![whole_list], vec![whole_updated]);
+    if let Some(listed) = frameworks {
+        let ids: BTreeSet<u64> = listed.into_iter().chain(1..=HIGHEST_KNOWN_FRAMEWORK).collect();
+        let of = |id: &u64| Some(FrameworkId(*id));
+        if store.settled(&whole_list)?.is_none() {
+            lists = ids.iter().map(|id| Request::Signatures { framework: of(id) }).collect();
+        }
+        if store.settled(&whole_updated)?.is_none() {
+            updated_lists = ids.iter().map(|id| Request::UpdatedSignatures { framework: of(id) }).collect();
+        }
+    }
+    let mut missing = Vec::new();
+    for list in &lists {
+        if store.settled(list)?.is_none() {
+            missing.push(Pending::of(*list));
+        }
+    }
+    let mut updated: Option<HashSet<u64>> = Some(HashSet::new());
+    for list in &updated_lists {
+        match store.id_list(list)? {
+            Some(ids) => {
+                updated = updated.map(|mut all| {
+                    all.extend(ids);
+                    all
+                });
+            }
+            None => missing.push(Pending::of(*list)),
+        }
+    }
+    // Lists that failed in this run are not asked again; what they would have told is left out of this run.
+    let missing_lists = missing.iter().any(|pending| lists.contains(&pending.request));
+    if !missing.is_empty() {
+        updated = None;
+    }
+    let mut expansions = vec![Settlement::discovery(missing)];
+    if !missing_lists {
+        expansions.extend(summaries(store, identity, updated.as_ref())?);
+    }
+    Ok(expansions)
+}
+
+/// A request for the data of each signature that has none yet; those without data in the window are settled as skipped.
+fn summaries(
+    store: &Store,
+    identity: &CrawlIdentity,
+    updated: Option<&HashSet<u64>>,
+) -> Result<Vec<Settlement>, StoreError> {
+    let window = identity.data_window();
+    let mut known = HashSet::new();
+    for summary in store.settled_summaries() {
+        known.insert(summary?.signature);
+    }
+    for pending in store.pending() {
+        if let Request::Summary { signature, .. } = pending?.request {
+            known.insert(signature);
+        }
+    }
+    for failure in store.failures() {
+        if let Request::Summary { signature, .. } = failure?.0 {
+            known.insert(signature);
+        }
+    }
+    let missing: Vec<SignatureId> =
+        store.chosen_signatures(identity)?.into_iter().filter(|id| !known.contains(id)).collect();
+    let expansion = |signatures: &[SignatureId]| {
+        let mut settlement = Settlement::default();
+        for &signature in signatures {
+            let request = Request::Summary { signature, window };
+            settlement = match updated {
+                Some(updated) if !updated.contains(&signature.0) => {
+                    settlement.and(Settlement::without_records(request, Outcome::Skipped))
+                }
+                _ => settlement.with_discovered([Pending::of(request)]),
+            };
+        }
+        settlement
+    };
+    Ok(missing.chunks(SIGNATURES_PER_EXPANSION).map(expansion).collect())
+}
+
+/// The samples of signatures whose window was asked in parts, once all parts are there.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be read.
+pub(super) fn samples_of_split_signatures(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Pending>, StoreError> {
+    let whole = identity.data_window();
+    let mut parts: HashMap<SignatureId, Vec<_>> = HashMap::new();
+    for summary in store.settled_summaries() {
+        let summary = summary?;
+        if summary.window != whole {
+            parts.entry(summary.signature).or_default().push(summary);
+        }
+    }
+    let mut discovered = Vec::new();
+    let mut columns = Columns::default();
+    let mut raw = Vec::new();
+    for (signature, parts) in parts {
+        let mut jobs = Vec::new();
+        for part in &parts {
+            for number in 0..part.settled.num_chunks {
+                store.chunk(&part.request(), number, &mut raw)?;
+                let want = ColumnSet::JOB_IDS | ColumnSet::PUSH_TIMESTAMPS | ColumnSet::SUBMIT_TIMES;
+                columns.decode(&raw, want).map_err(|source| StoreError::Damaged {
+                    tree: "records",
+                    key: format!("summary of signature {signature}"),
+                    reason: source.to_string(),
+                })?;
+                jobs.extend((0..columns.len()).map(|at| {
+                    let submitted: Timestamp = columns.submit_time(at).unwrap_or_else(|| columns.push_timestamp(at));
+                    columns.job_id(at).map(|id| (id, submitted))
+                }));
+            }
+        }
+        discovered.extend(sampled_jobs(&jobs).map(job_pending));
+    }
+    Ok(discovered)
+}

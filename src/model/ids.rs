@@ -1,0 +1,45 @@
+//! Identifiers, as the API gives them: integers of their own kinds, which cannot be confused.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id! {
+    /// A performance signature: one test, on one platform, with one set of options.
+    SignatureId
+}
+id! {
+    /// A datum: one measured value of one signature.
+    DatumId
+}
+id! {
+    /// A job: one task that ran on one machine.
+    JobId
+}
+id! {
+    /// A push: what a developer landed at once.
+    PushId
+}
+id! {
+    /// An alert summary: the alerts that one push raised in one framework.
+    AlertSummaryId
+}
+id! {
+    /// A framework: talos, browsertime, …
+    FrameworkId
+}

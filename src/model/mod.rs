@@ -1,0 +1,28 @@
+//! The vocabulary: plain data of Perfherder and of a crawl, without I/O and without async.
+//!
+//! Everything else imports from here; this module imports from nothing. Records that must come out as they
+//! went in ([`RawJson`]) keep the text the server sent; typed views are taken beside the text, never instead of it.
+
+mod datum;
+mod datum_text;
+mod float_text;
+mod ids;
+mod raw_json;
+mod records;
+mod request;
+mod revision;
+mod sample;
+mod timestamp;
+mod window;
+
+pub use datum::{Datum, DatumRecord, IrregularDatum, api_order};
+pub use datum_text::{DatumView, parse_datum};
+pub use float_text::write_float;
+pub use ids::{AlertSummaryId, DatumId, FrameworkId, JobId, PushId, SignatureId};
+pub use raw_json::{RawEntries, RawJson};
+pub use records::{AlertSummary, Job, JobTimes, Signature, Summary};
+pub use request::{Batch, Kind, Request};
+pub use revision::{ParseRevisionError, Revision};
+pub use sample::{corrected_sample, reference_sample, sampled_jobs};
+pub use timestamp::{ParseTimestampError, Timestamp};
+pub use window::Window;

@@ -1,0 +1,283 @@
+//! The unit of work and its stable key.
+//!
+//! A key is the same in every run: the kind, then the API's own id or the window, big-endian, so that the keys' order is
+//! the ids' order. A request is asked once it is pending, and never again once it is settled.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{FrameworkId, JobId, SignatureId, Timestamp, Window};
+
+/// The pools of fetchers: each kind has its own mailbox and its own concurrency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Pages of alert summaries.
+    Alerts,
+    /// Signature lists, and the framework list they may need.
+    Signatures,
+    /// The data of one signature.
+    Summaries,
+    /// Job details.
+    JobDetails,
+}
+
+impl Kind {
+    /// All of them, in the order of the flow.
+    pub const ALL: [Self; 4] = [Self::Alerts, Self::Signatures, Self::Summaries, Self::JobDetails];
+
+    /// The name in messages, counters and files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Alerts => "alerts",
+            Self::Signatures => "signatures",
+            Self::Summaries => "summaries",
+            Self::JobDetails => "job_details",
+        }
+    }
+
+    /// Its place in [`Kind::ALL`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// What is asked for and settled once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Request {
+    /// A page of the alert summaries, within one pass over all pages. Page 1 of a pass larger than a page is asked
+    /// once more at its end, as page 0, to see whether rows have shifted meanwhile.
+    AlertPage {
+        /// Which reading of the list, from 0.
+        pass: u16,
+        /// The page, from 1; 0 is the closing look at page 1.
+        page: u32,
+    },
+    /// The enabled frameworks.
+    Frameworks,
+    /// The signatures of the repository; of one framework where the whole list is asked in parts.
+    Signatures {
+        /// `None`: the whole list.
+        framework: Option<FrameworkId>,
+    },
+    /// The signatures whose newest datum is at or after the start of the data window.
+    UpdatedSignatures {
+        /// `None`: of all frameworks.
+        framework: Option<FrameworkId>,
+    },
+    /// The data of one signature in one window.
+    Summary {
+        /// The signature.
+        signature: SignatureId,
+        /// The window; the whole data window unless that was too much for one reply.
+        window: Window,
+    },
+    /// The details of one job.
+    Job {
+        /// The job.
+        id: JobId,
+    },
+}
+
+impl Request {
+    /// The pool that fetches it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::AlertPage { .. } => Kind::Alerts,
+            Self::Frameworks | Self::Signatures { .. } | Self::UpdatedSignatures { .. } => Kind::Signatures,
+            Self::Summary { .. } => Kind::Summaries,
+            Self::Job { .. } => Kind::JobDetails,
+        }
+    }
+
+    /// The stable key.
+    #[must_use]
+    pub fn key(&self) -> Vec<u8> {
+        let mut key = Vec::with_capacity(25);
+        match self {
+            Self::AlertPage { pass, page } => {
+                key.push(b'a');
+                key.extend_from_slice(&pass.to_be_bytes());
+                key.extend_from_slice(&page.to_be_bytes());
+            }
+            Self::Frameworks => key.push(b'f'),
+            Self::Signatures { framework } => {
+                key.push(b'g');
+                push_framework(&mut key, *framework);
+            }
+            Self::UpdatedSignatures { framework } => {
+                key.push(b'u');
+                push_framework(&mut key, *framework);
+            }
+            Self::Summary { signature, window } => {
+                key.push(b's');
+                key.extend_from_slice(&signature.0.to_be_bytes());
+                push_instant(&mut key, window.start);
+                push_instant(&mut key, window.end);
+            }
+            Self::Job { id } => {
+                key.push(b'j');
+                key.extend_from_slice(&id.0.to_be_bytes());
+            }
+        }
+        key
+    }
+
+    /// The request of a key; `None` when the bytes are no key.
+    #[must_use]
+    pub fn from_key(key: &[u8]) -> Option<Self> {
+        let (&kind, rest) = key.split_first()?;
+        match (kind, rest.len()) {
+            (b'a', 6) => Some(Self::AlertPage {
+                pass: u16::from_be_bytes(rest[..2].try_into().ok()?),
+                page: u32::from_be_bytes(rest[2..].try_into().ok()?),
+            }),
+            (b'f', 0) => Some(Self::Frameworks),
+            (b'g', 0) => Some(Self::Signatures { framework: None }),
+            (b'g', 8) => Some(Self::Signatures { framework: Some(framework(rest)?) }),
+            (b'u', 0) => Some(Self::UpdatedSignatures { framework: None }),
+            (b'u', 8) => Some(Self::UpdatedSignatures { framework: Some(framework(rest)?) }),
+            (b's', 24) => Some(Self::Summary {
+                signature: SignatureId(u64::from_be_bytes(rest[..8].try_into().ok()?)),
+                window: Window { start: instant(&rest[8..16])?, end: instant(&rest[16..])? },
+            }),
+            (b'j', 8) => Some(Self::Job { id: JobId(u64::from_be_bytes(rest.try_into().ok()?)) }),
+            _ => None,
+        }
+    }
+}
+
+fn push_framework(key: &mut Vec<u8>, framework: Option<FrameworkId>) {
+    if let Some(id) = framework {
+        key.extend_from_slice(&id.0.to_be_bytes());
+    }
+}
+
+fn framework(bytes: &[u8]) -> Option<FrameworkId> {
+    Some(FrameworkId(u64::from_be_bytes(bytes.try_into().ok()?)))
+}
+
+/// The sign bit flipped, so that instants before 1970 sort before those after.
+fn push_instant(key: &mut Vec<u8>, at: Timestamp) {
+    key.extend_from_slice(&(at.as_micros() ^ i64::MIN).to_be_bytes());
+}
+
+fn instant(bytes: &[u8]) -> Option<Timestamp> {
+    Some(Timestamp::from_micros(i64::from_be_bytes(bytes.try_into().ok()?) ^ i64::MIN))
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlertPage { pass, page: 0 } => write!(f, "alert summaries, pass {pass}, closing look"),
+            Self::AlertPage { pass, page } => write!(f, "alert summaries, pass {pass}, page {page}"),
+            Self::Frameworks => f.write_str("frameworks"),
+            Self::Signatures { framework: None } => f.write_str("signatures"),
+            Self::Signatures { framework: Some(id) } => write!(f, "signatures of framework {id}"),
+            Self::UpdatedSignatures { framework: None } => f.write_str("updated signatures"),
+            Self::UpdatedSignatures { framework: Some(id) } => write!(f, "updated signatures of framework {id}"),
+            Self::Summary { signature, window } => write!(f, "summary of signature {signature} in {window}"),
+            Self::Job { id } => write!(f, "job {id}"),
+        }
+    }
+}
+
+/// What one HTTP request asks: one request, or many jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    requests: Vec<Request>,
+}
+
+impl Batch {
+    /// One request by itself.
+    #[must_use]
+    pub fn of(request: Request) -> Self {
+        Self { requests: vec![request] }
+    }
+
+    /// Jobs that are asked together, by ascending id. `None` when there are none.
+    #[must_use]
+    pub fn of_jobs(mut ids: Vec<JobId>) -> Option<Self> {
+        ids.sort_unstable();
+        ids.dedup();
+        let requests: Vec<Request> = ids.into_iter().map(|id| Request::Job { id }).collect();
+        (!requests.is_empty()).then_some(Self { requests })
+    }
+
+    /// The requests that this settles; at least one, all of one kind.
+    #[must_use]
+    pub fn requests(&self) -> &[Request] {
+        &self.requests
+    }
+
+    /// The pool that fetches it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.requests[0].kind()
+    }
+
+    /// The ids of the jobs asked for; empty for other kinds.
+    pub fn job_ids(&self) -> impl Iterator<Item = JobId> {
+        self.requests.iter().filter_map(|request| match request {
+            Request::Job { id } => Some(*id),
+            _ => None,
+        })
+    }
+}
+
+impl fmt::Display for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.requests.as_slice() {
+            [first, .., last] => write!(f, "{} jobs, {first} to {last}", self.requests.len()),
+            [one] => one.fmt(f),
+            [] => f.write_str("nothing"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_request() -> impl Strategy<Value = Request> {
+        let framework = || proptest::option::of(any::<u64>().prop_map(FrameworkId));
+        prop_oneof![
+            (any::<u16>(), any::<u32>()).prop_map(|(pass, page)| Request::AlertPage { pass, page }),
+            Just(Request::Frameworks),
+            framework().prop_map(|framework| Request::Signatures { framework }),
+            framework().prop_map(|framework| Request::UpdatedSignatures { framework }),
+            (any::<u64>(), any::<i64>(), any::<i64>()).prop_map(|(id, start, end)| Request::Summary {
+                signature: SignatureId(id),
+                window: Window { start: Timestamp::from_micros(start), end: Timestamp::from_micros(end) },
+            }),
+            any::<u64>().prop_map(|id| Request::Job { id: JobId(id) }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_request_comes_back_from_its_key(request in any_request()) {
+            prop_assert_eq!(Request::from_key(&request.key()), Some(request));
+        }
+
+        #[test]
+        fn the_order_of_keys_is_the_order_of_ids_and_windows(a in any_request(), b in any_request()) {
+            if a.kind() == b.kind() && std::mem::discriminant(&a) == std::mem::discriminant(&b) {
+                prop_assert_eq!(a.key().cmp(&b.key()), a.cmp(&b));
+            }
+        }
+
+        #[test]
+        fn foreign_bytes_are_no_request_or_its_very_key(bytes in proptest::collection::vec(any::<u8>(), 0..30)) {
+            if let Some(request) = Request::from_key(&bytes) {
+                prop_assert_eq!(request.key(), bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Instants in UTC, to the microsecond: the resolution of the API.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+use thiserror::Error;
+
+/// Microseconds since 1970-01-01T00:00:00 UTC.
+///
+/// Reads RFC 3339 text, naive ISO text (which means UTC, as everywhere in the API) and a bare date (midnight);
+/// shows itself as `2026-07-01T00:00:00Z`.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+/// The text is no point in time.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{text}` is not a time such as 2026-07-01T00:00:00Z")]
+pub struct ParseTimestampError {
+    text: String,
+}
+
+const MICROS: i64 = 1_000_000;
+
+impl Timestamp {
+    /// From whole seconds since the epoch; saturates at the ends of the range.
+    #[must_use]
+    pub const fn from_secs(secs: i64) -> Self {
+        Self(secs.saturating_mul(MICROS))
+    }
+
+    /// From microseconds since the epoch.
+    #[must_use]
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the epoch.
+    #[must_use]
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the epoch, rounded towards the past.
+    #[must_use]
+    pub const fn as_secs(self) -> i64 {
+        self.0.div_euclid(MICROS)
+    }
+
+    /// The part of a second, in microseconds: 0 for what the API writes without a fraction.
+    #[must_use]
+    pub const fn subsec_micros(self) -> i64 {
+        self.0.rem_euclid(MICROS)
+    }
+
+    /// This instant moved by `secs` seconds; saturates.
+    #[must_use]
+    pub const fn plus_secs(self, secs: i64) -> Self {
+        Self(self.0.saturating_add(secs.saturating_mul(MICROS)))
+    }
+
+    /// The machine's clock, to the second.
+    #[must_use]
+    pub fn now() -> Self {
+        Self::from_secs(jiff::Timestamp::now().as_second())
+    }
+
+    /// The midnight (UTC) at or before this instant.
+    #[must_use]
+    pub const fn midnight(self) -> Self {
+        Self(self.0 - self.0.rem_euclid(86_400 * MICROS))
+    }
+
+    /// Appends the API's naive ISO text: no fraction when it is 0, else six digits.
+    pub fn write_naive(self, out: &mut Vec<u8>) {
+        let days = self.0.div_euclid(86_400 * MICROS);
+        let in_day = self.0.rem_euclid(86_400 * MICROS);
+        let (year, month, day) = civil_from_days(days);
+        let two = |out: &mut Vec<u8>, n: i64| {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "n is below 100")]
+            out.extend_from_slice(&[b'0' + (n / 10) as u8, b'0' + (n % 10) as u8]);
+        };
+        if (0..=9999).contains(&year) {
+            two(out, year / 100);
+            two(out, year % 100);
+        } else {
+            out.extend_from_slice(year.to_string().as_bytes());
+        }
+        out.push(b'-');
+        two(out, month);
+        out.push(b'-');
+        two(out, day);
+        out.push(b'T');
+        let secs = in_day / MICROS;
+        two(out, secs / 3600);
+        out.push(b':');
+        two(out, secs / 60 % 60);
+        out.push(b':');
+        two(out, secs % 60);
+        let micros = in_day % MICROS;
+        if micros != 0 {
+            out.push(b'.');
+            two(out, micros / 10_000);
+            two(out, micros / 100 % 100);
+            two(out, micros % 100);
+        }
+    }
+
+    /// The naive ISO text of [`Timestamp::write_naive`].
+    #[must_use]
+    pub fn to_naive_string(self) -> String {
+        let mut out = Vec::with_capacity(26);
+        self.write_naive(&mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+
+    /// Reads exactly the API's naive form, `YYYY-MM-DDTHH:MM:SS` with or without a six-digit fraction; anything else
+    /// is `None`. Fast: this runs twice a datum.
+    #[must_use]
+    pub fn parse_naive(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        if bytes.len() != 19 && bytes.len() != 26 {
+            return None;
+        }
+        let number = |range: std::ops::Range<usize>| {
+            bytes[range]
+                .iter()
+                .try_fold(0_i64, |n, byte| byte.is_ascii_digit().then(|| n * 10 + i64::from(byte - b'0')))
+        };
+        if [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')].iter().any(|&(at, byte)| bytes[at] != byte) {
+            return None;
+        }
+        let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+        let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+        let micros = if bytes.len() == 26 {
+            if bytes[19] != b'.' {
+                return None;
+            }
+            number(20..26)?
+        } else {
+            0
+        };
+        if hour > 23 || minute > 59 || second > 59 || !(1..=12).contains(&month) || day < 1 {
+            return None;
+        }
+        let days = days_from_civil(year, month, day);
+        if civil_from_days(days) != (year, month, day) {
+            return None; // the 30th of February
+        }
+        Some(Self((days * 86_400 + hour * 3600 + minute * 60 + second) * MICROS + micros))
+    }
+}
+
+/// Days since the epoch of a date of the proleptic Gregorian calendar.
+const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    // Years that begin in March put the leap day last; 400 such years are 146,097 days.
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+/// The date of a number of days since the epoch: `(year, month, day)`.
+const fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}Z", self.to_naive_string())
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = ParseTimestampError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        if let Some(parsed) = Self::parse_naive(text) {
+            return Ok(parsed);
+        }
+        if let Ok(parsed) = text.parse::<jiff::Timestamp>() {
+            return Ok(Self(parsed.as_microsecond()));
+        }
+        text.parse::<jiff::civil::DateTime>()
+            .and_then(|naive| naive.to_zoned(jiff::tz::TimeZone::UTC))
+            .map(|zoned| Self(zoned.timestamp().as_microsecond()))
+            .map_err(|_| ParseTimestampError { text: text.to_owned() })
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    /// Reads text, and TOML's own dates, which reach serde as a map of one entry.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TimeVisitor;
+        impl<'de> Visitor<'de> for TimeVisitor {
+            type Value = Timestamp;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a time such as \"2026-07-01T00:00:00Z\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Timestamp, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Timestamp, A::Error> {
+                let entry: Option<(String, String)> = map.next_entry()?;
+                let (_, text) = entry.ok_or_else(|| de::Error::custom("an empty table is no time"))?;
+                text.parse().map_err(de::Error::custom)
+            }
+        }
+        deserializer.deserialize_any(TimeVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn naive_text_means_utc_with_and_without_fraction() {
+        for (text, micros) in [
+            ("1970-01-01T00:00:00", 0),
+            ("2026-07-01T00:00:00", 1_782_864_000_000_000),
+            ("2026-11-20T19:43:28.323121", 1_795_203_808_323_121),
+            ("1969-12-31T23:59:59", -1_000_000),
+        ] {
+            assert_eq!(Timestamp::parse_naive(text), Some(Timestamp(micros)), "{text}");
+            assert_eq!(Timestamp(micros).to_naive_string(), text);
+        }
+    }
+
+    #[test]
+    fn zones_dates_and_offsets_are_read() {
+        let july: Timestamp = "2026-07-01T00:00:00Z".parse().unwrap();
+        for text in ["2026-07-01", "2026-07-01T02:00:00+02:00", "2026-07-01T00:00:00.000Z", " 2026-07-01T00:00:00 "] {
+            assert_eq!(text.parse::<Timestamp>().unwrap(), july, "{text}");
+        }
+        assert!("yesterday".parse::<Timestamp>().unwrap_err().to_string().contains("yesterday"));
+        assert_eq!(july.to_string(), "2026-07-01T00:00:00Z");
+    }
+
+    #[test]
+    fn impossible_dates_are_refused() {
+        for text in [
+            "2026-02-30T00:00:00",
+            "2026-13-01T00:00:00",
+            "2026-01-01T24:00:00",
+            "2026-01-01T00:00:0a",
+            "2026-01-01 00:00:00",
+        ] {
+            assert_eq!(Timestamp::parse_naive(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_instant_go_over_into_each_other(micros in -60_000_000_000_000_000_i64..250_000_000_000_000_000) {
+            let text = Timestamp(micros).to_naive_string();
+            prop_assert_eq!(Timestamp::parse_naive(&text), Some(Timestamp(micros)));
+            let with_jiff: jiff::civil::DateTime = text.parse().unwrap();
+            let zoned = with_jiff.to_zoned(jiff::tz::TimeZone::UTC).unwrap();
+            prop_assert_eq!(zoned.timestamp().as_microsecond(), micros);
+        }
+    }
+}

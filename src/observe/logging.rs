@@ -1,0 +1,88 @@
+//! Logs on stderr, which never tear the progress display and never carry a server's control characters.
+
+use std::io::{self, Write};
+use std::sync::OnceLock;
+
+use indicatif::MultiProgress;
+use thiserror::Error;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::config::{LogConfig, LogFormat};
+
+/// The display that log lines step aside for.
+static DISPLAY: OnceLock<MultiProgress> = OnceLock::new();
+
+/// Logs cannot be set up. Exit code 2.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// The filter cannot be read.
+    #[error("log.level: `{level}` is no level (error, warn, info, debug, trace) and no list of filter directives")]
+    Level {
+        /// What was given.
+        level: String,
+        /// Why it cannot be read.
+        #[source]
+        source: tracing_subscriber::filter::ParseError,
+    },
+}
+
+/// Sends what is logged to stderr.
+///
+/// # Errors
+/// [`LogError::Level`].
+pub fn init(config: &LogConfig) -> Result<(), LogError> {
+    let filter =
+        EnvFilter::try_new(&config.level).map_err(|source| LogError::Level { level: config.level.clone(), source })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Stderr).with_ansi(colours());
+    // A second call (an embedding program has its own subscriber) leaves the first in place.
+    let _already_set = match config.format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    Ok(())
+}
+
+/// Makes log lines step aside for `display`.
+pub(super) fn step_aside_for(display: &MultiProgress) {
+    let _first_wins = DISPLAY.set(display.clone());
+}
+
+/// Colours on a terminal, unless `NO_COLOR` asks for none.
+pub(super) fn colours() -> bool {
+    use std::io::IsTerminal as _;
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+struct Stderr;
+
+struct Line(Vec<u8>);
+
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = Line;
+
+    fn make_writer(&'a self) -> Line {
+        Line(Vec::new())
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let write = || drop(io::stderr().lock().write_all(&self.0)); // there is nowhere to tell a failure to
+        match DISPLAY.get() {
+            Some(display) => display.suspend(write),
+            None => write(),
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! THE wiring: every channel and every actor is made here, tail first, and ended here.
+//!
+//! ```text
+//!                  batches (by kind)            changes                 events
+//!   Scheduler ======================> Fetchers ========> StoreWriter ============> Scheduler
+//!       |                                 |  tokens                                   (the return edge: its capacity
+//!       | reads the frontier              +--------> TokenBucket                       covers everything in flight)
+//!       v                                 |  HTTP
+//!     Store                               +--------> Treeherder
+//!       |
+//!       +==> reduce (workers) ==> artifact files, manifest.json last
+//! ```
+//!
+//! A run: crawl what is pending; when all data are there, find the busiest revision and crawl its jobs; reduce. A run is
+//! ended by cancelling at the head: scheduler and fetchers stop, their handles drop, the writer stores what it was given
+//! and ends.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::actor::Shutdown;
+use crate::config::Config;
+use crate::fetch::{
+    Breaker, FetchError, Fetcher, FetcherLinks, Limits, MAX_QUEUED, RateController, Scheduler, SchedulerStats,
+    TokenBucket, first_requests,
+};
+use crate::model::{Batch, Kind, Timestamp};
+use crate::observe::{Counters, Progress};
+use crate::reduce::{Artifact, ReduceSummary, busiest_revisions, read_commits, reduce};
+use crate::source::Treeherder;
+use crate::store::{Change, Counts, CrawlIdentity, Pending, Settlement, Store, StoreError, StoreWriter, job_pending};
+
+/// Events that may wait for the scheduler: more than can be in flight, so that the writer never waits for it.
+const EVENTS: usize = 16_384;
+
+/// New job details of a dry run at the most.
+const DRY_RUN_JOB_DETAILS: usize = 10;
+
+/// What a run was asked beside its configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunOptions {
+    /// The stored crawl's server has another address now.
+    pub same_source: bool,
+    /// Fetch at most ten new job details.
+    pub dry_run: bool,
+}
+
+/// What a crawl came to.
+#[derive(Clone, Debug)]
+pub struct CrawlSummary {
+    /// The crawl.
+    pub identity: CrawlIdentity,
+    /// The store's tally at the end.
+    pub counts: Counts,
+    /// HTTP requests that this run made, retries included.
+    pub requests_made: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// True when work was left because the run was ended.
+    pub interrupted: bool,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct RunSummary {
+    /// The crawl.
+    pub crawl: CrawlSummary,
+    /// The reduction; `None` when the run was interrupted before it.
+    pub reduction: Option<ReduceSummary>,
+}
+
+/// The configuration as it is now; `[limiter]`, `[concurrency]` and `[retry]` may change while a crawl runs.
+pub type LiveConfig = watch::Receiver<Arc<Config>>;
+
+/// A channel whose configuration never changes.
+#[must_use]
+pub fn fixed_config(config: Config) -> (watch::Sender<Arc<Config>>, LiveConfig) {
+    watch::channel(Arc::new(config))
+}
+
+/// Opens the store of `config` for its crawl: pins the crawl in a new store, compares it with that of an old one.
+///
+/// # Errors
+/// [`StoreError::OtherCrawl`] when the store holds another crawl, and what opening may raise.
+pub fn open_crawl(config: &Config, options: RunOptions) -> Result<(Arc<Store>, CrawlIdentity), StoreError> {
+    let store = Store::open(&config.store)?;
+    let identity = match store.identity()? {
+        None => {
+            let identity = CrawlIdentity::create(config, Timestamp::now());
+            store.pin_identity(&identity)?;
+            identity
+        }
+        Some(mut identity) => {
+            let differences = identity.differences(config, options.same_source);
+            if !differences.is_empty() {
+                return Err(StoreError::OtherCrawl { path: store.path().to_owned(), differences });
+            }
+            let base_url = config.source.base_url.trim_end_matches('/');
+            if identity.base_url != base_url {
+                base_url.clone_into(&mut identity.base_url);
+                store.pin_identity(&identity)?;
+            }
+            identity
+        }
+    };
+    Ok((Arc::new(store), identity))
+}
+
+/// Crawls what is missing, then makes the artifacts: the main job. Running it again resumes.
+///
+/// # Errors
+/// [`Error`]; what was fetched until then is kept, and the artifacts of before stand untouched.
+///
+/// # Cancel safety
+/// A dropped future stops waiting, not the store's writer; end a run through `shutdown`.
+pub async fn run(
+    config: LiveConfig,
+    options: RunOptions,
+    artifacts: &[Artifact],
+    shutdown: &Shutdown,
+    counters: Arc<Counters>,
+) -> Result<RunSummary, Error> {
+    let now = Arc::clone(&config.borrow());
+    crate::artifact::check_folder(&now.artifacts.out)?;
+    let (store, identity) = open_crawl(&now, options)?;
+    read_commits(&now, &identity)?;
+    let crawl = crawl_store(&store, &identity, config, options, shutdown, counters).await?;
+    if crawl.interrupted {
+        return Ok(RunSummary { crawl, reduction: None });
+    }
+    let reduction = reduce_store(store, &now, artifacts, shutdown).await?;
+    Ok(RunSummary { crawl, reduction: Some(reduction) })
+}
+
+/// Crawls what is missing in the store of `config`.
+///
+/// # Errors
+/// [`Error`]; what was fetched until then is kept.
+///
+/// # Cancel safety
+/// As [`run`].
+pub async fn crawl(
+    config: LiveConfig,
+    options: RunOptions,
+    shutdown: &Shutdown,
+    counters: Arc<Counters>,
+) -> Result<CrawlSummary, Error> {
+    let now = Arc::clone(&config.borrow());
+    let (store, identity) = open_crawl(&now, options)?;
+    read_commits(&now, &identity)?;
+    crawl_store(&store, &identity, config, options, shutdown, counters).await
+}
+
+/// Makes the artifacts on threads of their own; the runtime stays free for signals.
+///
+/// # Errors
+/// [`Error::Reduce`].
+///
+/// # Cancel safety
+/// A dropped future stops waiting, not the reduction.
+pub async fn reduce_store(
+    store: Arc<Store>,
+    config: &Arc<Config>,
+    artifacts: &[Artifact],
+    shutdown: &Shutdown,
+) -> Result<ReduceSummary, Error> {
+    let (config, artifacts, shutdown) = (Arc::clone(config), artifacts.to_vec(), shutdown.clone());
+    let reduced = tokio::task::spawn_blocking(move || reduce(&store, &config, &artifacts, &shutdown)).await;
+    Ok(reduced.map_err(|_| Error::Broken { part: "the reduction" })??)
+}
+
+async fn crawl_store(
+    store: &Arc<Store>,
+    identity: &CrawlIdentity,
+    mut config: LiveConfig,
+    options: RunOptions,
+    shutdown: &Shutdown,
+    counters: Arc<Counters>,
+) -> Result<CrawlSummary, Error> {
+    let started = Instant::now();
+    prepare_frontier(store, &config.borrow())?;
+    let mut interrupted = false;
+    if store.counts()?.pending() > 0 {
+        let progress = Progress::start(Arc::clone(&counters), config.borrow().log.progress);
+        let jobs_before = fetched_jobs(store)?;
+        interrupted =
+            crawl_frontier(store, identity, &mut config, limits(options, 0), shutdown, &counters).await?.drained;
+        let now = Arc::clone(&config.borrow());
+        if !interrupted && discover_busiest_jobs(store, &now).await? {
+            let fetched = usize::try_from(fetched_jobs(store)? - jobs_before).unwrap_or(usize::MAX);
+            let limits = limits(options, fetched);
+            interrupted = crawl_frontier(store, identity, &mut config, limits, shutdown, &counters).await?.drained;
+        }
+        drop(progress);
+    } else {
+        let now = Arc::clone(&config.borrow());
+        // Other commits than before may make another revision the busiest.
+        if discover_busiest_jobs(store, &now).await? {
+            interrupted =
+                crawl_frontier(store, identity, &mut config, limits(options, 0), shutdown, &counters).await?.drained;
+        }
+    }
+    Ok(CrawlSummary {
+        identity: identity.clone(),
+        counts: store.counts()?,
+        requests_made: counters.attempts(),
+        elapsed: started.elapsed(),
+        interrupted,
+    })
+}
+
+fn limits(options: RunOptions, fetched: usize) -> Limits {
+    Limits { job_details: options.dry_run.then(|| DRY_RUN_JOB_DETAILS.saturating_sub(fetched)) }
+}
+
+fn fetched_jobs(store: &Store) -> Result<u64, StoreError> {
+    Ok(store.counts()?.of(Kind::JobDetails).settled())
+}
+
+/// Brings the first requests into an empty frontier, and those that failed in an earlier run back into it.
+fn prepare_frontier(store: &Store, config: &Config) -> Result<(), StoreError> {
+    let counts = store.counts()?;
+    if counts.pending() + counts.settled() + counts.failed() == 0 {
+        let settlement = Box::new(Settlement::discovery(first_requests(&config.batch)));
+        store.commit(Change::Expand { settlement })?;
+    }
+    if counts.failed() > 0 {
+        let failures: Result<Vec<_>, StoreError> = store.failures().collect();
+        let requests = failures?
+            .into_iter()
+            .map(|(request, failure)| Pending { request, submitted: failure.submitted })
+            .collect::<Vec<_>>();
+        tracing::info!(requests = requests.len(), "asking again what failed in an earlier run");
+        store.commit(Change::AskAgain { requests })?;
+    }
+    Ok(())
+}
+
+/// Finds the busiest revisions and brings their jobs into the frontier. True when there are new ones.
+async fn discover_busiest_jobs(store: &Arc<Store>, config: &Arc<Config>) -> Result<bool, Error> {
+    if config.inputs.commits.is_none() {
+        return Ok(false);
+    }
+    let (reading, config) = (Arc::clone(store), Arc::clone(config));
+    let found = tokio::task::spawn_blocking(move || busiest_revisions(&reading, &config)).await;
+    let Some(busiest) = found.map_err(|_| Error::Broken { part: "the search for the busiest revision" })?? else {
+        return Ok(false);
+    };
+    let mut unknown = Vec::new();
+    for id in busiest.jobs() {
+        let pending = job_pending((id, Timestamp::default()));
+        if store.settled(&pending.request)?.is_none() {
+            unknown.push(pending);
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(false);
+    }
+    let before = store.counts()?.pending();
+    let after = store.commit(Change::Expand { settlement: Box::new(Settlement::discovery(unknown)) })?.pending();
+    Ok(after > before)
+}
+
+/// One frontier, from the first batch to the last: makes the actors, tail first, and waits until all have ended.
+async fn crawl_frontier(
+    store: &Arc<Store>,
+    identity: &CrawlIdentity,
+    config: &mut LiveConfig,
+    limits: Limits,
+    shutdown: &Shutdown,
+    counters: &Arc<Counters>,
+) -> Result<SchedulerStats, Error> {
+    let now = Arc::clone(&config.borrow());
+    let identity = Arc::new(identity.clone());
+
+    // The store's writer, on a thread of its own, since it waits for the disk.
+    let (events, to_scheduler) = flume::bounded(EVENTS);
+    let (writer, handle) = StoreWriter::new(Arc::clone(store), &now.store, events);
+    let writer = tokio::task::spawn_blocking(move || writer.run());
+
+    // The token bucket.
+    let limiter = &now.limiter;
+    let rate = f64::from(limiter.requests_per_second.get());
+    let (bucket, tokens) = TokenBucket::new(rate, limiter.burst);
+    let bucket = tokio::spawn(bucket.run());
+    counters.set_rate(rate);
+
+    // The fetchers, a pool of each kind.
+    let links = FetcherLinks {
+        source: Treeherder::new(&now.source, &now.batch, identity.data_window(), identity.alerts_since())?,
+        bucket: tokens,
+        breaker: Breaker::new(now.retry.initial_delay, now.retry.max_delay, now.retry.give_up_after),
+        controller: Arc::new(Mutex::new(RateController::new(rate, f64::from(limiter.min_requests_per_second.get())))),
+        store: handle.clone(),
+        shutdown: shutdown.clone(),
+        counters: Arc::clone(counters),
+        config: config.clone(),
+        identity: Arc::clone(&identity),
+    };
+    let (mailboxes, inboxes): (Vec<_>, Vec<_>) = Kind::ALL.iter().map(|_| flume::bounded::<Batch>(MAX_QUEUED)).unzip();
+    let mut fetchers = FetcherPools { links, inboxes, sizes: [0; 4], actors: JoinSet::new() };
+    fetchers.grow(&now);
+
+    // The scheduler, at the head.
+    let Ok(mailboxes) = mailboxes.try_into() else { return Err(Error::Broken { part: "the wiring" }) };
+    let scheduler = Scheduler::new(
+        handle.clone(),
+        to_scheduler,
+        mailboxes,
+        shutdown.clone(),
+        config.clone(),
+        identity,
+        Arc::clone(counters),
+        limits,
+    );
+    let scheduler = tokio::spawn(scheduler.run());
+    drop(handle);
+
+    let (stats, fetched) = wait_for_actors(scheduler, fetchers, config, shutdown).await;
+    let written = writer.await.map_err(|_| Error::Broken { part: "the store's writer" })?;
+    bucket.await.map_err(|_| Error::Broken { part: "the token bucket" })?;
+    written?; // the first cause: others only saw that the writer had stopped
+    fetched?;
+    let stats = stats?;
+    // A run that was ended while its last batches were on their way may have nothing left to do.
+    Ok(SchedulerStats { drained: stats.drained && store.counts()?.pending() > 0, ..stats })
+}
+
+/// The pools of fetchers, which grow when the configuration says so. Fetchers beyond the configured number rest.
+struct FetcherPools {
+    links: FetcherLinks,
+    inboxes: Vec<flume::Receiver<Batch>>,
+    sizes: [usize; 4],
+    actors: JoinSet<Result<(), FetchError>>,
+}
+
+impl FetcherPools {
+    fn grow(&mut self, config: &Config) {
+        for kind in Kind::ALL {
+            let at = kind.index();
+            while self.sizes[at] < config.concurrency_of(kind) {
+                let fetcher = Fetcher::new(self.links.clone(), kind, self.sizes[at], self.inboxes[at].clone());
+                self.actors.spawn(fetcher.run());
+                self.sizes[at] += 1;
+            }
+        }
+    }
+
+    /// Takes over a changed configuration.
+    fn retune(&mut self, config: &Config) {
+        self.grow(config);
+        let limiter = &config.limiter;
+        let (rate, least) =
+            (f64::from(limiter.requests_per_second.get()), f64::from(limiter.min_requests_per_second.get()));
+        let mut controller = self.links.controller.lock().unwrap_or_else(PoisonError::into_inner);
+        controller.configure(rate, least);
+        let rate = if limiter.adaptive { controller.rate() } else { rate };
+        self.links.bucket.set_rate(rate, limiter.burst);
+        self.links.counters.set_rate(rate);
+    }
+}
+
+/// Waits until the scheduler and all fetchers have ended, and ends them all when one fails.
+async fn wait_for_actors(
+    mut scheduler: tokio::task::JoinHandle<Result<SchedulerStats, FetchError>>,
+    mut fetchers: FetcherPools,
+    config: &mut LiveConfig,
+    shutdown: &Shutdown,
+) -> (Result<SchedulerStats, Error>, Result<(), Error>) {
+    let mut stats = None;
+    let mut failure = None;
+    let mut config_lives = true;
+    loop {
+        tokio::select! {
+            ended = &mut scheduler, if stats.is_none() => {
+                let ended = match ended {
+                    Ok(result) => result.map_err(Error::from),
+                    Err(_) => Err(Error::Broken { part: "the scheduler" }),
+                };
+                if ended.is_err() {
+                    shutdown.abandon();
+                }
+                stats = Some(ended);
+            }
+            ended = fetchers.actors.join_next() => match ended {
+                None => break,
+                Some(Ok(Ok(()))) => {}
+                Some(Ok(Err(error))) => {
+                    shutdown.abandon();
+                    failure.get_or_insert(Error::from(error));
+                }
+                Some(Err(_)) => {
+                    shutdown.abandon();
+                    failure.get_or_insert(Error::Broken { part: "a fetcher" });
+                }
+            },
+            changed = config.changed(), if config_lives => {
+                config_lives = changed.is_ok();
+                let now = Arc::clone(&config.borrow());
+                fetchers.retune(&now);
+            }
+        }
+    }
+    let stats = match stats {
+        Some(stats) => stats,
+        None => match scheduler.await {
+            Ok(result) => result.map_err(Error::from),
+            Err(_) => Err(Error::Broken { part: "the scheduler" }),
+        },
+    };
+    (stats, failure.map_or(Ok(()), Err))
+}

@@ -1,0 +1,190 @@
+//! The artifacts: their names, what each is made from, and which are made together.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// Something an artifact is made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Input {
+    /// The stored alert summaries.
+    Alerts,
+    /// The stored signatures.
+    Signatures,
+    /// The stored data.
+    Summaries,
+    /// The stored job details.
+    JobDetails,
+    /// The file of `inputs.commits`.
+    Commits,
+    /// The file of `inputs.perf_llm_struc`.
+    PerfLlmStruc,
+}
+
+impl Input {
+    /// The name in the manifest.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Alerts => "alerts",
+            Self::Signatures => "signatures",
+            Self::Summaries => "summaries",
+            Self::JobDetails => "job_details",
+            Self::Commits => "commits",
+            Self::PerfLlmStruc => "perf_llm_struc",
+        }
+    }
+}
+
+macro_rules! catalogue {
+    ($($(#[$doc:meta])* $variant:ident = $file:literal, version $version:literal, from [$($input:ident),*];)*) => {
+        /// An artifact of the dataset; `datasets/README.md` describes each.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Artifact {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Artifact {
+            /// All of them, in the order of the data dictionary.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its file's name.
+            #[must_use]
+            pub fn file_name(self) -> &'static str {
+                match self { $(Self::$variant => $file,)* }
+            }
+
+            /// Version of its columns and keys.
+            #[must_use]
+            pub fn schema_version(self) -> u32 {
+                match self { $(Self::$variant => $version,)* }
+            }
+
+            /// What it is made from.
+            #[must_use]
+            pub fn inputs(self) -> &'static [Input] {
+                match self { $(Self::$variant => &[$(Input::$input,)*],)* }
+            }
+        }
+    };
+}
+
+catalogue! {
+    /// Every alert summary.
+    AlertSummaries = "alert_summaries.csv", version 1, from [Alerts];
+    /// Regressions with a bug, and the tests that showed them.
+    AlertsWithBug = "alerts_with_bug_and_test_info.csv", version 1, from [Alerts];
+    /// The signatures that regressed, by alert summary.
+    FailingSignatures = "alert_summary_fail_perf_sigs.csv", version 1, from [Alerts];
+    /// From push to alert.
+    TimeToCulprit = "time_to_culprit_stats.json", version 1, from [Alerts];
+    /// Every signature's record.
+    AllSignatures = "all_signatures.jsonl", version 1, from [Signatures];
+    /// Every signature's data.
+    JobsBySignature = "perf_jobs_by_signature.jsonl", version 1, from [Signatures, Summaries];
+    /// How many signatures ran on each revision.
+    JobsPerRevision = "perf_jobs_per_revision.csv", version 1, from [Summaries, Commits];
+    /// Which signatures ran on each revision.
+    JobsPerRevisionDetails = "perf_jobs_per_revision_details.jsonl", version 1, from [Summaries, Commits];
+    /// Statistics of the jobs per revision.
+    JobsStats = "perf_jobs_stats.json", version 1, from [Summaries, Commits];
+    /// Histogram of the jobs per revision.
+    JobsHistogram = "perf_jobs_per_revision_dist.png", version 1, from [Summaries, Commits];
+    /// The signatures that each job measured.
+    SignaturesByJob = "sigs_by_job_id.jsonl", version 1, from [Summaries];
+    /// The same, with what those signatures have in common.
+    SignaturesByJobDetailed = "sigs_by_job_id_detailed.jsonl", version 1, from [Signatures, Summaries];
+    /// Signatures that always run together.
+    SignatureGroups = "sig_groups.jsonl", version 1, from [Summaries];
+    /// How long a signature's jobs take.
+    JobDurations = "job_durations.csv", version 1, from [Summaries, JobDetails];
+    /// How long a group's jobs take.
+    GroupDurations = "sig_group_job_durations.csv", version 1, from [Summaries, JobDetails];
+    /// Statistics of those.
+    GroupDurationStats = "sig_group_job_duration_stats.json", version 1, from [Summaries, JobDetails];
+    /// Histogram of those.
+    DurationsHistogram = "job_durations.png", version 1, from [Summaries, JobDetails];
+    /// The jobs of the busiest revision.
+    MaxRevisionJobs = "max_revision_jobs.jsonl", version 1, from [Summaries, JobDetails, Commits];
+    /// How long those waited.
+    WaitTimeStats = "job_wait_time_stats.json", version 1, from [Summaries, JobDetails, Commits];
+    /// Which signature groups ran on each revision.
+    RectifiedDetails = "perf_jobs_per_revision_details_rectified.jsonl", version 1,
+        from [Signatures, Summaries, Commits];
+    /// `perf_llm_struc.jsonl` without regressions of excluded frameworks.
+    Relabelled = "perf_llm_struc_no_fw_2_6_18.jsonl", version 1, from [Signatures, Alerts, PerfLlmStruc];
+    /// What relabelling changed.
+    RelabelReport = "filter_report.json", version 1, from [Signatures, Alerts, PerfLlmStruc];
+}
+
+/// No artifact has this name.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("there is no artifact `{name}`; did you mean `{nearest}`? (`perfharvest reduce --help` lists them all)")]
+pub struct UnknownArtifact {
+    /// What was asked for.
+    pub name: String,
+    /// The artifact whose name is the most alike.
+    pub nearest: &'static str,
+}
+
+impl FromStr for Artifact {
+    type Err = UnknownArtifact;
+
+    /// Takes the file's name, with or without its ending.
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let stem = |file: &'static str| file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+        // A stem of several artifacts (`job_durations`) means the first, the table.
+        let found = Self::ALL.iter().find(|artifact| artifact.file_name() == name);
+        let found = found.or_else(|| Self::ALL.iter().find(|artifact| stem(artifact.file_name()) == name));
+        found.copied().ok_or_else(|| UnknownArtifact { name: name.to_owned(), nearest: nearest(name) })
+    }
+}
+
+impl fmt::Display for Artifact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.file_name())
+    }
+}
+
+fn nearest(name: &str) -> &'static str {
+    let distance = |artifact: &&Artifact| edit_distance(name, artifact.file_name());
+    Artifact::ALL.iter().min_by_key(distance).map_or("", |artifact| artifact.file_name())
+}
+
+/// Insertions, deletions and replacements from one text to the other; endings left out of either cost little.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn artifacts_are_found_by_file_name_and_by_stem() {
+        for artifact in Artifact::ALL {
+            assert_eq!(artifact.file_name().parse(), Ok(*artifact));
+        }
+        assert_eq!("sig_groups".parse(), Ok(Artifact::SignatureGroups));
+        assert_eq!("job_durations".parse(), Ok(Artifact::JobDurations));
+    }
+
+    #[test]
+    fn a_mistyped_name_is_answered_with_the_nearest() {
+        let error = "sig_group.json".parse::<Artifact>().unwrap_err();
+        assert_eq!(error.nearest, "sig_groups.jsonl");
+        assert!(error.to_string().contains("did you mean `sig_groups.jsonl`"));
+    }
+}

@@ -1,0 +1,299 @@
+//! Common features: which metadata fields all signatures of a job share.
+//!
+//! Signature records go in once and become small integers: one for each field's name, one for each value. A job's
+//! signatures are then compared by integers. What comes out are names of fields, sorted: those that every signature of
+//! the job has, with equal values. A signature without metadata leaves nothing in common.
+//!
+//! Values are equal as JSON values: the order of an object's keys does not count, nor does `1` or `1.0`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write;
+use std::sync::Arc;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::model::{RawJson, SignatureId};
+
+/// Names of fields, sorted.
+pub type FeatureNames = Arc<[Arc<str>]>;
+
+/// How many signature ids the keys of the cache may hold together: 16 MiB.
+const MAX_CACHED_IDS: usize = 2 << 20;
+
+/// A signature's record cannot be compared with others.
+#[derive(Debug, Error)]
+pub enum SignatureFieldsError {
+    /// It is no JSON object of a sensible depth.
+    #[error("record of signature {signature} is not a JSON object")]
+    NotObject {
+        /// The signature.
+        signature: SignatureId,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// All records together have more distinct fields and values than can be numbered.
+    #[error("too many distinct fields and values in the signature records")]
+    TooMany,
+}
+
+/// A field of a record: the name's number and the value's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Cell {
+    field: u32,
+    value: u32,
+}
+
+/// Collects signature records.
+#[derive(Debug, Default)]
+pub struct SignatureFieldsBuilder {
+    excluded: BTreeSet<String>,
+    fields: HashMap<String, u32>,
+    values: HashMap<String, u32>,
+    cells: Vec<Cell>,
+    spans: HashMap<SignatureId, std::ops::Range<usize>>,
+}
+
+impl SignatureFieldsBuilder {
+    /// `excluded` are the fields that never count as common, such as `id`.
+    #[must_use]
+    pub fn new(excluded: impl IntoIterator<Item = String>) -> Self {
+        Self { excluded: excluded.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Takes in a signature's record; a later record of the same signature replaces it.
+    ///
+    /// # Errors
+    /// When the record is no object.
+    pub fn add(&mut self, signature: SignatureId, record: &RawJson) -> Result<(), SignatureFieldsError> {
+        let record: BTreeMap<String, Value> =
+            record.view().map_err(|source| SignatureFieldsError::NotObject { signature, source })?;
+        let start = self.cells.len();
+        for (name, value) in record {
+            if self.excluded.contains(&name) {
+                continue;
+            }
+            let mut text = String::new();
+            write_canonical(&value, &mut text);
+            let cell = Cell { field: number(&mut self.fields, name)?, value: number(&mut self.values, text)? };
+            self.cells.push(cell);
+        }
+        self.spans.insert(signature, start..self.cells.len());
+        Ok(())
+    }
+
+    /// Makes the records comparable.
+    #[must_use]
+    pub fn finish(mut self) -> SignatureFields {
+        let mut by_name: Vec<(String, u32)> = self.fields.into_iter().collect();
+        by_name.sort_unstable();
+        // Fields are renumbered in the order of their names, so that what is common needs no sorting.
+        let mut renumbered = vec![0; by_name.len()];
+        for (new, (_, old)) in (0..).zip(&by_name) {
+            renumbered[*old as usize] = new;
+        }
+        for cell in &mut self.cells {
+            cell.field = renumbered[cell.field as usize];
+        }
+        for span in self.spans.values() {
+            self.cells[span.clone()].sort_unstable();
+        }
+        let names = by_name.into_iter().map(|(name, _)| Arc::from(name)).collect();
+        SignatureFields { names, cells: self.cells, spans: self.spans }
+    }
+}
+
+fn number(numbers: &mut HashMap<String, u32>, text: String) -> Result<u32, SignatureFieldsError> {
+    if let Some(&known) = numbers.get(&text) {
+        return Ok(known);
+    }
+    let next = u32::try_from(numbers.len()).map_err(|_| SignatureFieldsError::TooMany)?;
+    numbers.insert(text, next);
+    Ok(next)
+}
+
+/// Writes a text that two values have in common if and only if they are equal.
+fn write_canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|float| !number.is_i64() && !number.is_u64() && float.fract() == 0.0);
+            // Writing to a String cannot fail.
+            let _ = match whole {
+                Some(float) => write!(out, "{float:.0}"),
+                None => write!(out, "{number}"),
+            };
+            if out.ends_with("-0") && whole == Some(0.0) {
+                out.truncate(out.len() - 2);
+                out.push('0');
+            }
+        }
+        Value::Array(list) => {
+            out.push('[');
+            for element in list {
+                write_canonical(element, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        Value::Object(object) => {
+            let sorted: BTreeMap<&String, &Value> = object.iter().collect();
+            out.push('{');
+            for (key, element) in sorted {
+                let _ = write!(out, "{}:", Value::from(key.as_str()));
+                write_canonical(element, out);
+                out.push(',');
+            }
+            out.push('}');
+        }
+        _ => {
+            let _ = write!(out, "{value}");
+        }
+    }
+}
+
+/// The metadata of all signatures, as integers. Shared by the threads that compare.
+#[derive(Debug)]
+pub struct SignatureFields {
+    names: Vec<Arc<str>>,
+    cells: Vec<Cell>,
+    spans: HashMap<SignatureId, std::ops::Range<usize>>,
+}
+
+impl SignatureFields {
+    /// The names of the fields that all `signatures` have with equal values, sorted; none of no signatures.
+    #[must_use]
+    pub fn common(&self, signatures: &[SignatureId]) -> FeatureNames {
+        let mut rest = signatures.iter().map(|signature| self.cells_of(*signature));
+        let Some(Some(first)) = rest.next() else { return Arc::default() };
+        let mut common = first.to_vec();
+        for cells in rest {
+            let Some(cells) = cells else { return Arc::default() };
+            let mut others = cells.iter().peekable();
+            common.retain(|cell| {
+                while others.next_if(|other| other.field < cell.field).is_some() {}
+                others.peek() == Some(&cell)
+            });
+            if common.is_empty() {
+                break;
+            }
+        }
+        common.iter().map(|cell| Arc::clone(&self.names[cell.field as usize])).collect()
+    }
+
+    fn cells_of(&self, signature: SignatureId) -> Option<&[Cell]> {
+        self.spans.get(&signature).map(|span| &self.cells[span.clone()])
+    }
+}
+
+/// Compares the signatures of one job after the other, and remembers: many jobs measure the same signatures.
+#[derive(Debug)]
+pub struct CommonFeatures<'a> {
+    fields: &'a SignatureFields,
+    cache: HashMap<Box<[SignatureId]>, FeatureNames>,
+    cached_ids: usize,
+}
+
+impl<'a> CommonFeatures<'a> {
+    /// Over `fields`; each thread has its own.
+    #[must_use]
+    pub fn new(fields: &'a SignatureFields) -> Self {
+        Self { fields, cache: HashMap::new(), cached_ids: 0 }
+    }
+
+    /// As [`SignatureFields::common`].
+    pub fn of(&mut self, signatures: &[SignatureId]) -> FeatureNames {
+        if let Some(known) = self.cache.get(signatures) {
+            return Arc::clone(known);
+        }
+        let names = self.fields.common(signatures);
+        if self.cached_ids + signatures.len() > MAX_CACHED_IDS {
+            self.cache.clear();
+            self.cached_ids = 0;
+        }
+        if signatures.len() <= MAX_CACHED_IDS {
+            self.cached_ids += signatures.len();
+            self.cache.insert(signatures.into(), Arc::clone(&names));
+        }
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reduce::corpus;
+
+    fn fields(excluded: &[&str], records: &[&str]) -> SignatureFields {
+        let mut builder = SignatureFieldsBuilder::new(excluded.iter().map(|&name| name.to_owned()));
+        for (id, record) in (1..).zip(records) {
+            builder.add(SignatureId(id), &RawJson::parse(record).unwrap()).unwrap();
+        }
+        builder.finish()
+    }
+
+    fn names(names: &FeatureNames) -> Vec<&str> {
+        names.iter().map(AsRef::as_ref).collect()
+    }
+
+    #[test]
+    fn features_are_those_of_the_reference() {
+        let mut builder = SignatureFieldsBuilder::new(["id".to_owned()]);
+        for record in corpus::jsonl("golden/all_signatures.jsonl") {
+            let id = SignatureId(record["id"].as_u64().unwrap());
+            builder.add(id, &RawJson::parse(&record.to_string()).unwrap()).unwrap();
+        }
+        let fields = builder.finish();
+        let mut common = CommonFeatures::new(&fields);
+        let golden = corpus::jsonl("golden/sigs_by_job_id_detailed.jsonl");
+        assert_eq!(golden.len(), 1386);
+        for line in &golden {
+            let signatures: Vec<SignatureId> =
+                corpus::ids(&line["signature_ids"]).into_iter().map(SignatureId).collect();
+            let expected: Vec<&str> =
+                line["common_sig_features"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+            assert_eq!(names(&common.of(&signatures)), expected, "{line}");
+        }
+        assert!(common.cache.len() < golden.len(), "jobs share their sets of signatures");
+    }
+
+    #[test]
+    fn values_are_equal_as_json_values() {
+        let fields = fields(
+            &["id"],
+            &[
+                r#"{"id":1,"z":null,"n":1,"o":{"a":1,"b":[2]},"l":["x","y"],"s":"1","m":-0.0,"u":18446744073709551615}"#,
+                r#"{"o":{"b":[2.0],"a":1},"n":1.0,"z":null,"l":["y","x"],"s":1,"id":1,"m":0,"u":18446744073709551615}"#,
+                r#"{"n":1.5}"#,
+            ],
+        );
+        let ids = [1, 2, 3].map(SignatureId);
+        assert_eq!(names(&fields.common(&ids[..2])), ["m", "n", "o", "u", "z"]);
+        assert_eq!(names(&fields.common(&ids[..1])), ["l", "m", "n", "o", "s", "u", "z"]);
+        assert!(fields.common(&ids).is_empty());
+    }
+
+    #[test]
+    fn a_signature_without_metadata_leaves_nothing_in_common() {
+        let fields = fields(&[], &[r#"{"id":1}"#]);
+        assert_eq!(names(&fields.common(&[SignatureId(1)])), ["id"]);
+        for signatures in [&[SignatureId(1), SignatureId(9)][..], &[SignatureId(9), SignatureId(1)], &[]] {
+            assert!(fields.common(signatures).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_field_absent_in_both_is_not_common_and_the_last_record_counts() {
+        let mut builder = SignatureFieldsBuilder::new([]);
+        for (id, record) in [(1, r#"{"a":1,"b":2}"#), (2, r#"{"a":1}"#), (1, r#"{"a":1,"c":3}"#)] {
+            builder.add(SignatureId(id), &RawJson::parse(record).unwrap()).unwrap();
+        }
+        let error = builder.add(SignatureId(3), &RawJson::parse("[]").unwrap()).unwrap_err();
+        assert!(error.to_string().contains("signature 3"));
+        let fields = builder.finish();
+        let mut common = CommonFeatures::new(&fields);
+        for _ in 0..2 {
+            assert_eq!(names(&common.of(&[SignatureId(1), SignatureId(2)])), ["a"]);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The files of one reduction: begun, written row by row, finished, and described for the manifest.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::artifact::csv::{CsvError, Dialect, RowWriter};
+use crate::artifact::{ArtifactEntry, ArtifactFile, Finished};
+
+use super::{Artifact, ReduceError};
+
+/// Counts for the manifest: rows that a correction touched, rows left out.
+pub(super) type RowCounts = BTreeMap<String, u64>;
+
+/// The outputs of a reduction, finished and not yet published.
+#[derive(Debug, Default)]
+pub(super) struct Outputs {
+    pub(super) finished: Vec<Finished>,
+    /// Rows, length, digest and counts; inputs are added when the manifest is put together.
+    pub(super) entries: BTreeMap<Artifact, ArtifactEntry>,
+}
+
+impl Outputs {
+    /// Finishes a file of lines or of any bytes.
+    pub(super) fn finish(
+        &mut self,
+        artifact: Artifact,
+        file: ArtifactFile,
+        rows: Option<u64>,
+        counts: RowCounts,
+    ) -> Result<(), ReduceError> {
+        let finished = file.finish()?;
+        let entry = ArtifactEntry {
+            rows,
+            bytes: finished.bytes,
+            sha256: finished.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+            schema_version: artifact.schema_version(),
+            inputs: BTreeMap::new(),
+            counts,
+        };
+        self.entries.insert(artifact, entry);
+        self.finished.push(finished);
+        Ok(())
+    }
+
+    /// Writes a small artifact at once.
+    pub(super) fn put(
+        &mut self,
+        folder: &Path,
+        artifact: Artifact,
+        bytes: &[u8],
+        counts: RowCounts,
+    ) -> Result<(), ReduceError> {
+        let mut lines = LineFile::create(folder, artifact)?;
+        lines.append(bytes)?;
+        self.finish(artifact, lines.file, None, counts)
+    }
+}
+
+/// A file that is written as bytes.
+#[derive(Debug)]
+pub(super) struct LineFile {
+    file: ArtifactFile,
+    rows: u64,
+}
+
+impl LineFile {
+    pub(super) fn create(folder: &Path, artifact: Artifact) -> Result<Self, ReduceError> {
+        Ok(Self { file: ArtifactFile::create(folder, artifact.file_name())?, rows: 0 })
+    }
+
+    /// Appends bytes that are no row of their own.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), ReduceError> {
+        let path = self.file.path().to_owned();
+        self.file.write_all(bytes).map_err(|source| ReduceError::write(path, source))
+    }
+
+    /// Appends a line; `line` ends with its line break.
+    pub(super) fn append_line(&mut self, line: &[u8]) -> Result<(), ReduceError> {
+        self.rows += 1;
+        self.append(line)
+    }
+
+    /// Counts lines that were appended as bytes.
+    pub(super) fn count_rows(&mut self, rows: u64) {
+        self.rows += rows;
+    }
+
+    pub(super) fn finish(
+        self,
+        outputs: &mut Outputs,
+        artifact: Artifact,
+        counts: RowCounts,
+    ) -> Result<(), ReduceError> {
+        outputs.finish(artifact, self.file, Some(self.rows), counts)
+    }
+}
+
+/// A CSV file.
+pub(super) struct CsvFile {
+    rows: RowWriter<ArtifactFile>,
+    path: std::path::PathBuf,
+}
+
+impl CsvFile {
+    pub(super) fn create(
+        folder: &Path,
+        artifact: Artifact,
+        dialect: Dialect,
+        header: &[&str],
+    ) -> Result<Self, ReduceError> {
+        let file = ArtifactFile::create(folder, artifact.file_name())?;
+        let path = file.path().to_owned();
+        let mut csv = Self { rows: RowWriter::new(file, dialect), path };
+        csv.write_row(header)?;
+        Ok(csv)
+    }
+
+    pub(super) fn write_row(&mut self, fields: impl IntoIterator<Item: AsRef<[u8]>>) -> Result<(), ReduceError> {
+        self.rows.write_row(fields).map_err(|source| csv_error(&self.path, source))
+    }
+
+    /// Rows so far, without the header.
+    pub(super) fn num_rows(&self) -> u64 {
+        self.rows.num_rows().saturating_sub(1)
+    }
+
+    pub(super) fn finish(
+        self,
+        outputs: &mut Outputs,
+        artifact: Artifact,
+        counts: RowCounts,
+    ) -> Result<(), ReduceError> {
+        let rows = self.num_rows();
+        let file = self.rows.into_inner().map_err(|source| csv_error(&self.path, source))?;
+        outputs.finish(artifact, file, Some(rows), counts)
+    }
+}
+
+fn csv_error(path: &Path, source: CsvError) -> ReduceError {
+    ReduceError::write(path.to_owned(), std::io::Error::other(source))
+}

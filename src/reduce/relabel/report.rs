@@ -1,0 +1,116 @@
+//! The report of a relabelling: what went in, what was excluded, what became of the records.
+//!
+//! The fields stand in the order of their names, so that the document comes out as the reference's, which sorts its keys.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::model::FrameworkId;
+
+/// The whole report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RelabelReport {
+    /// The signatures that do not count.
+    pub excluded_signatures: ExcludedSignaturesReport,
+    /// The signatures that failed.
+    pub failing_signatures: FailingSignaturesReport,
+    /// What the run was given.
+    pub inputs: RelabelInputs,
+    /// What became of the records.
+    pub relabel: RelabelCounts,
+}
+
+/// The signatures with metadata, and those of them that do not count.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ExcludedSignaturesReport {
+    /// Signatures of an excluded framework.
+    pub excluded_signature_ids: u64,
+    /// The same by framework, ids as text and in text order; a framework without signatures is left out.
+    pub excluded_signatures_by_framework_id: BTreeMap<String, u64>,
+    /// Signatures with metadata.
+    pub known_signature_ids: u64,
+}
+
+/// The failing signatures of all revisions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FailingSignaturesReport {
+    /// Rows of the table of failing signatures.
+    pub csv_rows_total: u64,
+    /// Distinct alert summaries in it.
+    pub unique_alert_summary_ids: u64,
+    /// Distinct failing signatures.
+    pub unique_failing_signature_ids: u64,
+    /// Those of an excluded framework.
+    pub unique_failing_signature_ids_excluded: u64,
+    /// Those without metadata.
+    pub unique_failing_signature_ids_missing_metadata: u64,
+    /// Distinct revisions, also those without a failing signature.
+    pub unique_revisions: u64,
+}
+
+/// The names of the files that the run was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RelabelInputs {
+    /// Where the failing signatures come from.
+    pub alert_summary_fail_perf_sigs_csv: String,
+    /// Where the frameworks of the signatures come from.
+    pub all_signatures_jsonl: String,
+    /// The excluded frameworks, ascending; taken from the rules of the run.
+    pub excluded_framework_ids: Vec<FrameworkId>,
+    /// The records.
+    pub perf_llm_struc_jsonl: String,
+}
+
+/// What became of the records.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RelabelCounts {
+    /// Lines that are not blank.
+    pub input_lines_total: u64,
+    /// Lines that are JSON but no object; they are dropped.
+    pub non_dict_records: u64,
+    /// Records whose `response` is not "1".
+    pub non_regressor_records_total: u64,
+    /// Records written.
+    pub output_records_written: u64,
+    /// Failing signatures, summed over the regressors that have any.
+    pub regressor_fail_sig_count_sum: u64,
+    /// Those of them that do not count.
+    pub regressor_fail_sig_removed_sum: u64,
+    /// Regressors whose label became "0".
+    pub regressor_flipped_to_clean: u64,
+    /// Regressors with failing signatures that stay "1".
+    pub regressor_kept_as_regressor: u64,
+    /// Regressors without a commit id; counted also in the next.
+    pub regressor_missing_commit_id: u64,
+    /// Regressors without failing signatures; they stay "1".
+    pub regressor_missing_fail_sig_mapping: u64,
+    /// Records whose `response` is "1".
+    pub regressor_records_total: u64,
+    /// Regressors with failing signatures.
+    pub regressor_with_fail_sig_mapping: u64,
+}
+
+impl RelabelReport {
+    /// The document: keys sorted, indented by two blanks, only ASCII, with a final newline.
+    ///
+    /// # Errors
+    /// Never in practice: the report holds only numbers and texts.
+    pub fn to_json_text(&self) -> Result<String, serde_json::Error> {
+        let pretty = serde_json::to_string_pretty(self)?;
+        let mut text = String::with_capacity(pretty.len() + 1);
+        for c in pretty.chars() {
+            if c.is_ascii() {
+                text.push(c);
+            } else {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing to a String cannot fail.
+                    let _ = write!(text, "\\u{unit:04x}");
+                }
+            }
+        }
+        text.push('\n');
+        Ok(text)
+    }
+}

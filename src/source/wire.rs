@@ -1,0 +1,326 @@
+//! The server's JSON, read tolerantly into strict records.
+//!
+//! Only what the crawl needs to know of a record must be there and be of its type; everything else is kept as text. What
+//! is not of an endpoint's shape is [`SourceError::WrongShape`], never an empty answer.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Reply, SourceError};
+use crate::model::{
+    AlertSummary, AlertSummaryId, Batch, FrameworkId, Job, JobId, JobTimes, RawEntries, RawJson, Signature,
+    SignatureId, Summary, Timestamp, Window, api_order, parse_datum,
+};
+
+/// The keys of an object whose values do not matter.
+struct Keys(Vec<String>);
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeysVisitor;
+        impl<'de> Visitor<'de> for KeysVisitor {
+            type Value = Keys;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+                let mut keys = Vec::new();
+                while let Some((key, IgnoredAny)) = map.next_entry()? {
+                    keys.push(key);
+                }
+                Ok(Keys(keys))
+            }
+        }
+        deserializer.deserialize_map(KeysVisitor)
+    }
+}
+
+/// Names the endpoint in errors.
+#[derive(Clone, Copy)]
+struct Shape(&'static str);
+
+impl Shape {
+    fn wrong(self, found: impl fmt::Display) -> SourceError {
+        SourceError::WrongShape { endpoint: self.0, found: printable(&found.to_string(), 200) }
+    }
+
+    /// Broken text and text of another shape are two errors: the first passes, the second hardly ever.
+    fn read<'a, T: Deserialize<'a>>(self, text: &'a str) -> Result<T, SourceError> {
+        serde_json::from_str(text)
+            .map_err(|source| if source.is_data() { self.wrong(source) } else { SourceError::BrokenJson { source } })
+    }
+
+    fn view<T: DeserializeOwned>(self, raw: &RawValue) -> Result<T, SourceError> {
+        serde_json::from_str(raw.get()).map_err(|source| self.wrong(format!("{source} in {}", raw.get())))
+    }
+}
+
+/// `text` without control characters, on one line, cut to `most` characters: fit for a terminal and a log line.
+pub(super) fn printable(text: &str, most: usize) -> String {
+    let mut shown: String = text
+        .chars()
+        .map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}') { ' ' } else { c })
+        .take(most)
+        .collect();
+    if text.chars().nth(most).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Reads a page of `performance/alertsummary`.
+pub(super) fn alert_page(text: &str) -> Result<Reply, SourceError> {
+    #[derive(Deserialize)]
+    struct Page<'a> {
+        count: u64,
+        #[serde(borrow)]
+        results: Vec<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct View {
+        id: AlertSummaryId,
+        created: String,
+        #[serde(default)]
+        push_timestamp: Option<i64>,
+    }
+    let shape = Shape("performance/alertsummary");
+    let page: Page<'_> = shape.read(text)?;
+    let records = page.results.into_iter().map(|raw| {
+        let view: View = shape.view(raw)?;
+        let created = Timestamp::parse_naive(&view.created)
+            .or_else(|| view.created.parse().ok())
+            .ok_or_else(|| shape.wrong(format!("created {:?}", view.created)))?;
+        let push_timestamp = view.push_timestamp.map(Timestamp::from_secs);
+        Ok(AlertSummary { id: view.id, created, push_timestamp, raw: raw.into() })
+    });
+    Ok(Reply::AlertPage { count: page.count, records: records.collect::<Result<_, SourceError>>()? })
+}
+
+/// Reads `performance/framework`.
+pub(super) fn frameworks(text: &str) -> Result<Reply, SourceError> {
+    #[derive(Deserialize)]
+    struct View {
+        id: FrameworkId,
+    }
+    let views: Vec<View> = Shape("performance/framework").read(text)?;
+    Ok(Reply::Frameworks(views.into_iter().map(|view| view.id).collect()))
+}
+
+/// Reads `performance/signatures`: an object whose keys are the ids.
+pub(super) fn signatures(text: &str) -> Result<Reply, SourceError> {
+    #[derive(Deserialize)]
+    struct View {
+        id: SignatureId,
+        framework_id: FrameworkId,
+    }
+    let shape = Shape("performance/signatures");
+    let entries: RawEntries<'_> = shape.read(text)?;
+    let signatures = entries.0.into_iter().map(|(key, raw)| {
+        let view: View = shape.view(raw)?;
+        if key.parse() != Ok(view.id.0) {
+            return Err(shape.wrong(format!("signature {} under the key {key}", view.id)));
+        }
+        Ok(Signature { id: view.id, framework_id: view.framework_id, raw: raw.into() })
+    });
+    Ok(Reply::Signatures(signatures.collect::<Result<_, SourceError>>()?))
+}
+
+/// Reads the ids alone.
+pub(super) fn updated_signatures(text: &str) -> Result<Reply, SourceError> {
+    let shape = Shape("performance/signatures");
+    let keys: Keys = shape.read(text)?;
+    let ids = keys.0.into_iter().map(|key| match key.parse() {
+        Ok(id) => Ok(SignatureId(id)),
+        Err(_) => Err(shape.wrong(format!("the key {key}"))),
+    });
+    Ok(Reply::UpdatedSignatures(ids.collect::<Result<_, SourceError>>()?))
+}
+
+/// Reads `performance/summary` for `asked`, and keeps the data in `window`.
+pub(super) fn summary(text: &str, asked: SignatureId, window: Window) -> Result<Reply, SourceError> {
+    let shape = Shape("performance/summary");
+    let mut list: Vec<RawEntries<'_>> = shape.read(text)?;
+    if list.len() > 1 {
+        return Err(shape.wrong(format!("{} signatures in place of one", list.len())));
+    }
+    let Some(RawEntries(entries)) = list.pop() else {
+        return Ok(Reply::Summary(Summary { signature_id: asked, header: None, data: Vec::new() }));
+    };
+    let field = |name: &str| entries.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw);
+    let id: Option<SignatureId> = field("signature_id").map(|raw| shape.view(raw)).transpose()?;
+    if id != Some(asked) {
+        return Err(shape.wrong(format!("signature {id:?} in place of {asked}")));
+    }
+    let raw_data = field("data").ok_or_else(|| shape.wrong("no data field"))?;
+    let texts: Vec<&RawValue> = serde_json::from_str(raw_data.get()).map_err(|source| shape.wrong(source))?;
+    let mut data = Vec::with_capacity(texts.len());
+    for text in texts {
+        let record = parse_datum(text.get()).map_err(|source| shape.wrong(format!("{source} in {}", text.get())))?;
+        if window.contains(record.push_timestamp()) {
+            data.push(record);
+        }
+    }
+    data.sort_by_key(api_order);
+    let mut seen = std::collections::HashSet::with_capacity(data.len());
+    data.retain(|record| seen.insert(record.id()));
+    let mut header = String::from("{");
+    for (key, raw) in entries.iter().filter(|(key, _)| key != "data") {
+        if header.len() > 1 {
+            header.push(',');
+        }
+        header.push_str(&serde_json::to_string(key).map_err(|source| SourceError::BrokenJson { source })?);
+        header.push(':');
+        header.push_str(raw.get());
+    }
+    header.push('}');
+    let header = RawJson::parse(&header).map_err(|source| SourceError::BrokenJson { source })?;
+    Ok(Reply::Summary(Summary { signature_id: asked, header: Some(header), data }))
+}
+
+/// Reads `jobs` for the jobs of `batch`. A reply with a job that was not asked for shows that the filter was not
+/// heeded; then what is missing cannot be called gone.
+pub(super) fn jobs(text: &str, batch: &Batch) -> Result<Reply, SourceError> {
+    #[derive(Deserialize)]
+    struct Page<'a> {
+        #[serde(borrow)]
+        results: Vec<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct View {
+        id: JobId,
+        #[serde(default)]
+        submit_timestamp: Option<i64>,
+        #[serde(default)]
+        start_timestamp: Option<i64>,
+        #[serde(default)]
+        end_timestamp: Option<i64>,
+    }
+    let shape = Shape("jobs");
+    let page: Page<'_> = shape.read(text)?;
+    let asked: std::collections::BTreeSet<JobId> = batch.job_ids().collect();
+    let mut jobs = std::collections::BTreeMap::new();
+    for raw in page.results {
+        let view: View = shape.view(raw)?;
+        if !asked.contains(&view.id) {
+            return Err(shape.wrong(format!("job {}, which was not asked for", view.id)));
+        }
+        let times = JobTimes {
+            submit_secs: view.submit_timestamp,
+            start_secs: view.start_timestamp,
+            end_secs: view.end_timestamp,
+        };
+        jobs.insert(view.id, Job { id: view.id, times, raw: raw.into() });
+    }
+    Ok(Reply::Jobs(jobs.into_values().collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window() -> Window {
+        Window { start: Timestamp::from_secs(0), end: "2027-01-01".parse().unwrap() }
+    }
+
+    fn datum(id: u64, at: &str) -> String {
+        format!(
+            r#"{{"job_id":null,"id":{id},"value":4.36e-05,"push_timestamp":"{at}","push_id":5,"revision":"{}","submit_time":null,"machine_name":null}}"#,
+            "ab".repeat(20)
+        )
+    }
+
+    fn summary_text(data: &[String]) -> String {
+        format!(r#"[{{"signature_id":7,"suite":"s","tags":"a b","data":[{}],"alert_threshold":2.0}}]"#, data.join(","))
+    }
+
+    #[test]
+    fn a_summary_keeps_its_header_verbatim_and_each_datum_of_the_window_once() {
+        let inside = datum(3, "2026-07-02T00:00:00");
+        let text =
+            summary_text(&[inside.clone(), datum(2, "2026-07-01T00:00:00"), inside, datum(9, "2027-01-01T00:00:00")]);
+        let Reply::Summary(summary) = summary(&text, SignatureId(7), window()).unwrap() else { panic!() };
+        assert_eq!(
+            summary.header.unwrap().as_str(),
+            r#"{"signature_id":7,"suite":"s","tags":"a b","alert_threshold":2.0}"#
+        );
+        assert_eq!(summary.data.iter().map(|record| record.id().0).collect::<Vec<_>>(), [2, 3]);
+    }
+
+    #[test]
+    fn an_unknown_signature_has_no_header_and_one_without_data_has_one() {
+        let Reply::Summary(unknown) = summary("[]", SignatureId(7), window()).unwrap() else { panic!() };
+        assert_eq!((unknown.header, unknown.data.len()), (None, 0));
+        let Reply::Summary(empty) = summary(&summary_text(&[]), SignatureId(7), window()).unwrap() else { panic!() };
+        assert!(empty.header.is_some() && empty.data.is_empty());
+    }
+
+    #[test]
+    fn another_signature_a_map_and_two_signatures_are_wrong_shapes() {
+        let two = format!("[{0},{0}]", r#"{"signature_id":7,"data":[]}"#);
+        for text in [
+            r#"[{"signature_id":8,"data":[]}]"#,
+            "{}",
+            &two,
+            r#"[{"signature_id":7}]"#,
+            r#"[{"signature_id":7,"data":{}}]"#,
+            "null",
+        ] {
+            let error = summary(text, SignatureId(7), window()).unwrap_err();
+            assert!(matches!(error, SourceError::WrongShape { .. }), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn text_that_ends_early_is_broken_json() {
+        let whole = summary_text(&[datum(3, "2026-07-02T00:00:00")]);
+        for cut in [0, 1, 20, whole.len() - 1] {
+            let error = summary(&whole[..cut], SignatureId(7), window()).unwrap_err();
+            assert!(matches!(error, SourceError::BrokenJson { .. }), "{cut}: {error}");
+        }
+    }
+
+    #[test]
+    fn signatures_are_read_whatever_their_fields_and_lower_is_better_stays_absent() {
+        let text =
+            r#"{"12":{"id":12,"framework_id":1,"new":1e+16},"3":{"id":3,"framework_id":2,"lower_is_better":false}}"#;
+        let Reply::Signatures(found) = signatures(text).unwrap() else { panic!() };
+        assert_eq!(found[0].raw.as_str(), r#"{"id":12,"framework_id":1,"new":1e+16}"#);
+        assert_eq!(found[1].framework_id, FrameworkId(2));
+        assert!(signatures("[]").is_err() && signatures(r#"{"4":{"id":5,"framework_id":1}}"#).is_err());
+        assert_eq!(updated_signatures(text).unwrap(), Reply::UpdatedSignatures(vec![SignatureId(12), SignatureId(3)]));
+    }
+
+    #[test]
+    fn jobs_are_matched_by_id_and_a_job_not_asked_for_spoils_the_reply() {
+        let batch = Batch::of_jobs(vec![JobId(1), JobId(2), JobId(3)]).unwrap();
+        let text = r#"{"results":[{"id":3,"end_timestamp":9,"x":1},{"id":1,"submit_timestamp":0}],"meta":{}}"#;
+        let Reply::Jobs(found) = jobs(text, &batch).unwrap() else { panic!() };
+        assert_eq!(
+            found.iter().map(|job| (job.id.0, job.times.end_secs)).collect::<Vec<_>>(),
+            [(1, None), (3, Some(9))]
+        );
+        assert!(matches!(jobs(r#"{"results":[{"id":4}]}"#, &batch), Err(SourceError::WrongShape { .. })));
+        assert!(matches!(jobs("[]", &batch), Err(SourceError::WrongShape { .. })));
+    }
+
+    #[test]
+    fn alert_pages_need_id_and_created() {
+        let text = r#"{"count":2,"next":null,"results":[{"id":1,"created":"2026-11-17T04:52:10.000001","push_timestamp":5,"notes":"\u001b[31m"}]}"#;
+        let Reply::AlertPage { count: 2, records } = alert_page(text).unwrap() else { panic!() };
+        assert_eq!(records[0].push_timestamp, Some(Timestamp::from_secs(5)));
+        assert!(alert_page(r#"{"count":1,"results":[{"id":1}]}"#).is_err());
+        assert!(alert_page(r#"{"detail":"Invalid page."}"#).is_err());
+    }
+
+    #[test]
+    fn what_is_shown_of_a_reply_has_no_control_characters() {
+        let error = summary("[{\"signature_id\":\"\u{1b}[31mred\\u001b\\n\"}]", SignatureId(7), window()).unwrap_err();
+        assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
+        assert_eq!(printable("a\u{1b}[2Jb\nc", 4), "a [2…");
+    }
+}

@@ -1,0 +1,331 @@
+//! Chunks to columns.
+
+use super::integers::decode_integers;
+use super::names::Names;
+use super::values::decode_values;
+use super::varint::Reader;
+use super::{ColumnSet, ColumnsError, FORMAT_VERSION, MAX_DATA_PER_CHUNK, flag, malformed};
+use crate::model::{DatumId, JobId, PushId, Revision, Timestamp};
+
+/// The decoded columns of one chunk, and the buffers to decode the next into.
+///
+/// Every accessor panics when the index is not below [`Columns::len`] or its column was not asked for: both are errors
+/// of the caller, whatever the bytes were.
+#[derive(Clone, Debug, Default)]
+pub struct Columns {
+    /// One byte a datum, always decoded; the other columns are empty if not asked for, else of the same length.
+    flags: Vec<u8>,
+    job_ids: Vec<u64>,
+    ids: Vec<u64>,
+    values: Vec<u64>,
+    /// Microseconds, as are the submit times.
+    push_timestamps: Vec<u64>,
+    push_ids: Vec<u64>,
+    submit_times: Vec<u64>,
+    /// Indexes into the dictionaries, which are as long as the chunk made them.
+    revision_indexes: Vec<u64>,
+    revisions: Vec<Revision>,
+    name_indexes: Vec<u64>,
+    names: Names,
+    /// Of each irregular datum its index, and where its text ends.
+    text_ends: Vec<(usize, usize)>,
+    texts: String,
+    /// What is being decoded.
+    scratch: Vec<u64>,
+    spans: Vec<u64>,
+}
+
+/// Where a datum's revision is to be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevisionPlace {
+    /// In the push table, by the datum's push id.
+    PushTable,
+    /// Here.
+    Inline(Revision),
+    /// Nowhere: the datum is irregular and named none.
+    Unknown,
+}
+
+impl Columns {
+    /// Decodes the wanted columns of a chunk in place of what was decoded before.
+    ///
+    /// # Errors
+    /// When the bytes are not a chunk; nothing is decoded then. Columns that are not wanted are not checked.
+    pub fn decode(&mut self, bytes: &[u8], want: ColumnSet) -> Result<(), ColumnsError> {
+        self.clear();
+        let decoded = self.decode_sections(bytes, want);
+        if decoded.is_err() {
+            self.clear();
+        }
+        decoded
+    }
+
+    fn clear(&mut self) {
+        self.flags.clear();
+        self.job_ids.clear();
+        self.ids.clear();
+        self.values.clear();
+        self.push_timestamps.clear();
+        self.push_ids.clear();
+        self.submit_times.clear();
+        self.revision_indexes.clear();
+        self.revisions.clear();
+        self.name_indexes.clear();
+        self.names.clear();
+        self.text_ends.clear();
+        self.texts.clear();
+    }
+
+    fn decode_sections(&mut self, bytes: &[u8], want: ColumnSet) -> Result<(), ColumnsError> {
+        let mut reader = Reader::new(bytes);
+        let version = reader.byte()?;
+        if version != FORMAT_VERSION {
+            return Err(ColumnsError::Version { found: version });
+        }
+        let num_data = reader.len(bytes.len().min(MAX_DATA_PER_CHUNK))?;
+        self.decode_flags(reader.section()?, num_data)?;
+
+        let section = reader.section()?;
+        if want.contains(ColumnSet::JOB_IDS) {
+            decode_column(section, self.count(flag::JOB), decode_integers, &mut self.scratch)?;
+            spread(&self.scratch, &self.flags, flag::JOB, flag::JOB, &mut self.job_ids);
+        }
+        let section = reader.section()?;
+        if want.contains(ColumnSet::IDS) {
+            decode_column(section, num_data, decode_integers, &mut self.ids)?;
+        }
+        let section = reader.section()?;
+        if want.contains(ColumnSet::VALUES) {
+            let num_regular = num_data - self.count(flag::IRREGULAR);
+            decode_column(section, num_regular, decode_values, &mut self.scratch)?;
+            spread(&self.scratch, &self.flags, flag::IRREGULAR, 0, &mut self.values);
+        }
+        let section = reader.section()?;
+        if want.contains(ColumnSet::PUSH_TIMESTAMPS) {
+            decode_times(section, num_data, &mut self.push_timestamps, &mut self.scratch)?;
+        }
+        let section = reader.section()?;
+        if want.contains(ColumnSet::PUSH_IDS) {
+            decode_column(section, num_data, decode_integers, &mut self.push_ids)?;
+        }
+        let section = reader.section()?;
+        if want.contains(ColumnSet::REVISIONS) {
+            self.decode_revisions(section)?;
+        }
+        let section = reader.section()?;
+        if want.contains(ColumnSet::SUBMIT_TIMES) {
+            self.decode_submit_times(section)?;
+        }
+        let section = reader.section()?;
+        if want.contains(ColumnSet::MACHINE_NAMES) {
+            let mut section = section;
+            self.names.decode(&mut section, self.count(flag::MACHINE), &mut self.scratch)?;
+            section.finish()?;
+            spread(&self.scratch, &self.flags, flag::MACHINE, flag::MACHINE, &mut self.name_indexes);
+        }
+        let section = reader.section()?;
+        if want.contains(ColumnSet::IRREGULAR) {
+            self.decode_texts(section)?;
+        }
+        if reader.rest().iter().any(|&byte| byte != 0) {
+            return Err(malformed("something follows the last section"));
+        }
+        Ok(())
+    }
+
+    fn decode_flags(&mut self, mut section: Reader<'_>, num_data: usize) -> Result<(), ColumnsError> {
+        let num_entries = section.len(num_data)?;
+        let dictionary = section.bytes(num_entries)?;
+        if !dictionary.iter().all(|&flags| flag::is_valid(flags)) {
+            return Err(malformed("a datum has contradicting flags"));
+        }
+        decode_column(section, num_data, decode_integers, &mut self.scratch)?;
+        for &index in &self.scratch {
+            let flags = usize::try_from(index).ok().and_then(|index| dictionary.get(index));
+            self.flags.push(*flags.ok_or_else(|| malformed("a datum has unknown flags"))?);
+        }
+        Ok(())
+    }
+
+    fn decode_revisions(&mut self, mut section: Reader<'_>) -> Result<(), ColumnsError> {
+        let count = self.count(flag::INLINE_REVISION);
+        if count > 0 {
+            let num_entries = section.len(count)?;
+            let (dictionary, _) = section.bytes(num_entries.saturating_mul(20))?.as_chunks::<20>();
+            self.revisions.extend(dictionary.iter().map(|bytes| Revision(*bytes)));
+        }
+        decode_column(section, count, decode_integers, &mut self.scratch)?;
+        if self.scratch.iter().any(|&index| index >= self.revisions.len() as u64) {
+            return Err(malformed("a revision is not in the dictionary"));
+        }
+        spread(&self.scratch, &self.flags, flag::INLINE_REVISION, flag::INLINE_REVISION, &mut self.revision_indexes);
+        Ok(())
+    }
+
+    fn decode_submit_times(&mut self, section: Reader<'_>) -> Result<(), ColumnsError> {
+        decode_times(section, self.count(flag::SUBMIT_TIME), &mut self.spans, &mut self.scratch)?;
+        spread(&self.spans, &self.flags, flag::SUBMIT_TIME, flag::SUBMIT_TIME, &mut self.submit_times);
+        for (span, landed) in self.submit_times.iter_mut().zip(&self.push_timestamps) {
+            *span = span.wrapping_add(*landed);
+        }
+        Ok(())
+    }
+
+    fn decode_texts(&mut self, mut section: Reader<'_>) -> Result<(), ColumnsError> {
+        decode_integers(&mut section, self.count(flag::IRREGULAR), &mut self.scratch)?;
+        let mut lens = self.scratch.iter();
+        for (at, _) in self.flags.iter().enumerate().filter(|&(_, &flags)| flags & flag::IRREGULAR != 0) {
+            let len = lens.next().and_then(|&len| usize::try_from(len).ok()).ok_or(ColumnsError::Truncated)?;
+            let text = std::str::from_utf8(section.bytes(len)?).map_err(|_| malformed("a text is not UTF-8"))?;
+            self.texts.push_str(text);
+            self.text_ends.push((at, self.texts.len()));
+        }
+        section.finish()
+    }
+
+    fn count(&self, flag: u8) -> usize {
+        self.flags.iter().filter(|&&flags| flags & flag != 0).count()
+    }
+
+    /// The number of data.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.flags.len()
+    }
+
+    /// True when there are no data.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.flags.is_empty()
+    }
+
+    fn has(&self, index: usize, flag: u8) -> bool {
+        self.flags[index] & flag != 0
+    }
+
+    /// True for a datum of the documented form. Always known.
+    #[must_use]
+    pub fn is_regular(&self, index: usize) -> bool {
+        !self.has(index, flag::IRREGULAR)
+    }
+
+    /// The job; needs [`ColumnSet::JOB_IDS`].
+    #[must_use]
+    pub fn job_id(&self, index: usize) -> Option<JobId> {
+        self.has(index, flag::JOB).then(|| JobId(self.job_ids[index]))
+    }
+
+    /// The datum's own id; needs [`ColumnSet::IDS`].
+    #[must_use]
+    pub fn id(&self, index: usize) -> DatumId {
+        DatumId(self.ids[index])
+    }
+
+    /// The value of a regular datum; needs [`ColumnSet::VALUES`].
+    #[must_use]
+    pub fn value(&self, index: usize) -> Option<f64> {
+        self.is_regular(index).then(|| f64::from_bits(self.values[index]))
+    }
+
+    /// When the push landed; needs [`ColumnSet::PUSH_TIMESTAMPS`].
+    #[must_use]
+    pub fn push_timestamp(&self, index: usize) -> Timestamp {
+        Timestamp::from_micros(self.push_timestamps[index].cast_signed())
+    }
+
+    /// The push; needs [`ColumnSet::PUSH_IDS`].
+    #[must_use]
+    pub fn push_id(&self, index: usize) -> PushId {
+        PushId(self.push_ids[index])
+    }
+
+    /// Where the revision is; needs [`ColumnSet::REVISIONS`].
+    #[must_use]
+    pub fn revision_place(&self, index: usize) -> RevisionPlace {
+        if self.has(index, flag::NO_REVISION) {
+            RevisionPlace::Unknown
+        } else {
+            self.inline_revision(index).map_or(RevisionPlace::PushTable, RevisionPlace::Inline)
+        }
+    }
+
+    /// The revision if it is kept inline; needs [`ColumnSet::REVISIONS`].
+    #[must_use]
+    pub fn inline_revision(&self, index: usize) -> Option<Revision> {
+        let at = self.has(index, flag::INLINE_REVISION).then(|| self.revision_indexes[index])?;
+        usize::try_from(at).ok().map(|at| self.revisions[at])
+    }
+
+    /// The revision, looked up by `revision_of` if need be; `None` when it is unknown. Needs [`ColumnSet::REVISIONS`]
+    /// and [`ColumnSet::PUSH_IDS`].
+    #[must_use]
+    pub fn revision(&self, index: usize, revision_of: impl Fn(PushId) -> Option<Revision>) -> Option<Revision> {
+        match self.revision_place(index) {
+            RevisionPlace::PushTable => revision_of(self.push_id(index)),
+            RevisionPlace::Inline(revision) => Some(revision),
+            RevisionPlace::Unknown => None,
+        }
+    }
+
+    /// When the job was submitted; needs [`ColumnSet::SUBMIT_TIMES`].
+    #[must_use]
+    pub fn submit_time(&self, index: usize) -> Option<Timestamp> {
+        self.has(index, flag::SUBMIT_TIME).then(|| Timestamp::from_micros(self.submit_times[index].cast_signed()))
+    }
+
+    /// The machine that a regular datum was measured on; needs [`ColumnSet::MACHINE_NAMES`].
+    #[must_use]
+    pub fn machine_name(&self, index: usize) -> Option<&str> {
+        let at = self.has(index, flag::MACHINE).then(|| self.name_indexes[index])?;
+        usize::try_from(at).ok().map(|at| self.names.get(at))
+    }
+
+    /// The text of an irregular datum; needs [`ColumnSet::IRREGULAR`].
+    #[must_use]
+    pub fn irregular(&self, index: usize) -> Option<&str> {
+        if self.is_regular(index) {
+            return None;
+        }
+        let at = self.text_ends.partition_point(|&(datum, _)| datum < index);
+        let start = at.checked_sub(1).map_or(0, |before| self.text_ends[before].1);
+        Some(&self.texts[start..self.text_ends[at].1])
+    }
+}
+
+/// Reads a section that is one column and nothing more.
+fn decode_column(
+    mut section: Reader<'_>,
+    count: usize,
+    decode: fn(&mut Reader<'_>, usize, &mut Vec<u64>) -> Result<(), ColumnsError>,
+    out: &mut Vec<u64>,
+) -> Result<(), ColumnsError> {
+    decode(&mut section, count, out)?;
+    section.finish()
+}
+
+/// Reads a section of seconds and of microseconds into microseconds.
+fn decode_times(
+    mut section: Reader<'_>,
+    count: usize,
+    out: &mut Vec<u64>,
+    scratch: &mut Vec<u64>,
+) -> Result<(), ColumnsError> {
+    decode_integers(&mut section, count, out)?;
+    decode_integers(&mut section, count, scratch)?;
+    section.finish()?;
+    for (time, micros) in out.iter_mut().zip(scratch) {
+        *time = time.wrapping_mul(1_000_000).wrapping_add(*micros);
+    }
+    Ok(())
+}
+
+/// Gives each datum whose flags, masked, are `wanted` the next word, and the others 0.
+fn spread(words: &[u64], flags: &[u8], mask: u8, wanted: u8, out: &mut Vec<u64>) {
+    let mut words = words.iter();
+    out.clear();
+    out.extend(flags.iter().map(
+        |flags| {
+            if flags & mask == wanted { words.next().copied().unwrap_or_default() } else { 0 }
+        },
+    ));
+}

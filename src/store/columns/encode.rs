@@ -1,0 +1,216 @@
+//! Records to chunks.
+
+use std::collections::{HashMap, HashSet};
+
+use super::integers::IntegerEncoder;
+use super::names::encode_names;
+use super::values::ValueEncoder;
+use super::varint::put_len;
+use super::{FORMAT_VERSION, MAX_DATA_PER_CHUNK, flag};
+use crate::model::{DatumRecord, PushId, Revision, Timestamp};
+
+const MICROS: i64 = 1_000_000;
+
+/// A chunk, and what it relies on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedChunk {
+    /// The chunk, for [`super::Columns::decode`].
+    pub bytes: Vec<u8>,
+    /// How many data it holds.
+    pub num_data: u32,
+    /// What the push table must say for the chunk to be whole: each pair once, as they first occur.
+    pub pushes: Vec<(PushId, Revision)>,
+}
+
+/// Encodes data in their order, in chunks of at most `max_data_per_chunk` (and [`MAX_DATA_PER_CHUNK`]); no data, no
+/// chunks.
+///
+/// `interned` is asked once for every pair whether the push table maps, or may from now on map, that push to that
+/// revision. If so the chunk leaves the revision out and lists the pair in [`EncodedChunk::pushes`]; if not, the
+/// revision is kept inline. The same data and answers give the same bytes.
+pub fn encode(
+    data: &[DatumRecord],
+    interned: &mut dyn FnMut(PushId, Revision) -> bool,
+    max_data_per_chunk: usize,
+) -> Vec<EncodedChunk> {
+    let mut answers = HashMap::new();
+    let mut is_interned =
+        |push_id, revision| *answers.entry((push_id, revision)).or_insert_with(|| interned(push_id, revision));
+    let mut encoder = ChunkEncoder::default();
+    data.chunks(max_data_per_chunk.clamp(1, MAX_DATA_PER_CHUNK))
+        .map(|chunk| {
+            let mut gathered = Gathered::default();
+            for record in chunk {
+                gathered.add(record, &mut is_interned);
+            }
+            encoder.encode(gathered)
+        })
+        .collect()
+}
+
+/// The columns of one chunk, before they are packed.
+#[derive(Default)]
+struct Gathered<'a> {
+    flags: Vec<u8>,
+    job_ids: Vec<u64>,
+    ids: Vec<u64>,
+    values: Vec<f64>,
+    push_timestamps: Times,
+    push_ids: Vec<u64>,
+    inline_revisions: Vec<Revision>,
+    submit_times: Times,
+    machine_names: Vec<&'a str>,
+    texts: Vec<&'a str>,
+    pushes: Vec<(PushId, Revision)>,
+    seen_pushes: HashSet<(PushId, Revision)>,
+}
+
+/// Times or spans, the part of a second apart: it is nearly always 0.
+#[derive(Default)]
+struct Times {
+    secs: Vec<u64>,
+    micros: Vec<u64>,
+}
+
+impl Times {
+    fn add(&mut self, micros: i64) {
+        self.secs.push(micros.div_euclid(MICROS).cast_unsigned());
+        self.micros.push(micros.rem_euclid(MICROS).cast_unsigned());
+    }
+}
+
+impl<'a> Gathered<'a> {
+    fn add(&mut self, record: &'a DatumRecord, is_interned: &mut dyn FnMut(PushId, Revision) -> bool) {
+        let mut flags = 0;
+        let landed = record.push_timestamp();
+        self.ids.push(record.id().0);
+        self.push_ids.push(record.push_id().0);
+        self.push_timestamps.add(landed.as_micros());
+        if let Some(job_id) = record.job_id() {
+            flags |= flag::JOB;
+            self.job_ids.push(job_id.0);
+        }
+        if let Some(submitted) = record.submit_time() {
+            flags |= flag::SUBMIT_TIME;
+            self.submit_times.add(span_micros(landed, submitted));
+        }
+        flags |= match record.revision() {
+            None => flag::NO_REVISION,
+            Some(revision) => self.add_revision(record.push_id(), revision, is_interned),
+        };
+        match record {
+            DatumRecord::Regular(datum) => {
+                self.values.push(datum.value);
+                if let Some(name) = &datum.machine_name {
+                    flags |= flag::MACHINE;
+                    self.machine_names.push(name);
+                }
+            }
+            DatumRecord::Irregular(datum) => {
+                flags |= flag::IRREGULAR;
+                self.texts.push(datum.raw.as_str());
+            }
+        }
+        self.flags.push(flags);
+    }
+
+    fn add_revision(
+        &mut self,
+        push_id: PushId,
+        revision: Revision,
+        is_interned: &mut dyn FnMut(PushId, Revision) -> bool,
+    ) -> u8 {
+        if self.pushes.last() == Some(&(push_id, revision)) {
+            return 0;
+        }
+        if !is_interned(push_id, revision) {
+            self.inline_revisions.push(revision);
+            return flag::INLINE_REVISION;
+        }
+        if self.seen_pushes.insert((push_id, revision)) {
+            self.pushes.push((push_id, revision));
+        }
+        0
+    }
+}
+
+/// From the push to the submission; the decoder adds it with the same wrapping.
+const fn span_micros(landed: Timestamp, submitted: Timestamp) -> i64 {
+    submitted.as_micros().wrapping_sub(landed.as_micros())
+}
+
+#[derive(Default)]
+struct ChunkEncoder {
+    integers: IntegerEncoder,
+    values: ValueEncoder,
+    section: Vec<u8>,
+}
+
+impl ChunkEncoder {
+    fn encode(&mut self, gathered: Gathered<'_>) -> EncodedChunk {
+        let num_data = gathered.flags.len();
+        let mut out = vec![FORMAT_VERSION];
+        put_len(num_data, &mut out);
+        let Self { integers, values, section } = self;
+        let mut in_section = |write: &mut dyn FnMut(&mut Vec<u8>, &mut IntegerEncoder)| {
+            section.clear();
+            write(section, integers);
+            put_len(section.len(), &mut out);
+            out.extend_from_slice(section);
+        };
+        in_section(&mut |out, integers| {
+            let (dictionary, indexes) = distinct(&gathered.flags);
+            put_len(dictionary.len(), out);
+            out.extend_from_slice(&dictionary);
+            integers.encode(&indexes, out);
+        });
+        in_section(&mut |out, integers| integers.encode(&gathered.job_ids, out));
+        in_section(&mut |out, integers| integers.encode(&gathered.ids, out));
+        in_section(&mut |out, integers| values.encode(&gathered.values, integers, out));
+        in_section(&mut |out, integers| {
+            integers.encode(&gathered.push_timestamps.secs, out);
+            integers.encode(&gathered.push_timestamps.micros, out);
+        });
+        in_section(&mut |out, integers| integers.encode(&gathered.push_ids, out));
+        in_section(&mut |out, integers| {
+            if !gathered.inline_revisions.is_empty() {
+                let (dictionary, indexes) = distinct(&gathered.inline_revisions);
+                put_len(dictionary.len(), out);
+                for revision in &dictionary {
+                    out.extend_from_slice(&revision.0);
+                }
+                integers.encode(&indexes, out);
+            }
+        });
+        in_section(&mut |out, integers| {
+            integers.encode(&gathered.submit_times.secs, out);
+            integers.encode(&gathered.submit_times.micros, out);
+        });
+        in_section(&mut |out, integers| encode_names(&gathered.machine_names, integers, out));
+        in_section(&mut |out, integers| {
+            let lens: Vec<u64> = gathered.texts.iter().map(|text| text.len() as u64).collect();
+            integers.encode(&lens, out);
+            gathered.texts.iter().for_each(|text| out.extend_from_slice(text.as_bytes()));
+        });
+        if out.len() < num_data {
+            out.resize(num_data, 0);
+        }
+        EncodedChunk { bytes: out, num_data: u32::try_from(num_data).unwrap_or(u32::MAX), pushes: gathered.pushes }
+    }
+}
+
+/// The distinct entries as they first occur, and which of them each entry is.
+fn distinct<T: Copy + Eq + std::hash::Hash>(entries: &[T]) -> (Vec<T>, Vec<u64>) {
+    let mut dictionary = Vec::new();
+    let mut indexes: HashMap<T, u64> = HashMap::new();
+    let column = entries
+        .iter()
+        .map(|&entry| {
+            *indexes.entry(entry).or_insert_with(|| {
+                dictionary.push(entry);
+                dictionary.len() as u64 - 1
+            })
+        })
+        .collect();
+    (dictionary, column)
+}

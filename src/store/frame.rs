@@ -1,0 +1,242 @@
+//! The frame of every value in the store: what finds damage, and what compresses.
+//!
+//! In: a value's bytes. Out: the framed bytes, and from these the value again, or what is wrong with them. A flipped
+//! bit anywhere is found; nothing is allocated on the word of damaged bytes.
+//!
+//! Layout, little-endian, 16 bytes beside the payload: magic `PH`, version, codec (0 = stored, 1 = zstd), raw length
+//! (its low 32 bits), payload, XXH3-64 of all that precedes it.
+
+use std::cell::RefCell;
+use std::io;
+
+use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_64;
+
+const MAGIC: [u8; 2] = *b"PH";
+const VERSION: u8 = 1;
+const HEADER_LEN: usize = 8;
+const CHECKSUM_LEN: usize = 8;
+const STORED: u8 = 0;
+const ZSTD: u8 = 1;
+const ZSTD_LEVEL: i32 = 3;
+
+/// What [`seal`] adds to a value that compression does not shorten.
+pub const FRAME_OVERHEAD_BYTES: usize = HEADER_LEN + CHECKSUM_LEN;
+
+/// The longest value that is kept compressed; longer ones are stored as they are, so that no small frame can ask
+/// for much memory.
+pub const MAX_COMPRESSED_RAW_BYTES: usize = 64 << 20;
+
+/// Shorter values are stored as they are: zstd's own frame would eat what it saves.
+const MIN_COMPRESSED_RAW_BYTES: usize = 64;
+
+/// What is wrong with a framed value.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// Not even a header.
+    #[error("a framed value has at least {FRAME_OVERHEAD_BYTES} bytes, this one has {found}")]
+    TooShort {
+        /// Its length, bytes.
+        found: usize,
+    },
+    /// It does not begin as frames do.
+    #[error("the value does not begin with the magic of a frame")]
+    Magic,
+    /// Another version of this program wrote it, or it is damaged.
+    #[error("the frame has version {found}, and this program reads version {VERSION}")]
+    Version {
+        /// The frame's version.
+        found: u8,
+    },
+    /// The bytes are not those that were sealed.
+    #[error("the frame's checksum does not fit its content")]
+    Checksum,
+    /// The payload is packed in an unknown way.
+    #[error("the frame has the unknown codec {found}")]
+    Codec {
+        /// The frame's codec.
+        found: u8,
+    },
+    /// The length does not fit the payload, or exceeds [`MAX_COMPRESSED_RAW_BYTES`].
+    #[error("the frame announces {announced} bytes, which cannot be")]
+    Length {
+        /// The raw length that the frame names, bytes.
+        announced: u32,
+    },
+    /// The payload is not what zstd writes.
+    #[error("failed to decompress the frame's payload")]
+    Decompression(#[source] io::Error),
+}
+
+thread_local! {
+    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Frames a value, compressed where that makes it shorter. The same bytes give the same frame.
+#[must_use]
+pub fn seal(raw: &[u8]) -> Vec<u8> {
+    let compressed = if (MIN_COMPRESSED_RAW_BYTES..=MAX_COMPRESSED_RAW_BYTES).contains(&raw.len()) {
+        compress(raw).filter(|compressed| compressed.len() < raw.len())
+    } else {
+        None
+    };
+    let (codec, payload) = compressed.as_deref().map_or((STORED, raw), |compressed| (ZSTD, compressed));
+    let mut framed = Vec::with_capacity(payload.len() + FRAME_OVERHEAD_BYTES);
+    framed.extend_from_slice(&MAGIC);
+    framed.extend_from_slice(&[VERSION, codec]);
+    framed.extend_from_slice(&low_32_bits(raw.len()).to_le_bytes());
+    framed.extend_from_slice(payload);
+    let checksum = xxh3_64(&framed);
+    framed.extend_from_slice(&checksum.to_le_bytes());
+    framed
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the frame keeps the low bits only")]
+const fn low_32_bits(len: usize) -> u32 {
+    len as u32
+}
+
+/// `None` when zstd fails, which costs nothing but space.
+fn compress(raw: &[u8]) -> Option<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|slot| {
+        if slot.is_none() {
+            *slot = zstd::bulk::Compressor::new(ZSTD_LEVEL).ok();
+        }
+        slot.as_mut()?.compress(raw).ok()
+    })
+}
+
+/// Takes a value out of its frame, in place of what `out` held.
+///
+/// # Errors
+/// When the bytes are not those that [`seal`] made; `out` is empty then.
+pub fn open(framed: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
+    out.clear();
+    let too_short = FrameError::TooShort { found: framed.len() };
+    let Some((checked, checksum)) = framed.split_last_chunk::<CHECKSUM_LEN>() else { return Err(too_short) };
+    let Some((header, payload)) = checked.split_first_chunk::<HEADER_LEN>() else { return Err(too_short) };
+    let [magic_0, magic_1, version, codec, len @ ..] = *header;
+    if [magic_0, magic_1] != MAGIC {
+        return Err(FrameError::Magic);
+    }
+    if version != VERSION {
+        return Err(FrameError::Version { found: version });
+    }
+    if xxh3_64(checked) != u64::from_le_bytes(*checksum) {
+        return Err(FrameError::Checksum);
+    }
+    let announced = u32::from_le_bytes(len);
+    match codec {
+        STORED if low_32_bits(payload.len()) == announced => {
+            out.extend_from_slice(payload);
+            Ok(())
+        }
+        ZSTD => match usize::try_from(announced) {
+            Ok(raw_len) if raw_len <= MAX_COMPRESSED_RAW_BYTES => decompress(payload, raw_len, announced, out),
+            _ => Err(FrameError::Length { announced }),
+        },
+        STORED => Err(FrameError::Length { announced }),
+        found => Err(FrameError::Codec { found }),
+    }
+}
+
+fn decompress(payload: &[u8], raw_len: usize, announced: u32, out: &mut Vec<u8>) -> Result<(), FrameError> {
+    let decompressed = DECOMPRESSOR.with_borrow_mut(|slot| {
+        let decompressor = match slot {
+            Some(decompressor) => decompressor,
+            None => slot.insert(zstd::bulk::Decompressor::new()?),
+        };
+        out.reserve(raw_len);
+        decompressor.decompress_to_buffer(payload, out)
+    });
+    match decompressed {
+        Ok(len) if len == raw_len => Ok(()),
+        Ok(_) => {
+            out.clear();
+            Err(FrameError::Length { announced })
+        }
+        Err(error) => {
+            out.clear();
+            Err(FrameError::Decompression(error))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn resealed(mut framed: Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        framed.truncate(framed.len() - CHECKSUM_LEN);
+        change(&mut framed);
+        let checksum = xxh3_64(&framed);
+        framed.extend_from_slice(&checksum.to_le_bytes());
+        framed
+    }
+
+    fn error_of(framed: &[u8]) -> FrameError {
+        let mut out = b"before".to_vec();
+        let error = open(framed, &mut out).unwrap_err();
+        assert!(out.is_empty());
+        error
+    }
+
+    #[test]
+    fn each_kind_of_damage_has_its_name() {
+        let framed = seal(&[7; 1000]);
+        assert!(framed.len() < 60, "{}", framed.len());
+        assert!(matches!(error_of(&framed[..15]), FrameError::TooShort { found: 15 }));
+        assert!(matches!(error_of(&resealed(framed.clone(), |bytes| bytes[0] = 0)), FrameError::Magic));
+        assert!(matches!(error_of(&resealed(framed.clone(), |bytes| bytes[2] = 2)), FrameError::Version { found: 2 }));
+        assert!(matches!(error_of(&resealed(framed.clone(), |bytes| bytes[3] = 9)), FrameError::Codec { found: 9 }));
+        assert!(matches!(error_of(&resealed(framed.clone(), |bytes| bytes[3] = 0)), FrameError::Length { .. }));
+        assert!(matches!(error_of(&framed[..framed.len() - 1]), FrameError::Checksum));
+        let broken = resealed(framed.clone(), |bytes| bytes.truncate(HEADER_LEN + 6));
+        assert!(matches!(error_of(&broken), FrameError::Decompression(_)));
+    }
+
+    #[test]
+    fn lying_lengths_are_refused() {
+        let framed = seal(&[7; 1000]);
+        for len in [999_u32, 1001, 0, (64 << 20) + 1, u32::MAX] {
+            let lying = resealed(framed.clone(), |bytes| bytes[4..8].copy_from_slice(&len.to_le_bytes()));
+            assert!(matches!(error_of(&lying), FrameError::Length { .. } | FrameError::Decompression(_)), "{len}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn values_come_back_within_the_overhead(raw in proptest::collection::vec(any::<u8>(), 0..500), repeats in 1_usize..20) {
+            let raw = raw.repeat(repeats);
+            let framed = seal(&raw);
+            prop_assert!(framed.len() <= raw.len() + FRAME_OVERHEAD_BYTES);
+            let mut out = b"before".to_vec();
+            open(&framed, &mut out).unwrap();
+            prop_assert_eq!(out, raw);
+        }
+
+        #[test]
+        fn every_flipped_bit_is_found(raw in proptest::collection::vec(0_u8..4, 0..200)) {
+            let mut framed = seal(&raw);
+            let mut out = Vec::new();
+            for bit in 0..framed.len() * 8 {
+                framed[bit / 8] ^= 1 << (bit % 8);
+                prop_assert!(open(&framed, &mut out).is_err());
+                framed[bit / 8] ^= 1 << (bit % 8);
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_with_a_true_checksum_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100), codec in 0_u8..3) {
+            let framed = resealed(seal(b""), |framed| {
+                framed[3] = codec;
+                framed.extend_from_slice(&bytes);
+            });
+            let _ = open(&framed, &mut Vec::new());
+        }
+    }
+}

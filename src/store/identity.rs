@@ -1,0 +1,130 @@
+//! What one crawl is: which server, which repository, which time. Fixed when the store is created.
+//!
+//! What the configuration leaves open (`data_end` above all) is settled once, so that a resumed crawl asks for the same
+//! ranges as it did on its first day.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, JOB_LIFE_DAYS};
+use crate::model::{Timestamp, Window};
+
+/// The identity of a crawl, pinned in its store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrawlIdentity {
+    /// Root of the server.
+    pub base_url: String,
+    /// The repository.
+    pub repository: String,
+    /// The only repository whose alert summaries are taken; all when `None`.
+    pub alerts_repository_id: Option<u64>,
+    /// First commit date of the revision table.
+    pub window_start: Timestamp,
+    /// Last commit date of the revision table, included.
+    pub window_end: Timestamp,
+    /// Seconds before `window_start` from which data are fetched.
+    pub lookback_secs: u64,
+    /// Data with a push time before this are fetched.
+    pub data_end: Timestamp,
+    /// Seconds before `data_end` from which alert summaries are taken.
+    pub alerts_lookback_secs: u64,
+    /// How many signatures a sampled crawl takes; all when `None`.
+    pub sample_signatures: Option<u32>,
+    /// Which ones those are.
+    pub sample_seed: u64,
+}
+
+impl CrawlIdentity {
+    /// The identity of a crawl that is created at `now`.
+    #[must_use]
+    pub fn create(config: &Config, now: Timestamp) -> Self {
+        let data_end = config.window.data_end.unwrap_or(now);
+        let start = config.window.start.unwrap_or_else(|| data_end.plus_secs(-JOB_LIFE_DAYS * 86_400).midnight());
+        Self {
+            base_url: config.source.base_url.trim_end_matches('/').to_owned(),
+            repository: config.source.repository.clone(),
+            alerts_repository_id: config.source.alerts_repository_id,
+            window_start: start,
+            window_end: config.window.end.unwrap_or(data_end),
+            lookback_secs: config.window.lookback.as_secs(),
+            data_end,
+            alerts_lookback_secs: config.window.alerts_lookback.as_secs(),
+            sample_signatures: config.sample.signatures.map(Into::into),
+            sample_seed: if config.sample.signatures.is_some() { config.sample.seed } else { 0 },
+        }
+    }
+
+    /// The window in which data are fetched; its end does not belong to it.
+    #[must_use]
+    pub fn data_window(&self) -> Window {
+        let lookback = i64::try_from(self.lookback_secs).unwrap_or(i64::MAX);
+        Window { start: self.window_start.plus_secs(lookback.saturating_neg()), end: self.data_end }
+    }
+
+    /// Alert summaries of pushes at or after this belong to the dataset.
+    #[must_use]
+    pub fn alerts_since(&self) -> Timestamp {
+        self.data_end.plus_secs(i64::try_from(self.alerts_lookback_secs).unwrap_or(i64::MAX).saturating_neg())
+    }
+
+    /// Where `config` asks for another crawl than this: `(key, stored, asked)`. What it leaves open agrees with anything.
+    /// `same_source` says that another address is the same server.
+    #[must_use]
+    pub fn differences(&self, config: &Config, same_source: bool) -> Vec<(&'static str, String, String)> {
+        let asked = Self::create(config, self.data_end);
+        let show = |sample: Option<u32>| sample.map_or_else(|| "all".to_owned(), |n| n.to_string());
+        let id = |repository: Option<u64>| repository.map_or_else(|| "all".to_owned(), |n| n.to_string());
+        let mut rows: Vec<(&'static str, String, String)> = vec![
+            ("source.repository", self.repository.clone(), asked.repository),
+            ("source.alerts_repository_id", id(self.alerts_repository_id), id(asked.alerts_repository_id)),
+            ("window.lookback", format!("{} s", self.lookback_secs), format!("{} s", asked.lookback_secs)),
+            (
+                "window.alerts_lookback",
+                format!("{} s", self.alerts_lookback_secs),
+                format!("{} s", asked.alerts_lookback_secs),
+            ),
+            ("sample.signatures", show(self.sample_signatures), show(asked.sample_signatures)),
+            ("sample.seed", self.sample_seed.to_string(), asked.sample_seed.to_string()),
+        ];
+        if !same_source {
+            rows.push(("source.base_url", self.base_url.clone(), asked.base_url));
+        }
+        for (key, stored, given) in [
+            ("window.start", self.window_start, config.window.start),
+            ("window.end", self.window_end, config.window.end),
+            ("window.data_end", self.data_end, config.window.data_end),
+        ] {
+            if let Some(given) = given {
+                rows.push((key, stored.to_string(), given.to_string()));
+            }
+        }
+        rows.retain(|(_, stored, asked)| stored != asked);
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_open_is_pinned_when_the_crawl_is_created() {
+        let now: Timestamp = "2026-11-22T08:03:00".parse().unwrap();
+        let identity = CrawlIdentity::create(&Config::default(), now);
+        assert_eq!(identity.data_end, now);
+        assert_eq!(identity.window_start.to_string(), "2026-07-25T00:00:00Z");
+        assert_eq!(identity.data_window().start.to_string(), "2026-07-23T00:00:00Z");
+        assert!(identity.differences(&Config::default(), false).is_empty());
+    }
+
+    #[test]
+    fn another_repository_window_or_address_is_another_crawl() {
+        let identity = CrawlIdentity::create(&Config::default(), Timestamp::from_secs(1_790_000_000));
+        let mut config = Config::default();
+        config.source.repository = "mozilla-central".to_owned();
+        config.source.base_url = "http://127.0.0.1:9".to_owned();
+        config.window.end = Some(Timestamp::from_secs(5));
+        let keys = |same| identity.differences(&config, same).into_iter().map(|row| row.0).collect::<Vec<_>>();
+        assert_eq!(keys(false), ["source.repository", "source.base_url", "window.end"]);
+        assert_eq!(keys(true), ["source.repository", "window.end"]);
+    }
+}

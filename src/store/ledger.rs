@@ -1,0 +1,70 @@
+//! The ledger: a small file beside the database which says what must be in it.
+//!
+//! sled can open a truncated log as an empty database without an error. The ledger is written after each flush (at most
+//! once a second), so the database always holds at least what the ledger says; a database with less has lost data.
+//! It also lets `status` speak of a crawl whose database is locked by the process that runs it.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Counts, CrawlIdentity, StoreError};
+use crate::model::Timestamp;
+
+/// What `ledger.json` holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Format of the store.
+    pub format: u32,
+    /// Which store it belongs to.
+    pub store_id: String,
+    /// The crawl; `None` while the store is empty.
+    pub identity: Option<CrawlIdentity>,
+    /// The tally after the last flush that it knows of.
+    pub counts: Counts,
+    /// When it was written.
+    pub written_at: Timestamp,
+}
+
+impl Ledger {
+    /// Where the ledger of the store at `store` is.
+    #[must_use]
+    pub fn path_in(store: &Path) -> PathBuf {
+        store.join("ledger.json")
+    }
+
+    /// Reads the ledger of the store at `store`; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Ledger`] when it cannot be read.
+    pub fn read(store: &Path) -> Result<Option<Self>, StoreError> {
+        let path = Self::path_in(store);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StoreError::Folder { path, source }),
+        };
+        match serde_json::from_slice(&text) {
+            Ok(ledger) => Ok(Some(ledger)),
+            Err(error) => Err(StoreError::Ledger { path, reason: format!("cannot be read ({error})") }),
+        }
+    }
+
+    /// Replaces the ledger of the store at `store`, durably.
+    ///
+    /// # Errors
+    /// [`StoreError::Folder`] when the disk refuses.
+    pub fn write(&self, store: &Path) -> Result<(), StoreError> {
+        let path = Self::path_in(store);
+        let text = serde_json::to_vec_pretty(self).map_err(|source| StoreError::Encode { source })?;
+        let put = || -> std::io::Result<()> {
+            let mut file = tempfile::Builder::new().prefix(".ledger").tempfile_in(store)?;
+            file.write_all(&text)?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)?;
+            std::fs::File::open(store)?.sync_all()
+        };
+        put().map_err(|source| StoreError::Folder { path: path.clone(), source })
+    }
+}

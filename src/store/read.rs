@@ -1,0 +1,296 @@
+//! Reading: the frontier by listing small values, records by key.
+
+use std::collections::{HashMap, HashSet};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::value::{Failure, Pending, Provenance, Settled, StoredPage, open_frame, open_json};
+use super::{CrawlIdentity, Outcome, Store, StoreError, frame, key};
+use crate::model::{AlertSummaryId, JobId, PushId, RawJson, Request, Revision, SignatureId, Timestamp, Window};
+
+/// A settled request for the data of one signature in one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettledSummary {
+    /// The signature.
+    pub signature: SignatureId,
+    /// The window.
+    pub window: Window,
+    /// How it was settled.
+    pub settled: Settled,
+}
+
+impl SettledSummary {
+    /// The request that was settled.
+    #[must_use]
+    pub fn request(&self) -> Request {
+        Request::Summary { signature: self.signature, window: self.window }
+    }
+}
+
+fn reading(source: sled::Error) -> StoreError {
+    StoreError::Database { action: "be read", source }
+}
+
+fn request_of(tree: &'static str, key: &[u8]) -> Result<Request, StoreError> {
+    Request::from_key(key).ok_or_else(|| StoreError::damaged(tree, key, "it is the key of no request"))
+}
+
+impl Store {
+    /// The frontier: what is still to be asked, in key order.
+    pub fn pending(&self) -> impl Iterator<Item = Result<Pending, StoreError>> {
+        self.pending.iter().map(|entry| {
+            let (key, framed) = entry.map_err(reading)?;
+            let raw = open_frame("pending", &key, &framed)?;
+            let micros =
+                raw.as_slice().try_into().map_err(|_| StoreError::damaged("pending", &key, "it is no time"))?;
+            let submitted = Timestamp::from_micros(i64::from_be_bytes(micros));
+            Ok(Pending { request: request_of("pending", &key)?, submitted })
+        })
+    }
+
+    /// What was given up for now, with the reasons, in key order.
+    pub fn failures(&self) -> impl Iterator<Item = Result<(Request, Failure), StoreError>> {
+        self.failed.iter().map(|entry| {
+            let (key, framed) = entry.map_err(reading)?;
+            Ok((request_of("failed", &key)?, open_json("failed", &key, &framed)?))
+        })
+    }
+
+    /// How `request` was settled; `None` while it is not.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] and what reading may raise.
+    pub fn settled(&self, request: &Request) -> Result<Option<Settled>, StoreError> {
+        let key = request.key();
+        self.settled.get(&key).map_err(reading)?.map(|framed| Settled::open(&key, &framed)).transpose()
+    }
+
+    /// Everything that is settled, in key order.
+    pub fn all_settled(&self) -> impl Iterator<Item = Result<(Request, Settled), StoreError>> {
+        self.settled.iter().map(|entry| {
+            let (key, framed) = entry.map_err(reading)?;
+            Ok((request_of("settled", &key)?, Settled::open(&key, &framed)?))
+        })
+    }
+
+    /// The settled summaries, by signature, then window.
+    pub fn settled_summaries(&self) -> impl Iterator<Item = Result<SettledSummary, StoreError>> {
+        self.settled.scan_prefix(b"s").map(|entry| {
+            let (key, framed) = entry.map_err(reading)?;
+            let settled = Settled::open(&key, &framed)?;
+            match Request::from_key(&key) {
+                Some(Request::Summary { signature, window }) => Ok(SettledSummary { signature, window, settled }),
+                _ => Err(StoreError::damaged("settled", &key, "it is the key of no summary")),
+            }
+        })
+    }
+
+    /// Where the answer to `request` came from.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] and what reading may raise.
+    pub fn provenance(&self, request: &Request) -> Result<Option<Provenance>, StoreError> {
+        let key = request.key();
+        let found = self.provenance.get(&key).map_err(reading)?;
+        found.map(|framed| open_json("provenance", &key, &framed)).transpose()
+    }
+
+    /// All signatures that were listed, ascending.
+    ///
+    /// # Errors
+    /// What reading may raise.
+    pub fn signature_ids(&self) -> Result<Vec<SignatureId>, StoreError> {
+        self.signature_ids
+            .iter()
+            .keys()
+            .map(|key| {
+                let key = key.map_err(reading)?;
+                let id =
+                    key.as_ref().try_into().map_err(|_| StoreError::damaged("signature_ids", &key, "it is no id"))?;
+                Ok(SignatureId(u64::from_be_bytes(id)))
+            })
+            .collect()
+    }
+
+    /// The record of a signature.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] and what reading may raise.
+    pub fn signature(&self, id: SignatureId) -> Result<Option<RawJson>, StoreError> {
+        self.text(&key::signature(id))
+    }
+
+    /// The record of a job; `None` when it was not fetched or is gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] and what reading may raise.
+    pub fn job(&self, id: JobId) -> Result<Option<RawJson>, StoreError> {
+        match self.settled(&Request::Job { id })? {
+            Some(Settled { outcome: Outcome::Data, .. }) => self.text(&key::job(id)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The record of an alert summary.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] and what reading may raise.
+    pub fn alert_summary(&self, id: AlertSummaryId) -> Result<Option<RawJson>, StoreError> {
+        self.text(&key::alert(id))
+    }
+
+    /// A page of alert summaries as it was read.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] and what reading may raise.
+    pub fn alert_page(&self, pass: u16, page: u32) -> Result<Option<StoredPage>, StoreError> {
+        let request = Request::AlertPage { pass, page };
+        if self.settled(&request)?.is_none() {
+            return Ok(None);
+        }
+        let key = key::page(&request);
+        let found = self.records.get(&key).map_err(reading)?;
+        found.map(|framed| open_json("records", &key, &framed)).transpose()
+    }
+
+    /// The last reading of the list of alert summaries, from 0; `None` before the first.
+    ///
+    /// # Errors
+    /// What reading may raise.
+    pub fn last_alert_pass(&self) -> Result<Option<u16>, StoreError> {
+        let mut last = None;
+        for tree in [&self.pending, &self.failed, &self.settled] {
+            if let Some(entry) = tree.scan_prefix(b"a").keys().next_back()
+                && let Some(Request::AlertPage { pass, .. }) = Request::from_key(&entry.map_err(reading)?)
+            {
+                last = last.max(Some(pass));
+            }
+        }
+        Ok(last)
+    }
+
+    /// The ids of the dataset's alert summaries, as listed: the last reading, each id once.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] and what reading may raise.
+    pub fn alert_listing(&self) -> Result<Vec<AlertSummaryId>, StoreError> {
+        let Some(pass) = self.last_alert_pass()? else { return Ok(Vec::new()) };
+        let mut seen = HashSet::new();
+        let mut listing = Vec::new();
+        let mut number = 1;
+        while let Some(page) = self.alert_page(pass, number)? {
+            listing.extend(page.ids.into_iter().filter(|id| seen.insert(*id)));
+            number += 1;
+        }
+        Ok(listing)
+    }
+
+    /// The signatures of the crawl, ascending: all that are listed, or the sample.
+    ///
+    /// # Errors
+    /// What reading may raise.
+    pub fn chosen_signatures(&self, identity: &CrawlIdentity) -> Result<Vec<SignatureId>, StoreError> {
+        let mut ids = self.signature_ids()?;
+        if let Some(size) = identity.sample_signatures {
+            ids.sort_by_cached_key(|id| (xxh3_64_with_seed(&id.0.to_be_bytes(), identity.sample_seed), *id));
+            ids.truncate(size as usize);
+            ids.sort_unstable();
+        }
+        Ok(ids)
+    }
+
+    /// The ids of a list that was stored for `request`: updated signatures, frameworks.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] and what reading may raise.
+    pub fn id_list(&self, request: &Request) -> Result<Option<Vec<u64>>, StoreError> {
+        if self.settled(request)?.is_none() {
+            return Ok(None);
+        }
+        let key = key::id_list(request);
+        let Some(raw) = self.blob(&key)? else { return Ok(None) };
+        let ids =
+            raw.chunks_exact(8).map(|id| u64::from_be_bytes([id[0], id[1], id[2], id[3], id[4], id[5], id[6], id[7]]));
+        Ok(Some(ids.collect()))
+    }
+
+    /// A summary's reply without its data.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] and what reading may raise.
+    pub fn summary_header(&self, request: &Request) -> Result<Option<RawJson>, StoreError> {
+        self.text(&key::header(request))
+    }
+
+    /// Chunk `number` of a summary's columns, into `out`.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] or [`StoreError::MissingValue`], and what reading may raise.
+    pub fn chunk(&self, request: &Request, number: u16, out: &mut Vec<u8>) -> Result<(), StoreError> {
+        let key = key::chunk(request, usize::from(number));
+        let found = self.records.get(&key).map_err(reading)?;
+        let framed = found.ok_or_else(|| StoreError::MissingValue { key: request.to_string() })?;
+        frame::open(&framed, out).map_err(|source| StoreError::Damaged {
+            tree: "records",
+            key: request.to_string(),
+            reason: source.to_string(),
+        })
+    }
+
+    /// The revisions of all pushes that columns refer to.
+    #[must_use]
+    pub fn push_revisions(&self) -> HashMap<PushId, Revision> {
+        self.push_table.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// The pushes in the database, which the table in memory may be ahead of.
+    pub(super) fn durable_push_ids(&self) -> Result<HashSet<PushId>, StoreError> {
+        self.pushes
+            .iter()
+            .keys()
+            .map(|key| {
+                let key = key.map_err(reading)?;
+                let id = key.as_ref().try_into().map_err(|_| StoreError::damaged("pushes", &key, "it is no id"))?;
+                Ok(PushId(u64::from_be_bytes(id)))
+            })
+            .collect()
+    }
+
+    /// Bytes on the disk.
+    ///
+    /// # Errors
+    /// What reading may raise.
+    pub fn size_on_disk(&self) -> Result<u64, StoreError> {
+        self.db.size_on_disk().map_err(reading)
+    }
+
+    fn text(&self, key: &[u8]) -> Result<Option<RawJson>, StoreError> {
+        let Some(raw) = self.blob(key)? else { return Ok(None) };
+        let text = std::str::from_utf8(&raw).map_err(|_| StoreError::damaged("records", key, "it is no text"))?;
+        RawJson::parse(text).map(Some).map_err(|source| StoreError::damaged("records", key, &source.to_string()))
+    }
+
+    /// Puts the pieces of a record together.
+    fn blob(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut record = Vec::new();
+        let mut number: u16 = 0;
+        loop {
+            let piece_key = key::piece(key, number);
+            let Some(framed) = self.records.get(&piece_key).map_err(reading)? else {
+                if number == 0 {
+                    return Ok(None);
+                }
+                return Err(StoreError::damaged("records", key, "a piece of it is missing"));
+            };
+            let raw = open_frame("records", key, &framed)?;
+            let [high, low, piece @ ..] = raw.as_slice() else {
+                return Err(StoreError::damaged("records", key, "a piece of it is too short"));
+            };
+            record.extend_from_slice(piece);
+            number += 1;
+            if number >= u16::from_be_bytes([*high, *low]) {
+                return Ok(Some(record));
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! From a reply to what is written: records, what they lead to, and how the request is settled.
+//!
+//! This runs in the fetchers, many at a time, so that the one writer only writes.
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use super::columns::encode;
+use super::key;
+use super::value::{Provenance, Settled, StoredPage, seal_json};
+use super::{Outcome, Pending, Store, StoreError, frame};
+use crate::model::{
+    AlertSummary, DatumRecord, Job, JobId, PushId, RawJson, Request, Revision, Signature, SignatureId, Summary,
+    Timestamp, sampled_jobs,
+};
+
+/// Data per chunk of a summary's columns: some 25 kB, below the size from which sled's values cost more.
+const MAX_DATA_PER_CHUNK: usize = 1024;
+
+/// An answer, ready to be written in one transaction.
+#[derive(Debug, Default)]
+pub struct Settlement {
+    pub(super) settled: Vec<(Request, Settled)>,
+    /// Key and framed value of each record.
+    pub(super) records: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Ids of signatures, for listing.
+    pub(super) signature_ids: Vec<SignatureId>,
+    /// Pushes whose revisions the columns refer to.
+    pub(super) pushes: Vec<(PushId, Revision)>,
+    pub(super) discovered: Vec<Pending>,
+    pub(super) provenance: Provenance,
+}
+
+/// Hashes content together with the key of the request that it settles.
+struct Digest(Xxh3);
+
+impl Digest {
+    fn of(request: &Request) -> Self {
+        let mut hash = Xxh3::new();
+        hash.update(&request.key());
+        Self(hash)
+    }
+
+    fn add(&mut self, content: &[u8]) {
+        self.0.update(&(content.len() as u64).to_le_bytes());
+        self.0.update(content);
+    }
+
+    fn finish(&self) -> u128 {
+        self.0.digest128()
+    }
+}
+
+impl Settlement {
+    /// A settlement without records: empty, gone or skipped.
+    #[must_use]
+    pub fn without_records(request: Request, outcome: Outcome) -> Self {
+        let mut digest = Digest::of(&request);
+        digest.add(&[outcome.to_byte()]);
+        let digest = match request {
+            Request::Summary { .. } => 0, // see `of_summary`
+            _ => digest.finish(),
+        };
+        let settled = Settled { outcome, num_records: 0, num_chunks: 0, digest };
+        Self { settled: vec![(request, settled)], ..Self::default() }
+    }
+
+    /// Nothing settled, only requests found.
+    #[must_use]
+    pub fn discovery(discovered: Vec<Pending>) -> Self {
+        Self { discovered, ..Self::default() }
+    }
+
+    /// Adds what is known of the answer's making.
+    #[must_use]
+    pub fn with_provenance(mut self, provenance: Provenance) -> Self {
+        self.provenance = provenance;
+        self
+    }
+
+    /// Adds requests that the answer leads to.
+    #[must_use]
+    pub fn with_discovered(mut self, discovered: impl IntoIterator<Item = Pending>) -> Self {
+        self.discovered.extend(discovered);
+        self
+    }
+
+    /// Puts another settlement of the same answer to this one.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.settled.extend(other.settled);
+        self.records.extend(other.records);
+        self.signature_ids.extend(other.signature_ids);
+        self.pushes.extend(other.pushes);
+        self.discovered.extend(other.discovered);
+        self
+    }
+
+    /// True when nothing follows from storing this.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.settled.is_empty() && self.discovered.is_empty() && self.records.is_empty()
+    }
+
+    /// The requests that are settled.
+    pub fn requests(&self) -> impl Iterator<Item = Request> {
+        self.settled.iter().map(|(request, _)| *request)
+    }
+
+    fn settle(&mut self, request: Request, outcome: Outcome, num_records: usize, digest: &Digest) {
+        self.settle_as(request, outcome, num_records, 0, digest.finish());
+    }
+
+    fn settle_as(&mut self, request: Request, outcome: Outcome, num_records: usize, num_chunks: usize, digest: u128) {
+        let settled = Settled {
+            outcome,
+            num_records: u32::try_from(num_records).unwrap_or(u32::MAX),
+            num_chunks: u16::try_from(num_chunks).unwrap_or(u16::MAX),
+            digest,
+        };
+        self.settled.push((request, settled));
+    }
+
+    /// A page of alert summaries.
+    ///
+    /// # Errors
+    /// [`StoreError::Encode`].
+    pub fn of_alert_page(request: Request, count: u64, summaries: &[AlertSummary]) -> Result<Self, StoreError> {
+        let mut settlement = Self::default();
+        let mut digest = Digest::of(&request);
+        let page = StoredPage { count, ids: summaries.iter().map(|summary| summary.id).collect() };
+        for summary in summaries {
+            digest.add(summary.raw.as_str().as_bytes());
+            settlement.put_text(&key::alert(summary.id), &summary.raw);
+        }
+        settlement.records.push((key::page(&request), seal_json(&page)?));
+        let outcome = if summaries.is_empty() { Outcome::Empty } else { Outcome::Data };
+        settlement.settle(request, outcome, summaries.len(), &digest);
+        Ok(settlement)
+    }
+
+    /// A list of signatures.
+    #[must_use]
+    pub fn of_signatures(request: Request, mut signatures: Vec<Signature>) -> Self {
+        let mut settlement = Self::default();
+        let mut digest = Digest::of(&request);
+        signatures.sort_by_key(|signature| signature.id);
+        for signature in &signatures {
+            digest.add(signature.raw.as_str().as_bytes());
+            settlement.put_text(&key::signature(signature.id), &signature.raw);
+        }
+        let outcome = if signatures.is_empty() { Outcome::Empty } else { Outcome::Data };
+        settlement.settle(request, outcome, signatures.len(), &digest);
+        settlement.signature_ids = signatures.into_iter().map(|signature| signature.id).collect();
+        settlement
+    }
+
+    /// A list of ids: those of updated signatures, or of frameworks.
+    #[must_use]
+    pub fn of_ids(request: Request, mut ids: Vec<u64>) -> Self {
+        let mut settlement = Self::default();
+        let mut digest = Digest::of(&request);
+        ids.sort_unstable();
+        ids.dedup();
+        let raw: Vec<u8> = ids.iter().flat_map(|id| id.to_be_bytes()).collect();
+        digest.add(&raw);
+        settlement.put_blob(&key::id_list(&request), &raw);
+        let outcome = if ids.is_empty() { Outcome::Empty } else { Outcome::Data };
+        settlement.settle(request, outcome, ids.len(), &digest);
+        settlement
+    }
+
+    /// The data of a signature in one window. Of the whole window's data, the jobs to sample are discovered.
+    ///
+    /// The digest is a sum over the data, so that it is the same however the window was cut into parts.
+    #[must_use]
+    pub fn of_summary(store: &Store, request: Request, whole_window: bool, summary: &Summary) -> Self {
+        let mut settlement = Self::default();
+        let Some(header) = &summary.header else {
+            return Self::without_records(request, Outcome::Gone);
+        };
+        settlement.put_text(&key::header(&request), header);
+        let chunks = encode(&summary.data, &mut |push, revision| store.intern(push, revision), MAX_DATA_PER_CHUNK);
+        for (number, chunk) in chunks.iter().enumerate() {
+            settlement.records.push((key::chunk(&request, number), frame::seal(&chunk.bytes)));
+            settlement.pushes.extend_from_slice(&chunk.pushes);
+        }
+        let mut text = Vec::new();
+        let digest = summary.data.iter().fold(0_u128, |sum, record| {
+            text.clear();
+            text.extend_from_slice(&summary.signature_id.0.to_be_bytes());
+            match record {
+                DatumRecord::Regular(datum) => datum.write_compact(&mut text),
+                DatumRecord::Irregular(datum) => text.extend_from_slice(datum.raw.as_str().as_bytes()),
+            }
+            sum.wrapping_add(xxh3_128(&text))
+        });
+        let outcome = if summary.data.is_empty() { Outcome::Empty } else { Outcome::Data };
+        settlement.settle_as(request, outcome, summary.data.len(), chunks.len(), digest);
+        if whole_window {
+            let jobs = summary.data.iter().map(|record| {
+                let submitted = record.submit_time().unwrap_or_else(|| record.push_timestamp());
+                record.job_id().map(|id| (id, submitted))
+            });
+            settlement.discovered = sampled_jobs(&jobs.collect::<Vec<_>>()).map(job_pending).collect();
+        }
+        settlement
+    }
+
+    /// Job details: those in `jobs` are settled with data, the other `asked` are gone.
+    #[must_use]
+    pub fn of_jobs(asked: &[Request], jobs: &[Job]) -> Self {
+        let mut settlement = Self::default();
+        for request in asked {
+            let Request::Job { id } = *request else { continue };
+            match jobs.binary_search_by_key(&id, |job| job.id) {
+                Ok(at) => {
+                    let mut digest = Digest::of(request);
+                    digest.add(jobs[at].raw.as_str().as_bytes());
+                    settlement.put_text(&key::job(id), &jobs[at].raw);
+                    settlement.settle(*request, Outcome::Data, 1, &digest);
+                }
+                Err(_) => settlement = settlement.and(Self::without_records(*request, Outcome::Gone)),
+            }
+        }
+        settlement
+    }
+
+    fn put_text(&mut self, key: &[u8], raw: &RawJson) {
+        self.put_blob(key, raw.as_str().as_bytes());
+    }
+
+    /// Stores `raw` in pieces, since sled pays for large values several times over.
+    fn put_blob(&mut self, key: &[u8], raw: &[u8]) {
+        for (piece_key, piece) in key::pieces(key, raw) {
+            self.records.push((piece_key, frame::seal(&piece)));
+        }
+    }
+}
+
+/// The pending request of a job found in data.
+#[must_use]
+pub fn job_pending((id, submitted): (JobId, Timestamp)) -> Pending {
+    Pending { request: Request::Job { id }, submitted }
+}

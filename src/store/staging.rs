@@ -1,0 +1,289 @@
+//! What the writer is about to commit: changes of the frontier and records, with the tally that they lead to.
+//!
+//! Changes are idempotent: what is settled already is not settled again, what is known already is not discovered again.
+//! Reading before writing is safe, because there is one writer.
+
+use std::collections::{HashMap, HashSet};
+
+use sled::Transactional as _;
+use sled::transaction::{ConflictableTransactionError, TransactionError};
+
+use super::value::{Failure, Pending, Provenance, Settled, open_json, seal_json};
+use super::{Counts, META_COUNTS, Outcome, Settlement, Store, StoreError, frame, key};
+use crate::model::{PushId, Request, Timestamp};
+
+/// Operations per transaction. A larger settlement (a list of 10^5 signatures) takes several; what marks it as settled
+/// is in the last, so that a crash in between only repeats it.
+const MAX_OPERATIONS: usize = 4096;
+
+#[derive(Clone, Debug)]
+enum State {
+    Unknown,
+    Pending,
+    Settled(Settled),
+    Failed(Failure),
+}
+
+/// The trees that a commit writes to, in the order of [`Staging::batches`].
+const NUM_TREES: usize = 8;
+const META: usize = 0;
+const PENDING: usize = 1;
+const SETTLED: usize = 2;
+const FAILED: usize = 3;
+const PROVENANCE: usize = 4;
+const SIGNATURE_IDS: usize = 5;
+const PUSHES: usize = 6;
+const RECORDS: usize = 7;
+
+/// Changes that wait for their commit.
+pub(super) struct Staging<'a> {
+    store: &'a Store,
+    batches: [sled::Batch; NUM_TREES],
+    operations: usize,
+    /// States that the batches will bring about, before they are in the trees.
+    states: HashMap<Vec<u8>, State>,
+    counts: Counts,
+    durable_pushes: &'a mut HashSet<PushId>,
+    new_pushes: Vec<PushId>,
+}
+
+impl<'a> Staging<'a> {
+    pub(super) fn new(store: &'a Store, counts: Counts, durable_pushes: &'a mut HashSet<PushId>) -> Self {
+        Self {
+            store,
+            batches: Default::default(),
+            operations: 0,
+            states: HashMap::new(),
+            counts,
+            durable_pushes,
+            new_pushes: Vec::new(),
+        }
+    }
+
+    /// Stages an answer. Returns the requests that it newly brought into the frontier.
+    pub(super) fn settle(&mut self, settlement: Settlement) -> Result<Vec<Pending>, StoreError> {
+        for (key, value) in settlement.records {
+            self.put(RECORDS, key, value)?;
+        }
+        for id in settlement.signature_ids {
+            self.put(SIGNATURE_IDS, id.0.to_be_bytes().to_vec(), Vec::new())?;
+        }
+        for (push, revision) in settlement.pushes {
+            if !self.durable_pushes.contains(&push) {
+                self.put(PUSHES, key::push(push).to_vec(), frame::seal(&revision.0))?;
+                self.durable_pushes.insert(push);
+                self.new_pushes.push(push);
+            }
+        }
+        let fresh = self.discover(&settlement.discovered)?;
+        let mut first = true;
+        for (request, settled) in settlement.settled {
+            let state = self.state(&request)?;
+            if matches!(state, State::Settled(_)) {
+                continue;
+            }
+            self.leave(&request, &state)?;
+            let key = request.key();
+            let kind = self.counts.of_mut(request.kind());
+            *kind.of_outcome(settled.outcome) += 1;
+            kind.records += u64::from(settled.num_records);
+            if first {
+                kind.attempts += u64::from(settlement.provenance.attempts);
+                kind.body_bytes += settlement.provenance.body_bytes;
+            }
+            self.counts.add_digest(request.kind(), settled.digest);
+            if settled.outcome != Outcome::Skipped {
+                self.put_provenance(&key, &settlement.provenance)?;
+            }
+            self.put(SETTLED, key.clone(), settled.seal())?;
+            self.states.insert(key, State::Settled(settled));
+            first = false;
+        }
+        Ok(fresh)
+    }
+
+    /// Stages requests of the frontier; returns those that were not known.
+    pub(super) fn discover(&mut self, discovered: &[Pending]) -> Result<Vec<Pending>, StoreError> {
+        let mut fresh = Vec::new();
+        for pending in discovered {
+            if matches!(self.state(&pending.request)?, State::Unknown) {
+                self.enter(pending)?;
+                fresh.push(*pending);
+            }
+        }
+        Ok(fresh)
+    }
+
+    /// Stages a failure: the request waits for the next run.
+    pub(super) fn fail(&mut self, request: &Request, failure: &Failure, charge: bool) -> Result<(), StoreError> {
+        let state = self.state(request)?;
+        if matches!(state, State::Settled(_)) {
+            return Ok(());
+        }
+        self.leave(request, &state)?;
+        let key = request.key();
+        let kind = self.counts.of_mut(request.kind());
+        kind.failed += 1;
+        if charge {
+            kind.attempts += u64::from(failure.attempts);
+        }
+        let mut failure = failure.clone();
+        if let State::Failed(before) = state {
+            failure.attempts += before.attempts;
+        }
+        self.put(FAILED, key.clone(), seal_json(&failure)?)?;
+        self.states.insert(key, State::Failed(failure));
+        Ok(())
+    }
+
+    /// Stages the replacement of a request by its parts; returns those that were not known.
+    pub(super) fn replace(
+        &mut self,
+        request: &Request,
+        parts: &[Pending],
+        attempts: u32,
+    ) -> Result<Vec<Pending>, StoreError> {
+        let state = self.state(request)?;
+        if matches!(state, State::Settled(_)) {
+            return Ok(Vec::new());
+        }
+        let fresh = self.discover(parts)?;
+        self.leave(request, &state)?;
+        self.counts.of_mut(request.kind()).attempts += u64::from(attempts);
+        self.states.insert(request.key(), State::Unknown);
+        Ok(fresh)
+    }
+
+    /// Stages that a failed or damaged request is asked again.
+    pub(super) fn ask_again(&mut self, request: &Request, submitted: Timestamp) -> Result<(), StoreError> {
+        let state = self.state(request)?;
+        if matches!(state, State::Pending) {
+            return Ok(());
+        }
+        self.leave(request, &state)?;
+        self.enter(&Pending { request: *request, submitted })
+    }
+
+    /// Commits what is staged: one transaction over all trees, then a flush. Returns the tally.
+    pub(super) fn commit(mut self) -> Result<Counts, StoreError> {
+        self.transact()?;
+        self.store
+            .db
+            .flush()
+            .map_err(|source| StoreError::Database { action: "flush a commit to the disk", source })?;
+        Ok(self.counts)
+    }
+
+    fn enter(&mut self, pending: &Pending) -> Result<(), StoreError> {
+        let key = pending.request.key();
+        self.counts.of_mut(pending.request.kind()).pending += 1;
+        let submitted = pending.submitted.as_micros().to_be_bytes();
+        self.put(PENDING, key.clone(), frame::seal(&submitted))?;
+        self.states.insert(key, State::Pending);
+        Ok(())
+    }
+
+    /// Takes a request out of the state in which it is.
+    fn leave(&mut self, request: &Request, state: &State) -> Result<(), StoreError> {
+        let key = request.key();
+        match state {
+            State::Unknown => {}
+            State::Pending => {
+                self.counts.of_mut(request.kind()).pending -= 1;
+                self.remove(PENDING, key)?;
+            }
+            State::Failed(_) => {
+                self.counts.of_mut(request.kind()).failed -= 1;
+                self.remove(FAILED, key)?;
+            }
+            State::Settled(settled) => {
+                let kind = self.counts.of_mut(request.kind());
+                *kind.of_outcome(settled.outcome) -= 1;
+                kind.records = kind.records.saturating_sub(u64::from(settled.num_records));
+                self.counts.subtract_digest(request.kind(), settled.digest);
+                self.remove(SETTLED, key)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&self, request: &Request) -> Result<State, StoreError> {
+        let key = request.key();
+        if let Some(state) = self.states.get(&key) {
+            return Ok(state.clone());
+        }
+        let get = |tree: &sled::Tree| {
+            tree.get(&key).map_err(|source| StoreError::Database { action: "read the frontier", source })
+        };
+        if let Some(framed) = get(&self.store.settled)? {
+            return Ok(State::Settled(Settled::open(&key, &framed)?));
+        }
+        if get(&self.store.pending)?.is_some() {
+            return Ok(State::Pending);
+        }
+        match get(&self.store.failed)? {
+            Some(framed) => Ok(State::Failed(open_json("failed", &key, &framed)?)),
+            None => Ok(State::Unknown),
+        }
+    }
+
+    fn put_provenance(&mut self, key: &[u8], provenance: &Provenance) -> Result<(), StoreError> {
+        self.put(PROVENANCE, key.to_vec(), seal_json(provenance)?)
+    }
+
+    fn put(&mut self, tree: usize, key: Vec<u8>, value: Vec<u8>) -> Result<(), StoreError> {
+        self.batches[tree].insert(key, value);
+        self.operation()
+    }
+
+    fn remove(&mut self, tree: usize, key: Vec<u8>) -> Result<(), StoreError> {
+        self.batches[tree].remove(key);
+        self.operation()
+    }
+
+    fn operation(&mut self) -> Result<(), StoreError> {
+        self.operations += 1;
+        if self.operations >= MAX_OPERATIONS { self.transact() } else { Ok(()) }
+    }
+
+    fn transact(&mut self) -> Result<(), StoreError> {
+        if self.operations == 0 {
+            return Ok(());
+        }
+        self.counts.commits += 1;
+        let counts = seal_json(&self.counts)?;
+        self.batches[META].insert(META_COUNTS, counts);
+        let store = self.store;
+        let trees = [
+            &store.meta,
+            &store.pending,
+            &store.settled,
+            &store.failed,
+            &store.provenance,
+            &store.signature_ids,
+            &store.pushes,
+            &store.records,
+        ];
+        let batches = &self.batches;
+        let done: Result<(), TransactionError<()>> = trees.as_slice().transaction(|views| {
+            for (view, batch) in views.iter().zip(batches) {
+                view.apply_batch(batch).map_err(ConflictableTransactionError::from)?;
+            }
+            Ok(())
+        });
+        match done {
+            Ok(()) => {
+                self.batches = Default::default();
+                self.operations = 0;
+                Ok(())
+            }
+            Err(TransactionError::Storage(source)) => {
+                for push in &self.new_pushes {
+                    self.durable_pushes.remove(push);
+                }
+                Err(StoreError::Database { action: "commit answers", source })
+            }
+            Err(TransactionError::Abort(())) => Err(StoreError::WriterStopped),
+        }
+    }
+}
