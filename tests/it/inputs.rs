@@ -1,0 +1,83 @@
+//! Bad input gets a clear error and loses nothing.
+
+use std::path::Path;
+
+use perfharvest::simulator::Behaviour;
+
+use crate::support::{Crawl, simulator};
+
+async fn refused(change: impl FnOnce(&mut Crawl)) -> (u8, String) {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    change(&mut crawl);
+    let error = crawl.run().await.unwrap_err();
+    assert_eq!(simulator.served().total(), 0, "nothing is asked before the input is known to be right");
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    (error.exit_code(), text)
+}
+
+fn put(path: &Path, text: &str) {
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
+    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    file.persist(path).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_without_a_usable_line_are_exit_2_and_say_what_is_needed() {
+    let (code, text) = refused(|crawl| {
+        let path = crawl.folder.path().join("commits.jsonl");
+        put(&path, "not json\n[]\n{\"node\": \"a\"}\n");
+        crawl.config.inputs.commits = Some(path);
+    })
+    .await;
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("commits.jsonl") && text.contains("date"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_commits_file_is_exit_2() {
+    let (code, text) =
+        refused(|crawl| crawl.config.inputs.commits = Some(crawl.folder.path().join("nowhere.jsonl"))).await;
+    assert!(code == 2 && text.contains("nowhere.jsonl"), "{code} {text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_output_folder_that_cannot_be_written_is_exit_2() {
+    let (code, text) = refused(|crawl| {
+        let path = crawl.folder.path().join("out");
+        put(&path, "a file");
+        crawl.config.artifacts.out = path;
+    })
+    .await;
+    assert!(code == 2 && text.contains("--out"), "{code} {text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_crawl_in_the_store_is_exit_2_with_both_shown() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let before = crawl.artifacts();
+    crawl.config.source.repository = "mozilla-central".to_owned();
+    let error = crawl.run().await.unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.exit_code(), 2);
+    assert!(text.contains("stored autoland, asked mozilla-central"), "{text}");
+    assert_eq!(before, crawl.artifacts());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_in_use_is_exit_4_and_says_so() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    let held = perfharvest::store::Store::open(&crawl.config.store).unwrap();
+    let error = crawl.run().await.unwrap_err();
+    assert!(error.exit_code() == 4 && error.to_string().contains("in use by another process"), "{error}");
+    drop(held);
+    crawl.run().await.unwrap();
+}

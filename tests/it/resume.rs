@@ -1,0 +1,86 @@
+//! Running again: nothing twice, nothing lost.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use perfharvest::actor::Shutdown;
+use perfharvest::config::Semantics;
+use perfharvest::simulator::{Behaviour, Latency};
+
+use crate::support::{Crawl, assert_same_artifacts, simulator};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_finished_run_asks_nothing_and_writes_nothing() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let (asked, made) = (simulator.served().total(), crawl.artifacts());
+    let stamp = |crawl: &Crawl| std::fs::metadata(crawl.config.artifacts.out.join("manifest.json")).unwrap().modified();
+    let before = stamp(&crawl).unwrap();
+
+    let again = crawl.run().await.unwrap();
+    assert_eq!((again.crawl.requests_made, simulator.served().total()), (0, asked));
+    assert!(again.reduction.unwrap().written.is_empty());
+    assert_same_artifacts(&made, &crawl.artifacts());
+    assert_eq!(stamp(&crawl).unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_ended_again_and_again_comes_to_the_same_bytes_and_asks_nothing_twice() {
+    let whole = {
+        let simulator = simulator(Behaviour::default()).await;
+        let crawl = Crawl::of(&simulator.url());
+        crawl.run().await.unwrap();
+        crawl.artifacts()
+    };
+    let latency = Latency::Fixed(Duration::from_millis(3));
+    let simulator = simulator(Behaviour { latency, ..Behaviour::default() }).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.config.concurrency.summaries = 2.try_into().unwrap();
+    let mut rounds = 0;
+    loop {
+        let shutdown = Shutdown::new();
+        let ender = shutdown.clone();
+        let until = simulator.served().total() + 25;
+        let counted = async {
+            while simulator.served().total() < until {
+                tokio::task::yield_now().await;
+            }
+            ender.drain();
+            std::future::pending::<()>().await;
+        };
+        let summary = tokio::select! {
+            summary = crawl.run_until(&shutdown) => summary.unwrap(),
+            () = counted => unreachable!(),
+        };
+        rounds += 1;
+        if summary.reduction.is_some() {
+            break;
+        }
+        assert!(rounds < 100);
+    }
+    assert!(rounds > 3, "{rounds}");
+    assert_same_artifacts(&whole, &crawl.artifacts());
+    // What was in flight at a drain is finished, so no path is asked twice.
+    let arrivals = simulator.arrivals();
+    let distinct: BTreeSet<_> = arrivals.iter().map(|arrival| &arrival.path_and_query).collect();
+    assert_eq!(arrivals.len(), distinct.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_store_serves_both_semantics() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.config.artifacts.semantics = Semantics::Corrected;
+    crawl.run().await.unwrap();
+    let corrected = crawl.artifacts();
+    let asked = simulator.served().total();
+
+    crawl.config.artifacts.semantics = Semantics::Reference;
+    let summary = crawl.run().await.unwrap();
+    assert_eq!(simulator.served().total(), asked);
+    assert!(!summary.reduction.unwrap().written.is_empty());
+    let golden = std::fs::read(crate::support::corpus().join("golden/job_durations.csv")).unwrap();
+    assert_eq!(crawl.artifacts()["job_durations.csv"], golden);
+    assert_ne!(corrected["job_durations.csv"], golden);
+}

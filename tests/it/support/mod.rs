@@ -1,0 +1,103 @@
+//! A simulated Treeherder and a crawl of it, in folders that vanish.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use perfharvest::Error;
+use perfharvest::actor::Shutdown;
+use perfharvest::config::{Config, Semantics};
+use perfharvest::observe::Counters;
+use perfharvest::pipeline::{self, RunOptions, RunSummary};
+use perfharvest::simulator::{BackendConfig, Behaviour, Simulator, SimulatorConfig, SimulatorHandle};
+
+/// The recorded corpus and what the reference scripts made of it.
+pub(crate) fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
+}
+
+/// A simulator on the corpus.
+pub(crate) async fn simulator(behaviour: Behaviour) -> SimulatorHandle {
+    let config = SimulatorConfig { backend: BackendConfig::Corpus(corpus()), behaviour, ..SimulatorConfig::default() };
+    Simulator::start(config).await.unwrap()
+}
+
+/// A crawl of the corpus with its own folders.
+pub(crate) struct Crawl {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) config: Config,
+}
+
+impl Crawl {
+    /// A crawl of the corpus's window at `base_url`, by the reference semantics, without waiting where nothing is tested
+    /// by it.
+    pub(crate) fn of(base_url: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.source.base_url = base_url.to_owned();
+        config.window.start = Some("2026-07-01T00:00:00Z".parse().unwrap());
+        config.window.end = Some("2026-11-05T00:00:00Z".parse().unwrap());
+        config.window.data_end = Some("2026-11-22T08:00:00Z".parse().unwrap());
+        config.limiter.requests_per_second = NonZeroU32::new(100_000).unwrap();
+        config.limiter.burst = NonZeroU32::new(1000).unwrap();
+        config.limiter.adaptive = false;
+        config.retry.initial_delay = Duration::from_millis(1);
+        config.retry.max_delay = Duration::from_millis(2);
+        config.store.path = folder.path().join("store");
+        config.store.commit_interval = Duration::from_millis(1);
+        config.inputs.commits = Some(corpus().join("input/all_commits.jsonl"));
+        config.inputs.perf_llm_struc = Some(corpus().join("input/perf_llm_struc.jsonl"));
+        config.artifacts.out = folder.path().join("out");
+        config.artifacts.semantics = Semantics::Reference;
+        config.log.progress = false;
+        Self { folder, config }
+    }
+
+    /// Runs it to its end.
+    pub(crate) async fn run(&self) -> Result<RunSummary, Error> {
+        self.run_until(&Shutdown::new()).await
+    }
+
+    /// Runs it to its end or until it is drained.
+    pub(crate) async fn run_until(&self, shutdown: &Shutdown) -> Result<RunSummary, Error> {
+        let (_keep, live) = pipeline::fixed_config(self.config.clone());
+        let options = RunOptions { same_source: true, dry_run: false };
+        pipeline::run(live, options, &[], shutdown, Arc::new(Counters::default())).await
+    }
+
+    /// The artifacts by name; of the manifest, what does not depend on when and how the crawl went.
+    pub(crate) fn artifacts(&self) -> BTreeMap<String, Vec<u8>> {
+        artifacts_in(&self.config.artifacts.out)
+    }
+}
+
+/// See [`Crawl::artifacts`].
+pub(crate) fn artifacts_in(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        assert!(!name.starts_with('.'), "a temporary file was left: {name}");
+        let mut bytes = std::fs::read(entry.path()).unwrap();
+        if name == "manifest.json" {
+            let mut manifest: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            let fields = manifest.as_object_mut().unwrap();
+            fields.remove("run");
+            fields["crawl"].as_object_mut().unwrap().remove("base_url");
+            bytes = serde_json::to_vec_pretty(&manifest).unwrap();
+        }
+        files.insert(name, bytes);
+    }
+    files
+}
+
+/// Asserts that two sets of artifacts are the same bytes, naming the first that differs.
+pub(crate) fn assert_same_artifacts(one: &BTreeMap<String, Vec<u8>>, other: &BTreeMap<String, Vec<u8>>) {
+    assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
+    for (name, bytes) in one {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(2000)]).into_owned();
+        assert!(*bytes == other[name], "{name} differs:\n{}\n---\n{}", text(bytes), text(&other[name]));
+    }
+}
