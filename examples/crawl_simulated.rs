@@ -1,0 +1,54 @@
+//! A crawl through the library: a simulated Treeherder, the main job against it, and a look at what came.
+//!
+//! ```text
+//! cargo run --example crawl_simulated
+//! ```
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use perfharvest::actor::Shutdown;
+use perfharvest::config::Config;
+use perfharvest::model::Kind;
+use perfharvest::observe::Counters;
+use perfharvest::pipeline::{self, RunOptions};
+use perfharvest::simulator::{Simulator, SimulatorConfig, embedded_commits};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let commits = folder.path().join("all_commits.jsonl");
+    std::io::Write::write_all(
+        &mut std::fs::OpenOptions::new().write(true).create_new(true).open(&commits)?,
+        embedded_commits().as_bytes(),
+    )?;
+
+    let simulator = Simulator::start(SimulatorConfig::default()).await?;
+
+    let mut config = Config::default();
+    config.source.base_url = simulator.url();
+    config.window.start = Some("2026-07-01T00:00:00Z".parse()?);
+    config.window.end = Some("2026-11-05T00:00:00Z".parse()?);
+    config.window.data_end = Some("2026-11-22T08:00:00Z".parse()?);
+    config.limiter.requests_per_second = NonZeroU32::new(500).context("a rate above 0")?;
+    config.store.path = folder.path().join("store");
+    config.inputs.commits = Some(commits);
+    config.artifacts.out = folder.path().join("dataset");
+    config.log.progress = false;
+
+    let (_keep, live) = pipeline::fixed_config(config);
+    let summary =
+        pipeline::run(live, RunOptions::default(), &[], &Shutdown::new(), Arc::new(Counters::default())).await?;
+    let data = summary.crawl.counts.of(Kind::Summaries).records;
+    let reduction = summary.reduction.context("the run was not interrupted")?;
+    anyhow::ensure!(reduction.manifest.complete, "nothing failed");
+
+    let mut lines = format!("{data} data by {} requests\n", summary.crawl.requests_made);
+    for (name, artifact) in &reduction.manifest.artifacts {
+        lines.push_str(&format!("{:>9} bytes  {name}\n", artifact.bytes));
+    }
+    std::io::Write::write_all(&mut std::io::stdout(), lines.as_bytes())?;
+    simulator.shutdown().await?;
+    Ok(())
+}
