@@ -133,16 +133,18 @@ fn alert_tables_are_equal(made: &BTreeMap<String, Vec<u8>>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrency_latency_and_jitter_do_not_show_in_any_byte() {
-    let mut made = Vec::new();
+    let (mut made, mut requests) = (Vec::new(), Vec::new());
     for (concurrency, workers, seed, latency) in [(1, 1, 1, Latency::None), (16, 3, 2, "1ms..9ms".parse().unwrap())] {
         let simulator = simulator(Behaviour { latency, seed, ..Behaviour::default() }).await;
         let mut crawl = Crawl::of(&simulator.url());
         crawl.config.concurrency.summaries = concurrency.try_into().unwrap();
         crawl.config.reduce.workers = workers;
         crawl.config.reduce.memory_bytes = (if workers == 1 { 1 << 30 } else { 1 << 16 }).try_into().unwrap();
-        crawl.run().await.unwrap();
+        let summary = crawl.run().await.unwrap();
+        requests.push(summary.reduction.unwrap().manifest.run.requests_made);
         made.push(crawl.artifacts());
         simulator.shutdown().await.unwrap();
     }
     assert_same_artifacts(&made[0], &made[1]);
+    assert_eq!(requests[0], requests[1]);
 }

@@ -3,5 +3,6 @@
 
 mod golden;
 mod inputs;
+mod options;
 mod resume;
 mod support;
