@@ -1,6 +1,6 @@
-//! 1. SOURCE: a [`Batch`] goes in, model records come out.
+//! 1. SOURCE: a [`Batch`](crate::model::Batch) goes in, model records come out.
 //!
-//! [`Treeherder`] makes one HTTP request of a [`Batch`](crate::model::Batch), checks status, content type and size before
+//! [`Treeherder`] makes one HTTP request of a batch, checks status, content type and size before
 //! it parses, and gives a [`Reply`] of strict records; `wire` reads the server's JSON tolerantly; `page` and `split` decide
 //! what is asked next and what is asked in parts. Nothing here retries or waits.
 

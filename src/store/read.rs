@@ -175,12 +175,16 @@ impl Store {
     /// [`StoreError::Damaged`] and what reading may raise.
     pub fn alert_listing(&self) -> Result<Vec<AlertSummaryId>, StoreError> {
         let Some(pass) = self.last_alert_pass()? else { return Ok(Vec::new()) };
-        let mut seen = HashSet::new();
-        let mut listing = Vec::new();
-        let mut number = 1;
-        while let Some(page) = self.alert_page(pass, number)? {
-            listing.extend(page.ids.into_iter().filter(|id| seen.insert(*id)));
-            number += 1;
+        let mut prefix = Request::AlertPage { pass, page: 1 }.key();
+        prefix.truncate(prefix.len() - 4); // of the pass, whatever the page
+        let (mut seen, mut listing) = (HashSet::new(), Vec::new());
+        for key in self.settled.scan_prefix(prefix).keys() {
+            // Page 0 is the closing look at page 1. A page that failed is left out; the crawl is then incomplete.
+            if let Request::AlertPage { page: number @ 1.., .. } = request_of("settled", &key.map_err(reading)?)?
+                && let Some(page) = self.alert_page(pass, number)?
+            {
+                listing.extend(page.ids.into_iter().filter(|id| seen.insert(*id)));
+            }
         }
         Ok(listing)
     }

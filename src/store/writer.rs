@@ -69,7 +69,7 @@ pub enum StoreEvent {
     },
 }
 
-/// The store's writer. [`StoreWriter::spawn`] gives the handle through which it is reached.
+/// The store's writer. [`StoreWriter::new`] gives the handle through which it is reached.
 #[derive(Debug)]
 pub struct StoreWriter {
     store: Arc<Store>,
