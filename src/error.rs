@@ -15,11 +15,13 @@ use thiserror::Error;
 use crate::artifact::ArtifactError;
 use crate::config::ConfigError;
 use crate::fetch::FetchError;
+use crate::import::ImportError;
 use crate::observe::LogError;
 use crate::reduce::ReduceError;
 use crate::simulator::SimulatorError;
 use crate::source::SourceError;
 use crate::store::StoreError;
+use crate::store::archive::ArchiveError;
 
 /// Exit code of a run that finished with failed requests.
 pub const EXIT_INCOMPLETE: u8 = 3;
@@ -47,6 +49,12 @@ pub enum Error {
     /// The reducers.
     #[error(transparent)]
     Reduce(#[from] ReduceError),
+    /// An archive of a store.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// Files of the older scripts.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// An output.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -80,6 +88,8 @@ impl Error {
             Self::Fetch(FetchError::BucketStopped) | Self::Broken { .. } | Self::Stdout(_) => 1,
             Self::Fetch(_) | Self::Source(_) => 5,
             Self::Artifact(error) => of_artifact(error),
+            Self::Archive(error) => of_archive(error),
+            Self::Import(error) => of_import(error),
             Self::Reduce(error) => match error {
                 ReduceError::Store(error) => of_store(error),
                 ReduceError::Artifact(error) => of_artifact(error),
@@ -99,8 +109,27 @@ impl Error {
 
 fn of_store(error: &StoreError) -> u8 {
     match error {
-        StoreError::OtherCrawl { .. } | StoreError::Missing { .. } => 2,
+        StoreError::OtherCrawl { .. } | StoreError::Missing { .. } | StoreError::NotEmpty { .. } => 2,
         _ => 4,
+    }
+}
+
+fn of_archive(error: &ArchiveError) -> u8 {
+    match error {
+        ArchiveError::Store(error) => of_store(error),
+        ArchiveError::Read { .. } | ArchiveError::NoArchive { .. } => 2,
+        ArchiveError::Interrupted => EXIT_INTERRUPTED,
+        ArchiveError::WorkerPanicked => 1,
+        ArchiveError::Newer { .. } | ArchiveError::Damaged { .. } | ArchiveError::Write { .. } => 4,
+    }
+}
+
+fn of_import(error: &ImportError) -> u8 {
+    match error {
+        ImportError::Store(error) => of_store(error),
+        ImportError::Read { .. } | ImportError::NothingThere { .. } | ImportError::Sampled => 2,
+        ImportError::Interrupted => EXIT_INTERRUPTED,
+        ImportError::WorkerPanicked => 1,
     }
 }
 

@@ -31,6 +31,8 @@ pub mod store;
 
 pub mod fetch;
 
+pub mod import;
+
 pub mod artifact;
 
 pub mod reduce;

@@ -4,6 +4,8 @@
 
 mod config;
 mod demo;
+mod export;
+mod import;
 mod list_failures;
 mod relabel;
 mod run;
@@ -51,6 +53,20 @@ enum Command {
     Status(Common<StatusArgs>),
     /// List what failed and why; the next run tries these again
     Failures(Common<FailuresArgs>),
+    /// Write the store as one file: a backup of what the server deletes
+    #[command(after_help = "Examples:\n  \
+        perfharvest export --format archive\n  \
+        perfharvest export --format archive --output backup.phar --store crawl.store\n\n\
+        The same store gives the same file. `perfharvest import FILE` makes a store of it again.")]
+    Export(Common<export::ExportArgs>),
+    /// Take an archive, or the files of the older scripts, into an empty store
+    #[command(after_help = "Examples:\n  \
+        perfharvest import perfharvest-autoland-2026-11-22.phar --store restored.store\n  \
+        perfharvest import old-scripts/ --start 2026-07-01 --data-end 2026-11-22   # then: perfharvest run …\n\n\
+        Of a folder, perf_jobs_by_signature.jsonl, all_signatures.jsonl and max_revision_jobs.jsonl are read. What is\n\
+        whole is not asked again; empty lists, which may be swallowed errors, and all that is missing are asked by\n\
+        the next run. alert_summaries.csv is not read: alerts do not expire, and the next run asks for them.")]
+    Import(Common<import::ImportArgs>),
     /// Relabel records of `perf_llm_struc.jsonl` by the stored alerts
     Relabel(Common<relabel::RelabelArgs>),
     /// Check, show or begin a configuration
@@ -257,6 +273,8 @@ impl Cli {
             Command::Reduce(common) => run::reduce(&common).await,
             Command::Status(common) => status::run(&common),
             Command::Failures(common) => list_failures::run(&common),
+            Command::Export(common) => export::run(&common).await,
+            Command::Import(common) => import::run(&common).await,
             Command::Relabel(common) => relabel::run(&common),
             Command::Config(command) => config::run(&command),
             Command::Simulate(args) => simulate::run(&args).await,

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::datum_scan::{Spacing, scan_datum};
 use super::{Datum, DatumId, DatumRecord, IrregularDatum, JobId, PushId, RawJson, Revision, Timestamp, write_float};
 
 /// A datum of the documented form that borrows its machine's name: what its text is made from.
@@ -33,20 +34,20 @@ pub struct DatumView<'a> {
 }
 
 /// What stands before each value of a datum's object, and after the last.
-struct Template {
-    job_id: &'static [u8],
-    id: &'static [u8],
-    value: &'static [u8],
-    push_timestamp: &'static [u8],
-    push_id: &'static [u8],
-    revision: &'static [u8],
-    submit_time: &'static [u8],
-    machine_name: &'static [u8],
+pub(super) struct Template {
+    pub(super) job_id: &'static [u8],
+    pub(super) id: &'static [u8],
+    pub(super) value: &'static [u8],
+    pub(super) push_timestamp: &'static [u8],
+    pub(super) push_id: &'static [u8],
+    pub(super) revision: &'static [u8],
+    pub(super) submit_time: &'static [u8],
+    pub(super) machine_name: &'static [u8],
     /// Python escapes what is not ASCII, the server does not.
     ascii_only: bool,
 }
 
-const COMPACT: Template = Template {
+pub(super) const COMPACT: Template = Template {
     job_id: br#"{"job_id":"#,
     id: br#","id":"#,
     value: br#","value":"#,
@@ -58,7 +59,7 @@ const COMPACT: Template = Template {
     ascii_only: false,
 };
 
-const PYTHON: Template = Template {
+pub(super) const PYTHON: Template = Template {
     job_id: br#"{"job_id": "#,
     id: br#", "id": "#,
     value: br#", "value": "#,
@@ -147,8 +148,23 @@ impl Datum {
     }
 }
 
+impl From<DatumView<'_>> for Datum {
+    fn from(view: DatumView<'_>) -> Self {
+        Self {
+            job_id: view.job_id,
+            id: view.id,
+            value: view.value,
+            push_timestamp: view.push_timestamp,
+            push_id: view.push_id,
+            revision: view.revision,
+            submit_time: view.submit_time,
+            machine_name: view.machine_name.map(str::to_owned),
+        }
+    }
+}
+
 /// True for text that stands between quotes as it is, in every JSON.
-fn is_plain(text: &str) -> bool {
+pub(super) fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
 }
 
@@ -187,6 +203,11 @@ fn write_string(text: &str, ascii_only: bool, out: &mut Vec<u8>) {
 /// # Errors
 /// When the text is not one JSON object, or `id` or `push_timestamp` is missing or of another form.
 pub fn parse_datum(raw: &str) -> Result<DatumRecord, serde_json::Error> {
+    if let Some((view, len)) = scan_datum(raw.as_bytes(), Spacing::Compact)
+        && len == raw.len()
+    {
+        return Ok(DatumRecord::Regular(view.into()));
+    }
     match parse_regular(raw) {
         Some(datum) => Ok(DatumRecord::Regular(datum)),
         None => parse_irregular(raw).map(|datum| DatumRecord::Irregular(Box::new(datum))),
@@ -229,16 +250,7 @@ fn parse_regular(raw: &str) -> Option<Datum> {
     }
     let mut again = Vec::with_capacity(USUAL_TEXT_BYTES);
     view.write_compact(&mut again);
-    (again == raw.as_bytes()).then(|| Datum {
-        job_id: view.job_id,
-        id: view.id,
-        value: view.value,
-        push_timestamp: view.push_timestamp,
-        push_id: view.push_id,
-        revision: view.revision,
-        submit_time: view.submit_time,
-        machine_name: view.machine_name.map(str::to_owned),
-    })
+    (again == raw.as_bytes()).then(|| view.into())
 }
 
 /// The fields that are made use of, each still text. Of a key that comes twice the last counts, as in Python.

@@ -4,6 +4,7 @@
 //! went in ([`RawJson`]) keep the text the server sent; typed views are taken beside the text, never instead of it.
 
 mod datum;
+mod datum_scan;
 mod datum_text;
 mod float_text;
 mod ids;
@@ -16,6 +17,7 @@ mod timestamp;
 mod window;
 
 pub use datum::{Datum, DatumRecord, IrregularDatum, api_order};
+pub use datum_scan::{Spacing, scan_datum};
 pub use datum_text::{DatumView, parse_datum};
 pub use float_text::write_float;
 pub use ids::{AlertSummaryId, DatumId, FrameworkId, JobId, PushId, SignatureId};

@@ -9,10 +9,13 @@
 //! listed; `records` holds the rest, in pieces, and is only ever read by key: iterating over large values would keep all
 //! of them in memory.
 
+pub mod archive;
+mod bulk;
 pub mod columns;
 mod counts;
 pub mod frame;
 mod identity;
+mod incoming;
 mod key;
 mod ledger;
 mod read;
@@ -29,8 +32,10 @@ use std::sync::RwLock;
 use sled::{Db, Tree};
 use thiserror::Error;
 
+pub use bulk::BulkWriter;
 pub use counts::{Counts, KindCounts, Outcome};
 pub use identity::CrawlIdentity;
+pub use incoming::Incoming;
 pub use ledger::Ledger;
 pub use read::SettledSummary;
 pub use settlement::{Settlement, job_pending};
@@ -44,7 +49,8 @@ use value::{open_json, seal_json};
 /// Version of what is stored. Another version is not read: a newer program may have written it.
 pub const STORE_FORMAT_VERSION: u32 = 1;
 
-/// Why the store could not do what it was asked. Exit code 4, [`StoreError::OtherCrawl`] 2.
+/// Why the store could not do what it was asked. Exit code 4; [`StoreError::OtherCrawl`], [`StoreError::Missing`] and
+/// [`StoreError::NotEmpty`] 2.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The folder or its files cannot be used.
@@ -60,6 +66,12 @@ pub enum StoreError {
     #[error("there is no store at {}; `perfharvest crawl` makes one", path.display())]
     Missing {
         /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Something is taken in that takes an empty store.
+    #[error("{} is not empty; what is imported takes a store of its own: name another with --store", path.display())]
+    NotEmpty {
+        /// The store.
         path: PathBuf,
     },
     /// Another process has it open.

@@ -10,7 +10,7 @@ use super::value::{Provenance, Settled, StoredPage, seal_json};
 use super::{Outcome, Pending, Store, StoreError, frame};
 use crate::model::{
     AlertSummary, DatumRecord, Job, JobId, PushId, RawJson, Request, Revision, Signature, SignatureId, Summary,
-    Timestamp, sampled_jobs,
+    Timestamp, Window, sampled_jobs,
 };
 
 /// Data per chunk of a summary's columns: some 25 kB, below the size from which sled's values cost more.
@@ -174,36 +174,60 @@ impl Settlement {
     /// The digest is a sum over the data, so that it is the same however the window was cut into parts.
     #[must_use]
     pub fn of_summary(store: &Store, request: Request, whole_window: bool, summary: &Summary) -> Self {
-        let mut settlement = Self::default();
         let Some(header) = &summary.header else {
             return Self::without_records(request, Outcome::Gone);
         };
+        let mut settlement = Self::default();
         settlement.put_text(&key::header(&request), header);
-        let chunks = encode(&summary.data, &mut |push, revision| store.intern(push, revision), MAX_DATA_PER_CHUNK);
-        for (number, chunk) in chunks.iter().enumerate() {
-            settlement.records.push((key::chunk(&request, number), frame::seal(&chunk.bytes)));
-            settlement.pushes.extend_from_slice(&chunk.pushes);
-        }
-        let mut text = Vec::new();
-        let digest = summary.data.iter().fold(0_u128, |sum, record| {
-            text.clear();
-            text.extend_from_slice(&summary.signature_id.0.to_be_bytes());
-            match record {
-                DatumRecord::Regular(datum) => datum.write_compact(&mut text),
-                DatumRecord::Irregular(datum) => text.extend_from_slice(datum.raw.as_str().as_bytes()),
-            }
-            sum.wrapping_add(xxh3_128(&text))
-        });
-        let outcome = if summary.data.is_empty() { Outcome::Empty } else { Outcome::Data };
-        settlement.settle_as(request, outcome, summary.data.len(), chunks.len(), digest);
+        settlement.put_data(store, request, summary.signature_id, &summary.data);
         if whole_window {
-            let jobs = summary.data.iter().map(|record| {
-                let submitted = record.submit_time().unwrap_or_else(|| record.push_timestamp());
-                record.job_id().map(|id| (id, submitted))
-            });
-            settlement.discovered = sampled_jobs(&jobs.collect::<Vec<_>>()).map(job_pending).collect();
+            settlement.discover_sample(&summary.data);
         }
         settlement
+    }
+
+    /// The data of a signature in the whole window, taken from a file that has nothing but the data. They must be in
+    /// the order of [`crate::model::api_order`], each once.
+    #[must_use]
+    pub fn of_imported_data(store: &Store, signature: SignatureId, window: Window, data: &[DatumRecord]) -> Self {
+        let request = Request::Summary { signature, window };
+        let mut settlement = Self::default();
+        settlement.put_blob(&key::header(&request), format!("{{\"signature_id\":{signature}}}").as_bytes());
+        settlement.put_data(store, request, signature, data);
+        settlement.discover_sample(data);
+        settlement
+    }
+
+    /// Records of signatures and their ids, without a list that they are the whole of.
+    #[must_use]
+    pub fn of_imported_signatures(signatures: Vec<Signature>) -> Self {
+        let mut settlement = Self::default();
+        for signature in &signatures {
+            settlement.put_text(&key::signature(signature.id), &signature.raw);
+        }
+        settlement.signature_ids = signatures.into_iter().map(|signature| signature.id).collect();
+        settlement
+    }
+
+    fn put_data(&mut self, store: &Store, request: Request, signature: SignatureId, data: &[DatumRecord]) {
+        let chunks = encode(data, &mut |push, revision| store.intern(push, revision), MAX_DATA_PER_CHUNK);
+        for (number, chunk) in chunks.iter().enumerate() {
+            self.records.push((key::chunk(&request, number), frame::seal(&chunk.bytes)));
+            self.pushes.extend_from_slice(&chunk.pushes);
+        }
+        let mut bytes = Vec::new();
+        let digest =
+            data.iter().fold(0_u128, |sum, record| sum.wrapping_add(datum_digest(signature, record, &mut bytes)));
+        let outcome = if data.is_empty() { Outcome::Empty } else { Outcome::Data };
+        self.settle_as(request, outcome, data.len(), chunks.len(), digest);
+    }
+
+    fn discover_sample(&mut self, data: &[DatumRecord]) {
+        let jobs = data.iter().map(|record| {
+            let submitted = record.submit_time().unwrap_or_else(|| record.push_timestamp());
+            record.job_id().map(|id| (id, submitted))
+        });
+        self.discovered = sampled_jobs(&jobs.collect::<Vec<_>>()).map(job_pending).collect();
     }
 
     /// Job details: those in `jobs` are settled with data, the other `asked` are gone.
@@ -235,6 +259,39 @@ impl Settlement {
             self.records.push((piece_key, frame::seal(&piece)));
         }
     }
+}
+
+/// Hashes a datum with its signature: of a regular one all fields, of which its text is made, else the text.
+fn datum_digest(signature: SignatureId, record: &DatumRecord, bytes: &mut Vec<u8>) -> u128 {
+    bytes.clear();
+    bytes.extend_from_slice(&signature.0.to_be_bytes());
+    match record {
+        DatumRecord::Regular(datum) => {
+            let present = |present: bool, bit: u8| u8::from(present) << bit;
+            bytes.push(
+                present(datum.job_id.is_some(), 1)
+                    | present(datum.submit_time.is_some(), 2)
+                    | present(datum.machine_name.is_some(), 3),
+            );
+            for word in [
+                datum.job_id.unwrap_or_default().0,
+                datum.id.0,
+                datum.value.to_bits(),
+                datum.push_timestamp.as_micros().cast_unsigned(),
+                datum.push_id.0,
+                datum.submit_time.unwrap_or_default().as_micros().cast_unsigned(),
+            ] {
+                bytes.extend_from_slice(&word.to_be_bytes());
+            }
+            bytes.extend_from_slice(&datum.revision.0);
+            bytes.extend_from_slice(datum.machine_name.as_deref().unwrap_or_default().as_bytes());
+        }
+        DatumRecord::Irregular(datum) => {
+            bytes.push(1);
+            bytes.extend_from_slice(datum.raw.as_str().as_bytes());
+        }
+    }
+    xxh3_128(bytes)
 }
 
 /// The pending request of a job found in data.

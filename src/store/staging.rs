@@ -45,6 +45,8 @@ pub(super) struct Staging<'a> {
     counts: Counts,
     durable_pushes: &'a mut HashSet<PushId>,
     new_pushes: Vec<PushId>,
+    /// False while a store is being made that nobody uses before it is complete: then transactions are not needed.
+    transactional: bool,
 }
 
 impl<'a> Staging<'a> {
@@ -57,7 +59,19 @@ impl<'a> Staging<'a> {
             counts,
             durable_pushes,
             new_pushes: Vec::new(),
+            transactional: true,
         }
+    }
+
+    /// Changes of a store that is not in use before it is complete.
+    pub(super) fn of_unfinished(store: &'a Store, counts: Counts, durable_pushes: &'a mut HashSet<PushId>) -> Self {
+        Self { transactional: false, ..Self::new(store, counts, durable_pushes) }
+    }
+
+    /// Writes what is staged, without a transaction and without waiting for the disk. Returns the tally.
+    pub(super) fn write(mut self) -> Result<Counts, StoreError> {
+        self.transact()?;
+        Ok(self.counts)
     }
 
     /// Stages an answer. Returns the requests that it newly brought into the frontier.
@@ -92,7 +106,8 @@ impl<'a> Staging<'a> {
                 kind.body_bytes += settlement.provenance.body_bytes;
             }
             self.counts.add_digest(request.kind(), settled.digest);
-            if settled.outcome != Outcome::Skipped {
+            // Nothing is known of the making of what was skipped, or came from a file.
+            if settlement.provenance != Provenance::default() && settled.outcome != Outcome::Skipped {
                 self.put_provenance(&key, &settlement.provenance)?;
             }
             self.put(SETTLED, key.clone(), settled.seal())?;
@@ -264,6 +279,13 @@ impl<'a> Staging<'a> {
             &store.pushes,
             &store.records,
         ];
+        if !self.transactional {
+            for (tree, batch) in trees.iter().zip(std::mem::take(&mut self.batches)) {
+                tree.apply_batch(batch).map_err(|source| StoreError::Database { action: "write records", source })?;
+            }
+            self.operations = 0;
+            return Ok(());
+        }
         let batches = &self.batches;
         let done: Result<(), TransactionError<()>> = trees.as_slice().transaction(|views| {
             for (view, batch) in views.iter().zip(batches) {

@@ -1,6 +1,7 @@
 //! Records to chunks.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::integers::IntegerEncoder;
 use super::names::encode_names;
@@ -33,7 +34,7 @@ pub fn encode(
     interned: &mut dyn FnMut(PushId, Revision) -> bool,
     max_data_per_chunk: usize,
 ) -> Vec<EncodedChunk> {
-    let mut answers = HashMap::new();
+    let mut answers: HashMap<(PushId, Revision), bool, Mixed> = HashMap::default();
     let mut is_interned =
         |push_id, revision| *answers.entry((push_id, revision)).or_insert_with(|| interned(push_id, revision));
     let mut encoder = ChunkEncoder::default();
@@ -62,7 +63,7 @@ struct Gathered<'a> {
     machine_names: Vec<&'a str>,
     texts: Vec<&'a str>,
     pushes: Vec<(PushId, Revision)>,
-    seen_pushes: HashSet<(PushId, Revision)>,
+    seen_pushes: HashSet<(PushId, Revision), Mixed>,
 }
 
 /// Times or spans, the part of a second apart: it is nearly always 0.
@@ -159,7 +160,7 @@ impl ChunkEncoder {
             out.extend_from_slice(section);
         };
         in_section(&mut |out, integers| {
-            let (dictionary, indexes) = distinct(&gathered.flags);
+            let (dictionary, indexes) = distinct_flags(&gathered.flags);
             put_len(dictionary.len(), out);
             out.extend_from_slice(&dictionary);
             integers.encode(&indexes, out);
@@ -197,6 +198,45 @@ impl ChunkEncoder {
         }
         EncodedChunk { bytes: out, num_data: u32::try_from(num_data).unwrap_or(u32::MAX), pushes: gathered.pushes }
     }
+}
+
+/// Hashes ids and revisions, which are spread well by themselves, at little cost.
+type Mixed = BuildHasherDefault<MixingHasher>;
+
+#[derive(Default)]
+struct MixingHasher(u64);
+
+impl Hasher for MixingHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for eight in bytes.chunks(8) {
+            let word = eight.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+            self.write_u64(word);
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_usize(&mut self, _len: usize) {} // a revision's length is always the same
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+}
+
+/// The distinct flag bytes as they first occur, and which of them each datum has.
+fn distinct_flags(flags: &[u8]) -> (Vec<u8>, Vec<u64>) {
+    let mut dictionary = Vec::new();
+    let mut indexes = [None; 256];
+    let column = flags.iter().map(|&flags| {
+        *indexes[usize::from(flags)].get_or_insert_with(|| {
+            dictionary.push(flags);
+            dictionary.len() as u64 - 1
+        })
+    });
+    let column = column.collect();
+    (dictionary, column)
 }
 
 /// The distinct entries as they first occur, and which of them each entry is.

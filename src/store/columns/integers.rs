@@ -36,7 +36,7 @@ impl IntegerEncoder {
         if words.is_empty() {
             return;
         }
-        let plan = self.plan(words);
+        let plan = Self::plan(words);
         let least = self.reduce(words, plan.head);
         out.extend_from_slice(&[plan.head, plan.width.to_le_bytes()[0]]);
         if plan.head & DELTA != 0 {
@@ -56,26 +56,43 @@ impl IntegerEncoder {
     }
 
     /// How many bytes [`IntegerEncoder::encode`] would append, within a few.
-    pub(super) fn cost_bytes(&mut self, words: &[u64]) -> u64 {
-        if words.is_empty() { 0 } else { self.plan(words).bits / 8 + 2 }
+    pub(super) fn cost_bytes(words: &[u64]) -> u64 {
+        if words.is_empty() { 0 } else { Self::plan(words).bits / 8 + 2 }
     }
 
-    fn plan(&mut self, words: &[u64]) -> Plan {
+    fn plan(words: &[u64]) -> Plan {
+        if words.iter().all(|&word| word == 0) {
+            return Plan { head: 0, width: 0, bits: 0 };
+        }
+        // All four ways at once: the words, and the differences; each as zigzag, and from the least.
+        let step = |pair: &[u64]| pair[1].wrapping_sub(pair[0]);
+        let (mut least, mut least_step) = (words[0].cast_signed(), i64::MAX);
+        for pair in words.windows(2) {
+            least = least.min(pair[1].cast_signed());
+            least_step = least_step.min(step(pair).cast_signed());
+        }
+        if words.len() == 1 {
+            least_step = 0;
+        }
+        let (least, least_step) = (least.cast_unsigned(), least_step.cast_unsigned());
+        let mut histograms = [[0_u64; 65]; 4];
+        let bits_of = |residual: u64| 64 - residual.leading_zeros() as usize;
+        for &word in words {
+            histograms[0][bits_of(zigzag(word))] += 1;
+            histograms[1][bits_of(word.wrapping_sub(least))] += 1;
+        }
+        for pair in words.windows(2) {
+            let step = step(pair);
+            histograms[2][bits_of(zigzag(step))] += 1;
+            histograms[3][bits_of(step.wrapping_sub(least_step))] += 1;
+        }
+        let first_bits = 8 * varint_len(zigzag(words[0]));
+        let fixed_bits =
+            [0, 8 * varint_len(zigzag(least)), first_bits, first_bits + 8 * varint_len(zigzag(least_step))];
         let mut best = Plan { head: 0, width: 64, bits: u64::MAX };
-        for head in [0, FROM_LEAST, DELTA, DELTA | FROM_LEAST] {
-            let least = self.reduce(words, head);
-            let mut bits = 0;
-            if head & DELTA != 0 {
-                bits += 8 * varint_len(zigzag(words[0]));
-            }
-            if head & FROM_LEAST != 0 {
-                bits += 8 * varint_len(zigzag(least));
-            }
-            let mut histogram = [0_u64; 65];
-            for residual in &self.residuals {
-                histogram[64 - residual.leading_zeros() as usize] += 1;
-            }
-            cheapest_width(&histogram, head, bits, &mut best);
+        let heads = [0, FROM_LEAST, DELTA, DELTA | FROM_LEAST];
+        for ((histogram, head), bits) in histograms.iter().zip(heads).zip(fixed_bits) {
+            cheapest_width(histogram, head, bits, &mut best);
         }
         best
     }
@@ -101,14 +118,24 @@ impl IntegerEncoder {
 
 /// Tries every width that some residual needs, with and without a bitmap of zeros.
 fn cheapest_width(histogram: &[u64; 65], head: u8, fixed_bits: u64, best: &mut Plan) {
-    let total: u64 = histogram.iter().sum();
+    // Few lengths occur: these alone are looked at.
+    let mut lens = [(0_u32, 0_u64); 65];
+    let mut num_lens = 0;
+    for (len, &count) in (0_u32..).zip(histogram) {
+        if count > 0 || len == 0 {
+            lens[num_lens] = (len, count);
+            num_lens += 1;
+        }
+    }
+    let lens = &lens[..num_lens];
+    let total: u64 = lens.iter().map(|(_, count)| count).sum();
     let nonzero = total - histogram[0];
-    for width in (0_u32..).zip(histogram).filter(|&(width, &count)| width == 0 || count > 0).map(|(width, _)| width) {
+    for (at, &(width, _)) in lens.iter().enumerate() {
         let mut exceptions = 0;
         let mut bits = fixed_bits;
-        for (len, &count) in (0_u64..).zip(histogram).skip(width as usize + 1) {
+        for &(len, count) in &lens[at + 1..] {
             exceptions += count;
-            bits += count * 8 * (1 + (len - u64::from(width)).div_ceil(7));
+            bits += count * 8 * (1 + u64::from((len - width).div_ceil(7)));
         }
         let mut exception_flag = 0;
         if exceptions > 0 {
@@ -278,7 +305,7 @@ mod tests {
         decode_integers(&mut reader, words.len(), &mut again).unwrap();
         reader.finish().unwrap();
         assert_eq!(again, words);
-        assert!(encoder.cost_bytes(words).abs_diff(bytes.len() as u64) <= 4 + words.len() as u64 / 64);
+        assert!(IntegerEncoder::cost_bytes(words).abs_diff(bytes.len() as u64) <= 4 + words.len() as u64 / 64);
         bytes.len()
     }
 

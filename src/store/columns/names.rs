@@ -3,7 +3,7 @@
 //! Layout: the number of entries, then each, sorted, as (bytes shared with the entry before, length of the rest, the
 //! rest), then an integer column of indexes.
 
-use std::collections::BTreeMap;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::integers::{IntegerEncoder, decode_integers};
 use super::varint::{Reader, put_len};
@@ -17,20 +17,51 @@ pub(super) fn encode_names(names: &[&str], integers: &mut IntegerEncoder, out: &
     if names.is_empty() {
         return;
     }
-    let mut indexes: BTreeMap<&str, u64> = names.iter().map(|&name| (name, 0)).collect();
-    put_len(indexes.len(), out);
+    let (entries, mut words) = distinct(names);
+    let mut sorted: Vec<usize> = (0..entries.len()).collect();
+    sorted.sort_unstable_by_key(|&entry| entries[entry]);
+    let mut places = vec![0_u64; entries.len()];
+    put_len(entries.len(), out);
     let mut last: &[u8] = b"";
-    for (index, (name, at)) in (0..).zip(&mut indexes) {
-        *at = index;
-        let name = name.as_bytes();
+    for (place, &entry) in (0..).zip(&sorted) {
+        places[entry] = place;
+        let name = entries[entry].as_bytes();
         let shared = name.iter().zip(last).take(MAX_SHARED_BYTES).take_while(|(a, b)| a == b).count();
         put_len(shared, out);
         put_len(name.len() - shared, out);
         out.extend_from_slice(&name[shared..]);
         last = name;
     }
-    let words: Vec<u64> = names.iter().map(|name| indexes.get(name).copied().unwrap_or_default()).collect();
+    for word in &mut words {
+        *word = usize::try_from(*word).ok().and_then(|entry| places.get(entry)).copied().unwrap_or_default();
+    }
     integers.encode(&words, out);
+}
+
+/// The distinct names as they first occur, and which of them each name is.
+fn distinct<'a>(names: &[&'a str]) -> (Vec<&'a str>, Vec<u64>) {
+    let mut entries: Vec<&str> = Vec::new();
+    // Open addressing, at most half full; 0 is free, else an entry's index + 1.
+    let mask = (names.len() * 2).next_power_of_two() - 1;
+    let mut slots = vec![0_u32; mask + 1];
+    let mut words = Vec::with_capacity(names.len());
+    for &name in names {
+        #[expect(clippy::cast_possible_truncation, reason = "the low bits of a hash are one")]
+        let mut slot = xxh3_64(name.as_bytes()) as usize & mask;
+        let index = loop {
+            match slots[slot] {
+                0 => {
+                    entries.push(name);
+                    slots[slot] = u32::try_from(entries.len()).unwrap_or(u32::MAX); // a chunk has at most 2^20 data
+                    break entries.len() - 1;
+                }
+                taken if entries[taken as usize - 1] == name => break taken as usize - 1,
+                _ => slot = (slot + 1) & mask,
+            }
+        };
+        words.push(index as u64);
+    }
+    (entries, words)
 }
 
 /// A dictionary, all entries in one text.

@@ -55,10 +55,10 @@ impl ValueEncoder {
         self.best.clear();
         self.best.extend(values.iter().map(|value| value.to_bits()));
         let mut best_places = None;
-        let mut best_cost = integers.cost_bytes(&self.best);
+        let mut best_cost = IntegerEncoder::cost_bytes(&self.best);
         for places in distinct_places(values) {
             let num_exceptions = self.scale(values, places);
-            let cost = integers.cost_bytes(&self.words) + EXCEPTION_BYTES * num_exceptions;
+            let cost = IntegerEncoder::cost_bytes(&self.words) + EXCEPTION_BYTES * num_exceptions;
             if cost < best_cost {
                 best_cost = cost;
                 best_places = Some(places);
@@ -105,9 +105,14 @@ fn put_exceptions(values: &[f64], places: u8, out: &mut Vec<u8>) {
 /// The numbers of places that at least one value needs, ascending.
 fn distinct_places(values: &[f64]) -> impl Iterator<Item = u8> + use<> {
     let mut needed = 0_u32;
+    let mut last = 0; // values of one test mostly need the same number
     for &value in values {
-        if let Some(places) = (0..=MAX_PLACES).find(|&places| mantissa(value, places).is_some()) {
+        let fits = |places| mantissa(value, places).is_some();
+        if fits(last) && (last == 0 || !fits(last - 1)) {
+            needed |= 1 << last;
+        } else if let Some(places) = (0..=MAX_PLACES).find(|&places| fits(places)) {
             needed |= 1 << places;
+            last = places;
         }
     }
     (0..=MAX_PLACES).filter(move |places| needed >> places & 1 != 0)

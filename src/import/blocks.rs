@@ -1,0 +1,90 @@
+//! A file of lines in blocks that end where a line ends.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+
+/// A block holds about this, and at least one line.
+const BLOCK_BYTES: u64 = 1 << 20;
+
+/// Some lines of a file.
+#[derive(Debug)]
+pub(super) struct Block {
+    /// Which block of the file, from 0.
+    pub(super) number: usize,
+    /// Where it begins in the file, bytes.
+    pub(super) offset: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Reads a file block by block.
+#[derive(Debug)]
+pub(super) struct BlockReader {
+    file: File,
+    /// The beginning of a line whose end is in the next block.
+    carry: Vec<u8>,
+    number: usize,
+    offset: u64,
+    block_bytes: u64,
+}
+
+impl BlockReader {
+    pub(super) fn new(file: File) -> Self {
+        Self { file, carry: Vec::new(), number: 0, offset: 0, block_bytes: BLOCK_BYTES }
+    }
+
+    /// The next block; `None` at the end of the file.
+    pub(super) fn next(&mut self) -> io::Result<Option<Block>> {
+        let mut bytes = std::mem::take(&mut self.carry);
+        loop {
+            let searched = bytes.len();
+            bytes.reserve(usize::try_from(self.block_bytes).unwrap_or_default());
+            let read = (&mut self.file).take(self.block_bytes).read_to_end(&mut bytes)?;
+            if read == 0 {
+                break;
+            }
+            if let Some(at) = bytes[searched..].iter().rposition(|&byte| byte == b'\n') {
+                self.carry = bytes[searched + at + 1..].to_vec();
+                bytes.truncate(searched + at + 1);
+                break;
+            }
+        }
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let block = Block { number: self.number, offset: self.offset, bytes };
+        self.number += 1;
+        self.offset += block.bytes.len() as u64;
+        Ok(Some(block))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek as _, Write as _};
+
+    use super::*;
+
+    #[test]
+    fn blocks_put_together_are_the_file_and_only_the_last_may_end_within_a_line() {
+        for text in ["", "a", "a\n", "\n\n", "one\ntwo, which is long\n3\n\nfour", "no line end at all, and long"] {
+            for block_bytes in 1..12 {
+                let mut file = tempfile::tempfile().unwrap();
+                file.write_all(text.as_bytes()).unwrap();
+                file.rewind().unwrap();
+                let mut reader = BlockReader { block_bytes, ..BlockReader::new(file) };
+                let mut blocks = Vec::new();
+                while let Some(block) = reader.next().unwrap() {
+                    blocks.push(block);
+                }
+                let mut offset = 0;
+                for (number, block) in blocks.iter().enumerate() {
+                    assert_eq!((block.number, block.offset), (number, offset));
+                    assert!(block.bytes.ends_with(b"\n") || number + 1 == blocks.len());
+                    offset += block.bytes.len() as u64;
+                }
+                let whole: Vec<u8> = blocks.into_iter().flat_map(|block| block.bytes).collect();
+                assert_eq!(whole, text.as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! `perf_jobs_by_signature.jsonl`: read in blocks, parsed and encoded by all cores, written by one.
+//!
+//! Blocks come back in any order and are written in the file's, so that the store does not depend on the number of
+//! workers. A ticket is needed to read a block and given back when it is written: this bounds what is under way.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::blocks::{Block, BlockReader};
+use super::rows::{Line, Row, read_line};
+use super::{FileReport, ImportError};
+use crate::actor::Shutdown;
+use crate::model::{DatumRecord, Request, SignatureId, Window, api_order};
+use crate::store::{BulkWriter, Pending, Settlement, Store};
+
+/// Where a row is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    offset: u64,
+    len: usize,
+    /// Of the line's bytes: rows that are the same need no joining.
+    fingerprint: u64,
+}
+
+/// A row, ready to be written.
+struct Taken {
+    signature: SignatureId,
+    place: Place,
+    num_data: u64,
+    num_outside: u64,
+    /// `None` for an empty list.
+    settlement: Option<Settlement>,
+}
+
+/// What a worker makes of a block. Lines are counted from the block's first, from 0.
+#[derive(Default)]
+struct Parsed {
+    num_lines: u64,
+    rows: Vec<Taken>,
+    torn: Vec<(u64, String)>,
+}
+
+/// Takes in the file at `path`.
+pub(super) fn take(
+    path: &Path,
+    store: &Store,
+    window: Window,
+    writer: &mut BulkWriter<'_>,
+    shutdown: &Shutdown,
+) -> Result<FileReport, ImportError> {
+    let failed = |source| ImportError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let under_way = workers * 3;
+    let mut collector =
+        Collector { writer, window, report: FileReport::default(), seen: HashMap::new(), doubled: BTreeMap::new() };
+    std::thread::scope(|scope| {
+        let (ticket, tickets) = flume::bounded(under_way);
+        let (work, inbox) = flume::bounded::<Block>(under_way);
+        let (done, results) = flume::bounded::<(usize, Parsed)>(under_way);
+        for _ in 0..under_way {
+            let _room_for_all = ticket.try_send(());
+        }
+        let reader = scope.spawn(move || {
+            let mut blocks = BlockReader::new(file);
+            while tickets.recv().is_ok() {
+                let Some(block) = blocks.next()? else { break };
+                if work.send(block).is_err() {
+                    break; // the workers have ended
+                }
+            }
+            Ok(())
+        });
+        let threads: Vec<_> = (0..workers)
+            .map(|_| {
+                let (inbox, done) = (inbox.clone(), done.clone());
+                scope.spawn(move || {
+                    for block in inbox {
+                        if done.send((block.number, parse_block(&block, store, window))).is_err() {
+                            break; // the writer has failed
+                        }
+                    }
+                })
+            })
+            .collect();
+        drop((inbox, done));
+        let mut early = BTreeMap::new();
+        let mut next = 0;
+        let mut written = Ok(());
+        'results: for (number, parsed) in &results {
+            early.insert(number, parsed);
+            while let Some(parsed) = early.remove(&next) {
+                written = if shutdown.is_draining() { Err(ImportError::Interrupted) } else { collector.add(parsed) };
+                if written.is_err() {
+                    break 'results;
+                }
+                next += 1;
+                let _reader_may_have_ended = ticket.try_send(());
+            }
+        }
+        drop((results, ticket)); // workers and reader end here, if they have not
+        let read: std::io::Result<()> = reader.join().map_err(|_| ImportError::WorkerPanicked)?;
+        for thread in threads {
+            thread.join().map_err(|_| ImportError::WorkerPanicked)?;
+        }
+        written?;
+        read.map_err(failed)
+    })?;
+    collector.join_doubled(path, store)?;
+    Ok(collector.report)
+}
+
+fn parse_block(block: &Block, store: &Store, window: Window) -> Parsed {
+    let mut parsed = Parsed::default();
+    let mut at = 0;
+    while at < block.bytes.len() {
+        let (line, len) = read_line(&block.bytes[at..]);
+        let row = match line {
+            Line::Whole(row) => Some(row),
+            Line::BehindFragment(row) => {
+                parsed.torn.push((parsed.num_lines, "torn; the whole row behind it was taken".to_owned()));
+                Some(row)
+            }
+            Line::Torn(what) => {
+                parsed.torn.push((parsed.num_lines, what));
+                None
+            }
+            Line::Blank => None,
+        };
+        if let Some(row) = row {
+            let fingerprint = xxh3_64(&block.bytes[at..at + len]);
+            let place = Place { offset: block.offset + at as u64, len, fingerprint };
+            parsed.rows.push(prepare(row, place, store, window));
+        }
+        at += len;
+        parsed.num_lines += 1;
+    }
+    parsed
+}
+
+fn prepare(row: Row, place: Place, store: &Store, window: Window) -> Taken {
+    let Row { signature, mut data } = row;
+    let num_read = data.len() as u64;
+    let is_empty = data.is_empty();
+    data.retain(|record| window.contains(record.push_timestamp()));
+    let num_outside = num_read - data.len() as u64;
+    bring_to_order(&mut data);
+    let settlement = (!is_empty).then(|| Settlement::of_imported_data(store, signature, window, &data));
+    Taken { signature, place, num_data: data.len() as u64, num_outside, settlement }
+}
+
+/// Sorts as the API does, and keeps each datum once.
+fn bring_to_order(data: &mut Vec<DatumRecord>) {
+    if !data.is_sorted_by_key(api_order) {
+        data.sort_by_key(api_order);
+    }
+    let mut ids: Vec<u64> = data.iter().map(|record| record.id().0).collect();
+    ids.sort_unstable();
+    if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+        let mut seen = std::collections::HashSet::with_capacity(data.len());
+        data.retain(|record| seen.insert(record.id()));
+    }
+}
+
+/// Writes rows in their order, and finds those that come twice.
+struct Collector<'a, 'b> {
+    writer: &'a mut BulkWriter<'b>,
+    window: Window,
+    report: FileReport,
+    seen: HashMap<SignatureId, Place>,
+    /// All places of the signatures whose rows differ.
+    doubled: BTreeMap<SignatureId, Vec<Place>>,
+}
+
+impl Collector<'_, '_> {
+    fn add(&mut self, parsed: Parsed) -> Result<(), ImportError> {
+        for (line, what) in parsed.torn {
+            self.report.torn.add(self.report.lines + line + 1, what);
+        }
+        self.report.lines += parsed.num_lines;
+        let mut settlements = Vec::with_capacity(parsed.rows.len());
+        for row in parsed.rows {
+            let Some(first) = self.seen.get(&row.signature) else {
+                self.seen.insert(row.signature, row.place);
+                self.report.data += row.num_data;
+                self.report.outside += row.num_outside;
+                settlements.push(self.settlement_of(row.signature, row.settlement));
+                continue;
+            };
+            self.report.doubled += 1;
+            if first.fingerprint != row.place.fingerprint {
+                self.doubled.entry(row.signature).or_insert_with(|| vec![*first]).push(row.place);
+            }
+        }
+        Ok(self.writer.settle(settlements)?)
+    }
+
+    fn settlement_of(&mut self, signature: SignatureId, settlement: Option<Settlement>) -> Settlement {
+        if let Some(settlement) = settlement {
+            self.report.taken += 1;
+            settlement
+        } else {
+            self.report.empty += 1;
+            Settlement::discovery(vec![Pending::of(Request::Summary { signature, window: self.window })])
+        }
+    }
+
+    /// Of a signature that has rows which differ, all data are taken.
+    fn join_doubled(&mut self, path: &Path, store: &Store) -> Result<(), ImportError> {
+        let failed = |source| ImportError::Read { path: path.to_owned(), source };
+        if self.doubled.is_empty() {
+            return Ok(());
+        }
+        let mut file = File::open(path).map_err(failed)?;
+        for (signature, places) in std::mem::take(&mut self.doubled) {
+            let mut joined = Row { signature, data: Vec::new() };
+            let mut first = None;
+            for place in &places {
+                let mut text = vec![0; place.len];
+                file.seek(SeekFrom::Start(place.offset)).and_then(|_| file.read_exact(&mut text)).map_err(failed)?;
+                let (Line::Whole(row) | Line::BehindFragment(row), _) = read_line(&text) else { continue };
+                first.get_or_insert(row.data.is_empty());
+                joined.data.extend(row.data);
+            }
+            let before = self.report.data;
+            let place = places[0];
+            let taken = prepare(joined, place, store, self.window);
+            if let Some(settlement) = taken.settlement {
+                let request = Request::Summary { signature, window: self.window };
+                let stored = store.settled(&request)?.map_or(0, |settled| u64::from(settled.num_records));
+                self.report.data = before - stored + taken.num_data;
+                if first == Some(true) {
+                    self.report.empty -= 1;
+                    self.report.taken += 1;
+                }
+                self.writer.settle_anew(&request, settlement)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! Rows of `perf_jobs_by_signature.jsonl`: the text of a line in, a signature with its data out.
+//!
+//! The usual row is scanned in one go; anything else goes through `serde_json`. A line may begin with the fragment of a
+//! row that was torn when the script was killed: the script then appended the next row to the same line.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::compact::compact;
+use crate::model::{DatumRecord, SignatureId, Spacing, parse_datum, scan_datum};
+
+/// A whole row.
+#[derive(Debug, PartialEq)]
+pub(super) struct Row {
+    pub(super) signature: SignatureId,
+    pub(super) data: Vec<DatumRecord>,
+}
+
+/// What a line is.
+#[derive(Debug, PartialEq)]
+pub(super) enum Line {
+    /// A row, and nothing else.
+    Whole(Row),
+    /// A row behind the fragment of another.
+    BehindFragment(Row),
+    /// No row; what is wrong.
+    Torn(String),
+    Blank,
+}
+
+/// What stands around the data of a row.
+struct Frame {
+    spacing: Spacing,
+    head: &'static [u8],
+    jobs: &'static [u8],
+    comma: &'static [u8],
+}
+
+const FRAMES: [Frame; 2] = [
+    Frame { spacing: Spacing::Python, head: b"{\"signature_id\": ", jobs: b", \"jobs\": [", comma: b", " },
+    Frame { spacing: Spacing::Compact, head: b"{\"signature_id\":", jobs: b",\"jobs\":[", comma: b"," },
+];
+
+/// What every row begins with.
+const BEGINNING: &str = "{\"signature_id\"";
+
+/// Reads the line that `text` begins with; also returns its length with the line end.
+pub(super) fn read_line(text: &[u8]) -> (Line, usize) {
+    if let Some((row, len)) = scan_row(text) {
+        return (Line::Whole(row), len);
+    }
+    let end = text.iter().position(|&byte| byte == b'\n');
+    let len = end.map_or(text.len(), |end| end + 1);
+    (read_unusual(text[..end.unwrap_or(text.len())].trim_ascii()), len)
+}
+
+fn read_unusual(line: &[u8]) -> Line {
+    if line.is_empty() {
+        return Line::Blank;
+    }
+    let line = String::from_utf8_lossy(line); // a row with broken characters is torn, and one behind it may not be
+    match parse_row(&line) {
+        Ok(row) => Line::Whole(row),
+        Err(error) => {
+            let behind = line.rfind(BEGINNING).filter(|&at| at > 0).map(|at| &line[at..]);
+            let row = behind.and_then(|text| {
+                scan_row(text.as_bytes())
+                    .filter(|(_, len)| *len == text.len())
+                    .map(|(row, _)| row)
+                    .or_else(|| parse_row(text).ok())
+            });
+            row.map_or_else(|| Line::Torn(error.to_string()), Line::BehindFragment)
+        }
+    }
+}
+
+/// Reads a row of the usual form and its line end; `None` for any other.
+fn scan_row(text: &[u8]) -> Option<(Row, usize)> {
+    let frame = FRAMES.iter().find(|frame| text.starts_with(frame.head))?;
+    let mut at = frame.head.len();
+    let digits = text[at..].iter().take(20).take_while(|byte| byte.is_ascii_digit()).count();
+    let signature = SignatureId(std::str::from_utf8(&text[at..at + digits]).ok()?.parse().ok()?);
+    at += digits;
+    let literal = |at: usize, expected: &[u8]| text[at..].starts_with(expected).then(|| at + expected.len());
+    at = literal(at, frame.jobs)?;
+    let mut data = Vec::new();
+    let mut line: Option<&str> = None;
+    if literal(at, b"]").is_none() {
+        loop {
+            if let Some((view, len)) = scan_datum(&text[at..], frame.spacing) {
+                data.push(DatumRecord::Regular(view.into()));
+                at += len;
+            } else {
+                let whole = match line {
+                    Some(line) => line,
+                    None => *line.insert(line_of(text)?),
+                };
+                let (datum, len) = irregular(whole.get(at..)?)?;
+                data.push(datum);
+                at += len;
+            }
+            match literal(at, frame.comma) {
+                Some(behind) => at = behind,
+                None => break,
+            }
+        }
+    }
+    at = literal(at, b"]}")?;
+    match text.get(at) {
+        None => Some((Row { signature, data }, at)),
+        Some(b'\n') => Some((Row { signature, data }, at + 1)),
+        Some(_) => None,
+    }
+}
+
+/// The line that `text` begins with, where it is text.
+fn line_of(text: &[u8]) -> Option<&str> {
+    let end = text.iter().position(|&byte| byte == b'\n').unwrap_or(text.len());
+    std::str::from_utf8(&text[..end]).ok()
+}
+
+/// The datum of another form that `text` begins with, and its length.
+fn irregular(text: &str) -> Option<(DatumRecord, usize)> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    let raw = values.next()?.ok()?;
+    let len = values.byte_offset();
+    Some((parse_datum(&compact(raw.get())).ok()?, len))
+}
+
+fn parse_row(line: &str) -> Result<Row, RowError> {
+    #[derive(Deserialize)]
+    struct View<'a> {
+        signature_id: SignatureId,
+        #[serde(borrow)]
+        jobs: Vec<&'a RawValue>,
+    }
+    let view: View<'_> = serde_json::from_str(line).map_err(RowError)?;
+    let data = view.jobs.into_iter().map(|raw| parse_datum(&compact(raw.get())).map_err(RowError));
+    Ok(Row { signature: view.signature_id, data: data.collect::<Result<_, _>>()? })
+}
+
+struct RowError(serde_json::Error);
+
+impl fmt::Display for RowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_eof() {
+            return f.write_str("cut off");
+        }
+        // What the file holds is shown without what would steer a terminal.
+        self.0.to_string().chars().filter(|char| !char.is_control()).take(120).try_for_each(|char| write!(f, "{char}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::json::{AsciiMode, dumps};
+
+    const REGULAR: &str = concat!(
+        r#"{"job_id":5,"id":2,"value":586.85,"push_timestamp":"2026-07-28T14:48:47","push_id":1800028,"#,
+        r#""revision":"4a0848c8a72f6b814209205af46df1dbc1688697","submit_time":"2026-07-28T14:50:00","machine_name":"m"}"#
+    );
+    const IRREGULAR: &str = r#"{"id":3,"push_timestamp":"2026-07-28T14:48:47Z","note":"é, x: [1]"}"#;
+
+    fn python(text: &str) -> String {
+        let mut out = Vec::new();
+        dumps(text, &mut out, AsciiMode::Escape).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn row_of(line: &str) -> Row {
+        match read_line(line.as_bytes()) {
+            (Line::Whole(row), len) if len == line.len() => row,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn both_spacings_and_any_form_give_the_same_data() {
+        let expected = [parse_datum(REGULAR).unwrap(), parse_datum(IRREGULAR).unwrap(), parse_datum(REGULAR).unwrap()];
+        let compact = format!(r#"{{"signature_id":7,"jobs":[{REGULAR},{IRREGULAR},{REGULAR}]}}"#);
+        let other = format!(r#"{{ "jobs" : [{REGULAR} ,{IRREGULAR}, {REGULAR}], "more": 1, "signature_id": 7 }}"#);
+        for line in [&compact, &python(&compact), &other] {
+            for end in ["", "\n", "\r\n"] {
+                let row = row_of(&format!("{line}{end}"));
+                assert_eq!((row.signature, row.data.as_slice()), (SignatureId(7), expected.as_slice()));
+            }
+        }
+        assert_eq!(row_of("{\"signature_id\": 7, \"jobs\": []}\n").data, []);
+    }
+
+    #[test]
+    fn a_row_behind_a_fragment_is_taken_and_a_fragment_is_not() {
+        let row = python(&format!(r#"{{"signature_id":7,"jobs":[{REGULAR}]}}"#));
+        for cut in 1..row.len() {
+            let (line, _) = read_line(&row.as_bytes()[..cut]);
+            assert!(matches!(line, Line::Torn(_)), "{cut}: {line:?}");
+            let glued = format!("{}{row}\n", &row[..cut]);
+            let (line, len) = read_line(glued.as_bytes());
+            assert!(matches!(line, Line::BehindFragment(_)) && len == glued.len(), "{cut}: {line:?}");
+        }
+        assert_eq!(read_line(b"  \n{"), (Line::Blank, 3));
+        for torn in
+            ["[]", "7", "null", "{}", r#"{"signature_id": 7}"#, r#"{"signature_id": -7, "jobs": []}"#, "\u{1b}[31m"]
+        {
+            let (Line::Torn(what), _) = read_line(torn.as_bytes()) else { panic!("{torn}") };
+            assert!(!what.chars().any(char::is_control));
+        }
+        assert!(matches!(read_line(b"{\"signature_id\": 7, \"jobs\": [{\"job_id\": 1}]}").0, Line::Torn(_)));
+        assert!(matches!(read_line(b"\xff\xfe{\"signature_id\": 7, \"jobs\": []}").0, Line::BehindFragment(_)));
+    }
+}

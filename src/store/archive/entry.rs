@@ -1,0 +1,109 @@
+//! Entries as bytes: see the table in the parent module.
+
+use std::io::{self, Read};
+
+/// The trees that are archived, by number - 1.
+pub(super) const TREES: [&str; 8] =
+    ["meta", "pending", "settled", "failed", "provenance", "signature_ids", "pushes", "records"];
+
+pub(super) const META: u8 = 1;
+pub(super) const PENDING: u8 = 2;
+pub(super) const SETTLED: u8 = 3;
+pub(super) const FAILED: u8 = 4;
+pub(super) const PROVENANCE: u8 = 5;
+pub(super) const SIGNATURE_IDS: u8 = 6;
+pub(super) const PUSHES: u8 = 7;
+pub(super) const RECORDS: u8 = 8;
+const END: u8 = 0;
+
+/// A key with its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) tree: u8,
+    pub(super) key: Vec<u8>,
+    pub(super) value: Vec<u8>,
+}
+
+/// What stands next among the entries.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Entry(Entry),
+    End {
+        /// As the archive says.
+        num_entries: u64,
+    },
+}
+
+/// Appends an entry; false when key or value are longer than the format can say.
+#[must_use]
+pub(super) fn put(tree: u8, key: &[u8], value: &[u8], out: &mut Vec<u8>) -> bool {
+    let (Ok(key_len), Ok(value_len)) = (u16::try_from(key.len()), u32::try_from(value.len())) else { return false };
+    out.push(tree);
+    out.extend_from_slice(&key_len.to_le_bytes());
+    out.extend_from_slice(&value_len.to_le_bytes());
+    out.extend_from_slice(key);
+    out.extend_from_slice(value);
+    true
+}
+
+/// Appends what follows the last entry.
+pub(super) fn put_end(num_entries: u64, out: &mut Vec<u8>) {
+    out.push(END);
+    out.extend_from_slice(&num_entries.to_le_bytes());
+}
+
+/// Reads what stands next.
+pub(super) fn read_next(input: &mut impl Read) -> io::Result<Next> {
+    let mut tree = [0];
+    input.read_exact(&mut tree)?;
+    if tree[0] == END {
+        let mut num_entries = [0; 8];
+        input.read_exact(&mut num_entries)?;
+        return Ok(Next::End { num_entries: u64::from_le_bytes(num_entries) });
+    }
+    if usize::from(tree[0]) > TREES.len() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry is of an unknown tree"));
+    }
+    let (mut key_len, mut value_len) = ([0; 2], [0; 4]);
+    input.read_exact(&mut key_len)?;
+    input.read_exact(&mut value_len)?;
+    let key = read_bytes(input, u64::from(u16::from_le_bytes(key_len)))?;
+    let value = read_bytes(input, u64::from(u32::from_le_bytes(value_len)))?;
+    Ok(Next::Entry(Entry { tree: tree[0], key, value }))
+}
+
+/// Reads exactly `len` bytes; memory grows with what is there, not with what is announced.
+fn read_bytes(input: &mut impl Read, len: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(len.min(64 << 10)).unwrap_or_default());
+    input.take(len).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 == len { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn entries_come_back_and_a_cut_is_seen(
+            entries in proptest::collection::vec((1_u8..=8, any::<Vec<u8>>(), any::<Vec<u8>>()), 0..10),
+        ) {
+            let mut bytes = Vec::new();
+            for (tree, key, value) in &entries {
+                prop_assert!(put(*tree, key, value, &mut bytes));
+            }
+            put_end(entries.len() as u64, &mut bytes);
+            let mut input = bytes.as_slice();
+            for (tree, key, value) in entries.iter().cloned() {
+                prop_assert_eq!(read_next(&mut input).unwrap(), Next::Entry(Entry { tree, key, value }));
+            }
+            prop_assert_eq!(read_next(&mut input).unwrap(), Next::End { num_entries: entries.len() as u64 });
+            let mut cut = &bytes[..bytes.len() - 1];
+            while let Ok(next) = read_next(&mut cut) {
+                prop_assert!(matches!(next, Next::Entry(_)));
+            }
+        }
+    }
+}

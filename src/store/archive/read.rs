@@ -1,0 +1,264 @@
+//! An archive to a store: one thread reads, checks and decompresses; all cores seal the values; one thread writes.
+//!
+//! The store is made beside its place and moved there only when the whole archive has been read, its checksum fits, and
+//! what came out of it adds up to the tally that it names.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use super::entry::{Entry, FAILED, Next, PENDING, RECORDS, SETTLED, SIGNATURE_IDS, read_next};
+use super::{
+    ARCHIVE_FORMAT_VERSION, ArchiveError, ArchiveHeader, ArchiveSummary, MAGIC, PREAMBLE_BYTES, TRAILER_BYTES,
+};
+use crate::actor::Shutdown;
+use crate::config::StoreConfig;
+use crate::model::{Kind, Request};
+use crate::store::value::Settled;
+use crate::store::{Counts, Incoming, STORE_FORMAT_VERSION, Store, StoreError, frame};
+
+/// Entries are handed on in batches of at most so many, or of about so many bytes.
+const BATCH_ENTRIES: usize = 4096;
+const BATCH_BYTES: usize = 4 << 20;
+/// Batches that wait for the writing thread at the most.
+const MAILBOX: usize = 2;
+/// Longer headers are no headers.
+const MAX_HEADER_BYTES: u32 = 1 << 20;
+/// As much as [`super::write`] asks for.
+const MAX_WINDOW_LOG: u32 = 27;
+
+/// Makes the store of `config`, which must be empty or not there, from the archive at `path`.
+///
+/// # Errors
+/// [`ArchiveError`]; then there is no store, or the empty one that was there before.
+pub fn read(path: &Path, config: &StoreConfig, shutdown: &Shutdown) -> Result<ArchiveSummary, ArchiveError> {
+    let mut archive = Archive::open(path)?;
+    let header = archive.header.clone();
+    let incoming = Incoming::begin(config)?;
+    let store = incoming.store()?;
+    let reader = &mut archive;
+    let (num_entries, raw_bytes, tally) = std::thread::scope(|scope| {
+        let (batches, inbox) = flume::bounded(MAILBOX);
+        let reading = scope.spawn(move || reader.read_entries(&batches, shutdown));
+        let written = write_batches(store, &inbox);
+        drop(inbox);
+        let read = reading.join().map_err(|_| ArchiveError::WorkerPanicked)?;
+        let tally = written?; // the first cause: the reader only saw that the writer had stopped
+        let (num_entries, raw_bytes) = read?;
+        Ok::<_, ArchiveError>((num_entries, raw_bytes, tally))
+    })?;
+    archive.check_tally(&tally)?;
+    store.flush_all(&header.counts)?;
+    incoming.finish()?;
+    Ok(ArchiveSummary { header, num_entries, raw_bytes, file_bytes: archive.file_bytes })
+}
+
+/// Hashes what is read.
+struct Hashing<R> {
+    input: R,
+    hash: Xxh3,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.input.read(buffer)?;
+        self.hash.update(&buffer[..len]);
+        Ok(len)
+    }
+}
+
+/// An open archive whose header has been read.
+struct Archive<'a> {
+    path: &'a Path,
+    input: Hashing<File>,
+    header: ArchiveHeader,
+    /// Bytes between header and trailer.
+    body_bytes: u64,
+    file_bytes: u64,
+}
+
+impl<'a> Archive<'a> {
+    fn open(path: &'a Path) -> Result<Self, ArchiveError> {
+        let failed = |source| ArchiveError::Read { path: path.to_owned(), source };
+        let no_archive = || ArchiveError::NoArchive { path: path.to_owned() };
+        let damaged = |reason: &str| damaged(path, reason);
+        let file = File::open(path).map_err(failed)?;
+        let file_bytes = file.metadata().map_err(failed)?.len();
+        let mut input = Hashing { input: file, hash: Xxh3::new() };
+        let mut head = vec![0; PREAMBLE_BYTES];
+        let mut magic = [0; MAGIC.len()];
+        input.read_exact(&mut magic).map_err(|_| no_archive())?;
+        if magic != MAGIC {
+            return Err(no_archive());
+        }
+        head[..MAGIC.len()].copy_from_slice(&magic);
+        input.read_exact(&mut head[MAGIC.len()..]).map_err(|_| damaged("it ends within its header"))?;
+        let number = |at: usize| head[at..].first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        let (format, store_format, json_len) = (number(8), number(12), number(16));
+        for (what, found, known) in
+            [("archive format", format, ARCHIVE_FORMAT_VERSION), ("store format", store_format, STORE_FORMAT_VERSION)]
+        {
+            if found != known {
+                return Err(ArchiveError::Newer { path: path.to_owned(), what, found, known });
+            }
+        }
+        if json_len > MAX_HEADER_BYTES {
+            return Err(damaged("its header has an impossible length"));
+        }
+        let json_end = PREAMBLE_BYTES + json_len as usize;
+        head.resize(json_end, 0);
+        let mut checksum = [0; 8];
+        let read = input.read_exact(&mut head[PREAMBLE_BYTES..]).and_then(|()| input.read_exact(&mut checksum));
+        read.map_err(|_| damaged("it ends within its header"))?;
+        if xxh3_64(&head) != u64::from_le_bytes(checksum) {
+            return Err(damaged("the checksum of its header does not fit"));
+        }
+        let header = serde_json::from_slice(&head[PREAMBLE_BYTES..]).map_err(|error| damaged(&error.to_string()))?;
+        let body_bytes = file_bytes
+            .checked_sub((json_end + checksum.len() + TRAILER_BYTES) as u64)
+            .ok_or_else(|| damaged("it ends before its first entry"))?;
+        Ok(Self { path, input, header, body_bytes, file_bytes })
+    }
+
+    /// Hands all entries on in batches, then checks the end and the checksum.
+    fn read_entries(
+        &mut self,
+        batches: &flume::Sender<Vec<Entry>>,
+        shutdown: &Shutdown,
+    ) -> Result<(u64, u64), ArchiveError> {
+        let path = self.path;
+        let broken = |error: io::Error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => damaged(path, "it ends too early"),
+            _ => damaged(path, &error.to_string()),
+        };
+        let body = io::BufReader::with_capacity(256 << 10, (&mut self.input).take(self.body_bytes));
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(body).map_err(broken)?.single_frame();
+        decoder.window_log_max(MAX_WINDOW_LOG).map_err(broken)?;
+        let mut entries = io::BufReader::with_capacity(256 << 10, decoder);
+        let (mut num_entries, mut raw_bytes) = (0, 0);
+        let mut batch = Vec::new();
+        let mut batch_bytes = 0;
+        loop {
+            let next = read_next(&mut entries).map_err(broken)?;
+            if let Next::Entry(entry) = next {
+                num_entries += 1;
+                batch_bytes += entry.key.len() + entry.value.len();
+                batch.push(entry);
+                if batch.len() < BATCH_ENTRIES && batch_bytes < BATCH_BYTES {
+                    continue;
+                }
+                if shutdown.is_draining() {
+                    return Err(ArchiveError::Interrupted);
+                }
+                raw_bytes += std::mem::take(&mut batch_bytes) as u64;
+                if batches.send(std::mem::take(&mut batch)).is_err() {
+                    return Err(ArchiveError::WorkerPanicked); // the writer has failed, and tells why
+                }
+            } else if next != (Next::End { num_entries }) {
+                return Err(damaged(path, "it does not hold as many entries as it says"));
+            } else {
+                break;
+            }
+        }
+        raw_bytes += batch_bytes as u64;
+        if batches.send(batch).is_err() {
+            return Err(ArchiveError::WorkerPanicked);
+        }
+        let mut more = [0];
+        if entries.read(&mut more).map_err(broken)? != 0 {
+            return Err(damaged(path, "something follows its last entry"));
+        }
+        let mut body = entries.into_inner().finish();
+        if body.read(&mut more).map_err(broken)? != 0 {
+            return Err(damaged(path, "something follows its last entry"));
+        }
+        drop(body);
+        let found = self.input.hash.digest128();
+        let mut checksum = [0; TRAILER_BYTES];
+        self.input.read_exact(&mut checksum).map_err(broken)?;
+        if found != u128::from_le_bytes(checksum) {
+            return Err(damaged(path, "its checksum does not fit"));
+        }
+        Ok((num_entries, raw_bytes))
+    }
+
+    /// Sees whether the entries add up to what the header says.
+    fn check_tally(&self, tally: &Counts) -> Result<(), ArchiveError> {
+        for kind in Kind::ALL {
+            let (found, said) = (tally.of(kind), self.header.counts.of(kind));
+            let counts = |of: &crate::store::KindCounts| {
+                [of.pending, of.data, of.empty, of.gone, of.skipped, of.failed, of.records]
+            };
+            if counts(found) != counts(said) || tally.digest(kind) != self.header.counts.digest(kind) {
+                return Err(damaged(
+                    self.path,
+                    &format!("its {} do not add up to the tally in its header", kind.name()),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn damaged(path: &Path, reason: &str) -> ArchiveError {
+    ArchiveError::Damaged { path: path.to_owned(), reason: reason.to_owned() }
+}
+
+/// Seals and writes what comes; returns what it adds up to.
+fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<Counts, ArchiveError> {
+    let trees = [
+        &store.meta,
+        &store.pending,
+        &store.settled,
+        &store.failed,
+        &store.provenance,
+        &store.signature_ids,
+        &store.pushes,
+        &store.records,
+    ];
+    let mut tally = Counts::default();
+    for batch in inbox {
+        let sealed: Vec<(Entry, Vec<u8>)> = batch
+            .into_par_iter()
+            .map(|entry| {
+                let framed = if entry.tree == SIGNATURE_IDS { Vec::new() } else { frame::seal(&entry.value) };
+                (entry, framed)
+            })
+            .collect();
+        let mut batches: [sled::Batch; 8] = Default::default();
+        for (entry, framed) in sealed {
+            count(&entry, &framed, &mut tally)?;
+            batches[usize::from(entry.tree) - 1].insert(entry.key, framed);
+        }
+        for (tree, batch) in trees.iter().zip(batches) {
+            let written = tree.apply_batch(batch);
+            written.map_err(|source| StoreError::Database { action: "write records", source })?;
+        }
+    }
+    Ok(tally)
+}
+
+fn count(entry: &Entry, framed: &[u8], tally: &mut Counts) -> Result<(), StoreError> {
+    let request = match entry.tree {
+        PENDING | SETTLED | FAILED => Request::from_key(&entry.key)
+            .ok_or_else(|| StoreError::damaged("archive", &entry.key, "it is the key of no request"))?,
+        _ => return Ok(()),
+    };
+    match entry.tree {
+        PENDING => tally.of_mut(request.kind()).pending += 1,
+        FAILED => tally.of_mut(request.kind()).failed += 1,
+        SETTLED => {
+            let settled = Settled::open(&entry.key, framed)?;
+            let kind = tally.of_mut(request.kind());
+            *kind.of_outcome(settled.outcome) += 1;
+            kind.records += u64::from(settled.num_records);
+            tally.add_digest(request.kind(), settled.digest);
+        }
+        _ => {}
+    }
+    debug_assert!(entry.tree < RECORDS);
+    Ok(())
+}

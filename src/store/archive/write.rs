@@ -1,0 +1,239 @@
+//! A store to an archive: one thread reads the store, another compresses.
+
+use std::collections::HashSet;
+use std::io::{self, Write};
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use super::entry::{FAILED, META, PENDING, PROVENANCE, PUSHES, RECORDS, SETTLED, SIGNATURE_IDS, put, put_end};
+use super::{ARCHIVE_FORMAT_VERSION, ArchiveError, ArchiveHeader, ArchiveSummary, MAGIC};
+use crate::actor::Shutdown;
+use crate::model::Request;
+use crate::store::value::{Settled, StoredPage, open_frame};
+use crate::store::{META_STORE_ID, Outcome, STORE_FORMAT_VERSION, Store, StoreError, key};
+
+/// Entries are handed to the compressing thread in blocks of about this.
+const BLOCK_BYTES: usize = 1 << 20;
+/// Blocks that wait for the compressing thread at the most.
+const MAILBOX: usize = 4;
+const ZSTD_LEVEL: i32 = 3;
+/// Records repeat each other over more than a few megabytes.
+const WINDOW_LOG: u32 = 24;
+
+/// Writes `store` to `out`. The caller finishes the file.
+///
+/// # Errors
+/// [`ArchiveError::Store`] when a value is damaged or missing: an archive is whole or not at all;
+/// [`ArchiveError::Write`] and [`ArchiveError::Interrupted`].
+pub fn write<W: Write + Send>(store: &Store, out: &mut W, shutdown: &Shutdown) -> Result<ArchiveSummary, ArchiveError> {
+    let header = ArchiveHeader {
+        store_id: store.get_meta(META_STORE_ID)?.unwrap_or_default(),
+        identity: store.identity()?,
+        counts: store.counts()?,
+    };
+    let mut head = Vec::from(MAGIC);
+    let json = serde_json::to_vec(&header).map_err(|source| StoreError::Encode { source })?;
+    let json_len = u32::try_from(json.len()).unwrap_or(u32::MAX); // a few kilobytes
+    for number in [ARCHIVE_FORMAT_VERSION, STORE_FORMAT_VERSION, json_len] {
+        head.extend_from_slice(&number.to_le_bytes());
+    }
+    head.extend_from_slice(&json);
+    head.extend_from_slice(&xxh3_64(&head).to_le_bytes());
+
+    std::thread::scope(|scope| {
+        let (blocks, inbox) = flume::bounded(MAILBOX);
+        let compressing = scope.spawn(move || compress(out, &head, &inbox));
+        let mut gathering = Gathering { store, shutdown, blocks, block: Vec::new(), num_entries: 0, raw_bytes: 0 };
+        let gathered = gathering.gather();
+        let Gathering { blocks, num_entries, raw_bytes, .. } = gathering;
+        if gathered.is_ok() {
+            let _compressor_tells_why = blocks.send(Block::End);
+        }
+        drop(blocks);
+        let compressed = compressing.join().map_err(|_| ArchiveError::WorkerPanicked)?;
+        match (gathered, compressed) {
+            (Ok(()), Ok(file_bytes)) => Ok(ArchiveSummary { header, num_entries, raw_bytes, file_bytes }),
+            // A reader that was stopped because writing failed is not the cause.
+            (Err(ArchiveError::Write { .. }) | Ok(()), Err(source)) => Err(ArchiveError::Write { source }),
+            (Err(error), _) => Err(error),
+        }
+    })
+}
+
+/// What the compressing thread is given. Without [`Block::End`] the archive is not finished.
+enum Block {
+    Entries(Vec<u8>),
+    End,
+}
+
+/// Hashes and counts what passes through.
+struct Hashing<'a, W> {
+    out: &'a mut W,
+    hash: Xxh3,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Hashing<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write_all(bytes)?;
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn compress<W: Write>(out: &mut W, head: &[u8], inbox: &flume::Receiver<Block>) -> io::Result<u64> {
+    let mut out = Hashing { out, hash: Xxh3::new(), bytes: 0 };
+    out.write_all(head)?;
+    let mut encoder = zstd::stream::write::Encoder::new(out, ZSTD_LEVEL)?;
+    encoder.include_checksum(true)?;
+    encoder.window_log(WINDOW_LOG)?;
+    encoder.long_distance_matching(true)?;
+    loop {
+        match inbox.recv() {
+            Ok(Block::Entries(block)) => encoder.write_all(&block)?,
+            Ok(Block::End) => break,
+            Err(flume::RecvError::Disconnected) => return Ok(0), // the reader has failed, and tells why
+        }
+    }
+    let mut out = encoder.finish()?;
+    let checksum = out.hash.digest128();
+    out.write_all(&checksum.to_le_bytes())?;
+    out.flush()?;
+    Ok(out.bytes)
+}
+
+struct Gathering<'a> {
+    store: &'a Store,
+    shutdown: &'a Shutdown,
+    blocks: flume::Sender<Block>,
+    block: Vec<u8>,
+    num_entries: u64,
+    raw_bytes: u64,
+}
+
+impl Gathering<'_> {
+    fn gather(&mut self) -> Result<(), ArchiveError> {
+        let store = self.store;
+        for (number, tree) in [
+            (META, &store.meta),
+            (PENDING, &store.pending),
+            (SETTLED, &store.settled),
+            (FAILED, &store.failed),
+            (PROVENANCE, &store.provenance),
+            (SIGNATURE_IDS, &store.signature_ids),
+            (PUSHES, &store.pushes),
+        ] {
+            for entry in tree {
+                let (key, framed) = entry.map_err(reading)?;
+                if number == SIGNATURE_IDS {
+                    self.put(number, &key, &[])?;
+                } else {
+                    let name = super::entry::TREES[usize::from(number) - 1];
+                    self.put(number, &key, &open_frame(name, &key, &framed)?)?;
+                }
+            }
+        }
+        self.gather_records()?;
+        put_end(self.num_entries, &mut self.block);
+        self.send()
+    }
+
+    /// The records of all settled requests, by their keys.
+    fn gather_records(&mut self) -> Result<(), ArchiveError> {
+        let store = self.store;
+        let mut alerts = HashSet::new();
+        for settled in store.all_settled() {
+            let (request, settled) = settled?;
+            match request {
+                Request::AlertPage { .. } => {
+                    let page_key = key::page(&request);
+                    let raw = self.single(&page_key, &request)?;
+                    let page: StoredPage = serde_json::from_slice(&raw)
+                        .map_err(|source| StoreError::damaged("records", &page_key, &source.to_string()))?;
+                    for id in page.ids {
+                        if alerts.insert(id) {
+                            self.pieces(&key::alert(id), &request)?;
+                        }
+                    }
+                }
+                Request::Frameworks | Request::UpdatedSignatures { .. } => {
+                    self.pieces(&key::id_list(&request), &request)?;
+                }
+                Request::Signatures { .. } => {} // listed by their own tree
+                Request::Summary { .. } => {
+                    if matches!(settled.outcome, Outcome::Data | Outcome::Empty) {
+                        self.summary(&request, settled)?;
+                    }
+                }
+                Request::Job { id } => {
+                    if settled.outcome == Outcome::Data {
+                        self.pieces(&key::job(id), &request)?;
+                    }
+                }
+            }
+        }
+        for id in store.signature_ids()? {
+            self.pieces(&key::signature(id), &format!("signature {id}"))?;
+        }
+        Ok(())
+    }
+
+    fn summary(&mut self, request: &Request, settled: Settled) -> Result<(), ArchiveError> {
+        self.pieces(&key::header(request), request)?;
+        for number in 0..settled.num_chunks {
+            self.single(&key::chunk(request, usize::from(number)), request)?;
+        }
+        Ok(())
+    }
+
+    /// A record of one value; also gives it.
+    fn single(&mut self, key: &[u8], owner: &dyn std::fmt::Display) -> Result<Vec<u8>, ArchiveError> {
+        let found = self.store.records.get(key).map_err(reading)?;
+        let framed = found.ok_or_else(|| StoreError::MissingValue { key: owner.to_string() })?;
+        let raw = open_frame("records", key, &framed)?;
+        self.put(RECORDS, key, &raw)?;
+        Ok(raw)
+    }
+
+    /// A record in pieces, each of which begins with how many there are.
+    fn pieces(&mut self, key: &[u8], owner: &dyn std::fmt::Display) -> Result<(), ArchiveError> {
+        let mut number: u16 = 0;
+        loop {
+            let raw = self.single(&key::piece(key, number), owner)?;
+            let [high, low, ..] = raw.as_slice() else {
+                return Err(StoreError::damaged("records", key, "a piece of it is too short").into());
+            };
+            number += 1;
+            if number >= u16::from_be_bytes([*high, *low]) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn put(&mut self, tree: u8, key: &[u8], value: &[u8]) -> Result<(), ArchiveError> {
+        if !put(tree, key, value, &mut self.block) {
+            return Err(StoreError::damaged("records", key, "it is longer than an archive can hold").into());
+        }
+        self.num_entries += 1;
+        self.raw_bytes += (key.len() + value.len()) as u64;
+        if self.block.len() >= BLOCK_BYTES { self.send() } else { Ok(()) }
+    }
+
+    fn send(&mut self) -> Result<(), ArchiveError> {
+        if self.shutdown.is_draining() {
+            return Err(ArchiveError::Interrupted);
+        }
+        let block = std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK_BYTES + (64 << 10)));
+        let stopped = || ArchiveError::Write { source: io::Error::other("writing stopped") };
+        self.blocks.send(Block::Entries(block)).map_err(|_| stopped())
+    }
+}
+
+fn reading(source: sled::Error) -> StoreError {
+    StoreError::Database { action: "be read", source }
+}

@@ -1,0 +1,161 @@
+//! A store in the making: it is filled beside its place and moved there once it is complete.
+//!
+//! In: where the store is to be, empty or not there. Out: the store in its place, whole, or nothing. The folder is
+//! `STORE.importing`; what a killed process left of one is removed by the next. A lock file keeps two apart.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Store, StoreError};
+use crate::config::StoreConfig;
+
+const LOCK_NAME: &str = "importing.lock";
+
+/// See the module. Dropped without [`Incoming::finish`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct Incoming {
+    target: PathBuf,
+    folder: PathBuf,
+    /// `None` only once it is finished or given up.
+    store: Option<Store>,
+    is_in_place: bool,
+    /// Held until the store is in its place.
+    _lock: File,
+}
+
+impl Incoming {
+    /// Begins a store that is to be at `config.path`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotEmpty`] when there is something at that place, [`StoreError::Locked`] when another process is
+    /// making one, and what making a store may raise.
+    pub fn begin(config: &StoreConfig) -> Result<Self, StoreError> {
+        let target = config.path.clone();
+        check_empty(config)?;
+        let mut name = target.file_name().unwrap_or_default().to_owned();
+        name.push(".importing");
+        let folder = target.with_file_name(name);
+        let failed = |source| StoreError::Folder { path: folder.clone(), source };
+        std::fs::create_dir_all(&folder).map_err(failed)?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(LOCK_NAME));
+        let lock = lock.map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { path: folder }),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        remove_left_over(&folder).map_err(failed)?;
+        let store = Store::open(&StoreConfig { path: folder.clone(), ..config.clone() })?;
+        Ok(Self { target, folder, store: Some(store), is_in_place: false, _lock: lock })
+    }
+
+    /// The store, to fill.
+    ///
+    /// # Errors
+    /// [`StoreError::WriterStopped`] never happens before [`Incoming::finish`].
+    pub fn store(&self) -> Result<&Store, StoreError> {
+        self.store.as_ref().ok_or(StoreError::WriterStopped)
+    }
+
+    /// Moves the store to its place. It must have been flushed.
+    ///
+    /// # Errors
+    /// [`StoreError::Folder`] when it cannot be moved; then nothing of it is left.
+    pub fn finish(mut self) -> Result<(), StoreError> {
+        drop(self.store.take()); // sled writes the last of it
+        let moved = || -> io::Result<()> {
+            if self.target.exists() {
+                std::fs::remove_dir_all(&self.target)?; // seen to be empty
+            }
+            std::fs::remove_file(self.folder.join(LOCK_NAME))?;
+            File::open(&self.folder)?.sync_all()?;
+            std::fs::rename(&self.folder, &self.target)?;
+            File::open(parent_of(&self.target))?.sync_all()
+        };
+        moved().map_err(|source| StoreError::Folder { path: self.target.clone(), source })?;
+        self.is_in_place = true;
+        Ok(())
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        drop(self.store.take());
+        if !self.is_in_place {
+            // There is nowhere to tell a failure to, and the next import tries again.
+            let _next_time = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn check_empty(config: &StoreConfig) -> Result<(), StoreError> {
+    let path = &config.path;
+    let mut entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(StoreError::Folder { path: path.clone(), source }),
+    };
+    let not_empty = || StoreError::NotEmpty { path: path.clone() };
+    if path.join("db").is_dir() {
+        let store = Store::open(config)?;
+        let counts = store.counts()?;
+        let is_empty = store.identity()?.is_none() && counts.pending() + counts.settled() + counts.failed() == 0;
+        return if is_empty { Ok(()) } else { Err(not_empty()) };
+    }
+    if entries.next().is_some() { Err(not_empty()) } else { Ok(()) }
+}
+
+/// Removes what an import that was killed has left: only what a store consists of.
+fn remove_left_over(folder: &Path) -> io::Result<()> {
+    let gone = |removed: io::Result<()>| match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    gone(std::fs::remove_dir_all(folder.join("db")))?;
+    gone(std::fs::remove_file(super::Ledger::path_in(folder)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(path: PathBuf) -> StoreConfig {
+        StoreConfig { path, ..crate::config::Config::default().store }
+    }
+
+    #[test]
+    fn a_store_appears_when_it_is_finished_and_one_that_is_given_up_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path().join("store"));
+        let given_up = Incoming::begin(&config).unwrap();
+        assert!(matches!(Incoming::begin(&config), Err(StoreError::Locked { .. })));
+        drop(given_up);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+
+        Incoming::begin(&config).unwrap().finish().unwrap();
+        let counts = Store::open_existing(&config).unwrap().counts().unwrap();
+        assert_eq!((counts.settled(), std::fs::read_dir(folder.path()).unwrap().count()), (0, 1));
+        Incoming::begin(&config).unwrap().finish().unwrap(); // an empty store is replaced
+    }
+
+    #[test]
+    fn what_a_killed_import_left_is_removed_and_a_folder_of_other_things_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path().join("store"));
+        std::fs::create_dir_all(folder.path().join("store.importing/db")).unwrap();
+        std::fs::create_dir_all(folder.path().join("store.importing/db/half")).unwrap();
+        Incoming::begin(&config).unwrap().finish().unwrap();
+        assert!(!config.path.join("db/half").exists());
+
+        let other = StoreConfig { path: folder.path().to_owned(), ..config };
+        assert!(matches!(Incoming::begin(&other), Err(StoreError::NotEmpty { .. })));
+    }
+}

@@ -1,0 +1,100 @@
+//! A store goes through an archive and loses nothing.
+
+use std::path::Path;
+
+use perfharvest::actor::Shutdown;
+use perfharvest::config::StoreConfig;
+use perfharvest::simulator::Behaviour;
+use perfharvest::store::{Store, archive};
+
+use crate::support::{Crawl, assert_same_artifacts, simulator};
+
+fn export(store: &StoreConfig, to: &Path) {
+    let store = Store::open_existing(store).unwrap();
+    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).open(to).unwrap();
+    archive::write(&store, &mut file, &Shutdown::new()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_imported_archive_gives_the_same_artifacts_and_asks_nothing_again() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let (asked, made) = (simulator.served().total(), crawl.artifacts());
+    let (one, two) = (crawl.folder.path().join("one"), crawl.folder.path().join("two"));
+    export(&crawl.config.store, &one);
+    export(&crawl.config.store, &two);
+    assert!(std::fs::read(&one).unwrap() == std::fs::read(&two).unwrap());
+
+    crawl.config.store.path = crawl.folder.path().join("restored");
+    crawl.config.artifacts.out = crawl.folder.path().join("made again");
+    let summary = archive::read(&one, &crawl.config.store, &Shutdown::new()).unwrap();
+    assert_eq!(summary.file_bytes, std::fs::metadata(&one).unwrap().len());
+    let again = crawl.run().await.unwrap();
+    assert_eq!((again.crawl.requests_made, simulator.served().total()), (0, asked));
+    assert_same_artifacts(&made, &crawl.artifacts());
+    std::fs::remove_file(&two).unwrap();
+    export(&crawl.config.store, &two);
+    assert!(std::fs::read(&one).unwrap() == std::fs::read(&two).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crawl_goes_on_from_an_archive_of_its_middle() {
+    let whole = simulator(Behaviour::default()).await;
+    let calm = Crawl::of(&whole.url());
+    calm.run().await.unwrap();
+    let expected = (whole.served().total(), calm.artifacts());
+
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    let shutdown = Shutdown::new();
+    let ended = async {
+        while simulator.served().total() < 60 {
+            tokio::task::yield_now().await;
+        }
+        shutdown.drain();
+        std::future::pending::<()>().await;
+    };
+    let summary = tokio::select! {
+        summary = crawl.run_until(&shutdown) => summary.unwrap(),
+        () = ended => unreachable!(),
+    };
+    assert!(summary.crawl.interrupted && summary.crawl.counts.pending() > 0);
+
+    let file = crawl.folder.path().join("middle");
+    export(&crawl.config.store, &file);
+    crawl.config.store.path = crawl.folder.path().join("restored");
+    archive::read(&file, &crawl.config.store, &Shutdown::new()).unwrap();
+    crawl.run().await.unwrap();
+    assert_eq!(simulator.served().total(), expected.0);
+    assert_same_artifacts(&expected.1, &crawl.artifacts());
+}
+
+#[test]
+fn nothing_is_overwritten_and_refusals_have_their_exit_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = assert_cmd::Command::cargo_bin("perfharvest").unwrap();
+        command.current_dir(folder.path()).args(arguments).assert()
+    };
+    let crawl = Crawl::of("http://127.0.0.1:9");
+    let store = StoreConfig { path: folder.path().join("perfharvest.store"), ..crawl.config.store.clone() };
+    let name = store.path.to_str().unwrap().to_owned();
+    run(&["export", "--format", "archive", "--store", &name]).code(2); // no store
+    drop(Store::open(&store).unwrap());
+    run(&["export", "--format", "archive", "--output", "a.phar", "--store", &name]).code(0);
+    let said = run(&["export", "--format", "archive", "--output", "a.phar", "--store", &name]).code(2);
+    assert!(String::from_utf8_lossy(&said.get_output().stderr).contains("exists"));
+
+    run(&["import", "a.phar", "--store", "new"]).code(0);
+    run(&["import", "missing.phar", "--store", "other"]).code(2);
+    let mut newer = std::fs::read(folder.path().join("a.phar")).unwrap();
+    newer[8] = 9;
+    std::io::Write::write_all(
+        &mut std::fs::OpenOptions::new().create_new(true).write(true).open(folder.path().join("b.phar")).unwrap(),
+        &newer,
+    )
+    .unwrap();
+    run(&["import", "b.phar", "--store", "other"]).code(4);
+    assert!(!folder.path().join("other").exists());
+}

@@ -1,0 +1,138 @@
+//! The older scripts' files become a store that a run completes to what a crawl would have come to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
+
+use perfharvest::actor::Shutdown;
+use perfharvest::import::import_folder;
+use perfharvest::simulator::{
+    BackendConfig, Behaviour, GeneratorConfig, Simulator, SimulatorConfig, SimulatorHandle, dump,
+};
+
+use crate::support::{Crawl, assert_same_artifacts, corpus, simulator};
+
+fn generator() -> GeneratorConfig {
+    GeneratorConfig { signatures: 150, data_per_signature: 40, pushes: 300, alerts: 30, ..GeneratorConfig::default() }
+}
+
+async fn generated() -> SimulatorHandle {
+    let backend = BackendConfig::Generated(generator());
+    Simulator::start(SimulatorConfig { backend, ..SimulatorConfig::default() }).await.unwrap()
+}
+
+fn put(path: &Path, text: &[u8]) {
+    std::fs::remove_file(path).ok();
+    OpenOptions::new().create_new(true).write(true).open(path).unwrap().write_all(text).unwrap();
+}
+
+/// The dataset's files. The manifest tallies requests: what a crawl skips, an import that found an empty list asks.
+fn dataset(crawl: &Crawl) -> BTreeMap<String, Vec<u8>> {
+    let mut artifacts = crawl.artifacts();
+    let manifest: serde_json::Value = serde_json::from_slice(&artifacts.remove("manifest.json").unwrap()).unwrap();
+    assert_eq!(manifest["complete"], true);
+    artifacts
+}
+
+/// The signatures whose data were asked for.
+fn summaries_asked(simulator: &SimulatorHandle) -> BTreeSet<u64> {
+    let arrivals = simulator.arrivals();
+    let of = |path: &str| path.split("signature=").nth(1)?.split('&').next()?.parse().ok();
+    arrivals
+        .iter()
+        .filter(|it| it.path_and_query.contains("performance/summary"))
+        .filter_map(|it| of(&it.path_and_query))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_that_is_imported_and_completed_equals_a_crawl_of_the_same_server() {
+    let files = tempfile::tempdir().unwrap();
+    dump(&generator(), files.path()).unwrap();
+    let one = generated().await;
+    let mut crawled = Crawl::of(&one.url());
+    crawled.config.inputs.commits = Some(files.path().join("all_commits.jsonl"));
+    crawled.config.inputs.perf_llm_struc = None;
+    crawled.run().await.unwrap();
+
+    // Of some rows: doubled, torn, glued to a fragment, an error recorded as an empty list, a part of the data only.
+    let path = files.path().join("perf_jobs_by_signature.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let id_of = |line: &str| line["{\"signature_id\": ".len()..].split(',').next().unwrap().parse::<u64>().unwrap();
+    let full: Vec<usize> = (0..lines.len()).filter(|&at| lines[at].matches("\"job_id\"").count() > 4).collect();
+    let [swallowed, cut, torn, behind, doubled, partial, ..] = full[..] else { panic!() };
+    let mut damaged = String::new();
+    for (at, line) in lines.iter().enumerate() {
+        let id = id_of(line);
+        if at == swallowed {
+            damaged.push_str(&format!("{{\"signature_id\": {id}, \"jobs\": []}}\n"));
+        } else if at == torn {
+            damaged.push_str(&format!("{}{}\n", &line[..line.len() / 2], lines[behind]));
+        } else if at == doubled {
+            damaged.push_str(&format!("{line}\n{line}\n\n"));
+        } else if at == partial {
+            let data = line.find("}, {").unwrap();
+            damaged.push_str(&format!("{}}}]}}\n{line}\n", &line[..data]));
+        } else if at != behind && at != cut {
+            damaged.push_str(&format!("{line}\n"));
+        }
+    }
+    damaged.push_str(&lines[cut][..100]);
+    put(&path, damaged.as_bytes());
+
+    let two = generated().await;
+    let mut imported = Crawl::of(&two.url());
+    imported.config.inputs = crawled.config.inputs.clone();
+    let summary = import_folder(files.path(), &imported.config, &Shutdown::new()).unwrap();
+    let [(_, Some(data)), (_, Some(signatures)), (_, None)] = &summary.files else { panic!("{summary:?}") };
+    assert_eq!((data.torn.count, data.doubled, signatures.taken, signatures.torn.count), (2, 2, 150, 0));
+    assert_eq!(data.torn.first[1].0, data.lines);
+    assert!(data.outside > 0 || data.data > 1000, "{data:?}");
+
+    imported.run().await.unwrap();
+    assert_same_artifacts(&dataset(&crawled), &dataset(&imported));
+    let asked = summaries_asked(&two);
+    let empty = lines.iter().filter(|line| line.contains("\"jobs\": []")).map(|line| id_of(line));
+    let allowed: BTreeSet<u64> = empty.chain([swallowed, cut, torn].map(|at| id_of(lines[at]))).collect();
+    assert!(asked.is_subset(&allowed), "{asked:?} {allowed:?}");
+    assert!([swallowed, cut, torn].iter().all(|&at| asked.contains(&id_of(lines[at]))));
+    one.shutdown().await.unwrap();
+    two.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_reference_scripts_own_files_become_the_reference_artifacts() {
+    let calm = simulator(Behaviour::default()).await;
+    let crawled = Crawl::of(&calm.url());
+    crawled.run().await.unwrap();
+
+    let simulator = simulator(Behaviour::default()).await;
+    let imported = Crawl::of(&simulator.url());
+    let summary = import_folder(&corpus().join("golden"), &imported.config, &Shutdown::new()).unwrap();
+    for (name, report) in &summary.files {
+        let report = report.as_ref().unwrap();
+        assert_eq!((report.torn.count, report.doubled), (0, 0), "{name}");
+        assert!(report.taken > 0, "{name}");
+    }
+    imported.run().await.unwrap();
+    assert_same_artifacts(&dataset(&crawled), &dataset(&imported));
+    assert!(summaries_asked(&simulator).len() < 50, "{:?}", summaries_asked(&simulator));
+}
+
+#[test]
+fn a_folder_without_files_and_a_store_with_a_crawl_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |from: &Path, store: &str| {
+        let mut command = assert_cmd::Command::cargo_bin("perfharvest").unwrap();
+        command.current_dir(folder.path()).arg("import").arg(from).args(["--store", store]).assert()
+    };
+    run(folder.path(), "store").code(2);
+    assert!(!folder.path().join("store").exists());
+    let golden = corpus().join("golden");
+    let said = run(&golden, "store").code(0);
+    let said = String::from_utf8_lossy(&said.get_output().stderr).into_owned();
+    assert!(said.contains("150 lines") && said.contains("empty lists"), "{said}");
+    run(&golden, "store").code(2);
+}
