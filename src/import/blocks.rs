@@ -32,9 +32,11 @@ impl BlockReader {
         Self { file, carry: Vec::new(), number: 0, offset: 0, block_bytes: BLOCK_BYTES }
     }
 
-    /// The next block; `None` at the end of the file.
-    pub(super) fn next(&mut self) -> io::Result<Option<Block>> {
-        let mut bytes = std::mem::take(&mut self.carry);
+    /// The next block, in the memory of `buffer`; `None` at the end of the file.
+    pub(super) fn next(&mut self, buffer: Vec<u8>) -> io::Result<Option<Block>> {
+        let mut bytes = buffer;
+        bytes.clear();
+        bytes.append(&mut self.carry);
         loop {
             let searched = bytes.len();
             bytes.reserve(usize::try_from(self.block_bytes).unwrap_or_default());
@@ -43,7 +45,7 @@ impl BlockReader {
                 break;
             }
             if let Some(at) = bytes[searched..].iter().rposition(|&byte| byte == b'\n') {
-                self.carry = bytes[searched + at + 1..].to_vec();
+                self.carry.extend_from_slice(&bytes[searched + at + 1..]);
                 bytes.truncate(searched + at + 1);
                 break;
             }
@@ -73,7 +75,7 @@ mod tests {
                 file.rewind().unwrap();
                 let mut reader = BlockReader { block_bytes, ..BlockReader::new(file) };
                 let mut blocks = Vec::new();
-                while let Some(block) = reader.next().unwrap() {
+                while let Some(block) = reader.next(b"used before".to_vec()).unwrap() {
                     blocks.push(block);
                 }
                 let mut offset = 0;

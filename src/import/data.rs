@@ -1,7 +1,7 @@
 //! `perf_jobs_by_signature.jsonl`: read in blocks, parsed and encoded by all cores, written by one.
 //!
 //! Blocks come back in any order and are written in the file's, so that the store does not depend on the number of
-//! workers. A ticket is needed to read a block and given back when it is written: this bounds what is under way.
+//! workers. A buffer is needed to read a block and given back when the block is written: this bounds what is under way.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -42,6 +42,8 @@ struct Parsed {
     num_lines: u64,
     rows: Vec<Taken>,
     torn: Vec<(u64, String)>,
+    /// The block's, to be used again.
+    buffer: Vec<u8>,
 }
 
 /// Takes in the file at `path`.
@@ -59,16 +61,16 @@ pub(super) fn take(
     let mut collector =
         Collector { writer, window, report: FileReport::default(), seen: HashMap::new(), doubled: BTreeMap::new() };
     std::thread::scope(|scope| {
-        let (ticket, tickets) = flume::bounded(under_way);
+        let (buffer, buffers) = flume::bounded::<Vec<u8>>(under_way);
         let (work, inbox) = flume::bounded::<Block>(under_way);
         let (done, results) = flume::bounded::<(usize, Parsed)>(under_way);
         for _ in 0..under_way {
-            let _room_for_all = ticket.try_send(());
+            let _room_for_all = buffer.try_send(Vec::new());
         }
         let reader = scope.spawn(move || {
             let mut blocks = BlockReader::new(file);
-            while tickets.recv().is_ok() {
-                let Some(block) = blocks.next()? else { break };
+            for buffer in buffers {
+                let Some(block) = blocks.next(buffer)? else { break };
                 if work.send(block).is_err() {
                     break; // the workers have ended
                 }
@@ -80,7 +82,7 @@ pub(super) fn take(
                 let (inbox, done) = (inbox.clone(), done.clone());
                 scope.spawn(move || {
                     for block in inbox {
-                        if done.send((block.number, parse_block(&block, store, window))).is_err() {
+                        if done.send((block.number, parse_block(block, store, window))).is_err() {
                             break; // the writer has failed
                         }
                     }
@@ -93,16 +95,17 @@ pub(super) fn take(
         let mut written = Ok(());
         'results: for (number, parsed) in &results {
             early.insert(number, parsed);
-            while let Some(parsed) = early.remove(&next) {
+            while let Some(mut parsed) = early.remove(&next) {
+                let used = std::mem::take(&mut parsed.buffer);
                 written = if shutdown.is_draining() { Err(ImportError::Interrupted) } else { collector.add(parsed) };
                 if written.is_err() {
                     break 'results;
                 }
                 next += 1;
-                let _reader_may_have_ended = ticket.try_send(());
+                let _reader_may_have_ended = buffer.try_send(used);
             }
         }
-        drop((results, ticket)); // workers and reader end here, if they have not
+        drop((results, buffer)); // workers and reader end here, if they have not
         let read: std::io::Result<()> = reader.join().map_err(|_| ImportError::WorkerPanicked)?;
         for thread in threads {
             thread.join().map_err(|_| ImportError::WorkerPanicked)?;
@@ -114,7 +117,7 @@ pub(super) fn take(
     Ok(collector.report)
 }
 
-fn parse_block(block: &Block, store: &Store, window: Window) -> Parsed {
+fn parse_block(block: Block, store: &Store, window: Window) -> Parsed {
     let mut parsed = Parsed::default();
     let mut at = 0;
     while at < block.bytes.len() {
@@ -139,6 +142,7 @@ fn parse_block(block: &Block, store: &Store, window: Window) -> Parsed {
         at += len;
         parsed.num_lines += 1;
     }
+    parsed.buffer = block.bytes;
     parsed
 }
 

@@ -83,6 +83,9 @@ pub(super) fn reduce_alerts(
     }
     let counts = RowCounts::from([("summaries_outside_the_window".to_owned(), num_outside)]);
     if wanted.contains(&Artifact::AlertSummaries) {
+        if columns.is_empty() {
+            columns.push("id".to_owned()); // no summary, so no columns; a table without any can be read by nobody
+        }
         let header: Vec<&str> = columns.iter().map(String::as_str).collect();
         let mut file = CsvFile::create(folder, Artifact::AlertSummaries, Dialect::Pandas, &header)?;
         for_each_summary(store, identity, &listing, |id, record| {

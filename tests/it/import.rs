@@ -7,9 +7,11 @@ use std::path::Path;
 
 use perfharvest::actor::Shutdown;
 use perfharvest::import::import_folder;
+use perfharvest::reduce::reduce;
 use perfharvest::simulator::{
     BackendConfig, Behaviour, GeneratorConfig, Simulator, SimulatorConfig, SimulatorHandle, dump,
 };
+use perfharvest::store::Store;
 
 use crate::support::{Crawl, assert_same_artifacts, corpus, simulator};
 
@@ -119,6 +121,19 @@ async fn the_reference_scripts_own_files_become_the_reference_artifacts() {
     imported.run().await.unwrap();
     assert_same_artifacts(&dataset(&crawled), &dataset(&imported));
     assert!(summaries_asked(&simulator).len() < 50, "{:?}", summaries_asked(&simulator));
+}
+
+#[test]
+fn what_was_imported_can_be_reduced_before_any_run() {
+    let crawl = Crawl::of("http://127.0.0.1:9");
+    import_folder(&corpus().join("golden"), &crawl.config, &Shutdown::new()).unwrap();
+    let store = Store::open_existing(&crawl.config.store).unwrap();
+    let summary = reduce(&store, &crawl.config, &[], &Shutdown::new()).unwrap();
+    assert!(!summary.manifest.complete);
+    let made = crawl.artifacts();
+    assert_eq!(made["alert_summaries.csv"], b"id\n");
+    let golden = std::fs::read(corpus().join("golden/sig_groups.jsonl")).unwrap();
+    assert_eq!(made["sig_groups.jsonl"], golden);
 }
 
 #[test]
