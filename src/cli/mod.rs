@@ -10,6 +10,7 @@ mod run;
 mod shell;
 mod simulate;
 mod status;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -51,6 +52,8 @@ enum Command {
     Status(Common<StatusArgs>),
     /// List what failed and why; the next run tries these again
     Failures(Common<FailuresArgs>),
+    /// Check every stored value, the ledger and the artifacts
+    Verify(Common<verify::VerifyArgs>),
     /// Relabel records of `perf_llm_struc.jsonl` by the stored alerts
     Relabel(Common<relabel::RelabelArgs>),
     /// Check, show or begin a configuration
@@ -257,6 +260,7 @@ impl Cli {
             Command::Reduce(common) => run::reduce(&common).await,
             Command::Status(common) => status::run(&common),
             Command::Failures(common) => list_failures::run(&common),
+            Command::Verify(common) => verify::run(&common),
             Command::Relabel(common) => relabel::run(&common),
             Command::Config(command) => config::run(&command),
             Command::Simulate(args) => simulate::run(&args).await,
