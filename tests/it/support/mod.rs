@@ -36,7 +36,7 @@ impl Crawl {
     pub(crate) fn of(base_url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
-        config.source.base_url = base_url.to_owned();
+        base_url.clone_into(&mut config.source.base_url);
         config.window.start = Some("2026-07-01T00:00:00Z".parse().unwrap());
         config.window.end = Some("2026-11-05T00:00:00Z".parse().unwrap());
         config.window.data_end = Some("2026-11-22T08:00:00Z".parse().unwrap());
