@@ -31,9 +31,12 @@ use crate::fetch::{
 };
 use crate::model::{Batch, Kind, Timestamp};
 use crate::observe::{Counters, Progress};
-use crate::reduce::{Artifact, ReduceSummary, busiest_revisions, read_commits, reduce};
+use crate::reduce::groups::GroupsError;
+use crate::reduce::{Artifact, ReduceError, ReduceSummary, busiest_revisions, read_commits, reduce};
 use crate::source::Treeherder;
-use crate::store::{Change, Counts, CrawlIdentity, Pending, Settlement, Store, StoreError, StoreWriter, job_pending};
+use crate::store::{
+    Change, Counts, CrawlIdentity, Outcome, Pending, Repair, Settlement, Store, StoreError, StoreWriter, job_pending,
+};
 
 /// Events that may wait for the scheduler: more than can be in flight, so that the writer never waits for it.
 const EVENTS: usize = 16_384;
@@ -61,6 +64,8 @@ pub struct CrawlSummary {
     pub requests_made: u64,
     /// How long it took.
     pub elapsed: Duration,
+    /// Requests whose stored answers were damaged, and which the server no longer has.
+    pub lost: Vec<String>,
     /// True when work was left because the run was ended.
     pub interrupted: bool,
 }
@@ -129,12 +134,27 @@ pub async fn run(
     crate::artifact::check_folder(&now.artifacts.out)?;
     let (store, identity) = open_crawl(&now, options)?;
     read_commits(&now, &identity)?;
-    let crawl = crawl_store(&store, &identity, config, options, shutdown, counters).await?;
-    if crawl.interrupted {
-        return Ok(RunSummary { crawl, reduction: None });
+    crate::artifact::remove_leftovers(&now.artifacts.out);
+    let mut healing = Healing::begin(&store).await?;
+    loop {
+        let done = async {
+            let crawl =
+                crawl_store(&store, &identity, config.clone(), options, shutdown, Arc::clone(&counters)).await?;
+            if crawl.interrupted {
+                return Ok(RunSummary { crawl, reduction: None });
+            }
+            let reduction = reduce_store(Arc::clone(&store), &now, artifacts, shutdown).await?;
+            Ok(RunSummary { crawl, reduction: Some(reduction) })
+        };
+        match done.await {
+            Err(error) if healing.helps(&error) => healing.heal(&store).await?,
+            done => {
+                let mut summary = done?;
+                summary.crawl.lost = healing.lost(&store)?;
+                return Ok(summary);
+            }
+        }
     }
-    let reduction = reduce_store(store, &now, artifacts, shutdown).await?;
-    Ok(RunSummary { crawl, reduction: Some(reduction) })
 }
 
 /// Crawls what is missing in the store of `config`.
@@ -153,7 +173,68 @@ pub async fn crawl(
     let now = Arc::clone(&config.borrow());
     let (store, identity) = open_crawl(&now, options)?;
     read_commits(&now, &identity)?;
-    crawl_store(&store, &identity, config, options, shutdown, counters).await
+    let mut healing = Healing::begin(&store).await?;
+    loop {
+        match crawl_store(&store, &identity, config.clone(), options, shutdown, Arc::clone(&counters)).await {
+            Err(error) if healing.helps(&error) => healing.heal(&store).await?,
+            done => {
+                let mut summary = done?;
+                summary.lost = healing.lost(&store)?;
+                return Ok(summary);
+            }
+        }
+    }
+}
+
+/// At most one repair a run: what is damaged is asked for again, and what the server no longer has is named.
+#[derive(Debug, Default)]
+struct Healing {
+    done: Option<Repair>,
+}
+
+impl Healing {
+    /// Heals at once what opening the store has seen.
+    async fn begin(store: &Arc<Store>) -> Result<Self, Error> {
+        let mut healing = Self::default();
+        if store.needs_healing() {
+            healing.heal(store).await?;
+        }
+        Ok(healing)
+    }
+
+    fn helps(&self, error: &Error) -> bool {
+        let stored = match error {
+            Error::Store(error)
+            | Error::Fetch(FetchError::Store(error))
+            | Error::Reduce(
+                ReduceError::Store(error) | ReduceError::Groups(GroupsError::LookUp { source: error, .. }),
+            ) => Some(error),
+            _ => None,
+        };
+        self.done.is_none() && stored.is_some_and(StoreError::is_damaged_value)
+    }
+
+    async fn heal(&mut self, store: &Arc<Store>) -> Result<(), Error> {
+        tracing::warn!("stored values are damaged; looking through the whole store");
+        let reading = Arc::clone(store);
+        let healed = tokio::task::spawn_blocking(move || reading.heal()).await;
+        let repair = healed.map_err(|_| Error::Broken { part: "the repair of the store" })??;
+        tracing::warn!(requests = repair.asked_again.len(), "asking again for what was damaged");
+        self.done = Some(repair);
+        Ok(())
+    }
+
+    /// What was damaged and is not on the server any more.
+    fn lost(&self, store: &Store) -> Result<Vec<String>, StoreError> {
+        let mut lost = Vec::new();
+        for request in self.done.iter().flat_map(|repair| &repair.asked_again) {
+            if store.settled(request)?.is_some_and(|settled| settled.outcome == Outcome::Gone) {
+                tracing::error!(%request, "its stored answer was damaged, and the server no longer has it");
+                lost.push(request.to_string());
+            }
+        }
+        Ok(lost)
+    }
 }
 
 /// Makes the artifacts on threads of their own; the runtime stays free for signals.
@@ -206,6 +287,7 @@ async fn crawl_store(
         }
     }
     Ok(CrawlSummary {
+        lost: Vec::new(),
         identity: identity.clone(),
         counts: store.counts()?,
         requests_made: counters.attempts(),
@@ -277,6 +359,8 @@ async fn crawl_frontier(
 ) -> Result<SchedulerStats, Error> {
     let now = Arc::clone(&config.borrow());
     let identity = Arc::new(identity.clone());
+    // What ends this frontier for an error does not end the run.
+    let shutdown = &shutdown.part();
 
     // The store's writer, on a thread of its own, since it waits for the disk.
     let (events, to_scheduler) = flume::bounded(EVENTS);

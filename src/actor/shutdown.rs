@@ -21,6 +21,12 @@ impl Shutdown {
         Self::default()
     }
 
+    /// A part of this run, which ends with it and can be ended by itself.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        Self { draining: self.draining.child_token(), abandoned: self.abandoned.child_token() }
+    }
+
     /// First step: nothing new is asked.
     pub fn drain(&self) {
         self.draining.cancel();

@@ -11,6 +11,9 @@ use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempPath};
 use thiserror::Error;
 
+use super::MANIFEST_NAME;
+use crate::actor::fail_point;
+
 /// Bytes handed to the writing thread at once.
 const BLOCK_BYTES: usize = 256 << 10;
 /// Blocks that wait for the writing thread at the most.
@@ -49,6 +52,32 @@ pub fn check_folder(folder: &Path) -> Result<(), ArtifactError> {
     tempfile::tempfile_in(folder).map_err(failed).map(drop)
 }
 
+/// How many letters and digits a temporary name has between the file's own and its ending.
+const RANDOM_LEN: usize = 6;
+
+/// The temporary files that killed processes left in `folder`: `.NAME.abc123.tmp`.
+#[must_use]
+pub fn leftovers_in(folder: &Path) -> Vec<PathBuf> {
+    let is_ours = |name: &str| {
+        let middle = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
+        middle.and_then(|middle| middle.rsplit_once('.')).is_some_and(|(name, random)| {
+            !name.is_empty() && random.len() == RANDOM_LEN && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        })
+    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    files.filter(|entry| entry.file_name().to_str().is_some_and(is_ours)).map(|entry| entry.path()).collect()
+}
+
+/// Removes what [`leftovers_in`] finds.
+pub fn remove_leftovers(folder: &Path) {
+    for path in leftovers_in(folder) {
+        if std::fs::remove_file(&path).is_ok() {
+            tracing::debug!(path = %path.display(), "removed the temporary file of a run that was killed");
+        }
+    }
+}
+
 /// What a writing thread gives: the file, its length and its SHA-256.
 type Written = (TempPath, u64, [u8; 32]);
 
@@ -80,8 +109,12 @@ impl ArtifactFile {
     /// [`ArtifactError::Folder`] when no file can be created there.
     pub fn create(folder: &Path, name: &str) -> Result<Self, ArtifactError> {
         let failed = |source| ArtifactError::Folder { folder: folder.to_owned(), source };
-        let temporary =
-            tempfile::Builder::new().prefix(&format!(".{name}.")).suffix(".tmp").tempfile_in(folder).map_err(failed)?;
+        let temporary = tempfile::Builder::new()
+            .prefix(&format!(".{name}."))
+            .rand_bytes(RANDOM_LEN)
+            .suffix(".tmp")
+            .tempfile_in(folder)
+            .map_err(failed)?;
         let (blocks, inbox) = flume::bounded(MAILBOX);
         let thread = std::thread::Builder::new()
             .name(format!("write {name}"))
@@ -164,6 +197,7 @@ fn write_blocks(mut temporary: NamedTempFile, inbox: &flume::Receiver<Vec<u8>>) 
         bytes += block.len() as u64;
     }
     temporary.flush()?;
+    fail_point("artifact.before_fsync");
     temporary.as_file().sync_all()?;
     Ok((temporary.into_temp_path(), bytes, hash.finalize().into()))
 }
@@ -176,12 +210,17 @@ pub type Publication = Vec<Finished>;
 /// # Errors
 /// [`ArtifactError::Write`] names the first that could not be renamed; those before it have appeared.
 pub fn publish(folder: &Path, publication: Publication) -> Result<(), ArtifactError> {
+    if publication.is_empty() {
+        return Ok(());
+    }
     for finished in publication {
         let path = finished.path;
         let failed = |source| ArtifactError::Write { path: path.clone(), source };
+        fail_point(if path.ends_with(MANIFEST_NAME) { "artifact.before_manifest" } else { "artifact.before_rename" });
         make_readable(&finished.temporary).map_err(failed)?;
         finished.temporary.persist(&path).map_err(|error| failed(error.error))?;
     }
+    fail_point("artifact.after_renames");
     let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(|source| ArtifactError::Write { path: folder.to_owned(), source })
 }
@@ -238,6 +277,19 @@ mod tests {
         }
         assert_eq!(std::fs::read_to_string(folder.path().join("a.csv")).unwrap(), "old");
         assert_eq!(names(folder.path()), ["a.csv"]);
+    }
+
+    #[test]
+    fn leftovers_are_told_from_other_files_by_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = [".a.csv", ".hidden.tmp", "a.csv", ".a.csv.abc12.tmp", ".a.csv.abc-12.tmp", "a.csv.abc123.tmp"];
+        for name in kept.iter().chain(&[".a.csv.abc123.tmp"]) {
+            std::fs::OpenOptions::new().write(true).create_new(true).open(folder.path().join(name)).unwrap();
+        }
+        remove_leftovers(folder.path());
+        let mut kept = kept.map(str::to_owned);
+        kept.sort();
+        assert_eq!(names(folder.path()), kept);
     }
 
     #[test]

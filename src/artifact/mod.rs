@@ -15,7 +15,9 @@ pub mod python_literal;
 mod python_printable;
 mod redact;
 
-pub use atomic::{ArtifactError, ArtifactFile, Finished, Publication, check_folder, publish};
+pub use atomic::{
+    ArtifactError, ArtifactFile, Finished, Publication, check_folder, leftovers_in, publish, remove_leftovers,
+};
 pub use json_scan::JsonTextError;
 pub use manifest::{ArtifactEntry, KindEntry, MANIFEST_FORMAT, MANIFEST_NAME, Manifest, RunEntry, ToolEntry};
 pub use redact::redact_emails;

@@ -12,6 +12,7 @@ mod run;
 mod shell;
 mod simulate;
 mod status;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -67,6 +68,8 @@ enum Command {
         whole is not asked again; empty lists, which may be swallowed errors, and all that is missing are asked by\n\
         the next run. alert_summaries.csv is not read: alerts do not expire, and the next run asks for them.")]
     Import(Common<import::ImportArgs>),
+    /// Check every stored value, the ledger and the artifacts
+    Verify(Common<verify::VerifyArgs>),
     /// Relabel records of `perf_llm_struc.jsonl` by the stored alerts
     Relabel(Common<relabel::RelabelArgs>),
     /// Check, show or begin a configuration
@@ -275,6 +278,7 @@ impl Cli {
             Command::Failures(common) => list_failures::run(&common),
             Command::Export(common) => export::run(&common).await,
             Command::Import(common) => import::run(&common).await,
+            Command::Verify(common) => verify::run(&common),
             Command::Relabel(common) => relabel::run(&common),
             Command::Config(command) => config::run(&command),
             Command::Simulate(args) => simulate::run(&args).await,

@@ -115,6 +115,9 @@ fn crawl_lines(config: &Config, crawl: &CrawlSummary) -> String {
         human_bytes(body_bytes),
         config.store.path.display(),
     ));
+    for request in &crawl.lost {
+        text.push_str(&format!("lost: {request}: its stored answer was damaged, and the server no longer has it\n"));
+    }
     if crawl.interrupted {
         text.push_str("interrupted; everything fetched is kept. Run the same command again to go on.\n");
     } else if crawl.counts.failed() > 0 {

@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::actor::Shutdown;
 use crate::artifact::{
-    ArtifactEntry, ArtifactFile, KindEntry, MANIFEST_FORMAT, MANIFEST_NAME, Manifest, RunEntry, ToolEntry,
-    check_folder, publish,
+    ArtifactEntry, ArtifactFile, Finished, KindEntry, MANIFEST_FORMAT, MANIFEST_NAME, Manifest, RunEntry, ToolEntry,
+    check_folder, publish, remove_leftovers,
 };
 use crate::config::{Config, Semantics};
 use crate::model::{FrameworkId, Kind, Request, SignatureId, Timestamp};
@@ -80,6 +80,7 @@ pub fn reduce(
     let identity = store.identity()?.ok_or(ReduceError::EmptyStore)?;
     let folder = &config.artifacts.out;
     check_folder(folder)?;
+    remove_leftovers(folder);
     let sources = Sources {
         store,
         config,
@@ -112,7 +113,11 @@ pub fn reduce(
         entries.insert(artifact.file_name().to_owned(), entry.clone());
     }
     let written: Vec<Artifact> = outputs.entries.keys().copied().collect();
-    publish(folder, outputs.finished)?;
+    let (manifest, described) = sources.prepare_manifest(folder, entries, before)?;
+    if !outputs.finished.is_empty() || !stale.is_empty() {
+        // A process that is killed between the renames must not leave a manifest that describes the files of before.
+        withdraw_manifest(folder)?;
+    }
     for artifact in stale {
         match std::fs::remove_file(folder.join(artifact.file_name())) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -121,7 +126,8 @@ pub fn reduce(
             _ => {}
         }
     }
-    let manifest = sources.write_manifest(folder, entries, before)?;
+    outputs.finished.extend(described);
+    publish(folder, outputs.finished)?;
     Ok(ReduceSummary { written, unchanged: unchanged.into_iter().collect(), manifest })
 }
 
@@ -403,13 +409,13 @@ impl Sources<'_> {
         Ok(())
     }
 
-    /// Writes the manifest, unless it would say what it says already.
-    fn write_manifest(
+    /// Writes the manifest under a temporary name, unless it would say what it says already.
+    fn prepare_manifest(
         &self,
         folder: &Path,
         artifacts: BTreeMap<String, ArtifactEntry>,
         before: Option<Manifest>,
-    ) -> Result<Manifest, ReduceError> {
+    ) -> Result<(Manifest, Option<Finished>), ReduceError> {
         let entry = |kind: Kind| {
             let counts = self.counts.of(kind);
             KindEntry {
@@ -438,7 +444,7 @@ impl Sources<'_> {
         if let Some(before) = before {
             let written_at = std::mem::replace(&mut manifest.run.created_at, before.run.created_at);
             if manifest == before {
-                return Ok(before);
+                return Ok((before, None));
             }
             manifest.run.created_at = written_at;
         }
@@ -447,8 +453,7 @@ impl Sources<'_> {
         let mut file = ArtifactFile::create(folder, MANIFEST_NAME)?;
         let path = file.path().to_owned();
         std::io::Write::write_all(&mut file, &text).map_err(|source| ReduceError::write(path, source))?;
-        publish(folder, vec![file.finish()?])?;
-        Ok(manifest)
+        Ok((manifest, Some(file.finish()?)))
     }
 }
 
@@ -487,6 +492,16 @@ fn write_groups(folder: &Path, groups: &SignatureGroups, outputs: &mut Outputs) 
         file.append_line(&line)?;
     }
     file.finish(outputs, Artifact::SignatureGroups, RowCounts::new())
+}
+
+fn withdraw_manifest(folder: &Path) -> Result<(), ReduceError> {
+    let path = folder.join(MANIFEST_NAME);
+    let removed = match std::fs::remove_file(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    let durably = removed.and_then(|()| std::fs::File::open(folder)?.sync_all());
+    durably.map_err(|source| ReduceError::write(path, source))
 }
 
 fn read_manifest(folder: &Path) -> Option<Manifest> {

@@ -117,6 +117,12 @@ impl Counts {
         *sum = sum.wrapping_sub(digest);
     }
 
+    /// Do both tell of the same frontier and content?
+    pub(super) fn same_frontier(&self, other: &Self) -> bool {
+        let frontier = |counts: &KindCounts| KindCounts { body_bytes: 0, attempts: 0, ..*counts };
+        self.digests == other.digests && self.kinds.each_ref().map(frontier) == other.kinds.each_ref().map(frontier)
+    }
+
     /// Requests to be asked, of all kinds.
     #[must_use]
     pub fn pending(&self) -> u64 {

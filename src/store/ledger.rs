@@ -10,7 +10,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Counts, CrawlIdentity, StoreError};
+use crate::actor::fail_point;
 use crate::model::Timestamp;
+
+/// How the temporary file of a ledger begins; a killed process leaves it.
+const LEFTOVER_PREFIX: &str = ".ledger";
 
 /// What `ledger.json` holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +55,13 @@ impl Ledger {
         }
     }
 
+    /// The temporary files that killed processes left in the store at `store`.
+    pub(super) fn leftovers(store: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(store).into_iter().flatten().flatten();
+        let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(LEFTOVER_PREFIX));
+        ours.map(|entry| entry.path()).collect()
+    }
+
     /// Replaces the ledger of the store at `store`, durably.
     ///
     /// # Errors
@@ -59,10 +70,12 @@ impl Ledger {
         let path = Self::path_in(store);
         let text = serde_json::to_vec_pretty(self).map_err(|source| StoreError::Encode { source })?;
         let put = || -> std::io::Result<()> {
-            let mut file = tempfile::Builder::new().prefix(".ledger").tempfile_in(store)?;
+            let mut file = tempfile::Builder::new().prefix(LEFTOVER_PREFIX).tempfile_in(store)?;
             file.write_all(&text)?;
             file.as_file().sync_all()?;
+            fail_point("ledger.before_rename");
             file.persist(&path).map_err(|error| error.error)?;
+            fail_point("ledger.after_rename");
             std::fs::File::open(store)?.sync_all()
         };
         put().map_err(|source| StoreError::Folder { path: path.clone(), source })

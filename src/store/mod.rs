@@ -18,16 +18,20 @@ mod identity;
 mod incoming;
 mod key;
 mod ledger;
+mod open;
 mod read;
+mod repair;
 mod settlement;
 mod staging;
+mod survey;
 mod value;
+mod verify;
 mod writer;
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::RwLock;
+use std::sync::atomic::AtomicBool;
 
 use sled::{Db, Tree};
 use thiserror::Error;
@@ -38,11 +42,13 @@ pub use identity::CrawlIdentity;
 pub use incoming::Incoming;
 pub use ledger::Ledger;
 pub use read::SettledSummary;
+pub use repair::Repair;
 pub use settlement::{Settlement, job_pending};
+pub use survey::Damage;
 pub use value::{Failure, Pending, Provenance, Settled, StoredPage};
+pub use verify::{Finding, Remedy, verify_store};
 pub use writer::{Change, StoreEvent, StoreHandle, StoreWriter};
 
-use crate::config::StoreConfig;
 use crate::model::{PushId, Revision};
 use value::{open_json, seal_json};
 
@@ -123,7 +129,9 @@ pub enum StoreError {
         differences: Vec<(&'static str, String, String)>,
     },
     /// A value that does not verify.
-    #[error("the stored value of {key} (tree {tree}) is damaged: {reason}")]
+    #[error(
+        "the stored value of {key} (tree {tree}) is damaged: {reason}; `perfharvest verify --repair` has it asked for again, and so does `perfharvest run`"
+    )]
     Damaged {
         /// The tree.
         tree: &'static str,
@@ -133,10 +141,20 @@ pub enum StoreError {
         reason: String,
     },
     /// A value that must be there is not.
-    #[error("the stored value of {key} is missing")]
+    #[error(
+        "the stored value of {key} is missing; `perfharvest verify --repair` has it asked for again, and so does `perfharvest run`"
+    )]
     MissingValue {
         /// What it belongs to.
         key: String,
+    },
+    /// sled's own structures are damaged, not only a value in them.
+    #[error(
+        "the database of the store is damaged ({reason}); `perfharvest verify --repair` mends what can be mended; if that does not help, restore the store from a backup, or move its folder away and run again"
+    )]
+    Corrupt {
+        /// What sled said.
+        reason: String,
     },
     /// A value cannot be written as JSON.
     #[error("cannot encode a value for the store")]
@@ -174,6 +192,26 @@ fn same_source_hint(differences: &[(&'static str, String, String)]) -> &'static 
 }
 
 impl StoreError {
+    /// True for damage of single answers, which the server may still give again.
+    #[must_use]
+    pub fn is_damaged_value(&self) -> bool {
+        match self {
+            Self::Damaged { tree, .. } => *tree != "meta",
+            Self::MissingValue { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// An error of sled while it was to `action`.
+    fn database(action: &'static str, source: sled::Error) -> Self {
+        match source {
+            sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => {
+                Self::Corrupt { reason: source.to_string() }
+            }
+            source => Self::Database { action, source },
+        }
+    }
+
     fn damaged(tree: &'static str, key: &[u8], reason: &str) -> Self {
         Self::Damaged { tree, key: value::describe_key(key), reason: reason.to_owned() }
     }
@@ -194,6 +232,8 @@ pub struct Store {
     records: Tree,
     /// Which revision each push has; grows as columns refer to it.
     push_table: RwLock<HashMap<PushId, Revision>>,
+    /// A push did not verify when the store was opened.
+    push_damaged: AtomicBool,
 }
 
 const META_FORMAT: &[u8] = b"format";
@@ -203,124 +243,10 @@ const META_STORE_ID: &[u8] = b"store_id";
 const META_BUSIEST: &[u8] = b"busiest";
 
 impl Store {
-    /// Opens the store of `config`, or makes an empty one.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the folder cannot be used, is in use, was written by a newer program, or has lost data.
-    pub fn open(config: &StoreConfig) -> Result<Self, StoreError> {
-        let path = &config.path;
-        let folder = |source| StoreError::Folder { path: path.clone(), source };
-        std::fs::create_dir_all(path).map_err(folder)?;
-        let ledger = Ledger::read(path)?;
-        let fresh = !path.join("db").exists();
-        if fresh && ledger.is_some() {
-            return Err(StoreError::Ledger {
-                path: Ledger::path_in(path),
-                reason: "stands beside a database that is gone".to_owned(),
-            });
-        }
-        let db = open_sled(path, config.cache_bytes)?;
-        let tree =
-            |name: &str| db.open_tree(name).map_err(|source| StoreError::Database { action: "open a tree", source });
-        let store = Self {
-            path: path.clone(),
-            meta: tree("meta")?,
-            pending: tree("pending")?,
-            settled: tree("settled")?,
-            failed: tree("failed")?,
-            provenance: tree("provenance")?,
-            signature_ids: tree("signature_ids")?,
-            pushes: tree("pushes")?,
-            records: tree("records")?,
-            push_table: RwLock::default(),
-            db,
-        };
-        if fresh {
-            store.initialize()?;
-        } else {
-            store.check_format()?;
-            store.check_ledger(ledger)?;
-        }
-        store.load_pushes()?;
-        Ok(store)
-    }
-
-    /// Opens a store that must be there already.
-    ///
-    /// # Errors
-    /// [`StoreError::Missing`] besides those of [`Store::open`].
-    pub fn open_existing(config: &StoreConfig) -> Result<Self, StoreError> {
-        if !config.path.join("db").is_dir() {
-            return Err(StoreError::Missing { path: config.path.clone() });
-        }
-        Self::open(config)
-    }
-
     /// The store's folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    fn initialize(&self) -> Result<(), StoreError> {
-        let id = format!("{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>());
-        self.put_meta(META_STORE_ID, &id)?;
-        self.put_meta(META_COUNTS, &Counts::default())?;
-        self.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
-        self.db.flush().map_err(|source| StoreError::Database { action: "write its format", source })?;
-        self.write_ledger(&Counts::default())
-    }
-
-    fn check_format(&self) -> Result<(), StoreError> {
-        match self.get_meta::<u32>(META_FORMAT)? {
-            Some(STORE_FORMAT_VERSION) => Ok(()),
-            Some(found) => Err(StoreError::OtherFormat { path: self.path.clone(), found }),
-            // Killed while it was made: nothing had been acknowledged. But an empty database under a ledger is a loss.
-            None if self.settled.is_empty() && Ledger::read(&self.path)?.is_none() => self.initialize(),
-            None => Err(StoreError::BehindLedger {
-                path: self.path.clone(),
-                expected: Ledger::read(&self.path)?.map_or(0, |ledger| ledger.counts.commits),
-                found: 0,
-            }),
-        }
-    }
-
-    fn check_ledger(&self, ledger: Option<Ledger>) -> Result<(), StoreError> {
-        let counts = self.counts()?;
-        let Some(ledger) = ledger else {
-            if counts.commits == 0 {
-                return self.write_ledger(&counts); // killed before its first
-            }
-            return Err(StoreError::Ledger { path: Ledger::path_in(&self.path), reason: "is missing".to_owned() });
-        };
-        if self.get_meta::<String>(META_STORE_ID)?.as_deref() != Some(ledger.store_id.as_str()) {
-            return Err(StoreError::Ledger {
-                path: Ledger::path_in(&self.path),
-                reason: "is that of another store".to_owned(),
-            });
-        }
-        if counts.commits < ledger.counts.commits {
-            return Err(StoreError::BehindLedger {
-                path: self.path.clone(),
-                expected: ledger.counts.commits,
-                found: counts.commits,
-            });
-        }
-        Ok(())
-    }
-
-    fn load_pushes(&self) -> Result<(), StoreError> {
-        let mut table = HashMap::new();
-        for entry in &self.pushes {
-            let (key, framed) = entry.map_err(|source| StoreError::Database { action: "read the pushes", source })?;
-            let raw = value::open_frame("pushes", &key, &framed)?;
-            let (Ok(id), Ok(bytes)) = (key.as_ref().try_into(), raw.as_slice().try_into()) else {
-                return Err(StoreError::damaged("pushes", &key, "it is no revision"));
-            };
-            table.insert(PushId(u64::from_be_bytes(id)), Revision(bytes));
-        }
-        *self.push_table.write().unwrap_or_else(std::sync::PoisonError::into_inner) = table;
-        Ok(())
     }
 
     /// Says that `push` has `revision`; false when the table knows another, and the revision must be written out.
@@ -348,7 +274,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn pin_identity(&self, identity: &CrawlIdentity) -> Result<(), StoreError> {
         self.put_meta(META_IDENTITY, identity)?;
-        self.db.flush().map_err(|source| StoreError::Database { action: "write the crawl's identity", source })?;
+        self.db.flush().map_err(|source| StoreError::database("write the crawl's identity", source))?;
         self.write_ledger(&self.counts()?)
     }
 
@@ -374,19 +300,18 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn keep_busiest_note(&self, note: &str) -> Result<(), StoreError> {
         self.put_meta(META_BUSIEST, &note)?;
-        self.db.flush().map_err(|source| StoreError::Database { action: "write a note", source }).map(drop)
+        self.db.flush().map_err(|source| StoreError::database("write a note", source)).map(drop)
     }
 
     fn get_meta<T: for<'de> serde::Deserialize<'de>>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
-        let found =
-            self.meta.get(key).map_err(|source| StoreError::Database { action: "read its description", source })?;
+        let found = self.meta.get(key).map_err(|source| StoreError::database("read its description", source))?;
         found.map(|framed| open_json("meta", key, &framed)).transpose()
     }
 
     fn put_meta<T: serde::Serialize>(&self, key: &[u8], value: &T) -> Result<(), StoreError> {
         let framed = seal_json(value)?;
         let put = self.meta.insert(key, framed);
-        put.map_err(|source| StoreError::Database { action: "write its description", source }).map(drop)
+        put.map_err(|source| StoreError::database("write its description", source)).map(drop)
     }
 
     fn write_ledger(&self, counts: &Counts) -> Result<(), StoreError> {
@@ -399,37 +324,4 @@ impl Store {
         };
         ledger.write(&self.path)
     }
-}
-
-/// Opens sled's part. sled panics on some damage, so a panic becomes an error here.
-fn open_sled(path: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
-    let config = sled::Config::new()
-        .path(path.join("db"))
-        .cache_capacity(cache_bytes)
-        .flush_every_ms(None) // the writer flushes before it acknowledges
-        .mode(sled::Mode::HighThroughput);
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {})); // the error below says what the panic would have
-    let opened = std::panic::catch_unwind(AssertUnwindSafe(|| config.open()));
-    std::panic::set_hook(hook);
-    match opened {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(sled::Error::Io(error))) if is_lock_error(&error) => Err(StoreError::Locked { path: path.to_owned() }),
-        Ok(Err(sled::Error::Io(source))) if source.kind() != std::io::ErrorKind::Other => {
-            Err(StoreError::Folder { path: path.to_owned(), source })
-        }
-        Ok(Err(error)) => Err(StoreError::Unopenable { path: path.to_owned(), reason: error.to_string() }),
-        Err(panic) => {
-            let reason = panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-                .unwrap_or_else(|| "it cannot be read".to_owned());
-            Err(StoreError::Unopenable { path: path.to_owned(), reason })
-        }
-    }
-}
-
-fn is_lock_error(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
 }

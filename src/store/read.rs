@@ -28,7 +28,7 @@ impl SettledSummary {
 }
 
 fn reading(source: sled::Error) -> StoreError {
-    StoreError::Database { action: "be read", source }
+    StoreError::database("be read", source)
 }
 
 fn request_of(tree: &'static str, key: &[u8]) -> Result<Request, StoreError> {
@@ -126,7 +126,10 @@ impl Store {
     /// [`StoreError::Damaged`] and what reading may raise.
     pub fn job(&self, id: JobId) -> Result<Option<RawJson>, StoreError> {
         match self.settled(&Request::Job { id })? {
-            Some(Settled { outcome: Outcome::Data, .. }) => self.text(&key::job(id)),
+            Some(Settled { outcome: Outcome::Data, .. }) => {
+                let record = self.text(&key::job(id))?;
+                record.map(Some).ok_or_else(|| StoreError::MissingValue { key: format!("job {id}") })
+            }
             _ => Ok(None),
         }
     }
@@ -150,7 +153,8 @@ impl Store {
         }
         let key = key::page(&request);
         let found = self.records.get(&key).map_err(reading)?;
-        found.map(|framed| open_json("records", &key, &framed)).transpose()
+        let framed = found.ok_or_else(|| StoreError::MissingValue { key: request.to_string() })?;
+        open_json("records", &key, &framed).map(Some)
     }
 
     /// The last reading of the list of alert summaries, from 0; `None` before the first.
@@ -211,8 +215,8 @@ impl Store {
         if self.settled(request)?.is_none() {
             return Ok(None);
         }
-        let key = key::id_list(request);
-        let Some(raw) = self.blob(&key)? else { return Ok(None) };
+        let found = self.blob(&key::id_list(request))?;
+        let raw = found.ok_or_else(|| StoreError::MissingValue { key: request.to_string() })?;
         let ids =
             raw.chunks_exact(8).map(|id| u64::from_be_bytes([id[0], id[1], id[2], id[3], id[4], id[5], id[6], id[7]]));
         Ok(Some(ids.collect()))

@@ -10,11 +10,13 @@ use sled::transaction::{ConflictableTransactionError, TransactionError};
 
 use super::value::{Failure, Pending, Provenance, Settled, open_json, seal_json};
 use super::{Counts, META_COUNTS, Outcome, Settlement, Store, StoreError, frame, key};
+use crate::actor::fail_point;
 use crate::model::{PushId, Request, Timestamp};
 
-/// Operations per transaction. A larger settlement (a list of 10^5 signatures) takes several; what marks it as settled
-/// is in the last, so that a crash in between only repeats it.
-const MAX_OPERATIONS: usize = 4096;
+/// Operations per transaction, about. A larger settlement (a list of 10^5 signatures) takes several; a request leaves one
+/// state and enters the next in the same transaction, the settled one in the last, so that a crash in between only repeats
+/// it. Debug builds take fewer, so that the crash tests pass between transactions.
+const MAX_OPERATIONS: usize = if cfg!(debug_assertions) { 64 } else { 4096 };
 
 #[derive(Clone, Debug)]
 enum State {
@@ -77,14 +79,16 @@ impl<'a> Staging<'a> {
     /// Stages an answer. Returns the requests that it newly brought into the frontier.
     pub(super) fn settle(&mut self, settlement: Settlement) -> Result<Vec<Pending>, StoreError> {
         for (key, value) in settlement.records {
-            self.put(RECORDS, key, value)?;
+            self.put(RECORDS, key, value);
+            self.transact_if_full()?;
         }
         for id in settlement.signature_ids {
-            self.put(SIGNATURE_IDS, id.0.to_be_bytes().to_vec(), Vec::new())?;
+            self.put(SIGNATURE_IDS, id.0.to_be_bytes().to_vec(), Vec::new());
+            self.transact_if_full()?;
         }
         for (push, revision) in settlement.pushes {
             if !self.durable_pushes.contains(&push) {
-                self.put(PUSHES, key::push(push).to_vec(), frame::seal(&revision.0))?;
+                self.put(PUSHES, key::push(push).to_vec(), frame::seal(&revision.0));
                 self.durable_pushes.insert(push);
                 self.new_pushes.push(push);
             }
@@ -92,11 +96,12 @@ impl<'a> Staging<'a> {
         let fresh = self.discover(&settlement.discovered)?;
         let mut first = true;
         for (request, settled) in settlement.settled {
+            self.transact_if_full()?;
             let state = self.state(&request)?;
             if matches!(state, State::Settled(_)) {
                 continue;
             }
-            self.leave(&request, &state)?;
+            self.leave(&request, &state);
             let key = request.key();
             let kind = self.counts.of_mut(request.kind());
             *kind.of_outcome(settled.outcome) += 1;
@@ -110,7 +115,7 @@ impl<'a> Staging<'a> {
             if settlement.provenance != Provenance::default() && settled.outcome != Outcome::Skipped {
                 self.put_provenance(&key, &settlement.provenance)?;
             }
-            self.put(SETTLED, key.clone(), settled.seal())?;
+            self.put(SETTLED, key.clone(), settled.seal());
             self.states.insert(key, State::Settled(settled));
             first = false;
         }
@@ -122,7 +127,8 @@ impl<'a> Staging<'a> {
         let mut fresh = Vec::new();
         for pending in discovered {
             if matches!(self.state(&pending.request)?, State::Unknown) {
-                self.enter(pending)?;
+                self.enter(pending);
+                self.transact_if_full()?;
                 fresh.push(*pending);
             }
         }
@@ -135,7 +141,7 @@ impl<'a> Staging<'a> {
         if matches!(state, State::Settled(_)) {
             return Ok(());
         }
-        self.leave(request, &state)?;
+        self.leave(request, &state);
         let key = request.key();
         let kind = self.counts.of_mut(request.kind());
         kind.failed += 1;
@@ -146,9 +152,9 @@ impl<'a> Staging<'a> {
         if let State::Failed(before) = state {
             failure.attempts += before.attempts;
         }
-        self.put(FAILED, key.clone(), seal_json(&failure)?)?;
+        self.put(FAILED, key.clone(), seal_json(&failure)?);
         self.states.insert(key, State::Failed(failure));
-        Ok(())
+        self.transact_if_full()
     }
 
     /// Stages the replacement of a request by its parts; returns those that were not known.
@@ -163,7 +169,7 @@ impl<'a> Staging<'a> {
             return Ok(Vec::new());
         }
         let fresh = self.discover(parts)?;
-        self.leave(request, &state)?;
+        self.leave(request, &state);
         self.counts.of_mut(request.kind()).attempts += u64::from(attempts);
         self.states.insert(request.key(), State::Unknown);
         Ok(fresh)
@@ -175,51 +181,49 @@ impl<'a> Staging<'a> {
         if matches!(state, State::Pending) {
             return Ok(());
         }
-        self.leave(request, &state)?;
-        self.enter(&Pending { request: *request, submitted })
+        self.leave(request, &state);
+        self.enter(&Pending { request: *request, submitted });
+        self.transact_if_full()
     }
 
     /// Commits what is staged: one transaction over all trees, then a flush. Returns the tally.
     pub(super) fn commit(mut self) -> Result<Counts, StoreError> {
         self.transact()?;
-        self.store
-            .db
-            .flush()
-            .map_err(|source| StoreError::Database { action: "flush a commit to the disk", source })?;
+        fail_point("store.before_flush");
+        self.store.db.flush().map_err(|source| StoreError::database("flush a commit to the disk", source))?;
+        fail_point("store.after_flush");
         Ok(self.counts)
     }
 
-    fn enter(&mut self, pending: &Pending) -> Result<(), StoreError> {
+    fn enter(&mut self, pending: &Pending) {
         let key = pending.request.key();
         self.counts.of_mut(pending.request.kind()).pending += 1;
         let submitted = pending.submitted.as_micros().to_be_bytes();
-        self.put(PENDING, key.clone(), frame::seal(&submitted))?;
+        self.put(PENDING, key.clone(), frame::seal(&submitted));
         self.states.insert(key, State::Pending);
-        Ok(())
     }
 
-    /// Takes a request out of the state in which it is.
-    fn leave(&mut self, request: &Request, state: &State) -> Result<(), StoreError> {
+    /// Takes a request out of the state in which it is; the next is entered before a transaction.
+    fn leave(&mut self, request: &Request, state: &State) {
         let key = request.key();
         match state {
             State::Unknown => {}
             State::Pending => {
                 self.counts.of_mut(request.kind()).pending -= 1;
-                self.remove(PENDING, key)?;
+                self.remove(PENDING, key);
             }
             State::Failed(_) => {
                 self.counts.of_mut(request.kind()).failed -= 1;
-                self.remove(FAILED, key)?;
+                self.remove(FAILED, key);
             }
             State::Settled(settled) => {
                 let kind = self.counts.of_mut(request.kind());
                 *kind.of_outcome(settled.outcome) -= 1;
                 kind.records = kind.records.saturating_sub(u64::from(settled.num_records));
                 self.counts.subtract_digest(request.kind(), settled.digest);
-                self.remove(SETTLED, key)?;
+                self.remove(SETTLED, key);
             }
         }
-        Ok(())
     }
 
     fn state(&self, request: &Request) -> Result<State, StoreError> {
@@ -227,9 +231,8 @@ impl<'a> Staging<'a> {
         if let Some(state) = self.states.get(&key) {
             return Ok(state.clone());
         }
-        let get = |tree: &sled::Tree| {
-            tree.get(&key).map_err(|source| StoreError::Database { action: "read the frontier", source })
-        };
+        let get =
+            |tree: &sled::Tree| tree.get(&key).map_err(|source| StoreError::database("read the frontier", source));
         if let Some(framed) = get(&self.store.settled)? {
             return Ok(State::Settled(Settled::open(&key, &framed)?));
         }
@@ -243,21 +246,22 @@ impl<'a> Staging<'a> {
     }
 
     fn put_provenance(&mut self, key: &[u8], provenance: &Provenance) -> Result<(), StoreError> {
-        self.put(PROVENANCE, key.to_vec(), seal_json(provenance)?)
+        self.put(PROVENANCE, key.to_vec(), seal_json(provenance)?);
+        Ok(())
     }
 
-    fn put(&mut self, tree: usize, key: Vec<u8>, value: Vec<u8>) -> Result<(), StoreError> {
+    fn put(&mut self, tree: usize, key: Vec<u8>, value: Vec<u8>) {
         self.batches[tree].insert(key, value);
-        self.operation()
-    }
-
-    fn remove(&mut self, tree: usize, key: Vec<u8>) -> Result<(), StoreError> {
-        self.batches[tree].remove(key);
-        self.operation()
-    }
-
-    fn operation(&mut self) -> Result<(), StoreError> {
         self.operations += 1;
+    }
+
+    fn remove(&mut self, tree: usize, key: Vec<u8>) {
+        self.batches[tree].remove(key);
+        self.operations += 1;
+    }
+
+    /// Commits what is staged so far; to be called only where every request is in one state.
+    fn transact_if_full(&mut self) -> Result<(), StoreError> {
         if self.operations >= MAX_OPERATIONS { self.transact() } else { Ok(()) }
     }
 
@@ -287,6 +291,7 @@ impl<'a> Staging<'a> {
             return Ok(());
         }
         let batches = &self.batches;
+        fail_point("store.before_transaction");
         let done: Result<(), TransactionError<()>> = trees.as_slice().transaction(|views| {
             for (view, batch) in views.iter().zip(batches) {
                 view.apply_batch(batch).map_err(ConflictableTransactionError::from)?;
@@ -295,6 +300,7 @@ impl<'a> Staging<'a> {
         });
         match done {
             Ok(()) => {
+                fail_point("store.after_transaction");
                 self.batches = Default::default();
                 self.operations = 0;
                 Ok(())
@@ -303,7 +309,7 @@ impl<'a> Staging<'a> {
                 for push in &self.new_pushes {
                     self.durable_pushes.remove(push);
                 }
-                Err(StoreError::Database { action: "commit answers", source })
+                Err(StoreError::database("commit answers", source))
             }
             Err(TransactionError::Abort(())) => Err(StoreError::WriterStopped),
         }

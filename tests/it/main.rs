@@ -1,7 +1,9 @@
 //! The integration tests: whole crawls against a simulated Treeherder on loopback.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test may panic and talk")]
 
 mod archive;
+mod damage;
 mod golden;
 mod import;
 mod inputs;

@@ -1,0 +1,31 @@
+//! Places at which the crash tests end the process, as a kill or a power cut would.
+//!
+//! `PERFHARVEST_FAIL_POINT=store.after_flush:3` aborts the process when it passes that place for the third time. Only in
+//! builds with debug assertions; in others this is nothing.
+
+/// Aborts the process if the environment says so; `name` is where it is.
+#[cfg(debug_assertions)]
+pub(crate) fn fail_point(name: &str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static ASKED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+
+    let asked = ASKED.get_or_init(|| {
+        let text = std::env::var("PERFHARVEST_FAIL_POINT").ok()?;
+        let (name, passage) = text.split_once(':')?;
+        Some((name.to_owned(), passage.parse().ok()?))
+    });
+    if let Some((asked, passage)) = asked
+        && asked == name
+        && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *passage
+    {
+        std::process::abort();
+    }
+}
+
+/// Nothing.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub(crate) fn fail_point(_name: &str) {}

@@ -1,0 +1,134 @@
+//! `verify`: every stored value, the ledger, every artifact against the manifest; `--repair` mends what needs no network.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use clap::Args;
+use sha2::{Digest as _, Sha256};
+
+use super::{Common, print, say};
+use crate::Error;
+use crate::artifact::{ArtifactEntry, MANIFEST_NAME, Manifest, leftovers_in};
+use crate::store::{Finding, Remedy, StoreError, verify_store};
+
+/// Exit code of a store or artifacts that are damaged, also where they were mended just now.
+const EXIT_DAMAGED: u8 = 4;
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// Mend what can be mended without the network
+    #[arg(long)]
+    repair: bool,
+    /// Print JSON, an object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(common: &Common<VerifyArgs>) -> Result<u8, Error> {
+    let config = common.flags.start()?;
+    let VerifyArgs { repair, json } = common.own;
+    let mut open = 0_usize; // findings that are damage still
+    let mut mended = 0_usize;
+    let mut printed = Ok(());
+    let mut found = |finding: Finding| {
+        match finding.remedy {
+            Remedy::None => {}
+            Remedy::Mended => mended += 1,
+            // What was put back into the frontier is no damage any more; the next run fetches it.
+            Remedy::RunAgain if repair => mended += 1,
+            Remedy::Repair | Remedy::RunAgain | Remedy::Lost => open += 1,
+        }
+        let line = if json { json_line(&finding) } else { Ok(text_line(&finding)) };
+        let told = line.and_then(|line| print(&line));
+        if printed.is_ok() {
+            printed = told;
+        }
+    };
+    verify_store(&config.store, repair, &mut found)?;
+    verify_artifacts(&config.artifacts.out, repair, &mut found);
+    printed?;
+    if open > 0 {
+        let next = if repair { "what is left needs the steps above" } else { "perfharvest verify --repair" };
+        say(&format!("{open} damaged; next: {next}"));
+        return Ok(EXIT_DAMAGED);
+    }
+    if mended > 0 {
+        say("mended what can be mended without the network; next: perfharvest run");
+    } else {
+        say("everything verifies");
+    }
+    Ok(0)
+}
+
+fn text_line(finding: &Finding) -> String {
+    let remedy = match finding.remedy {
+        Remedy::None => "harmless",
+        Remedy::Repair => "repair",
+        Remedy::RunAgain => "run again",
+        Remedy::Mended => "mended",
+        Remedy::Lost => "lost",
+    };
+    let what: String = finding.what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("{remedy}: {what}\n")
+}
+
+fn json_line(finding: &Finding) -> Result<String, Error> {
+    let line = serde_json::to_string(finding).map_err(|source| StoreError::Encode { source })?;
+    Ok(line + "\n")
+}
+
+/// Holds the artifacts against their manifest. A damaged one is removed by a repair, so that it is made anew.
+fn verify_artifacts(folder: &Path, repair: bool, found: &mut dyn FnMut(Finding)) {
+    for leftover in leftovers_in(folder) {
+        let remedy = if repair && std::fs::remove_file(&leftover).is_ok() { Remedy::Mended } else { Remedy::None };
+        found(Finding::new(format!("{}: left by a process that was killed", leftover.display()), remedy));
+    }
+    let path = folder.join(MANIFEST_NAME);
+    let manifest = match std::fs::read(&path) {
+        Ok(text) => serde_json::from_slice::<Manifest>(&text).map_err(|error| error.to_string()),
+        // No artifacts were made yet, or a run was killed while it published them; the next one makes them.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        Err(error) => Err(error.to_string()),
+    };
+    let manifest = match manifest {
+        Ok(manifest) => manifest,
+        Err(why) => return tell_artifact(&path, &why, repair, found),
+    };
+    for (name, entry) in &manifest.artifacts {
+        let path = folder.join(name);
+        if let Err(why) = check_artifact(&path, entry) {
+            tell_artifact(&path, &why, repair, found);
+        }
+    }
+}
+
+fn tell_artifact(path: &Path, why: &str, repair: bool, found: &mut dyn FnMut(Finding)) {
+    let removed = repair && (!path.exists() || std::fs::remove_file(path).is_ok());
+    let (what, remedy) = if removed {
+        ("removed; `perfharvest reduce` makes it anew", Remedy::Mended)
+    } else {
+        ("`perfharvest verify --repair` removes it, and then `perfharvest reduce` makes it anew", Remedy::Repair)
+    };
+    found(Finding::new(format!("{}: {why}; {what}", path.display()), remedy));
+}
+
+fn check_artifact(path: &Path, entry: &ArtifactEntry) -> Result<(), String> {
+    let mut file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut hash = Sha256::new();
+    let mut block = vec![0; 256 << 10];
+    let mut bytes = 0_u64;
+    loop {
+        match file.read(&mut block).map_err(|error| error.to_string())? {
+            0 => break,
+            read => {
+                hash.update(&block[..read]);
+                bytes += read as u64;
+            }
+        }
+    }
+    if bytes != entry.bytes {
+        return Err(format!("it has {bytes} bytes, the manifest says {}", entry.bytes));
+    }
+    let sha256: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    if sha256 == entry.sha256 { Ok(()) } else { Err("its bytes are not those that the manifest knows".to_owned()) }
+}

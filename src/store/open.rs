@@ -1,0 +1,193 @@
+//! Opening: finds the folder, the lock, the format and the ledger in order, and refuses a store that has lost data.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sled::Db;
+
+use super::{Counts, Ledger, META_COUNTS, META_FORMAT, META_STORE_ID, STORE_FORMAT_VERSION, Store, StoreError, value};
+use crate::actor::fail_point;
+use crate::config::StoreConfig;
+use crate::model::{PushId, Revision};
+
+impl Store {
+    /// Opens the store of `config`, or makes an empty one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the folder cannot be used, is in use, was written by a newer program, or has lost data.
+    pub fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        let path = &config.path;
+        let folder = |source| StoreError::Folder { path: path.clone(), source };
+        std::fs::create_dir_all(path).map_err(folder)?;
+        let ledger = Ledger::read(path)?;
+        let fresh = !path.join("db").exists();
+        if fresh && ledger.is_some() {
+            return Err(StoreError::Ledger {
+                path: Ledger::path_in(path),
+                reason: "stands beside a database that is gone".to_owned(),
+            });
+        }
+        let store = Self::open_trees(path, config.cache_bytes)?;
+        // The lock is held, so these are nobody's.
+        for path in Ledger::leftovers(path) {
+            let _stays = std::fs::remove_file(path);
+        }
+        if fresh {
+            store.initialize()?;
+        } else {
+            store.check_format()?;
+            store.check_ledger(ledger)?;
+        }
+        store.load_pushes()?;
+        Ok(store)
+    }
+
+    /// Opens the database as it is, without holding it against anything.
+    pub(super) fn open_trees(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let db = open_sled(path, cache_bytes)?;
+        let tree = |name: &str| db.open_tree(name).map_err(|source| StoreError::database("open a tree", source));
+        Ok(Self {
+            path: path.to_owned(),
+            meta: tree("meta")?,
+            pending: tree("pending")?,
+            settled: tree("settled")?,
+            failed: tree("failed")?,
+            provenance: tree("provenance")?,
+            signature_ids: tree("signature_ids")?,
+            pushes: tree("pushes")?,
+            records: tree("records")?,
+            push_table: RwLock::default(),
+            push_damaged: AtomicBool::new(false),
+            db,
+        })
+    }
+
+    /// Opens a store that must be there already.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] besides those of [`Store::open`].
+    pub fn open_existing(config: &StoreConfig) -> Result<Self, StoreError> {
+        if !config.path.join("db").is_dir() {
+            return Err(StoreError::Missing { path: config.path.clone() });
+        }
+        Self::open(config)
+    }
+
+    pub(super) fn initialize(&self) -> Result<(), StoreError> {
+        let id = format!("{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>());
+        self.put_meta(META_STORE_ID, &id)?;
+        self.put_meta(META_COUNTS, &Counts::default())?;
+        self.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
+        self.db.flush().map_err(|source| StoreError::database("write its format", source))?;
+        fail_point("store.before_first_ledger");
+        self.write_ledger(&Counts::default())
+    }
+
+    fn check_format(&self) -> Result<(), StoreError> {
+        match self.get_meta::<u32>(META_FORMAT)? {
+            Some(STORE_FORMAT_VERSION) => Ok(()),
+            Some(found) => Err(StoreError::OtherFormat { path: self.path.clone(), found }),
+            // Killed while it was made: nothing had been acknowledged. But an empty database under a ledger is a loss.
+            None if self.settled.is_empty() && Ledger::read(&self.path)?.is_none() => self.initialize(),
+            None => Err(StoreError::BehindLedger {
+                path: self.path.clone(),
+                expected: Ledger::read(&self.path)?.map_or(0, |ledger| ledger.counts.commits),
+                found: 0,
+            }),
+        }
+    }
+
+    fn check_ledger(&self, ledger: Option<Ledger>) -> Result<(), StoreError> {
+        let counts = self.counts()?;
+        let Some(ledger) = ledger else {
+            if counts.commits == 0 {
+                return self.write_ledger(&counts); // killed before its first
+            }
+            return Err(StoreError::Ledger { path: Ledger::path_in(&self.path), reason: "is missing".to_owned() });
+        };
+        if self.get_meta::<String>(META_STORE_ID)?.as_deref() != Some(ledger.store_id.as_str()) {
+            return Err(StoreError::Ledger {
+                path: Ledger::path_in(&self.path),
+                reason: "is that of another store".to_owned(),
+            });
+        }
+        if counts.commits < ledger.counts.commits {
+            return Err(StoreError::BehindLedger {
+                path: self.path.clone(),
+                expected: ledger.counts.commits,
+                found: counts.commits,
+            });
+        }
+        Ok(())
+    }
+
+    /// Reads the push table. What does not verify is left out and remembered: the answers that refer to it must be
+    /// asked for again before anything is made from them.
+    pub(super) fn load_pushes(&self) -> Result<(), StoreError> {
+        let mut table = HashMap::new();
+        let mut damaged = false;
+        for entry in &self.pushes {
+            let (key, framed) = entry.map_err(|source| StoreError::database("read the pushes", source))?;
+            match read_push(&key, &framed) {
+                Ok((push, revision)) => drop(table.insert(push, revision)),
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    damaged = true;
+                }
+            }
+        }
+        self.push_damaged.store(damaged, Ordering::Relaxed);
+        *self.push_table.write().unwrap_or_else(std::sync::PoisonError::into_inner) = table;
+        Ok(())
+    }
+
+    /// True when damage was seen on opening, so that [`Store::heal`] is needed before the data are read.
+    #[must_use]
+    pub fn needs_healing(&self) -> bool {
+        self.push_damaged.load(Ordering::Relaxed)
+    }
+}
+
+pub(super) fn read_push(key: &[u8], framed: &[u8]) -> Result<(PushId, Revision), StoreError> {
+    let raw = value::open_frame("pushes", key, framed)?;
+    match (key.try_into(), raw.as_slice().try_into()) {
+        (Ok(id), Ok(bytes)) => Ok((PushId(u64::from_be_bytes(id)), Revision(bytes))),
+        _ => Err(StoreError::damaged("pushes", key, "it is no revision")),
+    }
+}
+
+/// Opens sled's part. sled panics on some damage, so a panic becomes an error here.
+fn open_sled(path: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
+    let config = sled::Config::new()
+        .path(path.join("db"))
+        .cache_capacity(cache_bytes)
+        .flush_every_ms(None) // the writer flushes before it acknowledges
+        .mode(sled::Mode::HighThroughput);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {})); // the error below says what the panic would have
+    let opened = std::panic::catch_unwind(AssertUnwindSafe(|| config.open()));
+    std::panic::set_hook(hook);
+    match opened {
+        Ok(Ok(db)) => Ok(db),
+        Ok(Err(sled::Error::Io(error))) if is_lock_error(&error) => Err(StoreError::Locked { path: path.to_owned() }),
+        Ok(Err(sled::Error::Io(source))) if source.kind() != std::io::ErrorKind::Other => {
+            Err(StoreError::Folder { path: path.to_owned(), source })
+        }
+        Ok(Err(error)) => Err(StoreError::Unopenable { path: path.to_owned(), reason: error.to_string() }),
+        Err(panic) => {
+            let reason = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .unwrap_or_else(|| "it cannot be read".to_owned());
+            Err(StoreError::Unopenable { path: path.to_owned(), reason })
+        }
+    }
+}
+
+fn is_lock_error(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}

@@ -1,0 +1,165 @@
+//! Mending without the network: damaged answers go back to the frontier, so that the next crawl asks for them again; what
+//! can be worked out from the rest is worked out. One transaction, one flush.
+
+use std::collections::{BTreeSet, HashSet};
+
+use sled::Transactional as _;
+use sled::transaction::{ConflictableTransactionError, TransactionError};
+
+use super::value::seal_json;
+use super::{
+    Counts, CrawlIdentity, Damage, Ledger, META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, Store, StoreError,
+    frame,
+};
+use crate::model::{Request, Timestamp};
+
+/// What was mended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repair {
+    /// Requests whose answers were damaged: back in the frontier.
+    pub asked_again: BTreeSet<Request>,
+    /// Damaged values that were worked out anew or were of no use.
+    pub num_mended: usize,
+}
+
+impl Repair {
+    /// True when there was nothing to mend.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.asked_again.is_empty() && self.num_mended == 0
+    }
+}
+
+/// What a repair changes, by tree.
+#[derive(Debug, Default)]
+struct Changes {
+    meta: sled::Batch,
+    pending: sled::Batch,
+    settled: sled::Batch,
+    failed: sled::Batch,
+    provenance: sled::Batch,
+    pushes: sled::Batch,
+}
+
+impl Store {
+    /// Surveys the store and mends what it finds. Must not run beside a writer.
+    ///
+    /// # Errors
+    /// [`StoreError`] when sled cannot read or write.
+    pub fn heal(&self) -> Result<Repair, StoreError> {
+        let mut damages = Vec::new();
+        self.survey(|damage| {
+            tracing::warn!("damaged: {damage}");
+            damages.push(damage);
+        })?;
+        self.mend(&damages, None)
+    }
+
+    /// Mends what a survey found. The ledger tells what a damaged description said.
+    pub(super) fn mend(&self, damages: &[Damage], ledger: Option<&Ledger>) -> Result<Repair, StoreError> {
+        let mut repair = Repair::default();
+        if damages.is_empty() {
+            return Ok(repair);
+        }
+        let read_ledger = Ledger::read(&self.path).ok().flatten();
+        let ledger = ledger.or(read_ledger.as_ref());
+        let mut changes = Changes::default();
+        let mut gone: HashSet<Vec<u8>> = HashSet::new();
+        for damage in damages {
+            match damage {
+                Damage::Answer { request, .. } => drop(repair.asked_again.insert(*request)),
+                Damage::State { tree, key, .. } => {
+                    repair.num_mended += 1;
+                    let request = Request::from_key(key);
+                    match *tree {
+                        // How it was settled or failed is not known any more, so it is asked.
+                        "settled" | "failed" if request.is_some() => repair.asked_again.extend(request),
+                        "pending" if request.is_some() => changes.pending.insert(key.clone(), no_time()),
+                        "provenance" => changes.provenance.remove(key.clone()),
+                        "settled" => changes.settled.remove(key.clone()),
+                        "failed" => changes.failed.remove(key.clone()),
+                        _ => {
+                            changes.pending.remove(key.clone());
+                        }
+                    }
+                    if request.is_none() {
+                        gone.insert(key.clone());
+                    }
+                }
+                Damage::Push { key, .. } => {
+                    repair.num_mended += 1;
+                    changes.pushes.remove(key.clone());
+                }
+                Damage::Description { .. } => repair.num_mended += 1,
+            }
+        }
+        for request in &repair.asked_again {
+            let key = request.key();
+            changes.settled.remove(key.clone());
+            changes.failed.remove(key.clone());
+            changes.pending.insert(key.clone(), no_time());
+            gone.insert(key);
+        }
+        let counts = self.mend_description(ledger, &gone, &repair, &mut changes)?;
+        self.apply(&changes)?;
+        self.load_pushes()?;
+        self.write_ledger(&counts)?;
+        Ok(repair)
+    }
+
+    /// Works out the description anew; returns the new tally.
+    fn mend_description(
+        &self,
+        ledger: Option<&Ledger>,
+        gone: &HashSet<Vec<u8>>,
+        repair: &Repair,
+        changes: &mut Changes,
+    ) -> Result<Counts, StoreError> {
+        let known = ledger.map(|ledger| ledger.counts.clone()).unwrap_or_default();
+        let before = self.get_meta::<Counts>(META_COUNTS).ok().flatten().unwrap_or_else(|| known.clone());
+        let mut counts = self.recount(&before, gone)?;
+        for request in &repair.asked_again {
+            counts.of_mut(request.kind()).pending += 1;
+        }
+        counts.commits += 1;
+        changes.meta.insert(META_COUNTS, seal_json(&counts)?);
+        if !matches!(self.get_meta::<String>(META_STORE_ID), Ok(Some(_))) {
+            let fresh = || format!("{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>());
+            let id = ledger.map_or_else(fresh, |ledger| ledger.store_id.clone());
+            changes.meta.insert(META_STORE_ID, seal_json(&id)?);
+        }
+        if self.get_meta::<String>(META_BUSIEST).is_err() {
+            changes.meta.remove(META_BUSIEST);
+        }
+        let pinned = self.get_meta::<CrawlIdentity>(META_IDENTITY);
+        if !matches!(pinned, Ok(Some(_))) {
+            match ledger.and_then(|ledger| ledger.identity.as_ref()) {
+                Some(identity) => changes.meta.insert(META_IDENTITY, seal_json(identity)?),
+                None => pinned.map(drop)?,
+            }
+        }
+        Ok(counts)
+    }
+
+    fn apply(&self, changes: &Changes) -> Result<(), StoreError> {
+        let trees = [&self.meta, &self.pending, &self.settled, &self.failed, &self.provenance, &self.pushes];
+        let batches =
+            [&changes.meta, &changes.pending, &changes.settled, &changes.failed, &changes.provenance, &changes.pushes];
+        let done: Result<(), TransactionError<()>> = trees.as_slice().transaction(|views| {
+            for (view, batch) in views.iter().zip(batches) {
+                view.apply_batch(batch).map_err(ConflictableTransactionError::from)?;
+            }
+            Ok(())
+        });
+        match done {
+            Ok(()) => self.db.flush().map(drop).map_err(|source| StoreError::database("flush a repair", source)),
+            Err(TransactionError::Storage(source)) => Err(StoreError::database("store a repair", source)),
+            Err(TransactionError::Abort(())) => Err(StoreError::WriterStopped),
+        }
+    }
+}
+
+/// A pending request's value that says nothing about its age; such are asked first.
+fn no_time() -> Vec<u8> {
+    frame::seal(&Timestamp::default().as_micros().to_be_bytes())
+}

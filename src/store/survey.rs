@@ -1,0 +1,284 @@
+//! Looking through everything that is stored, one value at a time: what does not verify, and what is not there.
+//!
+//! Small values are listed, records are got by the keys that the settled requests lead to. Memory does not grow with the
+//! data. Records to which no settled request leads are not looked at: nothing reads them.
+
+use std::collections::HashSet;
+
+use super::columns::{ColumnSet, Columns, RevisionPlace};
+use super::open::read_push;
+use super::value::{Failure, Provenance, Settled, open_frame, open_json};
+use super::{
+    Counts, CrawlIdentity, META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, Outcome, Store, StoreError, key,
+};
+use crate::model::{Kind, Request, SignatureId};
+
+/// Something that is stored and damaged, or missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// A settled request whose records do not verify or are not all there.
+    Answer {
+        /// The request.
+        request: Request,
+        /// What was seen.
+        reason: String,
+    },
+    /// The small value of a request in one of the trees `settled`, `pending`, `failed` or `provenance`.
+    State {
+        /// The tree.
+        tree: &'static str,
+        /// The key.
+        key: Vec<u8>,
+        /// What was seen.
+        reason: String,
+    },
+    /// An entry of the push table. The answers that refer to it are damaged too.
+    Push {
+        /// The key.
+        key: Vec<u8>,
+        /// What was seen.
+        reason: String,
+    },
+    /// A part of the store's description of itself.
+    Description {
+        /// Which part.
+        part: &'static str,
+        /// What was seen.
+        reason: String,
+    },
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Answer { request, reason } => write!(f, "{request}: {reason}"),
+            Self::State { reason, .. } | Self::Push { reason, .. } => f.write_str(reason),
+            Self::Description { part, reason } => write!(f, "the store's {part}: {reason}"),
+        }
+    }
+}
+
+/// Passes damage on; what is no damage ends the survey.
+fn damage_of<T>(result: Result<T, StoreError>) -> Result<Result<T, String>, StoreError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(StoreError::Damaged { tree, key, reason }) => {
+            Ok(Err(format!("the stored value of {key} (tree {tree}) is damaged: {reason}")))
+        }
+        Err(error @ StoreError::MissingValue { .. }) => Ok(Err(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+fn listing(source: sled::Error) -> StoreError {
+    StoreError::database("be listed", source)
+}
+
+/// Reads what is stored, with buffers that serve all of it.
+struct Surveyor<'a> {
+    store: &'a Store,
+    columns: Columns,
+    raw: Vec<u8>,
+}
+
+impl Store {
+    /// Looks through everything that is stored and hands each damage to `found`. Needs the push table.
+    ///
+    /// # Errors
+    /// [`StoreError`] when sled itself cannot go on.
+    pub fn survey(&self, mut found: impl FnMut(Damage)) -> Result<(), StoreError> {
+        self.survey_description(&mut found)?;
+        for entry in &self.pushes {
+            let (key, framed) = entry.map_err(listing)?;
+            if let Err(reason) = damage_of(read_push(&key, &framed))? {
+                found(Damage::Push { key: key.to_vec(), reason });
+            }
+        }
+        let mut surveyor = Surveyor { store: self, columns: Columns::default(), raw: Vec::new() };
+        for entry in &self.settled {
+            let (key, framed) = entry.map_err(listing)?;
+            let request = Request::from_key(&key);
+            match (request, damage_of(Settled::open(&key, &framed))?) {
+                (Some(request), Ok(settled)) => {
+                    if let Err(reason) = damage_of(surveyor.check_answer(request, &settled))? {
+                        found(Damage::Answer { request, reason });
+                    }
+                }
+                (None, Ok(_)) => {
+                    let reason = "a settled request has a key of no request".to_owned();
+                    found(Damage::State { tree: "settled", key: key.to_vec(), reason });
+                }
+                (_, Err(reason)) => found(Damage::State { tree: "settled", key: key.to_vec(), reason }),
+            }
+        }
+        surveyor.check_signatures(&mut found)?;
+        self.survey_small_values(&mut found)
+    }
+
+    fn survey_description(&self, found: &mut impl FnMut(Damage)) -> Result<(), StoreError> {
+        let parts = [
+            ("identity", damage_of(self.get_meta::<CrawlIdentity>(META_IDENTITY))?.map(drop)),
+            ("id", damage_of(self.get_meta::<String>(META_STORE_ID))?.map(drop)),
+            ("note of the busiest revisions", damage_of(self.get_meta::<String>(META_BUSIEST))?.map(drop)),
+        ];
+        for (part, read) in parts {
+            if let Err(reason) = read {
+                found(Damage::Description { part, reason });
+            }
+        }
+        let tally = damage_of(self.get_meta::<Counts>(META_COUNTS))?;
+        let reason = match tally {
+            Ok(Some(counts)) if self.recount(&counts, &HashSet::new())?.same_frontier(&counts) => return Ok(()),
+            Ok(Some(_)) => "it does not fit what is stored".to_owned(),
+            Ok(None) => "it is missing".to_owned(),
+            Err(reason) => reason,
+        };
+        found(Damage::Description { part: "tally", reason });
+        Ok(())
+    }
+
+    fn survey_small_values(&self, found: &mut impl FnMut(Damage)) -> Result<(), StoreError> {
+        for (name, tree) in [("pending", &self.pending), ("failed", &self.failed), ("provenance", &self.provenance)] {
+            for entry in tree {
+                let (key, framed) = entry.map_err(listing)?;
+                let read = match name {
+                    _ if Request::from_key(&key).is_none() => {
+                        Err(StoreError::damaged(name, &key, "it is the key of no request"))
+                    }
+                    "failed" => open_json::<Failure>(name, &key, &framed).map(drop),
+                    "provenance" => open_json::<Provenance>(name, &key, &framed).map(drop),
+                    _ => open_frame(name, &key, &framed).and_then(|raw| match raw.len() {
+                        8 => Ok(()),
+                        _ => Err(StoreError::damaged(name, &key, "it is no time")),
+                    }),
+                };
+                if let Err(reason) = damage_of(read)? {
+                    found(Damage::State { tree: name, key: key.to_vec(), reason });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The tally of what is in the trees, as if the requests of `without` were not settled and what is damaged not
+    /// there. What the trees do not tell (attempts, bytes, commits) is taken over from `before`.
+    pub(super) fn recount(&self, before: &Counts, without: &HashSet<Vec<u8>>) -> Result<Counts, StoreError> {
+        let mut counts = Counts::default();
+        counts.commits = before.commits;
+        for kind in Kind::ALL {
+            counts.of_mut(kind).attempts = before.of(kind).attempts;
+            counts.of_mut(kind).body_bytes = before.of(kind).body_bytes;
+        }
+        for entry in &self.settled {
+            let (key, framed) = entry.map_err(listing)?;
+            let (Some(request), Ok(settled)) = (Request::from_key(&key), Settled::open(&key, &framed)) else {
+                continue;
+            };
+            if without.contains(key.as_ref()) {
+                continue;
+            }
+            let kind = counts.of_mut(request.kind());
+            *kind.of_outcome(settled.outcome) += 1;
+            kind.records += u64::from(settled.num_records);
+            counts.add_digest(request.kind(), settled.digest);
+        }
+        for (tree, pending) in [(&self.pending, true), (&self.failed, false)] {
+            for key in tree.iter().keys() {
+                let key = key.map_err(listing)?;
+                let Some(request) = Request::from_key(&key).filter(|_| !without.contains(key.as_ref())) else {
+                    continue;
+                };
+                let kind = counts.of_mut(request.kind());
+                *(if pending { &mut kind.pending } else { &mut kind.failed }) += 1;
+            }
+        }
+        Ok(counts)
+    }
+}
+
+impl Surveyor<'_> {
+    /// Are all records of a settled request there, and can they be read?
+    fn check_answer(&mut self, request: Request, settled: &Settled) -> Result<(), StoreError> {
+        let (store, key) = (self.store, request.key());
+        let wrong = |what: &str| StoreError::damaged("records", &key, what);
+        if matches!(settled.outcome, Outcome::Gone | Outcome::Skipped) {
+            return Ok(());
+        }
+        match request {
+            Request::AlertPage { pass, page } => {
+                let missing = || StoreError::MissingValue { key: request.to_string() };
+                for id in store.alert_page(pass, page)?.ok_or_else(missing)?.ids {
+                    let record = store.alert_summary(id)?;
+                    record.ok_or_else(|| StoreError::MissingValue { key: format!("alert summary {id}") })?;
+                }
+                Ok(())
+            }
+            Request::Frameworks | Request::UpdatedSignatures { .. } => {
+                let ids = store.id_list(&request)?.map_or(0, |ids| ids.len());
+                if ids == settled.num_records as usize { Ok(()) } else { Err(wrong("ids are missing")) }
+            }
+            Request::Signatures { .. } => {
+                let listed = store.signature_ids.len();
+                if listed >= settled.num_records as usize { Ok(()) } else { Err(wrong("signatures are missing")) }
+            }
+            Request::Job { id } => store.job(id).map(drop),
+            Request::Summary { .. } => self.check_summary(request, settled),
+        }
+    }
+
+    fn check_summary(&mut self, request: Request, settled: &Settled) -> Result<(), StoreError> {
+        let wrong = |what: String| StoreError::Damaged { tree: "records", key: request.to_string(), reason: what };
+        let header = self.store.summary_header(&request)?;
+        header.ok_or_else(|| StoreError::MissingValue { key: request.to_string() })?;
+        let pushes = self.store.push_table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut num_data = 0;
+        for number in 0..settled.num_chunks {
+            self.store.chunk(&request, number, &mut self.raw)?;
+            self.columns.decode(&self.raw, ColumnSet::ALL).map_err(|source| wrong(source.to_string()))?;
+            num_data += self.columns.len();
+            for at in 0..self.columns.len() {
+                if self.columns.revision_place(at) == RevisionPlace::PushTable
+                    && !pushes.contains_key(&self.columns.push_id(at))
+                {
+                    return Err(wrong(format!("push {} is not in the push table", self.columns.push_id(at))));
+                }
+                if let Some(text) = self.columns.irregular(at)
+                    && let Err(source) = serde_json::from_str::<serde::de::IgnoredAny>(text)
+                {
+                    return Err(wrong(source.to_string()));
+                }
+            }
+        }
+        if num_data == settled.num_records as usize {
+            Ok(())
+        } else {
+            Err(wrong(format!("{num_data} of {} data are there", settled.num_records)))
+        }
+    }
+
+    /// The signatures' records. Which list a record came from is not kept, so a damaged one damages all lists.
+    fn check_signatures(&self, found: &mut impl FnMut(Damage)) -> Result<(), StoreError> {
+        let mut damaged = None;
+        for entry in self.store.signature_ids.iter().keys() {
+            let entry = entry.map_err(listing)?;
+            let Ok(id) = entry.as_ref().try_into().map(|id| SignatureId(u64::from_be_bytes(id))) else {
+                damaged = Some("the key of a signature is none".to_owned());
+                continue;
+            };
+            let record = self.store.signature(id).and_then(|record| {
+                record.ok_or_else(|| StoreError::damaged("records", &key::signature(id), "it is missing"))
+            });
+            if let Err(reason) = damage_of(record)? {
+                damaged = Some(format!("signature {id}: {reason}"));
+            }
+        }
+        let Some(reason) = damaged else { return Ok(()) };
+        for entry in self.store.settled.scan_prefix(b"g").keys() {
+            let key = entry.map_err(listing)?;
+            if let Some(request) = Request::from_key(&key) {
+                found(Damage::Answer { request, reason: reason.clone() });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! What was asked, from the simulator's book, in the words of requests.
+
+use std::collections::BTreeSet;
+
+use perfharvest::model::Request;
+use perfharvest::simulator::{Arrival, Endpoint};
+use perfharvest::store::Store;
+
+/// Names a request by what its URL shows of it. A closing look at the alert list is a request for page 1 again.
+fn name_of(request: &Request) -> Option<String> {
+    match request {
+        Request::AlertPage { page: 0, .. } => None,
+        Request::AlertPage { page, .. } => Some(format!("page={page}")),
+        Request::Frameworks => Some("frameworks".to_owned()),
+        Request::Signatures { .. } => Some("signatures".to_owned()),
+        Request::UpdatedSignatures { .. } => Some("updated".to_owned()),
+        Request::Summary { signature, .. } => Some(format!("summary {signature}")),
+        Request::Job { id } => Some(format!("job {id}")),
+    }
+}
+
+/// The requests that one HTTP request asks.
+pub(crate) fn asked_by(arrival: &Arrival) -> Vec<String> {
+    let url = url::Url::parse("http://host").unwrap().join(&arrival.path_and_query).unwrap();
+    let value = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    match arrival.endpoint {
+        Endpoint::AlertSummary => vec![format!("page={}", value("page").unwrap_or_else(|| "1".to_owned()))],
+        Endpoint::Signatures if value("start_date").is_some() || value("interval").is_some() => {
+            vec!["updated".to_owned()]
+        }
+        Endpoint::Signatures => vec!["signatures".to_owned()],
+        Endpoint::Summary => vec![format!("summary {}", value("signature").unwrap())],
+        Endpoint::Jobs => {
+            let ids = value("id__in").or_else(|| value("id")).unwrap();
+            ids.split(',').map(|id| format!("job {id}")).collect()
+        }
+        _ => vec!["frameworks".to_owned()],
+    }
+}
+
+/// The requests that a store knows to be settled by an answer.
+pub(crate) fn settled_in(store: &Store) -> BTreeSet<String> {
+    store.all_settled().filter_map(|settled| name_of(&settled.unwrap().0)).collect()
+}

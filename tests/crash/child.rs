@@ -1,0 +1,98 @@
+//! A crawl in a process of its own.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+
+use perfharvest::config::{Config, StoreConfig};
+use perfharvest::store::Store;
+
+use crate::support::Crawl;
+
+/// The program under test, under a name of its own: a build that runs meanwhile must not change it between two rounds.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_folder, program) = PROGRAM.get_or_init(|| {
+        let built = Path::new(env!("CARGO_BIN_EXE_perfharvest"));
+        let folder = tempfile::tempdir_in(built.parent().unwrap()).unwrap();
+        let program = folder.path().join("perfharvest");
+        std::fs::hard_link(built, &program).unwrap();
+        (folder, program)
+    });
+    program
+}
+
+/// How a child ended.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stderr: String,
+    pub(crate) stdout: String,
+}
+
+impl Ended {
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    pub(crate) fn signal(&self) -> Option<i32> {
+        self.status.signal()
+    }
+}
+
+/// Writes the configuration of a crawl, and the command that runs `command` with it.
+pub(crate) fn command(crawl: &Crawl, command: &[&str]) -> Command {
+    let path = crawl.folder.path().join("config.toml");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&path).unwrap();
+    file.write_all(toml::to_string(&crawl.config).unwrap().as_bytes()).unwrap();
+    let mut child = Command::new(program());
+    child.args(command).arg("--config").arg(&path).current_dir(crawl.folder.path());
+    child.env("RUST_BACKTRACE", "0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    child
+}
+
+/// The main job, of a server that may have a new address.
+pub(crate) fn run_command(crawl: &Crawl) -> Command {
+    command(crawl, &["run", "--same-source", "--no-progress"])
+}
+
+pub(crate) fn wait(child: Child) -> Ended {
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ended { status: output.status, stderr: text(&output.stderr), stdout: text(&output.stdout) }
+}
+
+pub(crate) fn finish(mut command: Command) -> Ended {
+    wait(command.spawn().unwrap())
+}
+
+/// Sends a signal to a child of this process, by its id.
+pub(crate) fn signal(child: &Child, name: &str) {
+    // The standard library sends SIGKILL only.
+    let sent = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status().unwrap();
+    assert!(sent.success());
+}
+
+/// A copy of a store, opened: what a killed process left, without touching the store itself.
+pub(crate) fn opened_copy(config: &Config) -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    copy(&config.store.path, &path);
+    let store = Store::open(&StoreConfig { path, ..config.store.clone() }).unwrap();
+    (folder, store)
+}
+
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A disk that is full or read-only, on a small tmpfs. Mounting needs root; where that is not given, these tests fail, so
+//! leave their feature off there.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use perfharvest::config::Semantics;
+use perfharvest::simulator::Behaviour;
+
+use crate::arrivals::{asked_by, settled_in};
+use crate::child::{Ended, command, finish, opened_copy, run_command};
+use crate::support::{Crawl, artifacts_in, assert_same_artifacts, simulator};
+
+/// A file system in memory, gone when dropped.
+struct Disk {
+    folder: tempfile::TempDir,
+}
+
+impl Disk {
+    fn mount(kib: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Self { folder };
+        disk.call("mount", &["-t", "tmpfs", "-o", &format!("size={kib}k"), "perfharvest-test"]);
+        disk
+    }
+
+    fn remount(&self, options: &str) {
+        self.call("mount", &["-o", &format!("remount,{options}")]);
+    }
+
+    fn call(&self, program: &str, args: &[&str]) {
+        let done = Command::new(program).args(args).arg(self.folder.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success(), "cannot {program} (the feature disk-full-tests needs root): {said}");
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _stays = Command::new("umount").arg(self.folder.path()).output();
+    }
+}
+
+fn used_kib(folder: &Path) -> u64 {
+    let of = |entry: std::fs::DirEntry| {
+        if entry.file_type().unwrap().is_dir() {
+            used_kib(&entry.path())
+        } else {
+            entry.metadata().unwrap().len().div_ceil(4096) * 4
+        }
+    };
+    std::fs::read_dir(folder).unwrap().map(|entry| of(entry.unwrap())).sum()
+}
+
+async fn run(crawl: &Crawl) -> Ended {
+    let command = run_command(crawl);
+    tokio::task::spawn_blocking(|| finish(command)).await.unwrap()
+}
+
+fn assert_refused(ended: &Ended, code: i32, hint: &str) {
+    assert_eq!(ended.code(), Some(code), "{}", ended.stderr);
+    assert!(ended.stderr.contains(hint), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fills_while_answers_are_stored_loses_nothing_that_was_acknowledged() {
+    let simulator = simulator(Behaviour::default()).await;
+    let (calm, whole_kib) = {
+        let crawl = Crawl::of(&simulator.url());
+        crawl.run().await.unwrap();
+        (crawl.artifacts(), used_kib(&crawl.config.store.path))
+    };
+    for percent in [5, 30, 60, 90] {
+        let disk = Disk::mount(whole_kib * percent / 100);
+        let mut crawl = Crawl::of(&simulator.url());
+        crawl.config.store.path = disk.path("store");
+        crawl.config.store.commit_records = 4.try_into().unwrap();
+        let ended = run(&crawl).await;
+        assert_refused(&ended, 4, "the same command again");
+        disk.remount("size=1g");
+        let settled = if crawl.config.store.path.join("ledger.json").exists() {
+            settled_in(&opened_copy(&crawl.config).1)
+        } else {
+            assert!(percent < 30, "something was stored");
+            std::collections::BTreeSet::new()
+        };
+        let before = simulator.arrivals().len();
+        let ended = run(&crawl).await;
+        assert_eq!(ended.code(), Some(0), "{percent} %: {}", ended.stderr);
+        for asked in simulator.arrivals()[before..].iter().flat_map(asked_by) {
+            assert!(!settled.contains(&asked), "{asked} was settled, and asked again");
+        }
+        assert_same_artifacts(&calm, &crawl.artifacts());
+        let verified = finish(command(&crawl, &["verify"]));
+        assert_eq!(verified.code(), Some(0), "{}", verified.stdout);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fills_while_artifacts_are_written_leaves_those_of_before() {
+    let simulator = simulator(Behaviour::default()).await;
+    let disk = Disk::mount(1 << 20);
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.config.artifacts.out = disk.path("out");
+    assert_eq!(run(&crawl).await.code(), Some(0));
+    let before = crawl.artifacts();
+    let used = used_kib(&crawl.config.artifacts.out);
+    crawl.config.artifacts.semantics = Semantics::Corrected;
+    for spare in [8, used / 3, used * 9 / 10] {
+        disk.remount(&format!("size={}k", used + 8 + spare));
+        assert_refused(&run(&crawl).await, 4, "free some space");
+        assert_same_artifacts(&before, &artifacts_in(&crawl.config.artifacts.out));
+        let verified = finish(command(&crawl, &["verify"]));
+        assert_eq!(verified.code(), Some(0), "{}", verified.stdout);
+    }
+    disk.remount("size=1g");
+    assert_eq!(run(&crawl).await.code(), Some(0));
+    assert_ne!(before["job_durations.csv"], crawl.artifacts()["job_durations.csv"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn folders_that_turned_read_only_are_named_with_what_to_do() {
+    let simulator = simulator(Behaviour::default()).await;
+    let disk = Disk::mount(1 << 20);
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.config.artifacts.out = disk.path("out");
+    assert_eq!(run(&crawl).await.code(), Some(0));
+    let before = crawl.artifacts();
+    crawl.config.artifacts.semantics = Semantics::Corrected;
+    disk.remount("ro");
+    assert_refused(&run(&crawl).await, 2, "--out");
+    assert_same_artifacts(&before, &crawl.artifacts());
+    disk.remount("rw");
+
+    crawl.config.store.path = disk.path("store");
+    assert_eq!(run(&crawl).await.code(), Some(0));
+    crawl.config.artifacts.out = crawl.folder.path().join("elsewhere");
+    disk.remount("ro");
+    assert_refused(&run(&crawl).await, 4, "store");
+    disk.remount("rw");
+    assert_eq!(run(&crawl).await.code(), Some(0));
+}

@@ -1,0 +1,187 @@
+//! Kills at fail points and at random moments.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use perfharvest::model::Kind;
+use perfharvest::simulator::{Behaviour, Latency, SimulatorHandle};
+use perfharvest::store::Ledger;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use crate::arrivals::{asked_by, settled_in};
+use crate::child::{command, finish, opened_copy, run_command, wait};
+use crate::support::{Crawl, assert_same_artifacts, simulator};
+
+/// Kills of each of the two tests.
+const KILLS: usize = 52;
+
+const SIGABRT: i32 = 6;
+const SIGKILL: i32 = 9;
+
+/// Fail points, and how often a run passes them at the most, about.
+const FAIL_POINTS: &[(&str, u64)] = &[
+    ("store.before_first_ledger", 1),
+    ("store.before_transaction", 90),
+    ("store.after_transaction", 90),
+    ("store.before_flush", 60),
+    ("store.after_flush", 60),
+    ("ledger.before_rename", 6),
+    ("ledger.after_rename", 6),
+    ("artifact.before_fsync", 23),
+    ("artifact.before_rename", 22),
+    ("artifact.before_manifest", 1),
+    ("artifact.after_renames", 1),
+];
+
+/// The seed of this run of the tests: fresh, unless the environment repeats one.
+fn seeded(test: &str) -> StdRng {
+    let seed = std::env::var("PERFHARVEST_CRASH_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    println!("{test}: PERFHARVEST_CRASH_SEED={seed}");
+    StdRng::seed_from_u64(seed)
+}
+
+async fn calm_artifacts() -> BTreeMap<String, Vec<u8>> {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    crawl.artifacts()
+}
+
+/// A server slow enough that a kill meets requests in flight.
+async fn slow_simulator() -> SimulatorHandle {
+    let latency = Latency::Uniform { min: Duration::from_millis(1), max: Duration::from_millis(12) };
+    simulator(Behaviour { latency, ..Behaviour::default() }).await
+}
+
+/// One crawl through all its kills, with what is known of its requests.
+struct Ordeal {
+    simulator: SimulatorHandle,
+    crawl: Crawl,
+    /// Requests whose answers were acknowledged: on the disk at the last kill.
+    acknowledged: BTreeSet<String>,
+    num_arrivals: usize,
+    kills: usize,
+}
+
+impl Ordeal {
+    async fn begin(random: &mut StdRng) -> Self {
+        let simulator = slow_simulator().await;
+        let mut crawl = Crawl::of(&simulator.url());
+        let pick = |random: &mut StdRng, among: &[usize]| {
+            NonZeroUsize::new(among[random.random_range(0..among.len())]).unwrap()
+        };
+        crawl.config.concurrency.summaries = pick(random, &[1, 2, 4, 8, 16]);
+        crawl.config.concurrency.job_details = pick(random, &[1, 2, 4]);
+        crawl.config.store.commit_records = pick(random, &[1, 2, 7, 64, 256]);
+        crawl.config.store.commit_interval = Duration::from_millis(random.random_range(1..20));
+        crawl.config.batch.job_ids = pick(random, &[5, 40, 300]);
+        Self { simulator, crawl, acknowledged: BTreeSet::new(), num_arrivals: 0, kills: 0 }
+    }
+
+    /// Holds what the last process asked and left against what was promised.
+    fn check(&mut self, how: &str) {
+        let arrivals = self.simulator.arrivals();
+        let asked: Vec<Vec<String>> = arrivals[self.num_arrivals..].iter().map(asked_by).collect();
+        self.num_arrivals = arrivals.len();
+        for one in asked.iter().flatten() {
+            assert!(!self.acknowledged.contains(one), "{one} was acknowledged, and asked again after {how}");
+        }
+        if !self.crawl.config.store.path.join("db").exists() {
+            return; // killed before it began
+        }
+        let (_folder, store) = opened_copy(&self.crawl.config);
+        let settled = settled_in(&store);
+        let forgotten: Vec<_> = self.acknowledged.difference(&settled).collect();
+        assert!(forgotten.is_empty(), "forgotten after {how}: {forgotten:?}");
+        if let Some(ledger) = Ledger::read(&self.crawl.config.store.path).unwrap() {
+            for kind in Kind::ALL {
+                let (kept, said) = (store.counts().unwrap().of(kind).settled(), ledger.counts.of(kind).settled());
+                assert!(kept >= said, "the ledger knew {said} {kind:?}, the store {kept}, after {how}");
+            }
+        }
+        let mut damages = Vec::new();
+        store.survey(|damage| damages.push(damage)).unwrap();
+        assert!(damages.is_empty(), "after {how}: {damages:?}");
+        // Lost are at most those in flight and those that waited for their commit.
+        let config = &self.crawl.config;
+        let in_flight: usize = Kind::ALL.iter().map(|kind| config.concurrency_of(*kind)).sum();
+        let lost = asked.iter().filter(|asked| !asked.iter().any(|one| settled.contains(one))).count();
+        let most = in_flight + 3 * config.store.commit_records.get();
+        assert!(lost <= most, "{lost} requests were lost after {how}, at most {most} may be");
+        self.acknowledged = settled;
+    }
+
+    fn finish(self, calm: &BTreeMap<String, Vec<u8>>) {
+        assert_same_artifacts(calm, &self.crawl.artifacts());
+        let verified = finish(command(&self.crawl, &["verify"]));
+        assert_eq!((verified.code(), verified.stdout.as_str()), (Some(0), ""), "{}", verified.stderr);
+        let before = self.simulator.served().total();
+        let again = finish(run_command(&self.crawl));
+        assert_eq!((again.code(), self.simulator.served().total()), (Some(0), before), "{}", again.stderr);
+    }
+}
+
+#[cfg(debug_assertions)] // the fail points are in no other build
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crawl_that_is_killed_at_fail_points_comes_to_the_same_bytes_and_asks_nothing_twice() {
+    let calm = calm_artifacts().await;
+    let mut random = seeded("fail points");
+    let mut kills = 0;
+    let mut passed = BTreeMap::<&str, usize>::new();
+    while kills < KILLS {
+        let mut ordeal = Ordeal::begin(&mut random).await;
+        loop {
+            let (name, most) = FAIL_POINTS[random.random_range(0..FAIL_POINTS.len())];
+            let point = format!("{name}:{}", random.random_range(1..=most));
+            let mut child = run_command(&ordeal.crawl);
+            // After some kills the crawl may come to its end.
+            if ordeal.kills < 12 {
+                child.env("PERFHARVEST_FAIL_POINT", &point);
+            }
+            let ended = tokio::task::spawn_blocking(|| finish(child)).await.unwrap();
+            ordeal.check(&point);
+            if ended.signal() == Some(SIGABRT) {
+                *passed.entry(name).or_default() += 1;
+                ordeal.kills += 1;
+                kills += 1;
+            } else {
+                assert_eq!(ended.code(), Some(0), "{point}: {}", ended.stderr);
+                break;
+            }
+        }
+        ordeal.finish(&calm);
+    }
+    println!("{kills} kills: {passed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crawl_that_is_killed_at_any_moment_comes_to_the_same_bytes_and_asks_nothing_twice() {
+    let calm = calm_artifacts().await;
+    let mut random = seeded("random kills");
+    let mut kills = 0;
+    while kills < KILLS {
+        let mut ordeal = Ordeal::begin(&mut random).await;
+        loop {
+            let mut child = run_command(&ordeal.crawl).spawn().unwrap();
+            let longest = if random.random_bool(0.2) { 60 } else { 1500 };
+            let after = Duration::from_millis(random.random_range(0..longest));
+            if ordeal.kills < 12 {
+                tokio::time::sleep(after).await;
+                child.kill().unwrap();
+            }
+            let ended = tokio::task::spawn_blocking(|| wait(child)).await.unwrap();
+            ordeal.check(&format!("SIGKILL after {after:?}"));
+            if ended.signal() == Some(SIGKILL) {
+                ordeal.kills += 1;
+                kills += 1;
+            } else {
+                assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+                break;
+            }
+        }
+        ordeal.finish(&calm);
+    }
+    println!("{kills} kills");
+}

@@ -1,0 +1,102 @@
+//! SIGINT and SIGTERM: the first lets what is in flight finish, the second ends at once.
+
+use std::time::Duration;
+
+use perfharvest::simulator::{Behaviour, Endpoint, Latency, ScriptedReply, SimulatorHandle};
+
+use crate::arrivals::{asked_by, settled_in};
+use crate::child::{finish, opened_copy, run_command, signal, wait};
+use crate::support::{Crawl, assert_same_artifacts, simulator};
+
+async fn arrived(simulator: &SimulatorHandle, endpoint: Endpoint, num: u64) {
+    while simulator.served().of(endpoint) < num {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+async fn slow() -> (SimulatorHandle, Crawl) {
+    let latency = Latency::Fixed(Duration::from_millis(40));
+    let simulator = simulator(Behaviour { latency, ..Behaviour::default() }).await;
+    let crawl = Crawl::of(&simulator.url());
+    (simulator, crawl)
+}
+
+/// What the killed process had stored is not asked again, and the rest comes to the same bytes.
+async fn resume(simulator: &SimulatorHandle, crawl: &Crawl) {
+    let calm = {
+        let (_simulator, calm) = slow().await;
+        calm.run().await.unwrap();
+        calm.artifacts()
+    };
+    let (_folder, store) = opened_copy(&crawl.config);
+    let settled = settled_in(&store);
+    let before = simulator.arrivals().len();
+    let ended = finish_in_background(crawl).await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    for asked in simulator.arrivals()[before..].iter().flat_map(asked_by) {
+        assert!(!settled.contains(&asked), "{asked} was settled, and asked again");
+    }
+    assert_same_artifacts(&calm, &crawl.artifacts());
+}
+
+async fn finish_in_background(crawl: &Crawl) -> crate::child::Ended {
+    let command = run_command(crawl);
+    tokio::task::spawn_blocking(|| finish(command)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_signal_finishes_what_is_in_flight_and_exits_130_with_a_summary() {
+    for name in ["INT", "TERM"] {
+        let (simulator, crawl) = slow().await;
+        let child = run_command(&crawl).spawn().unwrap();
+        arrived(&simulator, Endpoint::Summary, 20).await;
+        signal(&child, name);
+        let ended = tokio::task::spawn_blocking(|| wait(child)).await.unwrap();
+        assert_eq!(ended.code(), Some(130), "{}", ended.stderr);
+        assert!(ended.stderr.contains("Run the same command again"), "{}", ended.stderr);
+        // Everything that was asked was also answered and stored.
+        let (_folder, store) = opened_copy(&crawl.config);
+        let settled = settled_in(&store);
+        for asked in simulator.arrivals().iter().flat_map(asked_by) {
+            assert!(settled.contains(&asked), "{asked} was asked and not stored");
+        }
+        drop(store);
+        assert!(simulator.served().of(Endpoint::Summary) < 100, "new requests went out after the signal");
+        resume(&simulator, &crawl).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_flight_is_given_up_after_the_grace() {
+    let (simulator, mut crawl) = slow().await;
+    crawl.config.shutdown.grace = Duration::from_millis(300);
+    simulator.script(ScriptedReply::hang().at(Endpoint::Summary).times(3));
+    let child = run_command(&crawl).spawn().unwrap();
+    arrived(&simulator, Endpoint::Summary, 30).await;
+    signal(&child, "INT");
+    let ended = tokio::time::timeout(Duration::from_mins(1), tokio::task::spawn_blocking(|| wait(child)));
+    let ended = ended.await.expect("the hanging requests are given up, long before their timeout").unwrap();
+    assert_eq!(ended.code(), Some(130), "{}", ended.stderr);
+    resume(&simulator, &crawl).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_second_signal_ends_at_once_and_loses_nothing_that_was_acknowledged() {
+    let (simulator, mut crawl) = slow().await;
+    crawl.config.shutdown.grace = Duration::from_mins(10);
+    simulator.script(ScriptedReply::hang().at(Endpoint::Summary).times(3));
+    let child = run_command(&crawl).spawn().unwrap();
+    arrived(&simulator, Endpoint::Summary, 30).await;
+    signal(&child, "INT");
+    // The handler of the first is at work once no further request comes.
+    let mut before = 0;
+    while simulator.served().total() > before {
+        before = simulator.served().total();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    signal(&child, "INT");
+    let ended = tokio::time::timeout(Duration::from_mins(1), tokio::task::spawn_blocking(|| wait(child)));
+    let ended = ended.await.expect("it does not wait for the grace").unwrap();
+    assert_eq!(ended.code(), Some(130), "{}", ended.stderr);
+    resume(&simulator, &crawl).await;
+}

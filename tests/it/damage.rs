@@ -1,0 +1,375 @@
+//! A damaged store: every kind of damage ends in a clear message or is mended, never in a panic, an empty store or a wrong
+//! artifact.
+
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use perfharvest::model::{JobId, Kind, Request};
+use perfharvest::simulator::{Behaviour, SimulatorHandle};
+use perfharvest::store::{Finding, Ledger, Remedy, Store, verify_store};
+
+use crate::support::{Crawl, assert_same_artifacts, simulator};
+
+/// A finished crawl.
+async fn finished() -> (SimulatorHandle, Crawl) {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    (simulator, crawl)
+}
+
+fn findings(crawl: &Crawl, repair: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    verify_store(&crawl.config.store, repair, &mut |finding| findings.push(finding)).unwrap();
+    findings
+}
+
+async fn refused(crawl: &Crawl) -> String {
+    let error = crawl.run().await.unwrap_err();
+    assert_eq!(error.exit_code(), 4, "{error}");
+    error.to_string()
+}
+
+fn database(crawl: &Crawl) -> PathBuf {
+    crawl.config.store.path.join("db")
+}
+
+fn snapshots(crawl: &Crawl) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(database(crawl)).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("snap.")).collect()
+}
+
+fn cut(path: &Path, len: u64) {
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(len).unwrap();
+}
+
+fn put(path: &Path, bytes: &[u8]) {
+    use std::io::Write as _;
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(path).unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+/// Opens the database behind the store's back.
+fn tampered(crawl: &Crawl, change: impl FnOnce(&sled::Db)) {
+    let db = sled::open(database(crawl)).unwrap();
+    change(&db);
+    db.flush().unwrap();
+}
+
+/// Flips a bit in the middle of a value.
+fn flip(db: &sled::Db, tree: &str, key: &[u8]) {
+    let tree = db.open_tree(tree).unwrap();
+    let mut value = tree.get(key).unwrap().unwrap_or_else(|| panic!("no value at {key:?}")).to_vec();
+    let middle = value.len() / 2;
+    value[middle] ^= 0x10;
+    tree.insert(key, value).unwrap();
+}
+
+fn first_key(db: &sled::Db, tree: &str, prefix: &[u8]) -> Vec<u8> {
+    db.open_tree(tree).unwrap().scan_prefix(prefix).keys().next().unwrap().unwrap().to_vec()
+}
+
+fn first_settled_job(db: &sled::Db) -> u64 {
+    let settled = db.open_tree("records").unwrap();
+    let key = settled.scan_prefix(b"J").keys().next().unwrap().unwrap();
+    u64::from_be_bytes(key[1..9].try_into().unwrap())
+}
+
+/// Removes the artifacts, so that the next run has to read everything.
+fn forget_artifacts(crawl: &Crawl) {
+    std::fs::remove_dir_all(&crawl.config.artifacts.out).unwrap();
+}
+
+/// Damage of `records` by the first byte of a key, and what asks for it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flipped_byte_in_any_kind_of_record_is_fetched_again_by_the_next_run() {
+    let (simulator, crawl) = finished().await;
+    let whole = crawl.artifacts();
+    for (tree, prefix) in [
+        ("records", b"A"),
+        ("records", b"P"),
+        ("records", b"C"),
+        ("records", b"J"),
+        ("records", b"G"),
+        ("settled", b"s"),
+    ] {
+        tampered(&crawl, |db| flip(db, tree, &first_key(db, tree, prefix)));
+        let found = findings(&crawl, false);
+        assert!(!found.is_empty(), "{tree} {prefix:?} is not found by verify");
+        assert_eq!(found, findings(&crawl, false), "verifying changes nothing");
+        forget_artifacts(&crawl);
+        let before = simulator.served().total();
+        let summary = crawl.run().await.unwrap_or_else(|error| panic!("{tree} {prefix:?}: {error}"));
+        assert!(simulator.served().total() > before, "{tree} {prefix:?} was not asked again");
+        assert!(summary.crawl.lost.is_empty());
+        assert_same_artifacts(&whole, &crawl.artifacts());
+        assert_eq!(findings(&crawl, false), []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_values_and_lists_are_found_and_repaired_without_the_network() {
+    let (simulator, crawl) = finished().await;
+    let whole = crawl.artifacts();
+    let asked = simulator.served().total();
+    for (tree, key) in [
+        ("meta", b"counts".to_vec()),
+        ("meta", b"identity".to_vec()),
+        ("meta", b"store_id".to_vec()),
+        ("meta", b"busiest".to_vec()),
+        ("meta", b"format".to_vec()),
+        ("provenance", Vec::new()),
+    ] {
+        tampered(&crawl, |db| {
+            let key = if key.is_empty() { first_key(db, tree, b"") } else { key.clone() };
+            flip(db, tree, &key);
+        });
+        let found = findings(&crawl, false);
+        assert!(found.iter().any(|finding| finding.remedy == Remedy::Repair), "{tree} {key:?}: {found:?}");
+        let repaired = findings(&crawl, true);
+        assert!(repaired.iter().all(|finding| finding.remedy == Remedy::Mended), "{tree} {key:?}: {repaired:?}");
+        assert_eq!(findings(&crawl, false), [], "{tree} {key:?}");
+        forget_artifacts(&crawl);
+        crawl.run().await.unwrap_or_else(|error| panic!("{tree} {key:?}: {error}"));
+        assert_same_artifacts(&whole, &crawl.artifacts());
+    }
+    assert_eq!(simulator.served().total(), asked, "nothing had to be asked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_push_has_the_summaries_that_refer_to_it_asked_again() {
+    let (simulator, crawl) = finished().await;
+    let whole = crawl.artifacts();
+    for missing in [false, true] {
+        tampered(&crawl, |db| {
+            let key = first_key(db, "pushes", b"");
+            flip(db, "pushes", &key);
+            if missing {
+                db.open_tree("pushes").unwrap().remove(key).unwrap();
+            }
+        });
+        let again = findings(&crawl, false).iter().filter(|finding| finding.remedy == Remedy::RunAgain).count();
+        assert!(again > 0);
+        let before = simulator.served().total();
+        if missing {
+            forget_artifacts(&crawl);
+        }
+        crawl.run().await.unwrap();
+        assert_eq!(simulator.served().total() - before, again as u64);
+        assert_same_artifacts(&whole, &crawl.artifacts());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_job_that_the_server_has_deleted_is_named() {
+    let (simulator, crawl) = finished().await;
+    let mut id = 0;
+    tampered(&crawl, |db| {
+        id = first_settled_job(db);
+        flip(db, "records", &first_key(db, "records", b"J"));
+    });
+    simulator.delete_job(id);
+    forget_artifacts(&crawl);
+    let summary = crawl.run().await.unwrap();
+    assert_eq!(summary.crawl.lost, [Request::Job { id: JobId(id) }.to_string()]);
+    assert_eq!(findings(&crawl, false), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_entries_of_the_frontier_are_repaired() {
+    let (simulator, crawl) = finished().await;
+    let whole = crawl.artifacts();
+    // A request that is pending and one that failed, with values that are none.
+    tampered(&crawl, |db| {
+        let key = first_key(db, "settled", b"s");
+        db.open_tree("settled").unwrap().remove(&key).unwrap();
+        db.open_tree("pending").unwrap().insert(&key, b"nonsense").unwrap();
+        let key = first_key(db, "settled", b"s");
+        db.open_tree("settled").unwrap().remove(&key).unwrap();
+        db.open_tree("failed").unwrap().insert(&key, b"nonsense").unwrap();
+    });
+    assert!(findings(&crawl, false).len() >= 3, "both, and the tally");
+    findings(&crawl, true);
+    assert_eq!(findings(&crawl, false), []);
+    let before = simulator.served().total();
+    crawl.run().await.unwrap();
+    assert_eq!(simulator.served().total() - before, 2);
+    assert_same_artifacts(&whole, &crawl.artifacts());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torn_or_empty_snapshot_is_named_and_rebuilt_by_a_repair() {
+    let (simulator, crawl) = finished().await;
+    let (whole, asked) = (crawl.artifacts(), simulator.served().total());
+    for keep in [0, 1, 40] {
+        if snapshots(&crawl).is_empty() {
+            put(&database(&crawl).join("snap.0000000000000000"), &[7; 100]);
+        }
+        for path in snapshots(&crawl) {
+            cut(&path, keep);
+        }
+        match crawl.run().await {
+            Ok(summary) => assert_eq!(summary.crawl.requests_made, 0, "sled did without its snapshot"),
+            Err(error) => {
+                assert_eq!(error.exit_code(), 4);
+                assert!(error.to_string().contains("verify --repair"), "{error}");
+                assert!(findings(&crawl, false).iter().any(|finding| finding.remedy == Remedy::Repair));
+                assert!(findings(&crawl, true).iter().all(|finding| finding.remedy == Remedy::Mended));
+            }
+        }
+        assert_eq!(findings(&crawl, false), []);
+        crawl.run().await.unwrap();
+    }
+    assert_eq!(simulator.served().total(), asked);
+    assert_same_artifacts(&whole, &crawl.artifacts());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_truncated_log_is_refused_and_what_is_gone_is_fetched_again_after_a_repair() {
+    let (_simulator, crawl) = finished().await;
+    let whole = crawl.artifacts();
+    let log = database(&crawl).join("db");
+    let len = std::fs::metadata(&log).unwrap().len();
+    for keep in [len / 2, 0] {
+        cut(&log, keep);
+        let text = refused(&crawl).await;
+        assert!(text.contains("verify --repair") || text.contains("damaged"), "{text}");
+        assert!(!findings(&crawl, false).is_empty());
+        findings(&crawl, true);
+        crawl.run().await.unwrap();
+        assert_same_artifacts(&whole, &crawl.artifacts());
+        assert_eq!(findings(&crawl, false), []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_that_is_missing_foreign_or_unreadable_is_refused_and_rewritten_by_a_repair() {
+    let (simulator, crawl) = finished().await;
+    let path = Ledger::path_in(&crawl.config.store.path);
+    let own = std::fs::read(&path).unwrap();
+    let foreign = String::from_utf8(own.clone()).unwrap().replace("\"store_id\": \"", "\"store_id\": \"f");
+    let asked = simulator.served().total();
+    for bytes in [None, Some(foreign.as_bytes()), Some(b"{"), Some(b"")] {
+        match bytes {
+            None => std::fs::remove_file(&path).unwrap(),
+            Some(bytes) => put(&path, bytes),
+        }
+        let text = refused(&crawl).await;
+        assert!(text.contains("ledger") && text.contains("verify --repair"), "{text}");
+        assert_eq!(findings(&crawl, false).len(), 1);
+        assert_eq!(findings(&crawl, true)[0].remedy, Remedy::Mended);
+        assert_eq!(findings(&crawl, false), []);
+        crawl.run().await.unwrap();
+    }
+    assert_eq!(simulator.served().total(), asked);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_copy_of_the_database_under_the_newer_ledger_is_refused() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    // The first half: the crawl without its commits does not know the busiest revision.
+    let commits = crawl.config.inputs.commits.take();
+    crawl.run().await.unwrap();
+    let old = crawl.folder.path().join("old");
+    std::fs::rename(database(&crawl), &old).unwrap();
+    let text = refused(&crawl).await;
+    assert!(text.contains("ledger"), "a database that is gone is not made anew: {text}");
+    assert_eq!(findings(&crawl, false)[0].remedy, Remedy::Lost);
+    copy(&old, &database(&crawl));
+    crawl.config.inputs.commits = commits;
+    crawl.run().await.unwrap();
+    let whole = crawl.artifacts();
+
+    std::fs::remove_dir_all(database(&crawl)).unwrap();
+    std::fs::rename(&old, database(&crawl)).unwrap();
+    let text = refused(&crawl).await;
+    assert!(text.contains("has lost data") && text.contains("verify --repair"), "{text}");
+    assert_eq!(findings(&crawl, false).len(), 1);
+    assert_eq!(findings(&crawl, true)[0].remedy, Remedy::Mended);
+    crawl.run().await.unwrap();
+    assert_same_artifacts(&whole, &crawl.artifacts());
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Bytes flipped in sled's own file, anywhere: it may mend itself, it may refuse; it may not give wrong data.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_flipped_anywhere_in_the_database_give_an_error_or_the_same_artifacts() {
+    let (_simulator, crawl) = finished().await;
+    let whole = crawl.artifacts();
+    let sound = crawl.folder.path().join("sound");
+    copy(&crawl.config.store.path, &sound);
+    let log = database(&crawl).join("db");
+    let len = std::fs::metadata(&log).unwrap().len();
+    let (mut refusals, mut repairs) = (0, 0);
+    for round in 0..12 {
+        std::fs::remove_dir_all(&crawl.config.store.path).unwrap();
+        copy(&sound, &crawl.config.store.path);
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(&log).unwrap();
+        for hit in 0..20 {
+            let at = (len / 13 * (round + 1) + hit * 4099) % len;
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[byte[0] ^ 0x5a], at).unwrap();
+        }
+        drop(file);
+        if crawl.config.artifacts.out.exists() {
+            forget_artifacts(&crawl);
+        }
+        match crawl.run().await {
+            Ok(_) => assert_same_artifacts(&whole, &crawl.artifacts()),
+            Err(error) => {
+                refusals += 1;
+                println!("round {round}: {error}");
+                assert_eq!(error.exit_code(), 4, "round {round}: {error}");
+                assert!(error.to_string().contains("verify --repair"), "round {round}: {error}");
+                assert!(!crawl.config.artifacts.out.join("manifest.json").exists());
+                // What a repair opens again is whole after the next run.
+                if verify_store(&crawl.config.store, true, &mut |_| {}).is_ok() {
+                    repairs += 1;
+                    crawl.run().await.unwrap_or_else(|error| panic!("round {round}, repaired: {error}"));
+                    assert_same_artifacts(&whole, &crawl.artifacts());
+                    assert_eq!(findings(&crawl, false), [], "round {round}");
+                }
+            }
+        }
+    }
+    println!("{refusals} refused, {repairs} of them repaired");
+    assert!(refusals > 0 && repairs > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_open_elsewhere_is_left_alone_by_verify() {
+    let (_simulator, crawl) = finished().await;
+    let held = Store::open(&crawl.config.store).unwrap();
+    let error = verify_store(&crawl.config.store, true, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("in use by another process"), "{error}");
+    assert!(held.counts().unwrap().of(Kind::Summaries).settled() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leftovers_of_killed_processes_are_removed_by_the_next_run() {
+    let (_simulator, crawl) = finished().await;
+    let ours = [
+        crawl.config.artifacts.out.join(".job_durations.csv.a1B2c3.tmp"),
+        crawl.config.store.path.join(".ledgerXyZ123"),
+    ];
+    for path in &ours {
+        put(path, b"half");
+    }
+    assert_eq!(findings(&crawl, false)[0].remedy, Remedy::None, "it is no damage");
+    crawl.run().await.unwrap();
+    assert!(ours.iter().all(|path| !path.exists()));
+}
