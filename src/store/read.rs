@@ -177,10 +177,15 @@ impl Store {
         let Some(pass) = self.last_alert_pass()? else { return Ok(Vec::new()) };
         let mut seen = HashSet::new();
         let mut listing = Vec::new();
-        let mut number = 1;
-        while let Some(page) = self.alert_page(pass, number)? {
-            listing.extend(page.ids.into_iter().filter(|id| seen.insert(*id)));
-            number += 1;
+        let prefix = Request::AlertPage { pass, page: 0 }.key();
+        // In the order of the pages; one that failed takes no other with it.
+        for key in self.settled.scan_prefix(&prefix[..3]).keys() {
+            let request = request_of("settled", &key.map_err(reading)?)?;
+            if let Request::AlertPage { pass, page: number @ 1.. } = request
+                && let Some(page) = self.alert_page(pass, number)?
+            {
+                listing.extend(page.ids.into_iter().filter(|id| seen.insert(*id)));
+            }
         }
         Ok(listing)
     }
