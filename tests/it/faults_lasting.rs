@@ -156,7 +156,7 @@ async fn a_broken_job_fails_alone_and_a_broken_endpoint_is_not_asked_job_by_job(
     assert_eq!(id.0, broken);
     let held = one.arrivals().into_iter().filter(|arrival| arrival.endpoint == Endpoint::Jobs);
     let held = held.filter(|arrival| job_ids(&arrival.path_and_query).contains(&broken)).count();
-    assert_eq!(failure.attempts as usize, held, "every request that held the job is an attempt of it");
+    assert_eq!(usize::try_from(failure.attempts).unwrap(), held, "every request that held the job is an attempt of it");
     let healed = heal(&mut crawl).await;
     assert_eq!(
         healed.arrivals().iter().map(|arrival| job_ids(&arrival.path_and_query)).collect::<Vec<_>>(),

@@ -1,4 +1,5 @@
 //! The integration tests: whole crawls against a simulated Treeherder on loopback.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod faults;
 mod faults_lasting;
