@@ -27,7 +27,7 @@ use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::fetch::{
     Breaker, FetchError, Fetcher, FetcherLinks, Limits, MAX_QUEUED, RateController, Scheduler, SchedulerStats,
-    TokenBucket, first_requests,
+    TokenBucket, WorkedSizes, first_requests,
 };
 use crate::model::{Batch, Kind, Timestamp};
 use crate::observe::{Counters, Progress};
@@ -264,26 +264,30 @@ async fn crawl_store(
     counters: Arc<Counters>,
 ) -> Result<CrawlSummary, Error> {
     let started = Instant::now();
+    let sizes = WorkedSizes::default();
     prepare_frontier(store, &config.borrow())?;
     let mut interrupted = false;
     if store.counts()?.pending() > 0 {
         let progress = Progress::start(Arc::clone(&counters), config.borrow().log.progress);
         let jobs_before = fetched_jobs(store)?;
-        interrupted =
-            crawl_frontier(store, identity, &mut config, limits(options, 0), shutdown, &counters).await?.drained;
+        interrupted = crawl_frontier(store, identity, &mut config, limits(options, 0), shutdown, &counters, &sizes)
+            .await?
+            .drained;
         let now = Arc::clone(&config.borrow());
         if !interrupted && discover_busiest_jobs(store, &now).await? {
             let fetched = usize::try_from(fetched_jobs(store)? - jobs_before).unwrap_or(usize::MAX);
             let limits = limits(options, fetched);
-            interrupted = crawl_frontier(store, identity, &mut config, limits, shutdown, &counters).await?.drained;
+            interrupted =
+                crawl_frontier(store, identity, &mut config, limits, shutdown, &counters, &sizes).await?.drained;
         }
         drop(progress);
     } else {
         let now = Arc::clone(&config.borrow());
         // Other commits than before may make another revision the busiest.
         if discover_busiest_jobs(store, &now).await? {
-            interrupted =
-                crawl_frontier(store, identity, &mut config, limits(options, 0), shutdown, &counters).await?.drained;
+            interrupted = crawl_frontier(store, identity, &mut config, limits(options, 0), shutdown, &counters, &sizes)
+                .await?
+                .drained;
         }
     }
     Ok(CrawlSummary {
@@ -356,6 +360,7 @@ async fn crawl_frontier(
     limits: Limits,
     shutdown: &Shutdown,
     counters: &Arc<Counters>,
+    sizes: &WorkedSizes,
 ) -> Result<SchedulerStats, Error> {
     let now = Arc::clone(&config.borrow());
     let identity = Arc::new(identity.clone());
@@ -380,6 +385,7 @@ async fn crawl_frontier(
         bucket: tokens,
         breaker: Breaker::new(now.retry.initial_delay, now.retry.max_delay, now.retry.give_up_after),
         controller: Arc::new(Mutex::new(RateController::new(rate, f64::from(limiter.min_requests_per_second.get())))),
+        sizes: sizes.clone(),
         store: handle.clone(),
         shutdown: shutdown.clone(),
         counters: Arc::clone(counters),

@@ -29,8 +29,6 @@ pub struct Manifest {
     pub semantics: Semantics,
     /// False when anything failed or is still to be fetched: then rows are missing.
     pub complete: bool,
-    /// What became of the requests, by kind.
-    pub requests: BTreeMap<String, KindEntry>,
     /// The artifacts, by name.
     pub artifacts: BTreeMap<String, ArtifactEntry>,
     /// What depends on when and how the crawl went.
@@ -66,12 +64,14 @@ pub struct KindEntry {
 }
 
 /// What depends on when and how a crawl went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunEntry {
     /// When the manifest was written.
     pub created_at: Timestamp,
     /// HTTP requests of all runs whose answers or failures were stored.
     pub requests_made: u64,
+    /// What became of the requests, by kind. What failed as a whole was asked in parts, which count one by one.
+    pub requests: BTreeMap<String, KindEntry>,
 }
 
 /// One artifact.

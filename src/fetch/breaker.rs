@@ -2,13 +2,17 @@
 //!
 //! When several attempts in a row fail, whatever they asked, and none succeeds in between, the source is taken for down:
 //! fetchers wait, one of them probes with the smallest request there is, and attempts that met the outage do not count
-//! against their requests. After `give_up_after` the run ends with everything kept.
+//! against their requests. Every second probe is a request of the frontier, in case that it is the smallest one which
+//! fails. After `give_up_after` the run ends with everything kept.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
+
+use crate::source::SourceError;
 
 /// Failures in a row from which the source is taken for down.
 const FAILURES_IN_A_ROW: u32 = 6;
@@ -20,7 +24,12 @@ const FIRST_ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 struct State {
     /// Failed attempts since the last success.
     in_a_row: u32,
-    answered_once: bool,
+    /// Attempts that were answered in this run.
+    num_answers: u64,
+    /// True once any HTTP reply came: there is a server at the address.
+    heard: bool,
+    last_error: Option<Arc<SourceError>>,
+    num_probes: u32,
     /// Since when the source is taken for down.
     down_since: Option<Instant>,
     next_probe: Instant,
@@ -69,7 +78,10 @@ impl Breaker {
         Self {
             state: Arc::new(Mutex::new(State {
                 in_a_row: 0,
-                answered_once: false,
+                num_answers: 0,
+                heard: false,
+                last_error: None,
+                num_probes: 0,
                 down_since: None,
                 next_probe: Instant::now(),
                 probe_delay: initial_delay,
@@ -85,13 +97,12 @@ impl Breaker {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// May the next attempt be made? At most one fetcher at a time is told to probe.
+    /// May the next attempt be made? At most one fetcher in an interval is told to probe, or let through in its place.
     #[must_use]
     pub fn gate(&self) -> Gate {
         let mut state = self.state();
         let Some(since) = state.down_since else { return Gate::Open };
-        let patience =
-            if state.answered_once { self.give_up_after } else { self.give_up_after.min(FIRST_ANSWER_PATIENCE) };
+        let patience = if state.heard { self.give_up_after } else { self.give_up_after.min(FIRST_ANSWER_PATIENCE) };
         let now = Instant::now();
         if now - since >= patience {
             return Gate::GiveUp(now - since);
@@ -101,15 +112,32 @@ impl Breaker {
         }
         state.probe_delay = (state.probe_delay * 2).min(self.max_delay);
         state.next_probe = now + state.probe_delay;
-        Gate::Probe
+        state.num_probes += 1;
+        if state.num_probes % 2 == 1 { Gate::Probe } else { Gate::Open }
     }
 
-    /// Returns when the source answers again.
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn recovered(&self) {
-        self.recovered.notified().await;
+    /// True while the source is taken for down.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.state().down_since.is_some()
+    }
+
+    /// Attempts that were answered so far: when the number stays, nobody was answered.
+    #[must_use]
+    pub fn num_answers(&self) -> u64 {
+        self.state().num_answers
+    }
+
+    /// The last error that an outage would show as.
+    #[must_use]
+    pub fn last_error(&self) -> Option<Arc<SourceError>> {
+        self.state().last_error.clone()
+    }
+
+    /// Ready when the source answers again, counted from this call: make it before [`Breaker::gate`], so that a
+    /// recovery in between is not missed.
+    pub fn recovered(&self) -> Notified<'_> {
+        self.recovered.notified()
     }
 
     /// An attempt was answered, be it by an error of its own. True when this ends an outage.
@@ -117,7 +145,8 @@ impl Breaker {
     pub fn answered(&self) -> bool {
         let mut state = self.state();
         state.in_a_row = 0;
-        state.answered_once = true;
+        state.num_answers += 1;
+        state.heard = true;
         let was_down = state.down_since.take().is_some();
         drop(state);
         if was_down {
@@ -128,20 +157,42 @@ impl Breaker {
 
     /// An attempt failed in a way that an outage would show as.
     #[must_use]
-    pub fn failed(&self) -> Toll {
+    pub fn failed(&self, error: &Arc<SourceError>) -> Toll {
         let mut state = self.state();
-        state.in_a_row += 1;
+        state.note(error);
         if state.down_since.is_some() {
             return Toll::Outage { began: false };
         }
         if state.in_a_row < FAILURES_IN_A_ROW {
             return Toll::Counts;
         }
-        let now = Instant::now();
-        state.down_since = Some(now);
-        state.probe_delay = self.initial_delay;
-        state.next_probe = now + self.initial_delay;
+        state.take_for_down(self.initial_delay);
         Toll::Outage { began: true }
+    }
+
+    /// A probe failed: whoever sent it suspected the source, and now it is taken for down.
+    pub fn probe_failed(&self, error: &Arc<SourceError>) {
+        let mut state = self.state();
+        state.note(error);
+        if state.down_since.is_none() {
+            state.take_for_down(self.initial_delay);
+        }
+    }
+}
+
+impl State {
+    fn note(&mut self, error: &Arc<SourceError>) {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        self.heard |= error.status().is_some();
+        self.last_error = Some(Arc::clone(error));
+    }
+
+    fn take_for_down(&mut self, initial_delay: Duration) {
+        let now = Instant::now();
+        self.down_since = Some(now);
+        self.probe_delay = initial_delay;
+        self.next_probe = now + initial_delay;
+        self.num_probes = 0;
     }
 }
 
@@ -153,9 +204,18 @@ mod tests {
         Breaker::new(Duration::from_secs(1), Duration::from_secs(8), Duration::from_mins(5))
     }
 
+    /// An error without a reply.
+    fn silence() -> Arc<SourceError> {
+        Arc::new(crate::source::broken_connection())
+    }
+
+    fn unavailable() -> Arc<SourceError> {
+        Arc::new(SourceError::Status { status: 503, retry_after: None, excerpt: String::new() })
+    }
+
     fn fail(breaker: &Breaker, times: u32) {
         for _ in 0..times {
-            let _toll = breaker.failed();
+            let _toll = breaker.failed(&silence());
         }
     }
 
@@ -164,7 +224,7 @@ mod tests {
         let breaker = breaker();
         for _ in 0..50 {
             for _ in 1..FAILURES_IN_A_ROW {
-                assert_eq!(breaker.failed(), Toll::Counts);
+                assert_eq!(breaker.failed(&silence()), Toll::Counts);
             }
             assert!(!breaker.answered());
         }
@@ -180,12 +240,44 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(breaker.gate(), Gate::Probe);
         assert_eq!(breaker.gate(), Gate::Wait(Duration::from_secs(2)));
-        assert_eq!(breaker.failed(), Toll::Outage { began: false });
+        assert_eq!(breaker.failed(&silence()), Toll::Outage { began: false });
         tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(breaker.gate(), Gate::Open, "every second probe is a request of the frontier");
+        assert_eq!(breaker.gate(), Gate::Wait(Duration::from_secs(4)));
+        tokio::time::advance(Duration::from_secs(4)).await;
         assert_eq!(breaker.gate(), Gate::Probe);
         assert!(breaker.answered());
         assert_eq!(breaker.gate(), Gate::Open);
-        assert_eq!(breaker.failed(), Toll::Counts);
+        assert_eq!(breaker.failed(&silence()), Toll::Counts);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_recovery_between_the_gate_and_the_wait_is_not_missed() {
+        let breaker = breaker();
+        fail(&breaker, FAILURES_IN_A_ROW);
+        let recovered = breaker.recovered();
+        assert!(matches!(breaker.gate(), Gate::Wait(_)));
+        assert!(breaker.answered());
+        recovered.await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_probe_of_one_who_suspects_begins_an_outage() {
+        let breaker = breaker();
+        assert_eq!(breaker.failed(&silence()), Toll::Counts);
+        breaker.probe_failed(&silence());
+        assert!(breaker.is_down() && breaker.last_error().is_some());
+        assert_eq!(breaker.gate(), Gate::Wait(Duration::from_secs(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_reply_shows_that_there_is_a_server() {
+        let breaker = breaker();
+        for _ in 0..FAILURES_IN_A_ROW {
+            let _toll = breaker.failed(&unavailable());
+        }
+        tokio::time::advance(Duration::from_mins(4)).await;
+        assert_eq!(breaker.gate(), Gate::Probe);
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,13 +3,13 @@
 //!
 //! Everything here is worked out from the store alone, so it comes to the same after any interruption.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::config::BatchConfig;
-use crate::model::{FrameworkId, Request, SignatureId, Timestamp, sampled_jobs};
+use crate::model::{FrameworkId, Request, SignatureId, Timestamp, Window, sampled_jobs};
 use crate::source::{AlertPageOutline, PassVerdict, judge_pass, pages_of};
 use crate::store::columns::{ColumnSet, Columns};
-use crate::store::{CrawlIdentity, Outcome, Pending, Settlement, Store, StoreError, job_pending};
+use crate::store::{CrawlIdentity, Outcome, Pending, SettledSummary, Settlement, Store, StoreError, job_pending};
 
 /// Readings of the alert list until it stood still; more would mean that it never does.
 const MAX_PASSES: u16 = 8;
@@ -79,6 +79,9 @@ pub(super) fn pages_after(pass: u16, page: u32, count: u64, page_size: u32) -> i
 /// # Errors
 /// [`StoreError`] when the store cannot be read.
 pub(super) fn after_signatures(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Settlement>, StoreError> {
+    if !is_settled_or_unknown(store, Request::Frameworks)? {
+        return Ok(Vec::new()); // the lists are to be asked by framework, once the frameworks are known
+    }
     let frameworks = store.id_list(&Request::Frameworks)?;
     let whole_list = Request::Signatures { framework: None };
     let whole_updated = Request::UpdatedSignatures { framework: None };
@@ -123,6 +126,20 @@ pub(super) fn after_signatures(store: &Store, identity: &CrawlIdentity) -> Resul
     Ok(expansions)
 }
 
+fn is_settled_or_unknown(store: &Store, request: Request) -> Result<bool, StoreError> {
+    for known in store.pending().map(|pending| Ok::<_, StoreError>(pending?.request)) {
+        if known? == request {
+            return Ok(false);
+        }
+    }
+    for failure in store.failures() {
+        if failure?.0 == request {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// A request for the data of each signature that has none yet; those without data in the window are settled as skipped.
 fn summaries(
     store: &Store,
@@ -162,13 +179,14 @@ fn summaries(
     Ok(missing.chunks(SIGNATURES_PER_EXPANSION).map(expansion).collect())
 }
 
-/// The samples of signatures whose window was asked in parts, once all parts are there.
+/// The samples of signatures whose window was asked in parts. Of those that lack a part there is none yet: half of the
+/// data has another middle.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be read.
 pub(super) fn samples_of_split_signatures(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Pending>, StoreError> {
     let whole = identity.data_window();
-    let mut parts: HashMap<SignatureId, Vec<_>> = HashMap::new();
+    let mut parts: BTreeMap<SignatureId, Vec<SettledSummary>> = BTreeMap::new();
     for summary in store.settled_summaries() {
         let summary = summary?;
         if summary.window != whole {
@@ -178,7 +196,7 @@ pub(super) fn samples_of_split_signatures(store: &Store, identity: &CrawlIdentit
     let mut discovered = Vec::new();
     let mut columns = Columns::default();
     let mut raw = Vec::new();
-    for (signature, parts) in parts {
+    for (signature, parts) in parts.into_iter().filter(|(_, parts)| cover(parts, whole)) {
         let mut jobs = Vec::new();
         for part in &parts {
             for number in 0..part.settled.num_chunks {
@@ -198,4 +216,37 @@ pub(super) fn samples_of_split_signatures(store: &Store, identity: &CrawlIdentit
         discovered.extend(sampled_jobs(&jobs).map(job_pending));
     }
     Ok(discovered)
+}
+
+/// True when `parts`, by their start, leave no gap in `whole`.
+fn cover(parts: &[SettledSummary], whole: Window) -> bool {
+    let covered_until = parts
+        .iter()
+        .try_fold(whole.start, |until, part| (part.window.start <= until).then(|| until.max(part.window.end)));
+    covered_until.is_some_and(|until| until >= whole.end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Settled;
+
+    fn day(n: i64) -> Timestamp {
+        Timestamp::from_secs(n * 86_400)
+    }
+
+    fn part(start: i64, end: i64) -> SettledSummary {
+        let settled = Settled { outcome: Outcome::Empty, num_records: 0, num_chunks: 0, digest: 0 };
+        SettledSummary { signature: SignatureId(1), window: Window { start: day(start), end: day(end) }, settled }
+    }
+
+    #[test]
+    fn parts_cover_a_window_when_no_day_of_it_is_missing() {
+        let whole = Window { start: day(0), end: day(8) };
+        assert!(cover(&[part(0, 4), part(4, 8)], whole));
+        assert!(cover(&[part(0, 2), part(2, 4), part(4, 9)], whole));
+        assert!(!cover(&[part(0, 4)], whole), "the end is missing");
+        assert!(!cover(&[part(4, 8)], whole), "the start is missing");
+        assert!(!cover(&[part(0, 4), part(5, 8)], whole), "a day in the middle is missing");
+    }
 }

@@ -1,8 +1,9 @@
 //! A fetcher settles batches one at a time, and owns nothing that outlives a batch.
 //!
 //! For each attempt: the breaker's gate, a token, the request. An answer goes to the store's writer; a passing error is
-//! waited out; what was too much is asked in parts; what still fails is recorded as failed. A batch that is given up
-//! because the run ends stays pending.
+//! waited out; what was too much is asked in parts; what still fails is recorded as failed. Before a batch is asked in
+//! parts or given up while nobody else was answered either, the source is probed: an outage says nothing about a batch.
+//! Every batch comes back as a change of the store, or stays pending because the run ends.
 
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,17 +14,23 @@ use tracing::{debug, info, warn};
 
 use super::breaker::{Breaker, Gate, Toll};
 use super::limiter::TokenBucketHandle;
-use super::retry::{RetryDelays, Retryability, classify};
-use super::{FetchError, RateController, Strain, expand};
+use super::retry::{RetryDelays, Retryability, classify, failures_before_parts};
+use super::{FetchError, RateController, Strain, WorkedSizes, expand};
 use crate::actor::Shutdown;
 use crate::config::{Config, RetryConfig};
 use crate::model::{Batch, Kind, Request, Timestamp};
 use crate::observe::{AttemptResult, Counters};
-use crate::source::{Answer, Reply, SourceError, Split, Treeherder, split};
+use crate::source::{Answer, Reply, SourceError, Split, Treeherder, batches_of, printable, split};
 use crate::store::{Change, CrawlIdentity, Failure, Pending, Provenance, Settlement, StoreError, StoreHandle};
 
-/// Attempts that fail because too much was asked, before it is asked in parts.
-const ATTEMPTS_BEFORE_SPLIT: u32 = 2;
+/// When so many single jobs of a batch have failed in a row, the rest of it is not asked: the endpoint is broken, not they.
+const HOPELESS_JOBS: u32 = 3;
+
+/// Characters of an error with its sources at the most.
+const LONGEST_REASON: usize = 1000;
+
+/// No pause is longer, whatever is asked and allowed.
+const LONGEST_PAUSE: Duration = Duration::from_hours(10_000);
 
 /// What all fetchers share.
 #[derive(Clone, Debug)]
@@ -36,6 +43,8 @@ pub struct FetcherLinks {
     pub breaker: Breaker,
     /// Decides on the rate from what the attempts meet.
     pub controller: Arc<Mutex<RateController>>,
+    /// Which sizes of requests worked.
+    pub sizes: WorkedSizes,
     /// Where answers go.
     pub store: StoreHandle,
     /// Ends the run.
@@ -60,11 +69,31 @@ pub struct Fetcher {
 }
 
 /// How a batch ended in this fetcher.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Ending {
-    /// Handed to the writer.
-    Stored,
+    /// Answered, as a whole or in parts, and handed to the writer.
+    Answered,
+    /// Handed to the writer: given up for now, at least in part, or replaced by other requests.
+    NotAnswered,
     /// The run ends; it stays pending.
     LeftPending,
+}
+
+/// What came of a probe.
+enum Probed {
+    Answered,
+    Failed,
+    /// The run ends.
+    Ended,
+}
+
+/// What is known of the larger batch that a batch is a part of.
+#[derive(Default)]
+struct Trail {
+    /// Attempts that it took.
+    attempts: u32,
+    /// Single jobs of it that failed since one was answered.
+    failed_in_a_row: u32,
 }
 
 impl Fetcher {
@@ -97,16 +126,28 @@ impl Fetcher {
                     }
                 }
             };
-            match self.settle(&batch).await? {
-                Ending::Stored => {}
-                Ending::LeftPending => return Ok(()),
+            match self.settle(&batch, &mut Trail::default()).await {
+                Ok(Ending::Answered | Ending::NotAnswered) => {}
+                Ok(Ending::LeftPending) => return Ok(()),
+                Err(error) => {
+                    // The others hear of it at once, so that nothing more is asked.
+                    self.links.shutdown.drain();
+                    return Err(error);
+                }
             }
         }
     }
 
-    async fn settle(&self, batch: &Batch) -> Result<Ending, FetchError> {
+    async fn settle(&self, batch: &Batch, trail: &mut Trail) -> Result<Ending, FetchError> {
+        if let Some(most) = self.links.sizes.most_jobs()
+            && batch.requests().len() > most
+        {
+            return self.ask_batches(batches_of(batch, most), trail, None).await;
+        }
         let mut delays = RetryDelays::new(&self.retry());
         let mut attempts: u32 = 0; // those that count against the batch
+        let mut too_much: u32 = 0; // those that less may help against
+        let answers_before = self.links.breaker.num_answers();
         loop {
             if !self.may_ask().await? {
                 return Ok(Ending::LeftPending);
@@ -120,11 +161,12 @@ impl Fetcher {
             let error = match result {
                 Ok(answer) => {
                     self.note_answer(batch, attempts, &answer);
+                    trail.failed_in_a_row = 0;
                     let change = self.settlement(batch, answer, attempts)?;
                     self.links.store.submit(change).await?;
-                    return Ok(Ending::Stored);
+                    return Ok(Ending::Answered);
                 }
-                Err(error) => error,
+                Err(error) => Arc::new(error),
             };
             let label = error.label();
             self.links.counters.attempt(self.kind, attempts, AttemptResult::Failed(&label));
@@ -133,12 +175,11 @@ impl Fetcher {
             self.heed_retry_after(&error)?;
             let verdict = classify(&error);
             if verdict == Retryability::Refused {
-                let user_agent = self.links.config.borrow().source.user_agent.clone();
-                return Err(FetchError::Refused { request: batch.to_string(), user_agent, source: error });
+                return Err(self.refused(batch, error));
             }
             if verdict == Retryability::Lasting {
                 self.links.breaker.answered();
-            } else if let Toll::Outage { began } = self.links.breaker.failed() {
+            } else if let Toll::Outage { began } = self.links.breaker.failed(&error) {
                 if began {
                     warn!(error = %chain(&error), "the source answers nothing; probing it until it does");
                 }
@@ -146,101 +187,127 @@ impl Fetcher {
                 continue; // the gate holds until the source answers
             }
             let max_attempts = self.retry().max_attempts.get();
-            let too_much = verdict == Retryability::TooMuch && attempts >= ATTEMPTS_BEFORE_SPLIT;
-            let last = verdict == Retryability::Lasting || attempts >= max_attempts;
-            if too_much || last {
-                match split(batch) {
-                    Split::Indivisible if last => {}
-                    Split::Indivisible => {
-                        self.wait_before_retry(batch, attempts, &mut delays, &error).await;
+            let before_parts = failures_before_parts(batch, &error, max_attempts);
+            too_much += u32::from(before_parts.is_some());
+            let in_parts =
+                before_parts.is_some_and(|failures| too_much >= failures) && split(batch, None) != Split::Indivisible;
+            let given_up = verdict == Retryability::Lasting || attempts >= max_attempts;
+            if !in_parts && !given_up {
+                self.wait_before_retry(batch, attempts, &mut delays, &error).await;
+                continue;
+            }
+            if verdict != Retryability::Lasting && self.links.breaker.num_answers() == answers_before {
+                match self.probe().await? {
+                    Probed::Answered => {}
+                    Probed::Failed => {
+                        (attempts, too_much) = (0, 0); // they met an outage
                         continue;
                     }
-                    // A single list or window is asked in parts only where less may help.
-                    Split::Requests(_) if verdict != Retryability::TooMuch && last => {}
-                    parts => return self.ask_in_parts(batch, parts, attempts, &error).await,
+                    Probed::Ended => return Ok(Ending::LeftPending),
                 }
-                self.links.store.submit(failure(batch, attempts, &error)).await?;
-                return Ok(Ending::Stored);
             }
-            self.wait_before_retry(batch, attempts, &mut delays, &error).await;
+            trail.attempts += attempts;
+            if in_parts {
+                return self.ask_in_parts(batch, attempts, trail, &error).await;
+            }
+            trail.failed_in_a_row += 1;
+            self.links.store.submit(failure(batch, trail.attempts, &error)).await?;
+            return Ok(Ending::NotAnswered);
         }
+    }
+
+    fn refused(&self, batch: &Batch, source: Arc<SourceError>) -> FetchError {
+        let user_agent = self.links.config.borrow().source.user_agent.clone();
+        FetchError::Refused { request: batch.to_string(), user_agent, source }
     }
 
     /// Waits for the gate and for a token. False when the run ends meanwhile.
     async fn may_ask(&self) -> Result<bool, FetchError> {
         loop {
+            let recovered = self.links.breaker.recovered();
+            let was_down = self.links.breaker.is_down();
             match self.links.breaker.gate() {
                 Gate::Open => {
-                    self.links.counters.wait_for_token(true);
-                    let token = tokio::select! {
-                        biased;
-                        () = self.links.shutdown.drained() => None,
-                        token = self.links.bucket.acquire() => Some(token),
-                    };
-                    self.links.counters.wait_for_token(false);
-                    return token.transpose().map(|token| token.is_some());
+                    if !self.take_token().await? {
+                        return Ok(false);
+                    }
+                    if was_down || !self.links.breaker.is_down() {
+                        return Ok(true);
+                    } // it went down while this one waited: the token is spent, the request is not
                 }
                 Gate::Wait(wait) => tokio::select! {
                     biased;
                     () = self.links.shutdown.drained() => return Ok(false),
-                    () = self.links.breaker.recovered() => {}
+                    () = recovered => {}
                     () = tokio::time::sleep(wait) => {}
                 },
                 Gate::Probe => {
-                    if !self.probe().await? {
+                    if let Probed::Ended = self.probe().await? {
                         return Ok(false);
                     }
                 }
-                Gate::GiveUp(waited) => return Err(self.unreachable(waited).await),
+                Gate::GiveUp(waited) => return Err(self.unreachable(waited)),
             }
         }
     }
 
-    /// Asks the smallest thing there is, to see whether the source answers. False when the run ends meanwhile.
-    async fn probe(&self) -> Result<bool, FetchError> {
+    /// Waits for a token. False when the run ends meanwhile.
+    async fn take_token(&self) -> Result<bool, FetchError> {
+        self.links.counters.wait_for_token(true);
+        let token = tokio::select! {
+            biased;
+            () = self.links.shutdown.drained() => None,
+            token = self.links.bucket.acquire() => Some(token),
+        };
+        self.links.counters.wait_for_token(false);
+        token.transpose().map(|token| token.is_some())
+    }
+
+    /// Asks the smallest thing there is, to see whether the source answers.
+    async fn probe(&self) -> Result<Probed, FetchError> {
+        if !self.take_token().await? {
+            return Ok(Probed::Ended);
+        }
         let probe = Batch::of(Request::Frameworks);
         let result = tokio::select! {
             biased;
-            () = self.links.shutdown.drained() => return Ok(false),
-            token = self.links.bucket.acquire() => { token?; tokio::select! {
-                biased;
-                () = self.links.shutdown.abandoned() => return Ok(false),
-                result = self.links.source.fetch(&probe) => result,
-            } }
+            () = self.links.shutdown.abandoned() => return Ok(Probed::Ended),
+            result = self.links.source.fetch(&probe) => result,
         };
-        match result {
+        let error = match result {
             Ok(answer) => {
                 let counted = AttemptResult::Answered { body_bytes: answer.body_bytes, latency: answer.latency };
                 self.links.counters.attempt(Kind::Signatures, 1, counted);
-                self.links.breaker.answered();
-                info!("the source answers again");
+                self.note_recovery();
+                return Ok(Probed::Answered);
             }
-            Err(error) => {
-                self.links.counters.attempt(Kind::Signatures, 1, AttemptResult::Failed(&error.label()));
-                self.heed_retry_after(&error)?;
-                match classify(&error) {
-                    Retryability::Refused => {
-                        let user_agent = self.links.config.borrow().source.user_agent.clone();
-                        return Err(FetchError::Refused { request: probe.to_string(), user_agent, source: error });
-                    }
-                    Retryability::Lasting => drop(self.links.breaker.answered()),
-                    Retryability::Passing | Retryability::TooMuch => {
-                        let _down = self.links.breaker.failed();
-                        debug!(error = %chain(&error), "the source still answers nothing");
-                    }
-                }
+            Err(error) => Arc::new(error),
+        };
+        self.links.counters.attempt(Kind::Signatures, 1, AttemptResult::Failed(&error.label()));
+        self.heed_retry_after(&error)?;
+        match classify(&error) {
+            Retryability::Refused => Err(self.refused(&probe, error)),
+            Retryability::Lasting => {
+                self.note_recovery();
+                Ok(Probed::Answered)
+            }
+            Retryability::Passing | Retryability::TooMuch => {
+                self.links.breaker.probe_failed(&error);
+                debug!(error = %chain(&error), "the source answers nothing, not even the smallest request");
+                Ok(Probed::Failed)
             }
         }
-        Ok(true)
     }
 
-    async fn unreachable(&self, waited: Duration) -> FetchError {
-        // Asked once more, for the error that the person reads.
-        let probe = Batch::of(Request::Frameworks);
-        let source = match self.links.source.fetch(&probe).await {
-            Err(error) => error,
-            Ok(_) => SourceError::Status { status: 503, retry_after: None, excerpt: String::new() },
-        };
+    fn note_recovery(&self) {
+        if self.links.breaker.answered() {
+            info!("the source answers again");
+        }
+    }
+
+    fn unreachable(&self, waited: Duration) -> FetchError {
+        let nothing = || Arc::new(SourceError::Status { status: 503, retry_after: None, excerpt: String::new() });
+        let source = self.links.breaker.last_error().unwrap_or_else(nothing);
         let base_url = self.links.config.borrow().source.base_url.clone();
         FetchError::Unreachable { base_url, waited_secs: waited.as_secs(), source }
     }
@@ -249,10 +316,19 @@ impl Fetcher {
         debug!(request = %batch, attempts, bytes = answer.body_bytes, latency_ms = answer.latency.as_millis(), "answered");
         let counted = AttemptResult::Answered { body_bytes: answer.body_bytes, latency: answer.latency };
         self.links.counters.attempt(self.kind, attempts, counted);
-        if self.links.breaker.answered() {
-            info!("the source answers again");
+        self.note_recovery();
+        if let Some(secs) = self.secs_of_part(batch) {
+            self.links.sizes.part_worked(secs);
         }
         self.adapt(|controller| controller.served(answer.latency));
+    }
+
+    /// The length of a part of the data window; `None` for everything else.
+    fn secs_of_part(&self, batch: &Batch) -> Option<i64> {
+        match batch.requests()[0] {
+            Request::Summary { window, .. } if window != self.links.identity.data_window() => Some(window.secs()),
+            _ => None,
+        }
     }
 
     fn note_strain(&self, error: &SourceError) {
@@ -296,7 +372,7 @@ impl Fetcher {
         }
         if !wait.is_zero() {
             warn!(wait_s = wait.as_secs(), status, "the server asks to wait; everyone waits");
-            self.links.bucket.pause_for(*wait);
+            self.links.bucket.pause_for((*wait).min(LONGEST_PAUSE));
         }
         Ok(())
     }
@@ -314,26 +390,57 @@ impl Fetcher {
     async fn ask_in_parts(
         &self,
         batch: &Batch,
-        parts: Split,
         attempts: u32,
+        trail: &mut Trail,
         error: &SourceError,
     ) -> Result<Ending, FetchError> {
         info!(request = %batch, attempts, error = %chain(error), "asking in parts");
-        match parts {
+        if let Some(secs) = self.secs_of_part(batch) {
+            self.links.sizes.part_failed(secs);
+        }
+        match split(batch, self.links.sizes.longest_part_secs()) {
             Split::Requests(requests) => {
                 let parts = requests.into_iter().map(Pending::of).collect();
                 self.links.store.submit(Change::Replace { batch: batch.clone(), parts, attempts }).await?;
+                Ok(Ending::NotAnswered)
             }
-            Split::Batches(halves) => {
-                for half in halves {
-                    if let Ending::LeftPending = Box::pin(self.settle(&half)).await? {
-                        return Ok(Ending::LeftPending);
-                    }
+            Split::Batches(batches) => {
+                let size = batches.iter().map(|part| part.requests().len()).max().unwrap_or(1);
+                let ending = self.ask_batches(batches, trail, Some(error)).await?;
+                if ending == Ending::Answered {
+                    self.links.sizes.jobs_worked_in_parts(size);
                 }
+                Ok(ending)
             }
-            Split::Indivisible => {}
+            Split::Indivisible => Ok(Ending::NotAnswered),
         }
-        Ok(Ending::Stored)
+    }
+
+    /// Asks batches one after the other. `error` is what the batch that held them all met.
+    async fn ask_batches(
+        &self,
+        batches: Vec<Batch>,
+        trail: &mut Trail,
+        error: Option<&SourceError>,
+    ) -> Result<Ending, FetchError> {
+        let spent = trail.attempts;
+        let mut ending = Ending::Answered;
+        for batch in &batches {
+            trail.attempts = spent;
+            if let Some(error) = error
+                && trail.failed_in_a_row >= HOPELESS_JOBS
+            {
+                self.links.store.submit(failure(batch, spent, error)).await?;
+                ending = Ending::NotAnswered;
+                continue;
+            }
+            match Box::pin(self.settle(batch, trail)).await? {
+                Ending::Answered => {}
+                Ending::NotAnswered => ending = Ending::NotAnswered,
+                Ending::LeftPending => return Ok(Ending::LeftPending),
+            }
+        }
+        Ok(ending)
     }
 
     fn settlement(&self, batch: &Batch, answer: Answer, attempts: u32) -> Result<Change, StoreError> {
@@ -405,5 +512,5 @@ pub(super) fn chain(error: &SourceError) -> String {
         }
         source = cause.source();
     }
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    printable(&text, LONGEST_REASON)
 }

@@ -12,6 +12,9 @@ mod fetcher;
 mod limiter;
 mod retry;
 mod scheduler;
+mod sizes;
+
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -20,8 +23,9 @@ pub use breaker::Breaker;
 pub use expand::first_requests;
 pub use fetcher::{Fetcher, FetcherLinks};
 pub use limiter::{TokenBucket, TokenBucketHandle};
-pub use retry::{RetryDelays, Retryability, classify};
+pub use retry::{RetryDelays, Retryability, classify, failures_before_parts};
 pub use scheduler::{Limits, MAX_QUEUED, Scheduler, SchedulerStats};
+pub use sizes::WorkedSizes;
 
 use crate::source::SourceError;
 use crate::store::StoreError;
@@ -43,7 +47,7 @@ pub enum FetchError {
         user_agent: String,
         /// The answer.
         #[source]
-        source: SourceError,
+        source: Arc<SourceError>,
     },
     /// Nothing was answered for a long time.
     #[error(
@@ -56,7 +60,7 @@ pub enum FetchError {
         waited_secs: u64,
         /// The last error.
         #[source]
-        source: SourceError,
+        source: Arc<SourceError>,
     },
     /// The server asked to wait longer than is allowed.
     #[error(

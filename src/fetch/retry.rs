@@ -6,6 +6,7 @@ use backoff::backoff::Backoff as _;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 
 use crate::config::RetryConfig;
+use crate::model::Batch;
 use crate::source::SourceError;
 
 /// What an error means for the request.
@@ -37,6 +38,24 @@ pub fn classify(error: &SourceError) -> Retryability {
         | SourceError::BrokenJson { .. }
         | SourceError::WrongShape { .. } => Retryability::Passing,
         SourceError::Status { .. } | SourceError::Redirect { .. } => Retryability::Lasting,
+    }
+}
+
+/// Failures that may come from too much being asked, before it is asked in parts.
+const REPEATS: u32 = 2;
+
+/// After how many such failures `batch` is asked in parts; `None` when less would meet the same error.
+#[must_use]
+pub fn failures_before_parts(batch: &Batch, error: &SourceError, max_attempts: u32) -> Option<u32> {
+    let several = batch.requests().len() > 1;
+    match error {
+        SourceError::Status { status: 413 | 414, .. } => Some(1),
+        error if classify(error) == Retryability::TooMuch => Some(REPEATS.min(max_attempts)),
+        // One of several may spoil the reply to all.
+        SourceError::Status { status: 400, .. } if several => Some(1),
+        SourceError::WrongShape { .. } if several => Some(REPEATS.min(max_attempts)),
+        SourceError::Status { status: 500..=599, .. } | SourceError::BrokenJson { .. } if several => Some(max_attempts),
+        _ => None,
     }
 }
 
@@ -94,6 +113,30 @@ mod tests {
             classify(&SourceError::NotJson { status: 200, content_type: "text/html".into() }),
             Retryability::Passing
         );
+    }
+
+    #[test]
+    fn less_is_asked_only_where_less_may_help() {
+        use crate::model::{JobId, Request, SignatureId, Timestamp, Window};
+        let window = Window { start: Timestamp::from_secs(0), end: Timestamp::from_secs(1) };
+        let one = Batch::of(Request::Summary { signature: SignatureId(1), window });
+        let several = Batch::of_jobs(vec![JobId(1), JobId(2)]).unwrap();
+        let of = |batch: &Batch, code| failures_before_parts(batch, &status(code), 5);
+        for (code, of_one, of_several) in [
+            (400, None, Some(1)),
+            (404, None, None),
+            (414, Some(1), Some(1)),
+            (429, None, None),
+            (500, None, Some(5)),
+            (502, Some(2), Some(2)),
+            (504, Some(2), Some(2)),
+        ] {
+            assert_eq!((of(&one, code), of(&several, code)), (of_one, of_several), "{code}");
+        }
+        let strange = SourceError::WrongShape { endpoint: "jobs", found: String::new() };
+        assert_eq!(failures_before_parts(&several, &strange, 5), Some(2));
+        assert_eq!(failures_before_parts(&one, &strange, 5), None);
+        assert_eq!(failures_before_parts(&one, &status(502), 1), Some(1), "even when there is only one attempt");
     }
 
     #[test]

@@ -162,7 +162,14 @@ impl Scheduler {
     }
 
     fn take_in(&mut self, event: StoreEvent) -> Result<(), FetchError> {
-        let StoreEvent::Committed { batch, fresh, failed } = event;
+        let StoreEvent::Committed { batch, mut fresh, failed } = event;
+        if batch.as_ref().is_some_and(|batch| batch.kind() == Kind::Summaries) {
+            // Parts of a window go first: which length works is known before the next signature must be split.
+            let parts = fresh.extract_if(.., |pending| pending.request.kind() == Kind::Summaries).collect::<Vec<_>>();
+            for part in parts.into_iter().rev() {
+                self.queues[Kind::Summaries.index()].push_front(part.request);
+            }
+        }
         for pending in fresh {
             self.enqueue(pending);
         }

@@ -81,6 +81,9 @@ pub(super) fn reduce_alerts(
             "alert summaries that could not be read are in no table made from them"
         );
     }
+    if columns.is_empty() {
+        columns.push("id".to_owned()); // no summary, no columns; a table has at least one
+    }
     let counts = RowCounts::from([("summaries_outside_the_window".to_owned(), num_outside)]);
     if wanted.contains(&Artifact::AlertSummaries) {
         if columns.is_empty() {

@@ -66,8 +66,10 @@ pub(super) fn find(
     commits: &Commits,
     means: Means<'_>,
 ) -> Result<BusiestRevisions, ReduceError> {
-    let digest = store.counts()?.digest(Kind::Summaries);
-    let inputs = format!("{digest:032x} {}", commits.report.digest_hex());
+    let counts = store.counts()?;
+    let (digest, summaries) = (counts.digest(Kind::Summaries), counts.of(Kind::Summaries));
+    let missing = summaries.pending + summaries.failed;
+    let inputs = format!("{digest:032x} {missing} {}", commits.report.digest_hex());
     if let Some(note) = store.busiest_note()?
         && let Ok(found) = serde_json::from_str::<BusiestRevisions>(&note)
         && found.inputs == inputs

@@ -203,7 +203,11 @@ impl Sources<'_> {
     }
 
     fn input_digests(&self, artifact: Artifact) -> BTreeMap<String, String> {
-        let stored = |kind: Kind| format!("xxh3:{:032x}", self.counts.digest(kind));
+        // What is missing may turn out to be empty, and then only this tells the two apart.
+        let stored = |kind: Kind| match self.counts.of(kind).pending + self.counts.of(kind).failed {
+            0 => format!("xxh3:{:032x}", self.counts.digest(kind)),
+            missing => format!("xxh3:{:032x}, {missing} requests missing", self.counts.digest(kind)),
+        };
         let mut digests = BTreeMap::new();
         for input in artifact.inputs() {
             let digest = match input {
@@ -434,11 +438,11 @@ impl Sources<'_> {
             crawl: self.identity.clone(),
             semantics: self.config.artifacts.semantics,
             complete: self.counts.pending() == 0 && self.counts.failed() == 0 && self.counts.settled() > 0,
-            requests: Kind::ALL.iter().map(|kind| (kind.name().to_owned(), entry(*kind))).collect(),
             artifacts,
             run: RunEntry {
                 created_at: Timestamp::now(),
                 requests_made: Kind::ALL.iter().map(|kind| self.counts.of(*kind).attempts).sum(),
+                requests: Kind::ALL.iter().map(|kind| (kind.name().to_owned(), entry(*kind))).collect(),
             },
         };
         if let Some(before) = before {

@@ -14,8 +14,11 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use page::{AlertPageOutline, PassVerdict, judge_pass, pages_of};
-pub use split::{Split, split};
+pub use split::{Split, batches_of, split};
+#[cfg(test)]
+pub(crate) use treeherder::broken_connection;
 pub use treeherder::{Answer, Treeherder};
+pub(crate) use wire::printable;
 
 use crate::model::{AlertSummary, FrameworkId, Job, Signature, SignatureId, Summary};
 

@@ -92,13 +92,14 @@ impl Treeherder {
             .await
             .map_err(|error| self.transport_error(error))?;
         let status = response.status();
-        if status == StatusCode::NOT_FOUND && beyond_the_last_page(batch) {
-            // The list has become shorter since its pages were counted; the pass will be seen to have shifted.
-            let reply = Reply::AlertPage { count: 0, records: Vec::new() };
-            return Ok(Answer { reply, body_bytes: 0, latency: sent.elapsed() });
-        }
         if !status.is_success() {
-            return Err(self.status_error(response).await);
+            let error = self.status_error(response).await;
+            if beyond_the_last_page(batch, &error) {
+                // The list has become shorter since its pages were counted; the pass will be seen to have shifted.
+                let reply = Reply::AlertPage { count: 0, records: Vec::new() };
+                return Ok(Answer { reply, body_bytes: 0, latency: sent.elapsed() });
+            }
+            return Err(error);
         }
         let content_type = content_type_of(&response);
         if !is_json(&content_type) {
@@ -234,8 +235,10 @@ fn parse(batch: &Batch, body: &[u8]) -> Result<Reply, SourceError> {
     }
 }
 
-fn beyond_the_last_page(batch: &Batch) -> bool {
-    matches!(batch.requests()[0], Request::AlertPage { page: 2.., .. })
+/// True when the server says so; any other 404, such as a balancer's, says nothing about the list.
+fn beyond_the_last_page(batch: &Batch, error: &SourceError) -> bool {
+    let says_so = matches!(error, SourceError::Status { status: 404, excerpt, .. } if excerpt.contains("Invalid page"));
+    says_so && matches!(batch.requests()[0], Request::AlertPage { page: 2.., .. })
 }
 
 fn naive_param(at: Timestamp) -> String {
@@ -274,11 +277,18 @@ fn same_host_redirects(host: String) -> reqwest::redirect::Policy {
 /// The wait that a `Retry-After` header asks for: seconds, or an HTTP date.
 fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
-    if let Ok(secs) = value.parse::<u64>() {
-        return Some(Duration::from_secs(secs));
+    if !value.is_empty() && value.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let at = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
     Some(Duration::from_secs(u64::try_from(at.as_second() - now.as_secs()).unwrap_or(0)))
+}
+
+/// An error without a reply.
+#[cfg(test)]
+pub(crate) fn broken_connection() -> SourceError {
+    let Err(source) = reqwest::Proxy::all("::") else { panic!("that is no address") };
+    SourceError::Interrupted { source }
 }
 
 #[cfg(test)]
@@ -320,6 +330,19 @@ mod tests {
         assert_eq!(retry_after("Sun, 22 Nov 2026 08:01:00 GMT", now), Some(Duration::from_mins(1)));
         assert_eq!(retry_after("Sun, 22 Nov 2026 07:01:00 GMT", now), Some(Duration::ZERO));
         assert_eq!(retry_after("soon", now), None);
+        assert_eq!(retry_after("-1", now), None);
+        assert_eq!(retry_after(&"9".repeat(40), now), Some(Duration::from_secs(u64::MAX)), "huge is huge, not absent");
+    }
+
+    #[test]
+    fn only_the_servers_own_words_say_that_a_page_is_beyond_the_last() {
+        let not_found =
+            |excerpt: &str| SourceError::Status { status: 404, retry_after: None, excerpt: excerpt.to_owned() };
+        let page = |page| Batch::of(Request::AlertPage { pass: 0, page });
+        assert!(beyond_the_last_page(&page(2), &not_found(r#"{"detail":"Invalid page."}"#)));
+        assert!(!beyond_the_last_page(&page(1), &not_found(r#"{"detail":"Invalid page."}"#)));
+        assert!(!beyond_the_last_page(&page(2), &not_found(r#"{"detail":"Not found."}"#)));
+        assert!(!beyond_the_last_page(&page(2), &not_found("")));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::{Reply, SourceError};
@@ -14,31 +14,6 @@ use crate::model::{
     AlertSummary, AlertSummaryId, Batch, FrameworkId, Job, JobId, JobTimes, RawEntries, RawJson, Signature,
     SignatureId, Summary, Timestamp, Window, api_order, parse_datum,
 };
-
-/// The keys of an object whose values do not matter.
-struct Keys(Vec<String>);
-
-impl<'de> Deserialize<'de> for Keys {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeysVisitor;
-        impl<'de> Visitor<'de> for KeysVisitor {
-            type Value = Keys;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
-                let mut keys = Vec::new();
-                while let Some((key, IgnoredAny)) = map.next_entry()? {
-                    keys.push(key);
-                }
-                Ok(Keys(keys))
-            }
-        }
-        deserializer.deserialize_map(KeysVisitor)
-    }
-}
 
 /// Names the endpoint in errors.
 #[derive(Clone, Copy)]
@@ -61,7 +36,7 @@ impl Shape {
 }
 
 /// `text` without control characters, on one line, cut to `most` characters: fit for a terminal and a log line.
-pub(super) fn printable(text: &str, most: usize) -> String {
+pub(crate) fn printable(text: &str, most: usize) -> String {
     let mut shown: String = text
         .chars()
         .map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}') { ' ' } else { c })
@@ -130,15 +105,12 @@ pub(super) fn signatures(text: &str) -> Result<Reply, SourceError> {
     Ok(Reply::Signatures(signatures.collect::<Result<_, SourceError>>()?))
 }
 
-/// Reads the ids alone.
+/// Reads the ids alone; what is no list of signatures must not make others look as if they had no data.
 pub(super) fn updated_signatures(text: &str) -> Result<Reply, SourceError> {
-    let shape = Shape("performance/signatures");
-    let keys: Keys = shape.read(text)?;
-    let ids = keys.0.into_iter().map(|key| match key.parse() {
-        Ok(id) => Ok(SignatureId(id)),
-        Err(_) => Err(shape.wrong(format!("the key {key}"))),
-    });
-    Ok(Reply::UpdatedSignatures(ids.collect::<Result<_, SourceError>>()?))
+    match signatures(text)? {
+        Reply::Signatures(found) => Ok(Reply::UpdatedSignatures(found.into_iter().map(|one| one.id).collect())),
+        other => Ok(other),
+    }
 }
 
 /// Reads `performance/summary` for `asked`, and keeps the data in `window`.
@@ -293,6 +265,7 @@ mod tests {
         assert_eq!(found[1].framework_id, FrameworkId(2));
         assert!(signatures("[]").is_err() && signatures(r#"{"4":{"id":5,"framework_id":1}}"#).is_err());
         assert_eq!(updated_signatures(text).unwrap(), Reply::UpdatedSignatures(vec![SignatureId(12), SignatureId(3)]));
+        assert!(updated_signatures(r#"{"4":{"id":5,"framework_id":1}}"#).is_err());
     }
 
     #[test]

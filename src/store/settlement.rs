@@ -138,34 +138,37 @@ impl Settlement {
         Ok(settlement)
     }
 
-    /// A list of signatures.
+    /// A list of signatures. The digest is a sum over them, so that it is the same whether the list was asked as a whole
+    /// or by framework.
     #[must_use]
     pub fn of_signatures(request: Request, mut signatures: Vec<Signature>) -> Self {
         let mut settlement = Self::default();
-        let mut digest = Digest::of(&request);
+        let mut digest = 0_u128;
         signatures.sort_by_key(|signature| signature.id);
         for signature in &signatures {
-            digest.add(signature.raw.as_str().as_bytes());
+            let mut hash = Xxh3::new();
+            hash.update(&signature.id.0.to_be_bytes());
+            hash.update(signature.raw.as_str().as_bytes());
+            digest = digest.wrapping_add(hash.digest128());
             settlement.put_text(&key::signature(signature.id), &signature.raw);
         }
         let outcome = if signatures.is_empty() { Outcome::Empty } else { Outcome::Data };
-        settlement.settle(request, outcome, signatures.len(), &digest);
+        settlement.settle_as(request, outcome, signatures.len(), 0, digest);
         settlement.signature_ids = signatures.into_iter().map(|signature| signature.id).collect();
         settlement
     }
 
-    /// A list of ids: those of updated signatures, or of frameworks.
+    /// A list of ids: those of updated signatures, or of frameworks. They only say what to ask, so they have no part in the
+    /// digest of the data.
     #[must_use]
     pub fn of_ids(request: Request, mut ids: Vec<u64>) -> Self {
         let mut settlement = Self::default();
-        let mut digest = Digest::of(&request);
         ids.sort_unstable();
         ids.dedup();
         let raw: Vec<u8> = ids.iter().flat_map(|id| id.to_be_bytes()).collect();
-        digest.add(&raw);
         settlement.put_blob(&key::id_list(&request), &raw);
         let outcome = if ids.is_empty() { Outcome::Empty } else { Outcome::Data };
-        settlement.settle(request, outcome, ids.len(), &digest);
+        settlement.settle_as(request, outcome, ids.len(), 0, 0);
         settlement
     }
 

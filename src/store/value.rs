@@ -72,7 +72,7 @@ pub struct Failure {
     pub label: String,
     /// The last HTTP status, where there was one.
     pub status: Option<u16>,
-    /// Attempts made in all runs.
+    /// Attempts of the run that gave it up, those of larger batches that held it included.
     pub attempts: u32,
     /// When the last attempt failed.
     pub failed_at: Timestamp,

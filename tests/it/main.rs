@@ -2,11 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test may panic and talk")]
 
+mod adaptive;
 mod archive;
 mod damage;
+mod faults;
+mod faults_lasting;
+mod faults_shown;
+mod faults_split;
 mod golden;
 mod import;
 mod inputs;
+mod metrics;
 mod options;
+mod plan;
+mod rate;
 mod resume;
 mod support;
+mod tuning;
