@@ -32,6 +32,12 @@ struct State {
 pub struct Breaker {
     state: Arc<Mutex<State>>,
     recovered: Arc<Notify>,
+    patience: Arc<Mutex<Patience>>,
+}
+
+/// How an outage is waited out.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
     initial_delay: Duration,
     max_delay: Duration,
     give_up_after: Duration,
@@ -75,10 +81,18 @@ impl Breaker {
                 probe_delay: initial_delay,
             })),
             recovered: Arc::default(),
-            initial_delay,
-            max_delay,
-            give_up_after,
+            patience: Arc::new(Mutex::new(Patience { initial_delay, max_delay, give_up_after })),
         }
+    }
+
+    /// Waits outages out in another way from now on.
+    pub fn retune(&self, initial_delay: Duration, max_delay: Duration, give_up_after: Duration) {
+        *self.patience.lock().unwrap_or_else(PoisonError::into_inner) =
+            Patience { initial_delay, max_delay, give_up_after };
+    }
+
+    fn patience(&self) -> Patience {
+        *self.patience.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -88,10 +102,10 @@ impl Breaker {
     /// May the next attempt be made? At most one fetcher at a time is told to probe.
     #[must_use]
     pub fn gate(&self) -> Gate {
+        let Patience { max_delay, give_up_after, .. } = self.patience();
         let mut state = self.state();
         let Some(since) = state.down_since else { return Gate::Open };
-        let patience =
-            if state.answered_once { self.give_up_after } else { self.give_up_after.min(FIRST_ANSWER_PATIENCE) };
+        let patience = if state.answered_once { give_up_after } else { give_up_after.min(FIRST_ANSWER_PATIENCE) };
         let now = Instant::now();
         if now - since >= patience {
             return Gate::GiveUp(now - since);
@@ -99,7 +113,7 @@ impl Breaker {
         if now < state.next_probe {
             return Gate::Wait((state.next_probe - now).min(patience.saturating_sub(now - since)));
         }
-        state.probe_delay = (state.probe_delay * 2).min(self.max_delay);
+        state.probe_delay = (state.probe_delay * 2).min(max_delay);
         state.next_probe = now + state.probe_delay;
         Gate::Probe
     }
@@ -129,6 +143,7 @@ impl Breaker {
     /// An attempt failed in a way that an outage would show as.
     #[must_use]
     pub fn failed(&self) -> Toll {
+        let Patience { initial_delay, .. } = self.patience();
         let mut state = self.state();
         state.in_a_row += 1;
         if state.down_since.is_some() {
@@ -139,8 +154,8 @@ impl Breaker {
         }
         let now = Instant::now();
         state.down_since = Some(now);
-        state.probe_delay = self.initial_delay;
-        state.next_probe = now + self.initial_delay;
+        state.probe_delay = initial_delay;
+        state.next_probe = now + initial_delay;
         Toll::Outage { began: true }
     }
 }
