@@ -16,7 +16,7 @@ use crate::artifact::ArtifactError;
 use crate::config::ConfigError;
 use crate::fetch::FetchError;
 use crate::import::ImportError;
-use crate::observe::LogError;
+use crate::observe::{LogError, MetricsError};
 use crate::reduce::ReduceError;
 use crate::simulator::SimulatorError;
 use crate::source::SourceError;
@@ -58,6 +58,9 @@ pub enum Error {
     /// An output.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
+    /// The metrics.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// The simulator.
     #[error("the simulator cannot run")]
     Simulator(#[from] SimulatorError),
@@ -83,7 +86,7 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Log(_) | Self::Usage { .. } | Self::Simulator(_) => 2,
+            Self::Config(_) | Self::Log(_) | Self::Metrics(_) | Self::Usage { .. } | Self::Simulator(_) => 2,
             Self::Store(error) | Self::Fetch(FetchError::Store(error)) => of_store(error),
             Self::Fetch(FetchError::BucketStopped) | Self::Broken { .. } | Self::Stdout(_) => 1,
             Self::Fetch(_) | Self::Source(_) => 5,

@@ -15,6 +15,7 @@
 //! ended by cancelling at the head: scheduler and fetchers stop, their handles drop, the writer stores what it was given
 //! and ends.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use crate::fetch::{
     TokenBucket, WorkedSizes, first_requests,
 };
 use crate::model::{Batch, Kind, Timestamp};
-use crate::observe::{Counters, Progress};
+use crate::observe::{Counters, Metrics, Progress, RunFile};
 use crate::reduce::groups::GroupsError;
 use crate::reduce::{Artifact, ReduceError, ReduceSummary, busiest_revisions, read_commits, reduce};
 use crate::source::Treeherder;
@@ -51,6 +52,8 @@ pub struct RunOptions {
     pub same_source: bool,
     /// Fetch at most ten new job details.
     pub dry_run: bool,
+    /// Fetch only the lists which tell what there is to fetch, and make nothing of them.
+    pub lists_only: bool,
 }
 
 /// What a crawl came to.
@@ -265,9 +268,17 @@ async fn crawl_store(
 ) -> Result<CrawlSummary, Error> {
     let started = Instant::now();
     let sizes = WorkedSizes::default();
-    prepare_frontier(store, &config.borrow())?;
+    prepare_frontier(store, &config.borrow(), options)?;
     let mut interrupted = false;
-    if store.counts()?.pending() > 0 {
+    let metrics = Metrics::start(config.borrow().metrics.bind, Arc::clone(&counters), Arc::clone(store)).await?;
+    // What the last crawl said of itself stands while only lists are asked for.
+    let run_file = (!options.lists_only).then(|| RunFile::start(Arc::clone(&counters), store.path()));
+    if options.lists_only {
+        interrupted = crawl_frontier(store, identity, &mut config, limits(options, 0), shutdown, &counters, &sizes)
+            .await?
+            .drained
+            && shutdown.is_draining();
+    } else if store.counts()?.pending() > 0 {
         let progress = Progress::start(Arc::clone(&counters), config.borrow().log.progress);
         let jobs_before = fetched_jobs(store)?;
         interrupted = crawl_frontier(store, identity, &mut config, limits(options, 0), shutdown, &counters, &sizes)
@@ -290,6 +301,10 @@ async fn crawl_store(
                 .drained;
         }
     }
+    if let Some(run_file) = run_file {
+        run_file.finish(interrupted);
+    }
+    drop(metrics);
     Ok(CrawlSummary {
         lost: Vec::new(),
         identity: identity.clone(),
@@ -301,7 +316,10 @@ async fn crawl_store(
 }
 
 fn limits(options: RunOptions, fetched: usize) -> Limits {
-    Limits { job_details: options.dry_run.then(|| DRY_RUN_JOB_DETAILS.saturating_sub(fetched)) }
+    Limits {
+        job_details: options.dry_run.then(|| DRY_RUN_JOB_DETAILS.saturating_sub(fetched)),
+        lists_only: options.lists_only,
+    }
 }
 
 fn fetched_jobs(store: &Store) -> Result<u64, StoreError> {
@@ -309,7 +327,7 @@ fn fetched_jobs(store: &Store) -> Result<u64, StoreError> {
 }
 
 /// Brings the first requests into an empty frontier, and those that failed in an earlier run back into it.
-fn prepare_frontier(store: &Store, config: &Config) -> Result<(), StoreError> {
+fn prepare_frontier(store: &Store, config: &Config, options: RunOptions) -> Result<(), StoreError> {
     let counts = store.counts()?;
     if counts.pending() + counts.settled() + counts.failed() == 0 {
         let settlement = Box::new(Settlement::discovery(first_requests(&config.batch)));
@@ -319,10 +337,13 @@ fn prepare_frontier(store: &Store, config: &Config) -> Result<(), StoreError> {
         let failures: Result<Vec<_>, StoreError> = store.failures().collect();
         let requests = failures?
             .into_iter()
+            .filter(|(request, _)| !options.lists_only || matches!(request.kind(), Kind::Alerts | Kind::Signatures))
             .map(|(request, failure)| Pending { request, submitted: failure.submitted })
             .collect::<Vec<_>>();
-        tracing::info!(requests = requests.len(), "asking again what failed in an earlier run");
-        store.commit(Change::AskAgain { requests })?;
+        if !requests.is_empty() {
+            tracing::info!(requests = requests.len(), "asking again what failed in an earlier run");
+            store.commit(Change::AskAgain { requests })?;
+        }
     }
     Ok(())
 }
@@ -393,7 +414,7 @@ async fn crawl_frontier(
         identity: Arc::clone(&identity),
     };
     let (mailboxes, inboxes): (Vec<_>, Vec<_>) = Kind::ALL.iter().map(|_| flume::bounded::<Batch>(MAX_QUEUED)).unzip();
-    let mut fetchers = FetcherPools { links, inboxes, sizes: [0; 4], actors: JoinSet::new() };
+    let mut fetchers = FetcherPools { links, inboxes, places: HashSet::new(), actors: JoinSet::new() };
     fetchers.grow(&now);
 
     // The scheduler, at the head.
@@ -421,22 +442,24 @@ async fn crawl_frontier(
     Ok(SchedulerStats { drained: stats.drained && store.counts()?.pending() > 0, ..stats })
 }
 
-/// The pools of fetchers, which grow when the configuration says so. Fetchers beyond the configured number rest.
+/// The pools of fetchers, which grow and shrink as the configuration says. A fetcher beyond the configured number ends
+/// after its batch.
 struct FetcherPools {
     links: FetcherLinks,
     inboxes: Vec<flume::Receiver<Batch>>,
-    sizes: [usize; 4],
-    actors: JoinSet<Result<(), FetchError>>,
+    /// The places that are taken.
+    places: HashSet<(Kind, usize)>,
+    actors: JoinSet<Result<(Kind, usize), FetchError>>,
 }
 
 impl FetcherPools {
     fn grow(&mut self, config: &Config) {
         for kind in Kind::ALL {
-            let at = kind.index();
-            while self.sizes[at] < config.concurrency_of(kind) {
-                let fetcher = Fetcher::new(self.links.clone(), kind, self.sizes[at], self.inboxes[at].clone());
-                self.actors.spawn(fetcher.run());
-                self.sizes[at] += 1;
+            for place in 0..config.concurrency_of(kind) {
+                if self.places.insert((kind, place)) {
+                    let inbox = self.inboxes[kind.index()].clone();
+                    self.actors.spawn(Fetcher::new(self.links.clone(), kind, place, inbox).run());
+                }
             }
         }
     }
@@ -444,6 +467,8 @@ impl FetcherPools {
     /// Takes over a changed configuration.
     fn retune(&mut self, config: &Config) {
         self.grow(config);
+        let retry = &config.retry;
+        self.links.breaker.retune(retry.initial_delay, retry.max_delay, retry.give_up_after);
         let limiter = &config.limiter;
         let (rate, least) =
             (f64::from(limiter.requests_per_second.get()), f64::from(limiter.min_requests_per_second.get()));
@@ -479,7 +504,13 @@ async fn wait_for_actors(
             }
             ended = fetchers.actors.join_next() => match ended {
                 None => break,
-                Some(Ok(Ok(()))) => {}
+                // Without the scheduler, there is no more work for anyone.
+                Some(Ok(Ok(place))) => {
+                    fetchers.places.remove(&place);
+                    if stats.is_none() && !shutdown.is_draining() {
+                        fetchers.grow(&Arc::clone(&config.borrow()));
+                    }
+                }
                 Some(Ok(Err(error))) => {
                     shutdown.abandon();
                     failure.get_or_insert(Error::from(error));

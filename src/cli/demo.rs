@@ -59,7 +59,7 @@ pub(super) async fn run(args: &DemoArgs) -> Result<u8, Error> {
     }
     config.artifacts.out.clone_from(&args.out);
     config.store.path = args.store.clone().unwrap_or_else(|| args.out.join("store"));
-    let code = super::run::run_with(config, RunOptions { same_source: true, dry_run: false }).await?;
+    let code = super::run::run_with(config, RunOptions { same_source: true, ..RunOptions::default() }, None).await?;
     let served = simulator.shutdown().await?;
     say(&format!("the simulated server answered {} requests", served.total()));
     Ok(code)

@@ -7,6 +7,7 @@ mod demo;
 mod export;
 mod import;
 mod list_failures;
+mod plan;
 mod relabel;
 mod run;
 mod shell;
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::Error;
-use crate::config::{Config, LogFormat, Override, Overrides, Semantics};
+use crate::config::{Config, Layers, LogFormat, Override, Overrides, Semantics};
 use crate::reduce::Artifact;
 
 /// Harvests Mozilla Treeherder's performance history into research datasets.
@@ -50,6 +51,12 @@ enum Command {
     /// Make artifacts from what is stored; never touches the network
     #[command(after_help = artifact_help())]
     Reduce(Common<ReduceArgs>),
+    /// Show what a run would ask, and how long it takes; asks only for the lists that tell
+    #[command(
+        after_help = "The answers are stored: a run that follows does not ask for them again. While a crawl runs,\n\
+        the plan is made from what it has written beside its store, without a request."
+    )]
+    Plan(Common<plan::PlanArgs>),
     /// Show how far a crawl is, also while one runs
     Status(Common<StatusArgs>),
     /// List what failed and why; the next run tries these again
@@ -172,6 +179,9 @@ struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Show it again every second, until interrupted
+    #[arg(long)]
+    watch: bool,
 }
 
 #[derive(Debug, Args)]
@@ -248,12 +258,19 @@ impl Flags {
         self.config.clone().or_else(beside)
     }
 
+    /// Where the configuration comes from.
+    fn layers(&self) -> Result<Layers, Error> {
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value): (OsString, OsString)| {
+                Some((name.into_string().ok()?, value.into_string().ok()?))
+            })
+            .collect();
+        Ok(Layers { file: self.file(), environment, flags: self.overrides()? })
+    }
+
     /// All layers of the configuration.
     fn load(&self) -> Result<Config, Error> {
-        let environment = std::env::vars_os().filter_map(|(name, value): (OsString, OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        Ok(Config::load(self.file().as_deref(), environment, &self.overrides()?)?)
+        Ok(self.layers()?.load()?)
     }
 
     /// The configuration, with the logs set up as it says.
@@ -274,7 +291,8 @@ impl Cli {
             Command::Run(common) => run::run(&common).await,
             Command::Crawl(common) => run::crawl(&common).await,
             Command::Reduce(common) => run::reduce(&common).await,
-            Command::Status(common) => status::run(&common),
+            Command::Plan(common) => plan::run(&common).await,
+            Command::Status(common) => status::run(&common).await,
             Command::Failures(common) => list_failures::run(&common),
             Command::Export(common) => export::run(&common).await,
             Command::Import(common) => import::run(&common).await,

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{Common, ReduceArgs, RunArgs, say};
 use crate::actor::Shutdown;
-use crate::config::Config;
+use crate::config::{Config, ConfigWatch, Layers};
 use crate::model::Kind;
 use crate::observe::{Counters, human_bytes, human_duration};
 use crate::pipeline::{self, CrawlSummary, RunOptions, RunSummary};
@@ -17,16 +17,18 @@ use crate::{EXIT_INCOMPLETE, EXIT_INTERRUPTED, Error};
 pub(super) async fn run(common: &Common<RunArgs>) -> Result<u8, Error> {
     let config = common.flags.start()?;
     require_commits(&config)?;
-    run_with(config, options(&common.own)).await
+    run_with(config, options(&common.own), Some(common.flags.layers()?)).await
 }
 
-/// A run with its closing summary; also the demo's.
-pub(super) async fn run_with(config: Config, options: RunOptions) -> Result<u8, Error> {
+/// A run with its closing summary; also the demo's. `layers`: what is read again while it runs.
+pub(super) async fn run_with(config: Config, options: RunOptions, layers: Option<Layers>) -> Result<u8, Error> {
     let shutdown = Shutdown::new();
     let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
-    let (_keep, live) = watch::channel(Arc::new(config.clone()));
-    let summary = pipeline::run(live, options, &[], &shutdown, Arc::new(Counters::default())).await?;
-    say(&closing_summary(&config, &summary));
+    let (sender, live) = watch::channel(Arc::new(config.clone()));
+    let _watch = layers.map(|layers| ConfigWatch::start(layers, sender.clone()));
+    let counters = Arc::new(Counters::default());
+    let summary = pipeline::run(live, options, &[], &shutdown, Arc::clone(&counters)).await?;
+    say(&closing_summary(&config, &summary, &counters));
     Ok(exit_code(&summary.crawl))
 }
 
@@ -37,9 +39,11 @@ pub(super) async fn crawl(common: &Common<RunArgs>) -> Result<u8, Error> {
     }
     let shutdown = Shutdown::new();
     let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
-    let (_keep, live) = watch::channel(Arc::new(config.clone()));
-    let summary = pipeline::crawl(live, options(&common.own), &shutdown, Arc::new(Counters::default())).await?;
-    say(&crawl_lines(&config, &summary));
+    let (sender, live) = watch::channel(Arc::new(config.clone()));
+    let _watch = ConfigWatch::start(common.flags.layers()?, sender.clone());
+    let counters = Arc::new(Counters::default());
+    let summary = pipeline::crawl(live, options(&common.own), &shutdown, Arc::clone(&counters)).await?;
+    say(&crawl_lines(&config, &summary, &counters));
     Ok(exit_code(&summary))
 }
 
@@ -56,7 +60,7 @@ pub(super) async fn reduce(common: &Common<ReduceArgs>) -> Result<u8, Error> {
 }
 
 fn options(args: &RunArgs) -> RunOptions {
-    RunOptions { same_source: args.same_source, dry_run: args.dry_run }
+    RunOptions { same_source: args.same_source, dry_run: args.dry_run, lists_only: false }
 }
 
 /// A run makes the whole dataset, and most of it needs the commits.
@@ -81,8 +85,8 @@ fn exit_code(crawl: &CrawlSummary) -> u8 {
     }
 }
 
-fn closing_summary(config: &Config, summary: &RunSummary) -> String {
-    let mut text = crawl_lines(config, &summary.crawl);
+fn closing_summary(config: &Config, summary: &RunSummary, counters: &Counters) -> String {
+    let mut text = crawl_lines(config, &summary.crawl, counters);
     if let Some(reduction) = &summary.reduction {
         text.push_str(&reduction_lines(config, reduction));
     }
@@ -90,7 +94,7 @@ fn closing_summary(config: &Config, summary: &RunSummary) -> String {
 }
 
 /// What a crawl came to, on less than a screen.
-fn crawl_lines(config: &Config, crawl: &CrawlSummary) -> String {
+fn crawl_lines(config: &Config, crawl: &CrawlSummary, counters: &Counters) -> String {
     let mut text = String::from("\n              fetched    empty     gone  skipped   failed  pending    records\n");
     for kind in Kind::ALL {
         let counts = crawl.counts.of(kind);
@@ -117,6 +121,9 @@ fn crawl_lines(config: &Config, crawl: &CrawlSummary) -> String {
     ));
     for request in &crawl.lost {
         text.push_str(&format!("lost: {request}: its stored answer was damaged, and the server no longer has it\n"));
+    }
+    if let Some(hint) = counters.limit_hint() {
+        text.push_str(&format!("{hint}\n"));
     }
     if crawl.interrupted {
         text.push_str("interrupted; everything fetched is kept. Run the same command again to go on.\n");

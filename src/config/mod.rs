@@ -4,6 +4,7 @@
 //! they are read ([`ConfigError`] names file, line and key).
 
 mod load;
+mod watch;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -13,6 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use load::{ConfigError, Override, Overrides};
+pub use watch::{ConfigWatch, Layers};
 
 use crate::model::{Kind, Timestamp};
 

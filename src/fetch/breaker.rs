@@ -41,6 +41,12 @@ struct State {
 pub struct Breaker {
     state: Arc<Mutex<State>>,
     recovered: Arc<Notify>,
+    patience: Arc<Mutex<Patience>>,
+}
+
+/// How an outage is waited out.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
     initial_delay: Duration,
     max_delay: Duration,
     give_up_after: Duration,
@@ -87,10 +93,18 @@ impl Breaker {
                 probe_delay: initial_delay,
             })),
             recovered: Arc::default(),
-            initial_delay,
-            max_delay,
-            give_up_after,
+            patience: Arc::new(Mutex::new(Patience { initial_delay, max_delay, give_up_after })),
         }
+    }
+
+    /// Waits outages out in another way from now on.
+    pub fn retune(&self, initial_delay: Duration, max_delay: Duration, give_up_after: Duration) {
+        *self.patience.lock().unwrap_or_else(PoisonError::into_inner) =
+            Patience { initial_delay, max_delay, give_up_after };
+    }
+
+    fn patience(&self) -> Patience {
+        *self.patience.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -100,9 +114,10 @@ impl Breaker {
     /// May the next attempt be made? At most one fetcher in an interval is told to probe, or let through in its place.
     #[must_use]
     pub fn gate(&self) -> Gate {
+        let Patience { max_delay, give_up_after, .. } = self.patience();
         let mut state = self.state();
         let Some(since) = state.down_since else { return Gate::Open };
-        let patience = if state.heard { self.give_up_after } else { self.give_up_after.min(FIRST_ANSWER_PATIENCE) };
+        let patience = if state.heard { give_up_after } else { give_up_after.min(FIRST_ANSWER_PATIENCE) };
         let now = Instant::now();
         if now - since >= patience {
             return Gate::GiveUp(now - since);
@@ -110,7 +125,7 @@ impl Breaker {
         if now < state.next_probe {
             return Gate::Wait((state.next_probe - now).min(patience.saturating_sub(now - since)));
         }
-        state.probe_delay = (state.probe_delay * 2).min(self.max_delay);
+        state.probe_delay = (state.probe_delay * 2).min(max_delay);
         state.next_probe = now + state.probe_delay;
         state.num_probes += 1;
         if state.num_probes % 2 == 1 { Gate::Probe } else { Gate::Open }
@@ -158,6 +173,7 @@ impl Breaker {
     /// An attempt failed in a way that an outage would show as.
     #[must_use]
     pub fn failed(&self, error: &Arc<SourceError>) -> Toll {
+        let Patience { initial_delay, .. } = self.patience();
         let mut state = self.state();
         state.note(error);
         if state.down_since.is_some() {
@@ -166,16 +182,17 @@ impl Breaker {
         if state.in_a_row < FAILURES_IN_A_ROW {
             return Toll::Counts;
         }
-        state.take_for_down(self.initial_delay);
+        state.take_for_down(initial_delay);
         Toll::Outage { began: true }
     }
 
     /// A probe failed: whoever sent it suspected the source, and now it is taken for down.
     pub fn probe_failed(&self, error: &Arc<SourceError>) {
+        let Patience { initial_delay, .. } = self.patience();
         let mut state = self.state();
         state.note(error);
         if state.down_since.is_none() {
-            state.take_for_down(self.initial_delay);
+            state.take_for_down(initial_delay);
         }
     }
 }

@@ -62,7 +62,7 @@ pub struct FetcherLinks {
 pub struct Fetcher {
     links: FetcherLinks,
     kind: Kind,
-    /// Its place in the pool, from 0: it rests while the configured concurrency is at most this.
+    /// Its place in the pool, from 0: it ends when the configured concurrency is at most this.
     place: usize,
     /// From the scheduler, shared by the pool; it closes when the scheduler has no more work.
     inbox: flume::Receiver<Batch>,
@@ -103,28 +103,33 @@ impl Fetcher {
         Self { links, kind, place, inbox }
     }
 
-    /// Fetches until the scheduler has no more work or the run ends.
+    /// Fetches until the scheduler has no more work, the run ends, or the pool is made smaller than its place. Returns
+    /// that place, so that it can be taken again.
     ///
     /// # Errors
     /// [`FetchError`] when the crawl cannot go on.
-    pub async fn run(mut self) -> Result<(), FetchError> {
+    pub async fn run(mut self) -> Result<(Kind, usize), FetchError> {
+        self.fetch().await?;
+        Ok((self.kind, self.place))
+    }
+
+    async fn fetch(&mut self) -> Result<(), FetchError> {
+        let mut config_lives = true;
         loop {
+            if self.place >= self.links.config.borrow_and_update().concurrency_of(self.kind) {
+                return Ok(());
+            }
             let batch = tokio::select! {
                 biased;
                 () = self.links.shutdown.drained() => return Ok(()),
-                resting = wait_for_turn(&mut self.links.config, self.kind, self.place) => {
-                    if resting.is_err() {
-                        return Ok(());
-                    }
-                    tokio::select! {
-                        biased;
-                        () = self.links.shutdown.drained() => return Ok(()),
-                        received = self.inbox.recv_async() => match received {
-                            Ok(batch) => batch,
-                            Err(flume::RecvError::Disconnected) => return Ok(()),
-                        },
-                    }
+                changed = self.links.config.changed(), if config_lives => {
+                    config_lives = changed.is_ok();
+                    continue;
                 }
+                received = self.inbox.recv_async() => match received {
+                    Ok(batch) => batch,
+                    Err(flume::RecvError::Disconnected) => return Ok(()),
+                },
             };
             match self.settle(&batch, &mut Trail::default()).await {
                 Ok(Ending::Answered | Ending::NotAnswered) => {}
@@ -253,13 +258,13 @@ impl Fetcher {
 
     /// Waits for a token. False when the run ends meanwhile.
     async fn take_token(&self) -> Result<bool, FetchError> {
-        self.links.counters.wait_for_token(true);
+        let waiting = self.links.counters.wait_for_token();
         let token = tokio::select! {
             biased;
             () = self.links.shutdown.drained() => None,
             token = self.links.bucket.acquire() => Some(token),
         };
-        self.links.counters.wait_for_token(false);
+        waiting.over(matches!(token, Some(Ok(()))));
         token.transpose().map(|token| token.is_some())
     }
 
@@ -346,16 +351,19 @@ impl Fetcher {
         if !config.limiter.adaptive {
             return;
         }
-        let decision = decide(&mut self.links.controller.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Some(decision) = decision {
-            let (from, to) = (decision.from, decision.to);
-            if to < from {
-                warn!("rate {from:.1} -> {to:.1}: {}", decision.reason);
-            } else {
-                debug!("rate {from:.1} -> {to:.1}: {}", decision.reason);
-            }
-            self.links.bucket.set_rate(to, config.limiter.burst);
-            self.links.counters.set_rate(to);
+        // Under the controller's lock, so that the last decision is the last to reach the bucket.
+        let mut controller = self.links.controller.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(decision) = decide(&mut controller) else { return };
+        self.links.bucket.set_rate(decision.to, config.limiter.burst);
+        drop(controller);
+        self.links.counters.set_rate(decision.to);
+        let (from, to) = (decision.from, decision.to);
+        if to < from {
+            warn!("rate {from:.1} -> {to:.1}: {}", decision.reason);
+        } else if decision.restored {
+            info!("rate {from:.1} -> {to:.1}: {}, the configured rate again", decision.reason);
+        } else {
+            debug!("rate {from:.1} -> {to:.1}: {}", decision.reason);
         }
     }
 
@@ -489,15 +497,6 @@ fn failure(batch: &Batch, attempts: u32, error: &SourceError) -> Change {
         submitted: Timestamp::default(),
     };
     Change::Fail { batch: batch.clone(), failure: Box::new(failure) }
-}
-
-/// Waits until the pool's concurrency gives a turn to the fetcher at `place`.
-async fn wait_for_turn(
-    config: &mut watch::Receiver<Arc<Config>>,
-    kind: Kind,
-    place: usize,
-) -> Result<(), watch::error::RecvError> {
-    config.wait_for(|config| place < config.concurrency_of(kind)).await.map(drop)
 }
 
 /// An error with its sources, on one line without control characters.

@@ -127,10 +127,10 @@ impl TokenBucket {
         let mut set_to = *self.setting.borrow_and_update();
         let mut limiter = self.limiter(&set_to);
         while let Ok(taker) = self.inbox.recv_async().await {
-            if taker.is_closed() {
-                continue; // its fetcher has gone meanwhile
-            }
             loop {
+                if taker.is_closed() {
+                    break; // its fetcher has gone meanwhile, perhaps while its token was waited for
+                }
                 let setting = *self.setting.borrow_and_update();
                 if setting.rate.to_bits() != set_to.rate.to_bits() || setting.burst != set_to.burst {
                     limiter = self.limiter(&setting);

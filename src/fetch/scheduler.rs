@@ -4,7 +4,7 @@
 //! writer what became durable and what it led to. A request is in flight at most once. It ends when nothing is pending
 //! and nothing in flight, or when the run is drained.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,11 +28,16 @@ const MAX_UNCOMMITTED: usize = 512;
 /// A batch of jobs that is not full goes out this long after the last one, so that jobs are not left to the end.
 const PARTIAL_JOBS_INTERVAL: Duration = Duration::from_mins(5);
 
+/// How often the ages of the pending jobs are told.
+const AGES_INTERVAL: Duration = Duration::from_secs(5);
+
 /// What the scheduler is limited to in this run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
     /// New job details at the most; `None`: all.
     pub job_details: Option<usize>,
+    /// Ask only for the lists which tell what there is to ask: alert summaries and signatures.
+    pub lists_only: bool,
 }
 
 /// What came of a frontier.
@@ -72,6 +77,7 @@ pub struct Scheduler {
     to_expand: VecDeque<Settlement>,
     expanding: usize,
     samples_completed: bool,
+    ages_told_at: Option<Instant>,
     stats: SchedulerStats,
 }
 
@@ -105,7 +111,8 @@ impl Scheduler {
             num_in_flight: [0; 4],
             to_expand: VecDeque::new(),
             expanding: 0,
-            samples_completed: false,
+            samples_completed: limits.lists_only,
+            ages_told_at: None,
             stats: SchedulerStats::default(),
         }
     }
@@ -115,6 +122,7 @@ impl Scheduler {
     /// # Errors
     /// [`FetchError::Store`] when the store cannot be read or its writer has stopped.
     pub async fn run(mut self) -> Result<SchedulerStats, FetchError> {
+        self.counters.set_jobs_per_request(self.config.borrow().batch.job_ids.get());
         self.load_frontier()?;
         for kind in [Kind::Alerts, Kind::Signatures] {
             self.expand_when_idle(kind)?;
@@ -139,6 +147,7 @@ impl Scheduler {
                 () = tokio::time::sleep(PARTIAL_JOBS_INTERVAL) => {}
             }
         }
+        self.tell_ages();
         Ok(self.stats)
     }
 
@@ -244,7 +253,13 @@ impl Scheduler {
     }
 
     fn hand_out_batches(&mut self) {
+        if self.ages_told_at.is_none_or(|told_at| told_at.elapsed() >= AGES_INTERVAL) {
+            self.tell_ages();
+        }
         for kind in Kind::ALL {
+            if !self.asks_for(kind) {
+                continue;
+            }
             let most = self.config.borrow().concurrency_of(kind) + MAX_QUEUED + MAX_UNCOMMITTED;
             let requests_per_batch = match kind {
                 Kind::JobDetails => self.config.borrow().batch.job_ids.get(),
@@ -263,6 +278,20 @@ impl Scheduler {
             };
             self.counters.set_frontier(kind, pending as u64, self.num_in_flight[kind.index()] as u64);
         }
+    }
+
+    fn asks_for(&self, kind: Kind) -> bool {
+        !self.limits.lists_only || matches!(kind, Kind::Alerts | Kind::Signatures)
+    }
+
+    /// Tells how old the pending jobs are, since the server deletes them by age.
+    fn tell_ages(&mut self) {
+        let mut by_day = BTreeMap::new();
+        for (submitted, _) in self.jobs.iter().filter(|(submitted, _)| *submitted > Timestamp::default()) {
+            *by_day.entry(submitted.as_secs().div_euclid(86_400)).or_default() += 1;
+        }
+        self.counters.set_pending_jobs(by_day);
+        self.ages_told_at = Some(Instant::now());
     }
 
     /// Takes the next batch of `kind` and counts it as in flight.
@@ -318,11 +347,12 @@ impl Scheduler {
     }
 
     fn is_idle(&self) -> bool {
-        let no_more_jobs = self.jobs.is_empty() || self.limits.job_details == Some(0);
+        let no_more_jobs =
+            self.jobs.is_empty() || self.limits.job_details == Some(0) || !self.asks_for(Kind::JobDetails);
         self.in_flight.is_empty()
             && no_more_jobs
             && self.expanding == 0
             && self.to_expand.is_empty()
-            && self.queues.iter().all(VecDeque::is_empty)
+            && Kind::ALL.iter().all(|kind| self.queues[kind.index()].is_empty() || !self.asks_for(*kind))
     }
 }

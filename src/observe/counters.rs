@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
 use crate::model::Kind;
 
 /// How an attempt ended.
@@ -21,6 +24,22 @@ pub enum AttemptResult<'a> {
     Failed(&'a str),
 }
 
+/// Upper bounds of the latency histogram, seconds; slower answers are counted beyond the last.
+pub const LATENCY_BOUNDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// What keeps a crawl from being quicker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// Not known, or there is nothing to do.
+    #[default]
+    None,
+    /// Fetchers wait for tokens: the rate is used up.
+    Rate,
+    /// No fetcher waits for a token: all are busy with requests, so there are too few of them.
+    Concurrency,
+}
+
 #[derive(Debug, Default)]
 struct KindCounters {
     pending: AtomicU64,
@@ -32,6 +51,8 @@ struct KindCounters {
     body_bytes: AtomicU64,
     latency_us: AtomicU64,
     answered: AtomicU64,
+    /// Answers by latency: those within each bound and above the one before; the last is beyond all.
+    latencies: [AtomicU64; LATENCY_BOUNDS.len() + 1],
 }
 
 /// Where a kind of request stands.
@@ -63,12 +84,19 @@ pub struct Counters {
     rate_milli: AtomicU64,
     /// Fetchers that wait for a token.
     waiting_for_token: AtomicU64,
+    tokens: AtomicU64,
+    token_wait_us: AtomicU64,
+    /// Looks at which the rate was the limit, and those at which concurrency was.
+    seen_limited: [AtomicU64; 2],
+    jobs_per_request: AtomicU64,
+    /// Pending jobs by the day (since the epoch) on which they were submitted.
+    pending_jobs: Mutex<BTreeMap<i64, u64>>,
     errors: Mutex<Errors>,
 }
 
 #[derive(Debug, Default)]
 struct Errors {
-    by_label: BTreeMap<String, u64>,
+    by_label: BTreeMap<(Kind, String), u64>,
     last: Option<String>,
 }
 
@@ -85,10 +113,13 @@ impl Counters {
                 counters.answered.fetch_add(1, Relaxed);
                 counters.body_bytes.fetch_add(body_bytes, Relaxed);
                 counters.latency_us.fetch_add(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX), Relaxed);
+                let secs = latency.as_secs_f64();
+                let at = LATENCY_BOUNDS.iter().position(|bound| secs <= *bound).unwrap_or(LATENCY_BOUNDS.len());
+                counters.latencies[at].fetch_add(1, Relaxed);
             }
             AttemptResult::Failed(label) => {
                 let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
-                *errors.by_label.entry(label.to_owned()).or_default() += 1;
+                *errors.by_label.entry((kind, label.to_owned())).or_default() += 1;
             }
         }
     }
@@ -107,7 +138,27 @@ impl Counters {
     /// Failed attempts of this run by label.
     #[must_use]
     pub fn errors_by_label(&self) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        for ((_, label), num) in self.errors_by_kind() {
+            *sums.entry(label).or_default() += num;
+        }
+        sums
+    }
+
+    /// Failed attempts of this run by kind and label.
+    #[must_use]
+    pub fn errors_by_kind(&self) -> BTreeMap<(Kind, String), u64> {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).by_label.clone()
+    }
+
+    /// Answers of a kind, the sum of their latencies in seconds, and how many took at most each of [`LATENCY_BOUNDS`]
+    /// and more than the one before; the last of those is beyond all bounds.
+    #[must_use]
+    pub fn latencies(&self, kind: Kind) -> (u64, f64, [u64; LATENCY_BOUNDS.len() + 1]) {
+        let counters = &self.kinds[kind.index()];
+        let micros = Duration::from_micros(counters.latency_us.load(Relaxed));
+        let buckets = std::array::from_fn(|at| counters.latencies[at].load(Relaxed));
+        (buckets.iter().sum(), micros.as_secs_f64(), buckets)
     }
 
     /// Tells where a kind stands.
@@ -145,13 +196,90 @@ impl Counters {
         milli / 1000.0
     }
 
-    /// One fetcher more (or less) waits for a token.
-    pub fn wait_for_token(&self, begins: bool) {
-        if begins {
-            self.waiting_for_token.fetch_add(1, Relaxed);
-        } else {
-            self.waiting_for_token.fetch_sub(1, Relaxed);
+    /// One fetcher more waits for a token, until what this gives is dropped.
+    #[must_use]
+    pub fn wait_for_token(&self) -> TokenWait<'_> {
+        self.waiting_for_token.fetch_add(1, Relaxed);
+        TokenWait { counters: self, began: Instant::now(), granted: false }
+    }
+
+    /// Tokens taken, and how long fetchers waited for them, all together.
+    #[must_use]
+    pub fn tokens(&self) -> (u64, Duration) {
+        (self.tokens.load(Relaxed), Duration::from_micros(self.token_wait_us.load(Relaxed)))
+    }
+
+    /// Looks at what limits the crawl right now, and remembers it for [`Counters::limit`].
+    pub fn look_at_limit(&self) -> Limit {
+        let busy: u64 = self.kinds.iter().map(|kind| kind.in_flight.load(Relaxed)).sum();
+        let limit = match (self.waiting_for_token(), busy) {
+            (0, 0) => Limit::None,
+            (0, _) => Limit::Concurrency,
+            _ => Limit::Rate,
+        };
+        match limit {
+            Limit::None => {}
+            Limit::Rate => drop(self.seen_limited[0].fetch_add(1, Relaxed)),
+            Limit::Concurrency => drop(self.seen_limited[1].fetch_add(1, Relaxed)),
         }
+        limit
+    }
+
+    /// What limited the run for most of it.
+    #[must_use]
+    pub fn limit(&self) -> Limit {
+        let [rate, concurrency] = [0, 1].map(|at: usize| self.seen_limited[at].load(Relaxed));
+        if rate + concurrency == 0 {
+            Limit::None
+        } else if concurrency > rate {
+            Limit::Concurrency
+        } else {
+            Limit::Rate
+        }
+    }
+
+    /// Mean time of an answer over all kinds; zero before the first.
+    #[must_use]
+    pub fn mean_latency(&self) -> Duration {
+        let sum = |of: fn(&KindCounters) -> &AtomicU64| self.kinds.iter().map(|kind| of(kind).load(Relaxed)).sum();
+        let (micros, answers): (u64, u64) = (sum(|kind| &kind.latency_us), sum(|kind| &kind.answered));
+        Duration::from_micros(micros.checked_div(answers).unwrap_or(0))
+    }
+
+    /// Says so, and what is needed, when concurrency limited the run and not the rate.
+    #[must_use]
+    pub fn limit_hint(&self) -> Option<String> {
+        (self.limit() == Limit::Concurrency).then(|| concurrency_hint(self.rate(), self.mean_latency()))
+    }
+
+    /// Tells how many jobs one request asks for.
+    pub fn set_jobs_per_request(&self, num: usize) {
+        self.jobs_per_request.store(num as u64, Relaxed);
+    }
+
+    /// Requests that are known and not settled: many jobs are one request.
+    #[must_use]
+    pub fn requests_left(&self) -> u64 {
+        let left = Kind::ALL.iter().map(|kind| {
+            let now = self.of(*kind);
+            let known = now.pending + now.in_flight;
+            match kind {
+                Kind::JobDetails => known.div_ceil(self.jobs_per_request.load(Relaxed).max(1)),
+                _ => known,
+            }
+        });
+        left.sum()
+    }
+
+    /// Tells the pending jobs by the day on which they were submitted.
+    pub fn set_pending_jobs(&self, by_day: BTreeMap<i64, u64>) {
+        *self.pending_jobs.lock().unwrap_or_else(PoisonError::into_inner) = by_day;
+    }
+
+    /// The pending jobs by the day (since the epoch) on which they were submitted.
+    #[must_use]
+    pub fn pending_jobs(&self) -> BTreeMap<i64, u64> {
+        self.pending_jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Fetchers that wait for a token: 0 with work pending means that concurrency, not the rate, is the limit.
@@ -181,5 +309,76 @@ impl Counters {
     #[must_use]
     pub fn attempts(&self) -> u64 {
         Kind::ALL.iter().map(|kind| self.of(*kind).attempts).sum()
+    }
+}
+
+/// A fetcher's wait for a token; it is over when this is dropped.
+#[derive(Debug)]
+pub struct TokenWait<'a> {
+    counters: &'a Counters,
+    began: Instant,
+    granted: bool,
+}
+
+impl TokenWait<'_> {
+    /// The wait is over, with a token when `granted`.
+    pub fn over(mut self, granted: bool) {
+        self.granted = granted;
+    }
+}
+
+impl Drop for TokenWait<'_> {
+    fn drop(&mut self) {
+        let waited = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.counters.waiting_for_token.fetch_sub(1, Relaxed);
+        self.counters.token_wait_us.fetch_add(waited, Relaxed);
+        if self.granted {
+            self.counters.tokens.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// What is needed to use `rate` when an answer takes `latency`.
+#[must_use]
+pub fn concurrency_hint(rate: f64, latency: Duration) -> String {
+    let secs = latency.as_secs_f64();
+    format!(
+        "concurrency, not the rate, is the limit: {rate:.1} requests/s x {secs:.3} s of mean latency need {:.0} fetchers at \
+         work ([concurrency])",
+        (rate * secs).ceil().max(1.0)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_one_waiting_for_a_token_while_requests_are_in_flight_means_too_few_fetchers() {
+        let counters = Counters::default();
+        assert_eq!(counters.look_at_limit(), Limit::None);
+        counters.set_frontier(Kind::Summaries, 90, 8);
+        assert_eq!(counters.look_at_limit(), Limit::Concurrency);
+        assert_eq!(counters.limit(), Limit::Concurrency);
+        let wait = counters.wait_for_token();
+        assert_eq!(counters.look_at_limit(), Limit::Rate);
+        assert_eq!(counters.look_at_limit(), Limit::Rate);
+        wait.over(true);
+        assert_eq!((counters.limit(), counters.tokens().0, counters.waiting_for_token()), (Limit::Rate, 1, 0));
+    }
+
+    #[test]
+    fn the_hint_names_rate_latency_and_the_fetchers_they_need() {
+        let said = concurrency_hint(20.0, Duration::from_millis(1250));
+        assert!(said.contains("20.0 requests/s x 1.250 s") && said.contains("25 fetchers"), "{said}");
+    }
+
+    #[test]
+    fn many_jobs_are_one_request_left() {
+        let counters = Counters::default();
+        counters.set_jobs_per_request(300);
+        counters.set_frontier(Kind::JobDetails, 600, 1);
+        counters.set_frontier(Kind::Summaries, 5, 1);
+        assert_eq!(counters.requests_left(), 9);
     }
 }

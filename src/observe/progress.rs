@@ -8,11 +8,12 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{Counters, logging};
+use super::{Counters, Limit, logging};
 use crate::model::Kind;
 
 const REDRAW: Duration = Duration::from_millis(250);
 const PLAIN_LINE: Duration = Duration::from_secs(10);
+const PACE: Duration = Duration::from_secs(10);
 
 /// A progress display; it ends when it is dropped.
 #[derive(Debug)]
@@ -63,21 +64,21 @@ fn bar(kind: Kind) -> ProgressBar {
 }
 
 /// Requests per second over the last seconds.
-struct Pace {
+#[derive(Debug)]
+pub(super) struct Pace {
     seen: std::collections::VecDeque<(Instant, u64)>,
+    span: Duration,
 }
 
 impl Pace {
-    const SPAN: Duration = Duration::from_secs(10);
-
-    fn new() -> Self {
-        Self { seen: std::collections::VecDeque::new() }
+    pub(super) fn over(span: Duration) -> Self {
+        Self { seen: std::collections::VecDeque::new(), span }
     }
 
-    fn update(&mut self, attempts: u64) -> f64 {
+    pub(super) fn update(&mut self, attempts: u64) -> f64 {
         let now = Instant::now();
         self.seen.push_back((now, attempts));
-        while self.seen.len() > 2 && self.seen.front().is_some_and(|(at, _)| now - *at > Self::SPAN) {
+        while self.seen.len() > 2 && self.seen.front().is_some_and(|(at, _)| now - *at > self.span) {
             self.seen.pop_front();
         }
         let Some((start, before)) = self.seen.front() else { return 0.0 };
@@ -89,7 +90,7 @@ impl Pace {
 }
 
 async fn redraw(counters: Arc<Counters>, bars: [(Kind, ProgressBar); 4]) {
-    let mut pace = Pace::new();
+    let mut pace = Pace::over(PACE);
     loop {
         let rate = pace.update(counters.attempts());
         for (kind, bar) in &bars {
@@ -99,7 +100,10 @@ async fn redraw(counters: Arc<Counters>, bars: [(Kind, ProgressBar); 4]) {
             let mut message = Vec::new();
             if now.in_flight > 0 {
                 message.push(format!("{rate:.1}/s of {:.1}", counters.rate()));
-                message.push(eta(now.pending + now.in_flight, rate));
+                message.push(eta(counters.requests_left(), rate));
+                if counters.limit() == Limit::Concurrency {
+                    message.push("concurrency is the limit".to_owned());
+                }
             }
             if now.retries > 0 {
                 message.push(format!("{} retries", now.retries));
@@ -114,7 +118,7 @@ async fn redraw(counters: Arc<Counters>, bars: [(Kind, ProgressBar); 4]) {
 }
 
 async fn plain_lines(counters: Arc<Counters>) {
-    let mut pace = Pace::new();
+    let mut pace = Pace::over(PACE);
     loop {
         tokio::time::sleep(PLAIN_LINE).await;
         let rate = pace.update(counters.attempts());
@@ -123,8 +127,11 @@ async fn plain_lines(counters: Arc<Counters>) {
             let known = now.settled + now.failed + now.pending + now.in_flight;
             format!("{} {}/{known}", kind.name(), now.settled + now.failed)
         });
-        let left: u64 = Kind::ALL.iter().map(|kind| counters.of(*kind)).map(|now| now.pending + now.in_flight).sum();
-        let line = format!("{}; {rate:.1} requests/s of {:.1}, {}", kinds.join(", "), counters.rate(), eta(left, rate));
+        let left = eta(counters.requests_left(), rate);
+        let mut line = format!("{}; {rate:.1} requests/s of {:.1}, {left}", kinds.join(", "), counters.rate());
+        if counters.limit() == Limit::Concurrency {
+            line.push_str(", concurrency is the limit");
+        }
         let _nowhere_to_tell = writeln!(std::io::stderr(), "progress: {line}");
     }
 }

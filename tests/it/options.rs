@@ -51,7 +51,7 @@ async fn a_dry_run_fetches_ten_job_details_and_the_next_run_the_rest() {
     let simulator = simulator(Behaviour::default()).await;
     let crawl = Crawl::of(&simulator.url());
     let (_keep, live) = pipeline::fixed_config(crawl.config.clone());
-    let options = RunOptions { same_source: false, dry_run: true };
+    let options = RunOptions { dry_run: true, ..RunOptions::default() };
     let counters = Arc::new(Counters::default());
     let dry = pipeline::run(live, options, &[], &Shutdown::new(), counters).await.unwrap();
     assert_eq!(dry.crawl.counts.of(Kind::JobDetails).settled(), 10);

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use perfharvest::Error;
 use perfharvest::actor::Shutdown;
-use perfharvest::config::{Config, Semantics};
+use perfharvest::config::{Config, InputsConfig, Semantics};
 use perfharvest::observe::Counters;
-use perfharvest::pipeline::{self, RunOptions, RunSummary};
+use perfharvest::pipeline::{self, CrawlSummary, RunOptions, RunSummary};
 use perfharvest::simulator::{BackendConfig, Behaviour, Simulator, SimulatorConfig, SimulatorHandle};
 
 /// The recorded corpus and what the reference scripts made of it.
@@ -63,8 +63,15 @@ impl Crawl {
     /// Runs it to its end or until it is drained.
     pub(crate) async fn run_until(&self, shutdown: &Shutdown) -> Result<RunSummary, Error> {
         let (_keep, live) = pipeline::fixed_config(self.config.clone());
-        let options = RunOptions { same_source: true, dry_run: false };
+        let options = RunOptions { same_source: true, ..RunOptions::default() };
         pipeline::run(live, options, &[], shutdown, Arc::new(Counters::default())).await
+    }
+
+    /// Crawls to the end, and makes no artifacts.
+    pub(crate) async fn crawl_only(&self) -> Result<CrawlSummary, Error> {
+        let (_keep, live) = pipeline::fixed_config(Config { inputs: InputsConfig::default(), ..self.config.clone() });
+        let options = RunOptions { same_source: true, ..RunOptions::default() };
+        pipeline::crawl(live, options, &Shutdown::new(), Arc::new(Counters::default())).await
     }
 
     /// The artifacts by name; of the manifest, what does not depend on when and how the crawl went.

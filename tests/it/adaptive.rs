@@ -1,0 +1,42 @@
+//! A crawl that asks four times what the server bears.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use perfharvest::simulator::{
+    BackendConfig, Behaviour, Endpoint, GeneratorConfig, Latency, Simulator, SimulatorConfig,
+};
+
+use crate::support::Crawl;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crawl_above_the_servers_capacity_slows_down_and_loses_nothing() {
+    let behaviour =
+        Behaviour { capacity: Some(40.0), latency: Latency::Fixed(Duration::from_millis(5)), ..Behaviour::default() };
+    let generated = GeneratorConfig {
+        signatures: 300,
+        data_per_signature: 5,
+        alerts: 20,
+        pushes: 50,
+        ..GeneratorConfig::default()
+    };
+    let backend = BackendConfig::Generated(generated);
+    let simulator =
+        Simulator::start(SimulatorConfig { backend, behaviour, ..SimulatorConfig::default() }).await.unwrap();
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.config.limiter.requests_per_second = NonZeroU32::new(160).unwrap();
+    crawl.config.limiter.burst = NonZeroU32::new(2).unwrap();
+    crawl.config.limiter.adaptive = true;
+    crawl.config.concurrency.summaries = 16.try_into().unwrap();
+    crawl.config.retry.initial_delay = Duration::from_millis(300);
+    crawl.config.retry.max_delay = Duration::from_secs(2);
+    crawl.config.retry.max_attempts = NonZeroU32::new(20).unwrap();
+    let summary = crawl.crawl_only().await.unwrap();
+    assert_eq!((summary.counts.failed(), summary.counts.pending()), (0, 0));
+    let served = simulator.served();
+    let refused: u64 = served.iter().filter(|(_, outcome, _)| outcome.to_string() == "429").map(|(.., n)| n).sum();
+    assert!(refused > 0, "the capacity was never met");
+    // At the configured rate all along, three of four would be refused.
+    assert!(refused * 2 < served.total(), "{refused} of {} refused", served.total());
+    assert!(served.with_status(Endpoint::Summary, 200) > 100);
+}

@@ -1,0 +1,62 @@
+//! What leaves is never more than the bucket gives, retries included; and how the work is ordered.
+
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use perfharvest::simulator::{Arrival, Behaviour, Endpoint};
+
+use crate::support::{Crawl, simulator};
+
+fn non_zero(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).unwrap()
+}
+
+/// The crawl of the corpus at `rate`, from 12 fetchers, with a tenth of its requests failing: its arrivals, and the
+/// seconds between the server's start and the crawl's, at the most.
+async fn arrivals_at(rate: u32, burst: u32) -> (Vec<Arrival>, f64) {
+    let faults = vec!["502=0.05".parse().unwrap(), "429=0.05".parse().unwrap()];
+    let simulator = simulator(Behaviour { faults, ..Behaviour::default() }).await;
+    let server_started = Instant::now();
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.config.limiter.requests_per_second = non_zero(rate);
+    crawl.config.limiter.burst = non_zero(burst);
+    crawl.config.concurrency.summaries = 12.try_into().unwrap();
+    crawl.config.retry.max_attempts = non_zero(20);
+    let before_crawl = server_started.elapsed().as_secs_f64();
+    crawl.run().await.unwrap();
+    (simulator.arrivals(), before_crawl)
+}
+
+/// No arrival comes before its token can have been given. The k-th token of a bucket that was full at the start is given
+/// `(k - burst) / rate` after it at the soonest, and a request arrives after its token; so this needs no allowance for a
+/// slow machine. A crawl has two buckets, the second for the busiest revision's jobs: its burst counts too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crawl_with_retries_never_sends_more_than_the_bucket_gives() {
+    for (rate, burst) in [(60, 1), (200, 4)] {
+        let (arrivals, before_crawl) = arrivals_at(rate, burst).await;
+        let refused = arrivals.iter().filter(|arrival| arrival.outcome.to_string() != "200").count();
+        assert!(refused > 4, "{refused}");
+        for (number, arrival) in arrivals.iter().enumerate() {
+            let since_start = arrival.at.as_secs_f64() - before_crawl;
+            let allowed = f64::from(rate) * since_start + f64::from(2 * burst);
+            assert!((number + 1) as f64 <= allowed + 1e-6, "{} requests within {since_start} s", number + 1);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn job_details_go_oldest_first_in_full_batches_while_summaries_still_go_on() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.config.batch.job_ids = 5.try_into().unwrap();
+    crawl.config.concurrency.summaries = 1.try_into().unwrap();
+    crawl.config.concurrency.job_details = 1.try_into().unwrap();
+    crawl.config.limiter.requests_per_second = non_zero(300);
+    crawl.config.limiter.burst = non_zero(1);
+    crawl.run().await.unwrap();
+    let arrivals = simulator.arrivals();
+    let of = |endpoint| arrivals.iter().filter(move |arrival| arrival.endpoint == endpoint);
+    let last_summary = of(Endpoint::Summary).next_back().unwrap().at;
+    let early = of(Endpoint::Jobs).filter(|arrival| arrival.at < last_summary).count();
+    assert!(early > 3, "{early} batches went out before the last summary");
+}
