@@ -269,38 +269,22 @@ async fn crawl_store(
     let started = Instant::now();
     let sizes = WorkedSizes::default();
     prepare_frontier(store, &config.borrow(), options)?;
-    let mut interrupted = false;
     let metrics = Metrics::start(config.borrow().metrics.bind, Arc::clone(&counters), Arc::clone(store)).await?;
     // What the last crawl said of itself stands while only lists are asked for.
     let run_file = (!options.lists_only).then(|| RunFile::start(Arc::clone(&counters), store.path()));
-    if options.lists_only {
-        interrupted = crawl_frontier(store, identity, &mut config, limits(options, 0), shutdown, &counters, &sizes)
-            .await?
-            .drained
-            && shutdown.is_draining();
-    } else if store.counts()?.pending() > 0 {
-        let progress = Progress::start(Arc::clone(&counters), config.borrow().log.progress);
-        let jobs_before = fetched_jobs(store)?;
-        interrupted = crawl_frontier(store, identity, &mut config, limits(options, 0), shutdown, &counters, &sizes)
-            .await?
-            .drained;
-        let now = Arc::clone(&config.borrow());
-        if !interrupted && discover_busiest_jobs(store, &now).await? {
-            let fetched = usize::try_from(fetched_jobs(store)? - jobs_before).unwrap_or(usize::MAX);
-            let limits = limits(options, fetched);
-            interrupted =
-                crawl_frontier(store, identity, &mut config, limits, shutdown, &counters, &sizes).await?.drained;
-        }
-        drop(progress);
-    } else {
-        let now = Arc::clone(&config.borrow());
-        // Other commits than before may make another revision the busiest.
-        if discover_busiest_jobs(store, &now).await? {
-            interrupted = crawl_frontier(store, identity, &mut config, limits(options, 0), shutdown, &counters, &sizes)
-                .await?
-                .drained;
-        }
+    let progress = Progress::start(Arc::clone(&counters), !options.lists_only && config.borrow().log.progress);
+    let jobs_before = fetched_jobs(store)?;
+    // Also when nothing is pending: what follows from a stored answer may not have been stored before a kill.
+    let first_limits = limits(options, 0);
+    let stats = crawl_frontier(store, identity, &mut config, first_limits, shutdown, &counters, &sizes).await?;
+    let mut interrupted = stats.drained && (shutdown.is_draining() || !options.lists_only);
+    let now = Arc::clone(&config.borrow());
+    if !interrupted && !options.lists_only && discover_busiest_jobs(store, &now).await? {
+        let fetched = usize::try_from(fetched_jobs(store)? - jobs_before).unwrap_or(usize::MAX);
+        let limits = limits(options, fetched);
+        interrupted = crawl_frontier(store, identity, &mut config, limits, shutdown, &counters, &sizes).await?.drained;
     }
+    drop(progress);
     if let Some(run_file) = run_file {
         run_file.finish(interrupted);
     }

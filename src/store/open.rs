@@ -168,7 +168,14 @@ fn open_sled(path: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
         .mode(sled::Mode::HighThroughput);
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {})); // the error below says what the panic would have
-    let opened = std::panic::catch_unwind(AssertUnwindSafe(|| config.open()));
+    let mut opened = std::panic::catch_unwind(AssertUnwindSafe(|| config.open()));
+    for _ in 0..LOCK_ATTEMPTS {
+        if !matches!(&opened, Ok(Err(sled::Error::Io(error))) if is_lock_error(error)) {
+            break;
+        }
+        std::thread::sleep(LOCK_INTERVAL);
+        opened = std::panic::catch_unwind(AssertUnwindSafe(|| config.open()));
+    }
     std::panic::set_hook(hook);
     match opened {
         Ok(Ok(db)) => Ok(db),
@@ -187,6 +194,10 @@ fn open_sled(path: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
         }
     }
 }
+
+/// sled's threads may hold a store for a moment after it was closed, as may a process that is just ending.
+const LOCK_ATTEMPTS: u32 = 20;
+const LOCK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(50);
 
 fn is_lock_error(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")

@@ -156,6 +156,26 @@ async fn a_crawl_that_is_killed_at_fail_points_comes_to_the_same_bytes_and_asks_
     println!("{kills} kills: {passed:?}");
 }
 
+/// Between the commit of a list and that of what follows from it, nothing may be pending, and yet nothing is finished.
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crawl_that_is_killed_before_any_of_its_first_commits_comes_to_the_same_bytes() {
+    let calm = calm_artifacts().await;
+    for commit in 1..=14 {
+        let simulator = simulator(Behaviour::default()).await;
+        let mut crawl = Crawl::of(&simulator.url());
+        crawl.config.store.commit_records = NonZeroUsize::MIN;
+        let mut killed = run_command(&crawl);
+        killed.env("PERFHARVEST_FAIL_POINT", format!("store.before_transaction:{commit}"));
+        let killed = tokio::task::spawn_blocking(|| finish(killed)).await.unwrap();
+        assert_eq!(killed.signal(), Some(SIGABRT), "commit {commit}: {}", killed.stderr);
+        let resumed = run_command(&crawl);
+        let resumed = tokio::task::spawn_blocking(|| finish(resumed)).await.unwrap();
+        assert_eq!(resumed.code(), Some(0), "commit {commit}: {}", resumed.stderr);
+        assert_same_artifacts(&calm, &crawl.artifacts());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crawl_that_is_killed_at_any_moment_comes_to_the_same_bytes_and_asks_nothing_twice() {
     let calm = calm_artifacts().await;
