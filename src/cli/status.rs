@@ -46,7 +46,11 @@ pub(super) async fn run(common: &Common<StatusArgs>) -> Result<u8, Error> {
     let path = &config.store.path;
     let mut status = Status::read(path)?;
     print(&status.show(common.own.json)?)?;
-    while common.own.watch {
+    let watched = common.own.watch;
+    loop {
+        if !watched {
+            break;
+        }
         tokio::select! {
             () = crate::actor::wait_for_signal() => break,
             () = tokio::time::sleep(REDRAW) => {}

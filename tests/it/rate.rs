@@ -1,9 +1,9 @@
 //! What leaves is never more than the bucket gives, retries included; and how the work is ordered.
 
 use std::num::NonZeroU32;
-use std::time::Instant;
 
 use perfharvest::simulator::{Arrival, Behaviour, Endpoint};
+use tokio::time::Instant;
 
 use crate::support::{Crawl, simulator};
 
@@ -39,7 +39,8 @@ async fn a_crawl_with_retries_never_sends_more_than_the_bucket_gives() {
         for (number, arrival) in arrivals.iter().enumerate() {
             let since_start = arrival.at.as_secs_f64() - before_crawl;
             let allowed = f64::from(rate) * since_start + f64::from(2 * burst);
-            assert!((number + 1) as f64 <= allowed + 1e-6, "{} requests within {since_start} s", number + 1);
+            let sent = f64::from(u32::try_from(number + 1).unwrap());
+            assert!(sent <= allowed + 1e-6, "{sent} requests within {since_start} s");
         }
     }
 }

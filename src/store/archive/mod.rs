@@ -1,6 +1,6 @@
 //! The archive: a whole store as one compressed, checksummed file. It is the backup of what the server has since deleted.
 //!
-//! In: a store. Out: a file ([`write`]), and from it a store that gives the same artifacts and can be crawled on
+//! In: a store. Out: a file ([`write()`]), and from it a store that gives the same artifacts and can be crawled on
 //! ([`read`]). The same store gives the same bytes. Memory does not grow with the store: keys are listed from the trees
 //! of small values, and each record is read by its key.
 //!
