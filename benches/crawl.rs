@@ -6,6 +6,7 @@
     clippy::expect_used,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::disallowed_methods,
     missing_docs,
     reason = "a bench that cannot go on has failed"
 )]
