@@ -166,17 +166,14 @@ fn open_sled(path: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
         .cache_capacity(cache_bytes)
         .flush_every_ms(None) // the writer flushes before it acknowledges
         .mode(sled::Mode::HighThroughput);
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {})); // the error below says what the panic would have
-    let mut opened = std::panic::catch_unwind(AssertUnwindSafe(|| config.open()));
+    let mut opened = catch_silently(|| config.open());
     for _ in 0..LOCK_ATTEMPTS {
         if !matches!(&opened, Ok(Err(sled::Error::Io(error))) if is_lock_error(error)) {
             break;
         }
         std::thread::sleep(LOCK_INTERVAL);
-        opened = std::panic::catch_unwind(AssertUnwindSafe(|| config.open()));
+        opened = catch_silently(|| config.open());
     }
-    std::panic::set_hook(hook);
     match opened {
         Ok(Ok(db)) => Ok(db),
         Ok(Err(sled::Error::Io(error))) if is_lock_error(&error) => Err(StoreError::Locked { path: path.to_owned() }),
@@ -195,8 +192,29 @@ fn open_sled(path: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
     }
 }
 
+/// Runs what may panic on damage; the panic becomes a value, and its message, which the caller's error replaces, is not
+/// printed. Other threads' panics are.
+pub(super) fn catch_silently<T>(run: impl FnOnce() -> T) -> std::thread::Result<T> {
+    thread_local! {
+        static SILENT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+    static INSTALLED: std::sync::Once = std::sync::Once::new();
+    INSTALLED.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !SILENT.get() {
+                before(panic);
+            }
+        }));
+    });
+    SILENT.set(true);
+    let caught = std::panic::catch_unwind(AssertUnwindSafe(run));
+    SILENT.set(false);
+    caught
+}
+
 /// sled's threads may hold a store for a moment after it was closed, as may a process that is just ending.
-const LOCK_ATTEMPTS: u32 = 20;
+const LOCK_ATTEMPTS: u32 = 100;
 const LOCK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(50);
 
 fn is_lock_error(error: &std::io::Error) -> bool {

@@ -2,7 +2,6 @@
 //!
 //! In: a store that nobody has open. Out: findings, one by one, each with what helps. Nothing is changed unless asked.
 
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
 use serde::Serialize;
@@ -67,10 +66,7 @@ pub fn verify_store(config: &StoreConfig, repair: bool, found: &mut dyn FnMut(Fi
         return Err(StoreError::Missing { path: path.clone() });
     }
     // sled panics on some damage that it meets only on the way.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let verified = std::panic::catch_unwind(AssertUnwindSafe(|| verify_opened(config, repair, found)));
-    std::panic::set_hook(hook);
+    let verified = super::open::catch_silently(|| verify_opened(config, repair, found));
     verified.unwrap_or_else(|_| Err(StoreError::Corrupt { reason: "sled cannot read it".to_owned() }))
 }
 
