@@ -15,29 +15,28 @@
 //! ended by cancelling at the head: scheduler and fetchers stop, their handles drop, the writer stores what it was given
 //! and ends.
 
+mod healing;
+
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::healing::Healing;
 use crate::Error;
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::fetch::{
-    Breaker, FetchError, Fetcher, FetcherLinks, Limits, MAX_QUEUED, RateController, Scheduler, SchedulerStats,
-    TokenBucket, WorkedSizes, first_requests,
+    FetchError, Fetcher, FetcherLinks, Limits, MAX_QUEUED, Pressure, Scheduler, SchedulerStats, first_requests,
 };
 use crate::model::{Batch, Kind, Timestamp};
 use crate::observe::{Counters, Metrics, Progress, RunFile};
-use crate::reduce::groups::GroupsError;
-use crate::reduce::{Artifact, ReduceError, ReduceSummary, busiest_revisions, read_commits, reduce};
+use crate::reduce::{Artifact, ReduceSummary, busiest_revisions, read_commits, reduce};
 use crate::source::Treeherder;
-use crate::store::{
-    Change, Counts, CrawlIdentity, Outcome, Pending, Repair, Settlement, Store, StoreError, StoreWriter, job_pending,
-};
+use crate::store::{Change, Counts, CrawlIdentity, Pending, Settlement, Store, StoreError, StoreWriter, job_pending};
 
 /// Events that may wait for the scheduler: more than can be in flight, so that the writer never waits for it.
 const EVENTS: usize = 16_384;
@@ -138,11 +137,13 @@ pub async fn run(
     let (store, identity) = open_crawl(&now, options)?;
     read_commits(&now, &identity)?;
     crate::artifact::remove_leftovers(&now.artifacts.out);
+    let pressure = Pressure::start(&now);
     let mut healing = Healing::begin(&store).await?;
     loop {
         let done = async {
             let crawl =
-                crawl_store(&store, &identity, config.clone(), options, shutdown, Arc::clone(&counters)).await?;
+                crawl_store(&store, &identity, config.clone(), options, shutdown, Arc::clone(&counters), &pressure)
+                    .await?;
             if crawl.interrupted {
                 return Ok(RunSummary { crawl, reduction: None });
             }
@@ -176,9 +177,11 @@ pub async fn crawl(
     let now = Arc::clone(&config.borrow());
     let (store, identity) = open_crawl(&now, options)?;
     read_commits(&now, &identity)?;
+    let pressure = Pressure::start(&now);
     let mut healing = Healing::begin(&store).await?;
     loop {
-        match crawl_store(&store, &identity, config.clone(), options, shutdown, Arc::clone(&counters)).await {
+        match crawl_store(&store, &identity, config.clone(), options, shutdown, Arc::clone(&counters), &pressure).await
+        {
             Err(error) if healing.helps(&error) => healing.heal(&store).await?,
             done => {
                 let mut summary = done?;
@@ -186,57 +189,6 @@ pub async fn crawl(
                 return Ok(summary);
             }
         }
-    }
-}
-
-/// At most one repair a run: what is damaged is asked for again, and what the server no longer has is named.
-#[derive(Debug, Default)]
-struct Healing {
-    done: Option<Repair>,
-}
-
-impl Healing {
-    /// Heals at once what opening the store has seen.
-    async fn begin(store: &Arc<Store>) -> Result<Self, Error> {
-        let mut healing = Self::default();
-        if store.needs_healing() {
-            healing.heal(store).await?;
-        }
-        Ok(healing)
-    }
-
-    fn helps(&self, error: &Error) -> bool {
-        let stored = match error {
-            Error::Store(error)
-            | Error::Fetch(FetchError::Store(error))
-            | Error::Reduce(
-                ReduceError::Store(error) | ReduceError::Groups(GroupsError::LookUp { source: error, .. }),
-            ) => Some(error),
-            _ => None,
-        };
-        self.done.is_none() && stored.is_some_and(StoreError::is_damaged_value)
-    }
-
-    async fn heal(&mut self, store: &Arc<Store>) -> Result<(), Error> {
-        tracing::warn!("stored values are damaged; looking through the whole store");
-        let reading = Arc::clone(store);
-        let healed = tokio::task::spawn_blocking(move || reading.heal()).await;
-        let repair = healed.map_err(|_| Error::Broken { part: "the repair of the store" })??;
-        tracing::warn!(requests = repair.asked_again.len(), "asking again for what was damaged");
-        self.done = Some(repair);
-        Ok(())
-    }
-
-    /// What was damaged and is not on the server any more.
-    fn lost(&self, store: &Store) -> Result<Vec<String>, StoreError> {
-        let mut lost = Vec::new();
-        for request in self.done.iter().flat_map(|repair| &repair.asked_again) {
-            if store.settled(request)?.is_some_and(|settled| settled.outcome == Outcome::Gone) {
-                tracing::error!(%request, "its stored answer was damaged, and the server no longer has it");
-                lost.push(request.to_string());
-            }
-        }
-        Ok(lost)
     }
 }
 
@@ -265,9 +217,10 @@ async fn crawl_store(
     options: RunOptions,
     shutdown: &Shutdown,
     counters: Arc<Counters>,
+    pressure: &Pressure,
 ) -> Result<CrawlSummary, Error> {
     let started = Instant::now();
-    let sizes = WorkedSizes::default();
+    counters.set_rate(pressure.bucket.rate());
     prepare_frontier(store, &config.borrow(), options)?;
     let metrics = Metrics::start(config.borrow().metrics.bind, Arc::clone(&counters), Arc::clone(store)).await?;
     // What the last crawl said of itself stands while only lists are asked for.
@@ -276,13 +229,14 @@ async fn crawl_store(
     let jobs_before = fetched_jobs(store)?;
     // Also when nothing is pending: what follows from a stored answer may not have been stored before a kill.
     let first_limits = limits(options, 0);
-    let stats = crawl_frontier(store, identity, &mut config, first_limits, shutdown, &counters, &sizes).await?;
+    let stats = crawl_frontier(store, identity, &mut config, first_limits, shutdown, &counters, pressure).await?;
     let mut interrupted = stats.drained && (shutdown.is_draining() || !options.lists_only);
     let now = Arc::clone(&config.borrow());
     if !interrupted && !options.lists_only && discover_busiest_jobs(store, &now).await? {
         let fetched = usize::try_from(fetched_jobs(store)? - jobs_before).unwrap_or(usize::MAX);
         let limits = limits(options, fetched);
-        interrupted = crawl_frontier(store, identity, &mut config, limits, shutdown, &counters, &sizes).await?.drained;
+        interrupted =
+            crawl_frontier(store, identity, &mut config, limits, shutdown, &counters, pressure).await?.drained;
     }
     drop(progress);
     if let Some(run_file) = run_file {
@@ -365,7 +319,7 @@ async fn crawl_frontier(
     limits: Limits,
     shutdown: &Shutdown,
     counters: &Arc<Counters>,
-    sizes: &WorkedSizes,
+    pressure: &Pressure,
 ) -> Result<SchedulerStats, Error> {
     let now = Arc::clone(&config.borrow());
     let identity = Arc::new(identity.clone());
@@ -377,20 +331,10 @@ async fn crawl_frontier(
     let (writer, handle) = StoreWriter::new(Arc::clone(store), &now.store, events);
     let writer = tokio::task::spawn_blocking(move || writer.run());
 
-    // The token bucket.
-    let limiter = &now.limiter;
-    let rate = f64::from(limiter.requests_per_second.get());
-    let (bucket, tokens) = TokenBucket::new(rate, limiter.burst);
-    let bucket = tokio::spawn(bucket.run());
-    counters.set_rate(rate);
-
     // The fetchers, a pool of each kind.
     let links = FetcherLinks {
         source: Treeherder::new(&now.source, &now.batch, identity.data_window(), identity.alerts_since())?,
-        bucket: tokens,
-        breaker: Breaker::new(now.retry.initial_delay, now.retry.max_delay, now.retry.give_up_after),
-        controller: Arc::new(Mutex::new(RateController::new(rate, f64::from(limiter.min_requests_per_second.get())))),
-        sizes: sizes.clone(),
+        pressure: pressure.clone(),
         store: handle.clone(),
         shutdown: shutdown.clone(),
         counters: Arc::clone(counters),
@@ -418,7 +362,6 @@ async fn crawl_frontier(
 
     let (stats, fetched) = wait_for_actors(scheduler, fetchers, config, shutdown).await;
     let written = writer.await.map_err(|_| Error::Broken { part: "the store's writer" })?;
-    bucket.await.map_err(|_| Error::Broken { part: "the token bucket" })?;
     written?; // the first cause: others only saw that the writer had stopped
     fetched?;
     let stats = stats?;
@@ -451,16 +394,8 @@ impl FetcherPools {
     /// Takes over a changed configuration.
     fn retune(&mut self, config: &Config) {
         self.grow(config);
-        let retry = &config.retry;
-        self.links.breaker.retune(retry.initial_delay, retry.max_delay, retry.give_up_after);
-        let limiter = &config.limiter;
-        let (rate, least) =
-            (f64::from(limiter.requests_per_second.get()), f64::from(limiter.min_requests_per_second.get()));
-        let mut controller = self.links.controller.lock().unwrap_or_else(PoisonError::into_inner);
-        controller.configure(rate, least);
-        let rate = if limiter.adaptive { controller.rate() } else { rate };
-        self.links.bucket.set_rate(rate, limiter.burst);
-        self.links.counters.set_rate(rate);
+        self.links.pressure.retune(config);
+        self.links.counters.set_rate(self.links.pressure.bucket.rate());
     }
 }
 

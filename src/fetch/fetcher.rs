@@ -6,16 +6,15 @@
 //! Every batch comes back as a change of the store, or stays pending because the run ends.
 
 use std::error::Error as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::breaker::{Breaker, Gate, Toll};
-use super::limiter::TokenBucketHandle;
+use super::breaker::{Gate, Toll};
 use super::retry::{RetryDelays, Retryability, classify, failures_before_parts};
-use super::{FetchError, RateController, Strain, WorkedSizes, expand};
+use super::{FetchError, Pressure, RateController, Strain, expand};
 use crate::actor::Shutdown;
 use crate::config::{Config, RetryConfig};
 use crate::model::{Batch, Kind, Request, Timestamp};
@@ -37,14 +36,8 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(10_000);
 pub struct FetcherLinks {
     /// The source.
     pub source: Treeherder,
-    /// Where tokens come from.
-    pub bucket: TokenBucketHandle,
-    /// Whether the source is up.
-    pub breaker: Breaker,
-    /// Decides on the rate from what the attempts meet.
-    pub controller: Arc<Mutex<RateController>>,
-    /// Which sizes of requests worked.
-    pub sizes: WorkedSizes,
+    /// How hard the run presses the server.
+    pub pressure: Pressure,
     /// Where answers go.
     pub store: StoreHandle,
     /// Ends the run.
@@ -144,7 +137,7 @@ impl Fetcher {
     }
 
     async fn settle(&self, batch: &Batch, trail: &mut Trail) -> Result<Ending, FetchError> {
-        if let Some(most) = self.links.sizes.most_jobs()
+        if let Some(most) = self.links.pressure.sizes.most_jobs()
             && batch.requests().len() > most
         {
             return self.ask_batches(batches_of(batch, most), trail, None).await;
@@ -152,7 +145,7 @@ impl Fetcher {
         let mut delays = RetryDelays::new(&self.retry());
         let mut attempts: u32 = 0; // those that count against the batch
         let mut too_much: u32 = 0; // those that less may help against
-        let answers_before = self.links.breaker.num_answers();
+        let answers_before = self.links.pressure.breaker.num_answers();
         loop {
             if !self.may_ask().await? {
                 return Ok(Ending::LeftPending);
@@ -183,8 +176,8 @@ impl Fetcher {
                 return Err(self.refused(batch, error));
             }
             if verdict == Retryability::Lasting {
-                self.links.breaker.answered();
-            } else if let Toll::Outage { began } = self.links.breaker.failed(&error) {
+                self.links.pressure.breaker.answered();
+            } else if let Toll::Outage { began } = self.links.pressure.breaker.failed(&error) {
                 if began {
                     warn!(error = %chain(&error), "the source answers nothing; probing it until it does");
                 }
@@ -201,7 +194,7 @@ impl Fetcher {
                 self.wait_before_retry(batch, attempts, &mut delays, &error).await;
                 continue;
             }
-            if verdict != Retryability::Lasting && self.links.breaker.num_answers() == answers_before {
+            if verdict != Retryability::Lasting && self.links.pressure.breaker.num_answers() == answers_before {
                 match self.probe().await? {
                     Probed::Answered => {}
                     Probed::Failed => {
@@ -229,14 +222,14 @@ impl Fetcher {
     /// Waits for the gate and for a token. False when the run ends meanwhile.
     async fn may_ask(&self) -> Result<bool, FetchError> {
         loop {
-            let recovered = self.links.breaker.recovered();
-            let was_down = self.links.breaker.is_down();
-            match self.links.breaker.gate() {
+            let recovered = self.links.pressure.breaker.recovered();
+            let was_down = self.links.pressure.breaker.is_down();
+            match self.links.pressure.breaker.gate() {
                 Gate::Open => {
                     if !self.take_token().await? {
                         return Ok(false);
                     }
-                    if was_down || !self.links.breaker.is_down() {
+                    if was_down || !self.links.pressure.breaker.is_down() {
                         return Ok(true);
                     } // it went down while this one waited: the token is spent, the request is not
                 }
@@ -262,7 +255,7 @@ impl Fetcher {
         let token = tokio::select! {
             biased;
             () = self.links.shutdown.drained() => None,
-            token = self.links.bucket.acquire() => Some(token),
+            token = self.links.pressure.bucket.acquire() => Some(token),
         };
         waiting.over(matches!(token, Some(Ok(()))));
         token.transpose().map(|token| token.is_some())
@@ -297,7 +290,7 @@ impl Fetcher {
                 Ok(Probed::Answered)
             }
             Retryability::Passing | Retryability::TooMuch => {
-                self.links.breaker.probe_failed(&error);
+                self.links.pressure.breaker.probe_failed(&error);
                 debug!(error = %chain(&error), "the source answers nothing, not even the smallest request");
                 Ok(Probed::Failed)
             }
@@ -305,14 +298,14 @@ impl Fetcher {
     }
 
     fn note_recovery(&self) {
-        if self.links.breaker.answered() {
+        if self.links.pressure.breaker.answered() {
             info!("the source answers again");
         }
     }
 
     fn unreachable(&self, waited: Duration) -> FetchError {
         let nothing = || Arc::new(SourceError::Status { status: 503, retry_after: None, excerpt: String::new() });
-        let source = self.links.breaker.last_error().unwrap_or_else(nothing);
+        let source = self.links.pressure.breaker.last_error().unwrap_or_else(nothing);
         let base_url = self.links.config.borrow().source.base_url.clone();
         FetchError::Unreachable { base_url, waited_secs: waited.as_secs(), source }
     }
@@ -323,7 +316,7 @@ impl Fetcher {
         self.links.counters.attempt(self.kind, attempts, counted);
         self.note_recovery();
         if let Some(secs) = self.secs_of_part(batch) {
-            self.links.sizes.part_worked(secs);
+            self.links.pressure.sizes.part_worked(secs);
         }
         self.adapt(|controller| controller.served(answer.latency));
     }
@@ -352,9 +345,9 @@ impl Fetcher {
             return;
         }
         // Under the controller's lock, so that the last decision is the last to reach the bucket.
-        let mut controller = self.links.controller.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut controller = self.links.pressure.controller.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(decision) = decide(&mut controller) else { return };
-        self.links.bucket.set_rate(decision.to, config.limiter.burst);
+        self.links.pressure.bucket.set_rate(decision.to, config.limiter.burst);
         drop(controller);
         self.links.counters.set_rate(decision.to);
         let (from, to) = (decision.from, decision.to);
@@ -380,7 +373,7 @@ impl Fetcher {
         }
         if !wait.is_zero() {
             warn!(wait_s = wait.as_secs(), status, "the server asks to wait; everyone waits");
-            self.links.bucket.pause_for((*wait).min(LONGEST_PAUSE));
+            self.links.pressure.bucket.pause_for((*wait).min(LONGEST_PAUSE));
         }
         Ok(())
     }
@@ -404,9 +397,9 @@ impl Fetcher {
     ) -> Result<Ending, FetchError> {
         info!(request = %batch, attempts, error = %chain(error), "asking in parts");
         if let Some(secs) = self.secs_of_part(batch) {
-            self.links.sizes.part_failed(secs);
+            self.links.pressure.sizes.part_failed(secs);
         }
-        match split(batch, self.links.sizes.longest_part_secs()) {
+        match split(batch, self.links.pressure.sizes.longest_part_secs()) {
             Split::Requests(requests) => {
                 let parts = requests.into_iter().map(Pending::of).collect();
                 self.links.store.submit(Change::Replace { batch: batch.clone(), parts, attempts }).await?;
@@ -416,7 +409,7 @@ impl Fetcher {
                 let size = batches.iter().map(|part| part.requests().len()).max().unwrap_or(1);
                 let ending = self.ask_batches(batches, trail, Some(error)).await?;
                 if ending == Ending::Answered {
-                    self.links.sizes.jobs_worked_in_parts(size);
+                    self.links.pressure.sizes.jobs_worked_in_parts(size);
                 }
                 Ok(ending)
             }
