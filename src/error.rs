@@ -5,7 +5,7 @@
 //! | 0 | complete |
 //! | 1 | unexpected |
 //! | 2 | usage or configuration |
-//! | 3 | finished, and some requests failed: the artifacts are written and marked incomplete |
+//! | 3 | finished, and some requests failed (the artifacts are marked incomplete), or damage lost an answer for good |
 //! | 4 | the store, or writing the artifacts |
 //! | 5 | the source is unreachable or refuses |
 //! | 130 | interrupted |
@@ -23,7 +23,7 @@ use crate::source::SourceError;
 use crate::store::StoreError;
 use crate::store::archive::ArchiveError;
 
-/// Exit code of a run that finished with failed requests.
+/// Exit code of a run that finished with failed requests or lost answers.
 pub const EXIT_INCOMPLETE: u8 = 3;
 /// Exit code of an interrupted run.
 pub const EXIT_INTERRUPTED: u8 = 130;

@@ -34,7 +34,7 @@ use crate::fetch::{
 };
 use crate::model::{Batch, Kind, Timestamp};
 use crate::observe::{Counters, Metrics, Progress, RunFile};
-use crate::reduce::{Artifact, ReduceSummary, busiest_revisions, read_commits, reduce};
+use crate::reduce::{Artifact, ReduceError, ReduceSummary, busiest_revisions, read_commits, reduce};
 use crate::source::Treeherder;
 use crate::store::{Change, Counts, CrawlIdentity, Pending, Settlement, Store, StoreError, StoreWriter, job_pending};
 
@@ -147,8 +147,13 @@ pub async fn run(
             if crawl.interrupted {
                 return Ok(RunSummary { crawl, reduction: None });
             }
-            let reduction = reduce_store(Arc::clone(&store), &now, artifacts, shutdown).await?;
-            Ok(RunSummary { crawl, reduction: Some(reduction) })
+            match reduce_store(Arc::clone(&store), &now, artifacts, shutdown).await {
+                Ok(reduction) => Ok(RunSummary { crawl, reduction: Some(reduction) }),
+                Err(Error::Reduce(ReduceError::Interrupted)) => {
+                    Ok(RunSummary { crawl: CrawlSummary { interrupted: true, ..crawl }, reduction: None })
+                }
+                Err(error) => Err(error),
+            }
         };
         match done.await {
             Err(error) if healing.helps(&error) => healing.heal(&store).await?,

@@ -78,7 +78,7 @@ fn require_commits(config: &Config) -> Result<(), Error> {
 fn exit_code(crawl: &CrawlSummary) -> u8 {
     if crawl.interrupted {
         EXIT_INTERRUPTED
-    } else if crawl.counts.failed() + crawl.counts.pending() > 0 {
+    } else if crawl.counts.failed() + crawl.counts.pending() > 0 || !crawl.lost.is_empty() {
         EXIT_INCOMPLETE
     } else {
         0

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Common, print, say};
 use crate::Error;
 use crate::artifact::{ArtifactEntry, MANIFEST_NAME, Manifest, leftovers_in};
+use crate::reduce::Artifact;
 use crate::store::{Finding, Remedy, StoreError, verify_store};
 
 /// Exit code of a store or artifacts that are damaged, also where they were mended just now.
@@ -86,8 +87,7 @@ fn verify_artifacts(folder: &Path, repair: bool, found: &mut dyn FnMut(Finding))
     let path = folder.join(MANIFEST_NAME);
     let manifest = match std::fs::read(&path) {
         Ok(text) => serde_json::from_slice::<Manifest>(&text).map_err(|error| error.to_string()),
-        // No artifacts were made yet, or a run was killed while it published them; the next one makes them.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return tell_unlisted(folder, found),
         Err(error) => Err(error.to_string()),
     };
     let manifest = match manifest {
@@ -99,6 +99,17 @@ fn verify_artifacts(folder: &Path, repair: bool, found: &mut dyn FnMut(Finding))
         if let Err(why) = check_artifact(&path, entry) {
             tell_artifact(&path, &why, repair, found);
         }
+    }
+}
+
+/// Without a manifest, artifacts prove nothing: a run was killed while it published them, or the manifest was lost. Where
+/// there are none, none were made yet.
+fn tell_unlisted(folder: &Path, found: &mut dyn FnMut(Finding)) {
+    if Artifact::ALL.iter().any(|artifact| folder.join(artifact.file_name()).exists()) {
+        let path = folder.join(MANIFEST_NAME);
+        let what =
+            format!("{}: missing, so the artifacts cannot be checked; `perfharvest reduce` makes it", path.display());
+        found(Finding::new(what, Remedy::RunAgain));
     }
 }
 

@@ -11,6 +11,7 @@ use perfharvest::config::{Config, StoreConfig};
 use perfharvest::store::Store;
 
 use crate::support::Crawl;
+use crate::support::tamper::copy;
 
 /// The program under test, under a name of its own: a build that runs meanwhile must not change it between two rounds.
 fn program() -> &'static Path {
@@ -82,17 +83,4 @@ pub(crate) fn opened_copy(config: &Config) -> (tempfile::TempDir, Store) {
     copy(&config.store.path, &path);
     let store = Store::open(&StoreConfig { path, ..config.store.clone() }).unwrap();
     (folder, store)
-}
-
-pub(crate) fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use perfharvest::model::Kind;
-use perfharvest::simulator::{Behaviour, Latency, SimulatorHandle};
+use perfharvest::simulator::{Behaviour, Latency, Outcome, SimulatorHandle};
 use perfharvest::store::Ledger;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -49,10 +49,14 @@ async fn calm_artifacts() -> BTreeMap<String, Vec<u8>> {
     crawl.artifacts()
 }
 
+/// A bad day of a server: one answer in seven is an error, a broken connection or rubbish.
+const BAD_DAY: &[&str] = &["502=0.05", "429=0.03", "reset=0.03", "cut=0.02", "html=0.01", "broken-json=0.01"];
+
 /// A server slow enough that a kill meets requests in flight.
-async fn slow_simulator() -> SimulatorHandle {
+async fn slow_simulator(faults: &[&str], seed: u64) -> SimulatorHandle {
     let latency = Latency::Uniform { min: Duration::from_millis(1), max: Duration::from_millis(12) };
-    simulator(Behaviour { latency, ..Behaviour::default() }).await
+    let faults = faults.iter().map(|fault| fault.parse().unwrap()).collect();
+    simulator(Behaviour { latency, faults, seed, ..Behaviour::default() }).await
 }
 
 /// One crawl through all its kills, with what is known of its requests.
@@ -66,8 +70,8 @@ struct Ordeal {
 }
 
 impl Ordeal {
-    async fn begin(random: &mut StdRng) -> Self {
-        let simulator = slow_simulator().await;
+    async fn begin(random: &mut StdRng, faults: &[&str]) -> Self {
+        let simulator = slow_simulator(faults, random.random()).await;
         let mut crawl = Crawl::of(&simulator.url());
         let pick = |random: &mut StdRng, among: &[usize]| {
             NonZeroUsize::new(among[random.random_range(0..among.len())]).unwrap()
@@ -83,7 +87,10 @@ impl Ordeal {
     /// Holds what the last process asked and left against what was promised.
     fn check(&mut self, how: &str) {
         let arrivals = self.simulator.arrivals();
-        let asked: Vec<Vec<String>> = arrivals[self.num_arrivals..].iter().map(asked_by).collect();
+        let new = &arrivals[self.num_arrivals..];
+        let asked: Vec<Vec<String>> = new.iter().map(asked_by).collect();
+        let answered = new.iter().filter(|arrival| arrival.outcome == Outcome::Status(200)).map(asked_by);
+        let answered: Vec<Vec<String>> = answered.collect();
         self.num_arrivals = arrivals.len();
         for one in asked.iter().flatten() {
             assert!(!self.acknowledged.contains(one), "{one} was acknowledged, and asked again after {how}");
@@ -104,10 +111,10 @@ impl Ordeal {
         let mut damages = Vec::new();
         store.survey(|damage| damages.push(damage)).unwrap();
         assert!(damages.is_empty(), "after {how}: {damages:?}");
-        // Lost are at most those in flight and those that waited for their commit.
+        // Lost are, of those that were answered, at most those in flight and those that waited for their commit.
         let config = &self.crawl.config;
         let in_flight: usize = Kind::ALL.iter().map(|kind| config.concurrency_of(*kind)).sum();
-        let lost = asked.iter().filter(|asked| !asked.iter().any(|one| settled.contains(one))).count();
+        let lost = answered.iter().filter(|asked| !asked.iter().any(|one| settled.contains(one))).count();
         let most = in_flight + 3 * config.store.commit_records.get();
         assert!(lost <= most, "{lost} requests were lost after {how}, at most {most} may be");
         self.acknowledged = settled;
@@ -131,7 +138,7 @@ async fn a_crawl_that_is_killed_at_fail_points_comes_to_the_same_bytes_and_asks_
     let mut kills = 0;
     let mut passed = BTreeMap::<&str, usize>::new();
     while kills < KILLS {
-        let mut ordeal = Ordeal::begin(&mut random).await;
+        let mut ordeal = Ordeal::begin(&mut random, &[]).await;
         loop {
             let (name, most) = FAIL_POINTS[random.random_range(0..FAIL_POINTS.len())];
             let point = format!("{name}:{}", random.random_range(1..=most));
@@ -176,13 +183,13 @@ async fn a_crawl_that_is_killed_before_any_of_its_first_commits_comes_to_the_sam
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crawl_that_is_killed_at_any_moment_comes_to_the_same_bytes_and_asks_nothing_twice() {
+/// Kills a crawl at random moments until as many as wanted have struck, and holds what comes of it against `calm`.
+async fn kill_at_any_moment(test: &str, faults: &[&str], kills_wanted: usize) {
     let calm = calm_artifacts().await;
-    let mut random = seeded("random kills");
+    let mut random = seeded(test);
     let mut kills = 0;
-    while kills < KILLS {
-        let mut ordeal = Ordeal::begin(&mut random).await;
+    while kills < kills_wanted {
+        let mut ordeal = Ordeal::begin(&mut random, faults).await;
         loop {
             let mut child = run_command(&ordeal.crawl).spawn().unwrap();
             let longest = if random.random_bool(0.2) { 60 } else { 1500 };
@@ -204,4 +211,14 @@ async fn a_crawl_that_is_killed_at_any_moment_comes_to_the_same_bytes_and_asks_n
         ordeal.finish(&calm);
     }
     println!("{kills} kills");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crawl_that_is_killed_at_any_moment_comes_to_the_same_bytes_and_asks_nothing_twice() {
+    kill_at_any_moment("random kills", &[], KILLS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_on_a_bad_day_of_the_server_come_to_the_bytes_of_a_calm_one_and_no_failure_is_left() {
+    kill_at_any_moment("kills on a bad day", BAD_DAY, KILLS / 2).await;
 }

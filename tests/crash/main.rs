@@ -13,3 +13,4 @@ mod kills;
 mod signals;
 #[path = "../it/support/mod.rs"]
 mod support;
+mod verify;

@@ -2,12 +2,13 @@
 //! artifact.
 
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use perfharvest::model::{JobId, Kind, Request};
 use perfharvest::simulator::{Behaviour, SimulatorHandle};
 use perfharvest::store::{Finding, Ledger, Remedy, Store, verify_store};
 
+use crate::support::tamper::{copy, cut, database, first_key, flip, put, tampered};
 use crate::support::{Crawl, assert_same_artifacts, simulator};
 
 /// A finished crawl.
@@ -30,43 +31,9 @@ async fn refused(crawl: &Crawl) -> String {
     error.to_string()
 }
 
-fn database(crawl: &Crawl) -> PathBuf {
-    crawl.config.store.path.join("db")
-}
-
 fn snapshots(crawl: &Crawl) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(database(crawl)).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("snap.")).collect()
-}
-
-fn cut(path: &Path, len: u64) {
-    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(len).unwrap();
-}
-
-fn put(path: &Path, bytes: &[u8]) {
-    use std::io::Write as _;
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(path).unwrap();
-    file.write_all(bytes).unwrap();
-}
-
-/// Opens the database behind the store's back.
-fn tampered(crawl: &Crawl, change: impl FnOnce(&sled::Db)) {
-    let db = sled::open(database(crawl)).unwrap();
-    change(&db);
-    db.flush().unwrap();
-}
-
-/// Flips a bit in the middle of a value.
-fn flip(db: &sled::Db, tree: &str, key: &[u8]) {
-    let tree = db.open_tree(tree).unwrap();
-    let mut value = tree.get(key).unwrap().unwrap_or_else(|| panic!("no value at {key:?}")).to_vec();
-    let middle = value.len() / 2;
-    value[middle] ^= 0x10;
-    tree.insert(key, value).unwrap();
-}
-
-fn first_key(db: &sled::Db, tree: &str, prefix: &[u8]) -> Vec<u8> {
-    db.open_tree(tree).unwrap().scan_prefix(prefix).keys().next().unwrap().unwrap().to_vec()
 }
 
 fn first_settled_job(db: &sled::Db) -> u64 {
@@ -289,19 +256,6 @@ async fn an_older_copy_of_the_database_under_the_newer_ledger_is_refused() {
     assert_eq!(findings(&crawl, true)[0].remedy, Remedy::Mended);
     crawl.run().await.unwrap();
     assert_same_artifacts(&whole, &crawl.artifacts());
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 /// Bytes flipped in sled's own file, anywhere: it may mend itself, it may refuse; it may not give wrong data.

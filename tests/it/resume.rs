@@ -26,6 +26,22 @@ async fn a_finished_run_asks_nothing_and_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_ended_while_it_reduces_says_so_and_leaves_no_artifact() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let whole = crawl.artifacts();
+    std::fs::remove_dir_all(&crawl.config.artifacts.out).unwrap();
+    let shutdown = Shutdown::new();
+    shutdown.drain();
+    let ended = crawl.run_until(&shutdown).await.unwrap();
+    assert!(ended.crawl.interrupted && ended.reduction.is_none());
+    assert!(crawl.artifacts().is_empty());
+    crawl.run().await.unwrap();
+    assert_same_artifacts(&whole, &crawl.artifacts());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_is_ended_again_and_again_comes_to_the_same_bytes_and_asks_nothing_twice() {
     let whole = {
         let simulator = simulator(Behaviour::default()).await;

@@ -1,5 +1,7 @@
 //! A simulated Treeherder and a crawl of it, in folders that vanish.
 
+pub(crate) mod tamper;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};

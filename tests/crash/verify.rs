@@ -1,0 +1,85 @@
+//! `verify` and a shared store, as processes: what people and scripts see of damage.
+
+use perfharvest::simulator::{Behaviour, Endpoint, Latency};
+use serde_json::Value;
+
+use crate::child::{Ended, command, finish, run_command, signal, wait};
+use crate::support::tamper::{cut, first_key, flip, tampered};
+use crate::support::{Crawl, assert_same_artifacts, simulator};
+
+fn verify(crawl: &Crawl, flags: &[&str]) -> Ended {
+    finish(command(crawl, &[&["verify"], flags].concat()))
+}
+
+fn remedies(json_lines: &str) -> Vec<String> {
+    let remedy = |line| serde_json::from_str::<Value>(line).unwrap()["remedy"].as_str().unwrap().to_owned();
+    json_lines.lines().map(remedy).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_names_damage_a_line_each_exits_4_and_a_repair_and_a_run_make_it_whole() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let whole = crawl.artifacts();
+    let asked = simulator.served().total();
+    tampered(&crawl, |db| flip(db, "records", &first_key(db, "records", b"J")));
+    cut(&crawl.config.artifacts.out.join("alert_summaries.csv"), 100);
+
+    let seen = verify(&crawl, &["--json"]);
+    assert_eq!(seen.code(), Some(4), "{}", seen.stderr);
+    assert_eq!(remedies(&seen.stdout), ["run_again", "repair"], "{}", seen.stdout);
+    assert!(seen.stdout.contains("alert_summaries.csv") && seen.stderr.contains("verify --repair"), "{}", seen.stderr);
+    let told = verify(&crawl, &[]);
+    assert_eq!((told.code(), told.stdout.lines().count()), (Some(4), 2), "{}", told.stdout);
+
+    let repaired = verify(&crawl, &["--repair"]);
+    assert_eq!(repaired.code(), Some(0), "{}", repaired.stderr);
+    assert!(repaired.stderr.contains("next: perfharvest run"), "{}", repaired.stderr);
+    assert!(!crawl.config.artifacts.out.join("alert_summaries.csv").exists(), "it was damaged, and is removed");
+    assert_eq!(simulator.served().total(), asked, "a repair asks nothing");
+    let again = run_command(&crawl);
+    let again = tokio::task::spawn_blocking(|| finish(again)).await.unwrap();
+    assert_eq!(again.code(), Some(0), "{}", again.stderr);
+    assert_same_artifacts(&whole, &crawl.artifacts());
+    assert_eq!(verify(&crawl, &["--json"]).stdout, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn artifacts_without_their_manifest_do_not_verify_and_a_reduction_makes_it() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let whole = crawl.artifacts();
+    std::fs::remove_file(crawl.config.artifacts.out.join("manifest.json")).unwrap();
+    let seen = verify(&crawl, &[]);
+    assert_eq!(seen.code(), Some(4), "{}", seen.stderr);
+    assert!(seen.stdout.contains("manifest.json") && seen.stdout.contains("perfharvest reduce"), "{}", seen.stdout);
+    let reduced = finish(command(&crawl, &["reduce"]));
+    assert_eq!(reduced.code(), Some(0), "{}", reduced.stderr);
+    assert_same_artifacts(&whole, &crawl.artifacts());
+    assert_eq!(verify(&crawl, &[]).code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_process_on_a_store_is_refused_and_the_first_goes_on() {
+    let latency = Latency::Fixed(std::time::Duration::from_millis(40));
+    let simulator = simulator(Behaviour { latency, ..Behaviour::default() }).await;
+    let crawl = Crawl::of(&simulator.url());
+    let first = run_command(&crawl).spawn().unwrap();
+    while simulator.served().of(Endpoint::Summary) < 5 {
+        tokio::task::yield_now().await;
+    }
+    signal(&first, "STOP"); // the first holds its store while it stands still
+    for refused in [run_command(&crawl), command(&crawl, &["reduce"]), command(&crawl, &["verify", "--repair"])] {
+        let refused = tokio::task::spawn_blocking(|| finish(refused)).await.unwrap();
+        assert_eq!(refused.code(), Some(4), "{}", refused.stderr);
+        assert!(refused.stderr.contains("in use by another process"), "{}", refused.stderr);
+    }
+    let status = finish(command(&crawl, &["status"]));
+    assert_eq!(status.code(), Some(3), "status needs no lock; it is incomplete as yet: {}", status.stderr);
+    signal(&first, "CONT");
+    let first = tokio::task::spawn_blocking(|| wait(first)).await.unwrap();
+    assert_eq!(first.code(), Some(0), "{}", first.stderr);
+    assert_eq!(verify(&crawl, &[]).code(), Some(0));
+}

@@ -1,0 +1,54 @@
+//! Damage done to a store's files, and copies of them.
+
+#![allow(dead_code, reason = "each target that shares this file uses a part of it")]
+
+use std::path::{Path, PathBuf};
+
+use super::Crawl;
+
+pub(crate) fn database(crawl: &Crawl) -> PathBuf {
+    crawl.config.store.path.join("db")
+}
+
+pub(crate) fn cut(path: &Path, len: u64) {
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(len).unwrap();
+}
+
+pub(crate) fn put(path: &Path, bytes: &[u8]) {
+    use std::io::Write as _;
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(path).unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Opens the database behind the store's back.
+pub(crate) fn tampered(crawl: &Crawl, change: impl FnOnce(&sled::Db)) {
+    let db = sled::open(database(crawl)).unwrap();
+    change(&db);
+    db.flush().unwrap();
+}
+
+/// Flips a bit in the middle of a value.
+pub(crate) fn flip(db: &sled::Db, tree: &str, key: &[u8]) {
+    let tree = db.open_tree(tree).unwrap();
+    let mut value = tree.get(key).unwrap().unwrap_or_else(|| panic!("no value at {key:?}")).to_vec();
+    let middle = value.len() / 2;
+    value[middle] ^= 0x10;
+    tree.insert(key, value).unwrap();
+}
+
+pub(crate) fn first_key(db: &sled::Db, tree: &str, prefix: &[u8]) -> Vec<u8> {
+    db.open_tree(tree).unwrap().scan_prefix(prefix).keys().next().unwrap().unwrap().to_vec()
+}
