@@ -21,7 +21,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -337,10 +337,12 @@ async fn crawl_frontier(
     let writer = tokio::task::spawn_blocking(move || writer.run());
 
     // The fetchers, a pool of each kind.
+    let mailbox_low = Arc::new(Notify::new());
     let links = FetcherLinks {
         source: Treeherder::new(&now.source, &now.batch, identity.data_window(), identity.alerts_since())?,
         pressure: pressure.clone(),
         store: handle.clone(),
+        mailbox_low: Arc::clone(&mailbox_low),
         shutdown: shutdown.clone(),
         counters: Arc::clone(counters),
         config: config.clone(),
@@ -356,6 +358,7 @@ async fn crawl_frontier(
         handle.clone(),
         to_scheduler,
         mailboxes,
+        mailbox_low,
         shutdown.clone(),
         config.clone(),
         identity,

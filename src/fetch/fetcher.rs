@@ -9,12 +9,12 @@ use std::error::Error as _;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 
 use super::breaker::{Gate, Toll};
 use super::retry::{RetryDelays, Retryability, classify, failures_before_parts};
-use super::{FetchError, Pressure, RateController, Strain, expand};
+use super::{FetchError, MAX_QUEUED, Pressure, RateController, Strain, expand};
 use crate::actor::Shutdown;
 use crate::config::{Config, RetryConfig};
 use crate::model::{Batch, Kind, Request, Timestamp};
@@ -40,6 +40,8 @@ pub struct FetcherLinks {
     pub pressure: Pressure,
     /// Where answers go.
     pub store: StoreHandle,
+    /// Tells the scheduler that the mailbox of a pool runs low.
+    pub mailbox_low: Arc<Notify>,
     /// Ends the run.
     pub shutdown: Shutdown,
     /// What is counted.
@@ -124,6 +126,9 @@ impl Fetcher {
                     Err(flume::RecvError::Disconnected) => return Ok(()),
                 },
             };
+            if self.inbox.len() <= MAX_QUEUED / 2 {
+                self.links.mailbox_low.notify_one();
+            }
             match self.settle(&batch, &mut Trail::default()).await {
                 Ok(Ending::Answered | Ending::NotAnswered) => {}
                 Ok(Ending::LeftPending) => return Ok(()),

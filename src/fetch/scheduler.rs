@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -19,7 +19,8 @@ use crate::model::{Batch, JobId, Kind, Request, Timestamp};
 use crate::observe::Counters;
 use crate::store::{Change, CrawlIdentity, Pending, Settlement, StoreError, StoreEvent, StoreHandle};
 
-/// Batches that wait in a pool's mailbox at the most: enough that no fetcher waits for the scheduler.
+/// Batches that wait in a pool's mailbox at the most. Few, so that what is urgent soon has its turn; the scheduler fills a
+/// mailbox up when it is half empty, so that no fetcher waits for a commit.
 pub const MAX_QUEUED: usize = 64;
 
 /// Batches of a kind that may be asked for or on their way to the disk, beside those that are being fetched.
@@ -59,6 +60,8 @@ pub struct Scheduler {
     events: flume::Receiver<StoreEvent>,
     /// To the pools, by kind; dropping them tells the fetchers that there is no more work.
     pools: [flume::Sender<Batch>; 4],
+    /// From the fetchers: a mailbox runs low.
+    mailbox_low: Arc<Notify>,
     shutdown: Shutdown,
     config: watch::Receiver<Arc<Config>>,
     identity: Arc<CrawlIdentity>,
@@ -89,6 +92,7 @@ impl Scheduler {
         store: StoreHandle,
         events: flume::Receiver<StoreEvent>,
         pools: [flume::Sender<Batch>; 4],
+        mailbox_low: Arc<Notify>,
         shutdown: Shutdown,
         config: watch::Receiver<Arc<Config>>,
         identity: Arc<CrawlIdentity>,
@@ -99,6 +103,7 @@ impl Scheduler {
             store,
             events,
             pools,
+            mailbox_low,
             shutdown,
             config,
             identity,
@@ -143,6 +148,7 @@ impl Scheduler {
                     Ok(event) => self.take_in(event)?,
                     Err(flume::RecvError::Disconnected) => return Err(StoreError::WriterStopped.into()),
                 },
+                () = self.mailbox_low.notified() => {}
                 changed = self.config.changed() => if changed.is_err() { break },
                 () = tokio::time::sleep(PARTIAL_JOBS_INTERVAL) => {}
             }
@@ -265,7 +271,9 @@ impl Scheduler {
                 Kind::JobDetails => self.config.borrow().batch.job_ids.get(),
                 _ => 1,
             };
-            while self.num_in_flight[kind.index()] < most.saturating_mul(requests_per_batch) {
+            while self.num_in_flight[kind.index()] < most.saturating_mul(requests_per_batch)
+                && !self.pools[kind.index()].is_full()
+            {
                 let Some(batch) = self.next_batch(kind) else { break };
                 if let Err(refused) = self.pools[kind.index()].try_send(batch) {
                     self.put_back(&refused.into_inner());

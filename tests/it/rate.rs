@@ -1,7 +1,13 @@
 //! What leaves is never more than the bucket gives, retries included; and how the work is ordered.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
 
+use perfharvest::actor::Shutdown;
+use perfharvest::model::Kind;
+use perfharvest::observe::Counters;
+use perfharvest::pipeline::{self, RunOptions};
 use perfharvest::simulator::{Arrival, Behaviour, Endpoint};
 use tokio::time::Instant;
 
@@ -60,4 +66,29 @@ async fn job_details_go_oldest_first_in_full_batches_while_summaries_still_go_on
     let last_summary = of(Endpoint::Summary).next_back().unwrap().at;
     let early = of(Endpoint::Jobs).filter(|arrival| arrival.at < last_summary).count();
     assert!(early > 3, "{early} batches went out before the last summary");
+}
+
+/// A mailbox holds fewer batches than a commit: what waits for its commit must not keep the fetchers from their work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fetchers_go_on_while_the_writer_gathers_a_commit() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    let (_keep, live) = pipeline::fixed_config(crawl.config.clone());
+    let lists_only = RunOptions { lists_only: true, ..RunOptions::default() };
+    pipeline::crawl(live, lists_only, &Shutdown::new(), Arc::new(Counters::default())).await.unwrap();
+
+    crawl.config.store.commit_interval = Duration::from_hours(1);
+    crawl.config.store.commit_records = 100_000.try_into().unwrap();
+    crawl.config.concurrency.summaries = 1.try_into().unwrap();
+    let shutdown = Shutdown::new();
+    let all_asked = async {
+        while simulator.served().of(Endpoint::Summary) < 100 {
+            tokio::task::yield_now().await;
+        }
+        shutdown.drain();
+    };
+    let all_asked = tokio::time::timeout(Duration::from_mins(1), all_asked);
+    let (summary, all_asked) = tokio::join!(crawl.run_until(&shutdown), all_asked);
+    all_asked.expect("summaries go on being asked");
+    assert!(summary.unwrap().crawl.counts.of(Kind::Summaries).settled() >= 100);
 }
