@@ -129,7 +129,8 @@ pub struct LimiterConfig {
     /// Sustained rate over **all** fetchers, requests per second, retries included.
     pub requests_per_second: NonZeroU32,
     /// Bucket capacity, requests: over any T seconds at most `requests_per_second x T + burst` leave. 1 spaces them
-    /// evenly and loses what a timer is late (a millisecond each); 2 makes that up; more lets a run start with a burst.
+    /// evenly and loses what a timer is late (a millisecond each, more on a busy machine); 2 makes that up, above 100/s a
+    /// fiftieth of the rate; more lets a run start with a burst.
     pub burst: NonZeroU32,
     /// Longest `Retry-After` that is waited for; a longer one ends the run, with everything kept.
     #[serde(with = "humantime_serde")]
