@@ -13,4 +13,5 @@ mod kills;
 mod signals;
 #[path = "../it/support/mod.rs"]
 mod support;
+mod tuned;
 mod verify;
