@@ -1,14 +1,16 @@
 //! What leaves is never more than the bucket gives, retries included; and how the work is ordered.
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use perfharvest::actor::Shutdown;
-use perfharvest::model::Kind;
+use perfharvest::model::{JobId, Kind, Request, Timestamp};
 use perfharvest::observe::Counters;
 use perfharvest::pipeline::{self, RunOptions};
 use perfharvest::simulator::{Arrival, Behaviour, Endpoint};
+use perfharvest::store::Store;
 use tokio::time::Instant;
 
 use crate::support::{Crawl, simulator};
@@ -52,7 +54,7 @@ async fn a_crawl_with_retries_never_sends_more_than_the_bucket_gives() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn job_details_go_oldest_first_in_full_batches_while_summaries_still_go_on() {
+async fn job_details_go_out_in_full_batches_while_summaries_still_go_on() {
     let simulator = simulator(Behaviour::default()).await;
     let mut crawl = Crawl::of(&simulator.url());
     crawl.config.batch.job_ids = 5.try_into().unwrap();
@@ -66,6 +68,36 @@ async fn job_details_go_oldest_first_in_full_batches_while_summaries_still_go_on
     let last_summary = of(Endpoint::Summary).next_back().unwrap().at;
     let early = of(Endpoint::Jobs).filter(|arrival| arrival.at < last_summary).count();
     assert!(early > 3, "{early} batches went out before the last summary");
+    let size = |arrival: &Arrival| arrival.path_and_query.replace("%2C", ",").matches(',').count() + 1;
+    assert!(of(Endpoint::Jobs).filter(|arrival| arrival.at < last_summary).all(|arrival| size(arrival) == 5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_jobs_that_the_server_deletes_first_are_asked_first() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    let (_keep, live) = pipeline::fixed_config(crawl.config.clone());
+    let dry = RunOptions { dry_run: true, ..RunOptions::default() };
+    pipeline::run(live, dry, &[], &Shutdown::new(), Arc::new(Counters::default())).await.unwrap();
+    let ages: HashMap<Request, Timestamp> = {
+        let store = Store::open_existing(&crawl.config.store).unwrap();
+        store.pending().map(|pending| pending.unwrap()).map(|pending| (pending.request, pending.submitted)).collect()
+    };
+    assert!(ages.len() > 100);
+
+    let arrived_before = simulator.arrivals().len();
+    crawl.config.batch.job_ids = 10.try_into().unwrap();
+    crawl.config.concurrency.job_details = 1.try_into().unwrap();
+    crawl.run().await.unwrap();
+    let mut oldest_allowed = Timestamp::default();
+    for arrival in &simulator.arrivals()[arrived_before..] {
+        let url = url::Url::parse("http://host").unwrap().join(&arrival.path_and_query).unwrap();
+        let (_, ids) = url.query_pairs().find(|(name, _)| name == "id__in").expect("only jobs are left");
+        let batch: Vec<_> = ids.split(',').map(|id| ages[&Request::Job { id: JobId(id.parse().unwrap()) }]).collect();
+        assert!(batch.iter().min() >= Some(&oldest_allowed), "{batch:?} after {oldest_allowed}");
+        oldest_allowed = batch.into_iter().max().unwrap();
+    }
+    assert!(oldest_allowed > Timestamp::default());
 }
 
 /// A mailbox holds fewer batches than a commit: what waits for its commit must not keep the fetchers from their work.
