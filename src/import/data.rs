@@ -14,7 +14,7 @@ use super::blocks::{Block, BlockReader};
 use super::rows::{Line, Row, read_line};
 use super::{FileReport, ImportError};
 use crate::actor::Shutdown;
-use crate::model::{DatumRecord, Request, SignatureId, Window, api_order};
+use crate::model::{Request, SignatureId, Window, bring_to_api_order};
 use crate::store::{BulkWriter, Pending, Settlement, Store};
 
 /// Where a row is.
@@ -152,22 +152,9 @@ fn prepare(row: Row, place: Place, store: &Store, window: Window) -> Taken {
     let is_empty = data.is_empty();
     data.retain(|record| window.contains(record.push_timestamp()));
     let num_outside = num_read - data.len() as u64;
-    bring_to_order(&mut data);
+    bring_to_api_order(&mut data);
     let settlement = (!is_empty).then(|| Settlement::of_imported_data(store, signature, window, &data));
     Taken { signature, place, num_data: data.len() as u64, num_outside, settlement }
-}
-
-/// Sorts as the API does, and keeps each datum once.
-fn bring_to_order(data: &mut Vec<DatumRecord>) {
-    if !data.is_sorted_by_key(api_order) {
-        data.sort_by_key(api_order);
-    }
-    let mut ids: Vec<u64> = data.iter().map(|record| record.id().0).collect();
-    ids.sort_unstable();
-    if ids.windows(2).any(|pair| pair[0] == pair[1]) {
-        let mut seen = std::collections::HashSet::with_capacity(data.len());
-        data.retain(|record| seen.insert(record.id()));
-    }
 }
 
 /// Writes rows in their order, and finds those that come twice.

@@ -1,5 +1,7 @@
 //! Data: the measured values of a signature.
 
+use std::collections::HashSet;
+
 use super::{DatumId, JobId, PushId, RawJson, Revision, Timestamp};
 
 /// A datum whose every field has the form that Treeherder documents, so that its exact JSON text can be made again:
@@ -67,6 +69,19 @@ pub fn api_order(record: &DatumRecord) -> ApiOrder {
         record.job_id().unwrap_or_default(),
         record.id(),
     )
+}
+
+/// Sorts as the API does, and keeps each datum once: the first of those with one id.
+pub fn bring_to_api_order(data: &mut Vec<DatumRecord>) {
+    if !data.is_sorted_by_key(api_order) {
+        data.sort_by_key(api_order);
+    }
+    let mut ids: Vec<u64> = data.iter().map(|record| record.id().0).collect();
+    ids.sort_unstable();
+    if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+        let mut seen = HashSet::with_capacity(data.len());
+        data.retain(|record| seen.insert(record.id()));
+    }
 }
 
 impl DatumRecord {

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 
 use super::datum_text::{COMPACT, DatumView, PYTHON, Template, is_plain};
-use super::{DatumId, JobId, PushId, Revision, Timestamp, write_float};
+use super::{DatumId, DatumRecord, JobId, PushId, Revision, Timestamp, write_float};
 
 /// How the tokens of a JSON text are set apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,23 @@ pub fn scan_datum(text: &[u8], spacing: Spacing) -> Option<(DatumView<'_>, usize
     scan.literal(b"}")?;
     let view = DatumView { job_id, id, value, push_timestamp, push_id, revision, submit_time, machine_name };
     Some((view, scan.at))
+}
+
+/// Reads a list of regular data in the server's spacing. `None` when the text is not that and nothing else; the slow way
+/// decides then.
+#[must_use]
+pub fn scan_data(text: &[u8]) -> Option<Vec<DatumRecord>> {
+    let mut data = Vec::new();
+    let mut rest = text.strip_prefix(b"[")?;
+    loop {
+        let (view, len) = scan_datum(rest, Spacing::Compact)?;
+        data.push(DatumRecord::Regular(view.into()));
+        match rest.get(len..)? {
+            b"]" => return Some(data),
+            [b',', next @ ..] => rest = next,
+            _ => return None,
+        }
+    }
 }
 
 struct Scan<'a> {
@@ -207,6 +224,27 @@ mod tests {
             "", ".", "1", "1.", ".5", "01.5", "1.50", "1e16", "--1.0", "1.0.0", "+1.0", "0.00001", "-", "1e400", "1.-5",
         ] {
             assert_eq!(short_decimal(text.as_bytes()).or_else(|| other_float(text.as_bytes())), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_scanned_when_all_of_it_is_regular_and_nothing_stands_around_it() {
+        let datum = |id: u64| {
+            format!(
+                r#"{{"job_id":null,"id":{id},"value":1.5,"push_timestamp":"2026-07-01T00:00:00","push_id":3,"revision":"{:040}","submit_time":null,"machine_name":"m"}}"#,
+                7
+            )
+        };
+        let list = format!("[{},{}]", datum(1), datum(2));
+        let parsed: Vec<_> = [1, 2].iter().map(|id| parse_datum(&datum(*id)).unwrap()).collect();
+        assert!(matches!(parsed[0], DatumRecord::Regular(_)));
+        assert_eq!(scan_data(list.as_bytes()), Some(parsed));
+        for end in 0..list.len() {
+            assert_eq!(scan_data(&list.as_bytes()[..end]), None);
+        }
+        let unlike = list.replacen("1.5", "\"1.5\"", 1);
+        for other in [format!("{list} "), format!(" {list}"), list.replace("},{", "}, {"), unlike, "[]".to_owned()] {
+            assert_eq!(scan_data(other.as_bytes()), None, "{other}");
         }
     }
 

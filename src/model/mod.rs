@@ -16,8 +16,8 @@ mod sample;
 mod timestamp;
 mod window;
 
-pub use datum::{Datum, DatumRecord, IrregularDatum, api_order};
-pub use datum_scan::{Spacing, scan_datum};
+pub use datum::{Datum, DatumRecord, IrregularDatum, api_order, bring_to_api_order};
+pub use datum_scan::{Spacing, scan_data, scan_datum};
 pub use datum_text::{DatumView, parse_datum};
 pub use float_text::write_float;
 pub use ids::{AlertSummaryId, DatumId, FrameworkId, JobId, PushId, SignatureId};

@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 
 use super::{Reply, SourceError};
 use crate::model::{
-    AlertSummary, AlertSummaryId, Batch, FrameworkId, Job, JobId, JobTimes, RawEntries, RawJson, Signature,
-    SignatureId, Summary, Timestamp, Window, api_order, parse_datum,
+    AlertSummary, AlertSummaryId, Batch, DatumRecord, FrameworkId, Job, JobId, JobTimes, RawEntries, RawJson,
+    Signature, SignatureId, Summary, Timestamp, Window, bring_to_api_order, parse_datum, scan_data,
 };
 
 /// Names the endpoint in errors.
@@ -113,6 +113,14 @@ pub(super) fn updated_signatures(text: &str) -> Result<Reply, SourceError> {
     }
 }
 
+/// Reads data of which some are not of the documented form.
+fn parse_each(shape: Shape, list: &RawValue) -> Result<Vec<DatumRecord>, SourceError> {
+    let texts: Vec<&RawValue> = serde_json::from_str(list.get()).map_err(|source| shape.wrong(source))?;
+    let parse =
+        |text: &&RawValue| parse_datum(text.get()).map_err(|source| shape.wrong(format!("{source} in {}", text.get())));
+    texts.iter().map(parse).collect()
+}
+
 /// Reads `performance/summary` for `asked`, and keeps the data in `window`.
 pub(super) fn summary(text: &str, asked: SignatureId, window: Window) -> Result<Reply, SourceError> {
     let shape = Shape("performance/summary");
@@ -129,17 +137,12 @@ pub(super) fn summary(text: &str, asked: SignatureId, window: Window) -> Result<
         return Err(shape.wrong(format!("signature {id:?} in place of {asked}")));
     }
     let raw_data = field("data").ok_or_else(|| shape.wrong("no data field"))?;
-    let texts: Vec<&RawValue> = serde_json::from_str(raw_data.get()).map_err(|source| shape.wrong(source))?;
-    let mut data = Vec::with_capacity(texts.len());
-    for text in texts {
-        let record = parse_datum(text.get()).map_err(|source| shape.wrong(format!("{source} in {}", text.get())))?;
-        if window.contains(record.push_timestamp()) {
-            data.push(record);
-        }
-    }
-    data.sort_by_key(api_order);
-    let mut seen = std::collections::HashSet::with_capacity(data.len());
-    data.retain(|record| seen.insert(record.id()));
+    let mut data = match scan_data(raw_data.get().as_bytes()) {
+        Some(data) => data,
+        None => parse_each(shape, raw_data)?,
+    };
+    data.retain(|record| window.contains(record.push_timestamp()));
+    bring_to_api_order(&mut data);
     let mut header = String::from("{");
     for (key, raw) in entries.iter().filter(|(key, _)| key != "data") {
         if header.len() > 1 {
