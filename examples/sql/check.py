@@ -7,7 +7,8 @@
     python3 -m venv venv && venv/bin/pip install -r examples/requirements.txt      # Spark needs Java 17
     venv/bin/python examples/sql/check.py datasets/demo/parquet datasets/demo
 
-The artifacts must be those of the same store, by the corrected semantics. Exits with 1 at the first difference, with 2
+The artifacts must be those of the same store, by the corrected semantics. Everything is held in memory: meant for the demo
+or a sample; two million data take DuckDB a minute and some gigabytes, and Spark long. Exits with 1 at the first difference, with 2
 when something cannot be compared. --engine runs one engine only.
 """
 

@@ -67,6 +67,10 @@ fn export_parquet(
 ) -> Result<(String, u8), Error> {
     let store = Store::open_existing(&config.store)?;
     let folder = output.unwrap_or_else(|| config.artifacts.out.join("parquet"));
+    if folder.exists() && !folder.is_dir() {
+        let message = format!("{} is no folder; name one for the tables with --output", folder.display());
+        return Err(Error::Usage { message });
+    }
     let summary = export_tables(&store, config, &folder, tables, shutdown)?;
     let missing = Kind::ALL.iter().any(|kind| summary.counts.of(*kind).pending + summary.counts.of(*kind).failed > 0);
     let has_commits = config.inputs.commits.is_some();

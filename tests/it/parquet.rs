@@ -381,11 +381,17 @@ async fn a_part_of_the_tables_is_added_to_its_own_export_and_replaces_another() 
 
     let mut other = config.clone();
     other.inputs.commits = None;
+    other.artifacts.redact_emails = true;
+    let redacted = |rows: &[Row]| {
+        rows.iter().flat_map(Row::values).any(|field| matches!(field, Field::Str(text) if text == "redacted"))
+    };
+    assert!(!redacted(&rows(&tables, Table::Jobs)));
     let summary = export_some(&other, &[Table::Revisions, Table::Jobs]).unwrap();
     assert_eq!(summary.removed.len(), 5);
     assert_eq!(summary.description.tables.keys().collect::<Vec<_>>(), ["jobs", "revisions"]);
     assert!(rows(&tables, Table::Revisions).iter().all(|row| row["commit_date"] == Field::Null));
     assert!(!tables.join("data.parquet").exists());
+    assert!(redacted(&rows(&tables, Table::Jobs)));
 
     // Interrupted, it leaves everything as it was and nothing half-written.
     let drained = Shutdown::new();
@@ -415,6 +421,9 @@ fn refusals_have_their_exit_codes_and_write_nothing() {
     assert_eq!(code, Some(2));
     assert!(said.contains("the store is empty") && said.contains("perfharvest crawl"), "{said}");
     assert!(!folder.path().join("tables").exists());
+    let (code, said) = run(&["parquet", "--store", "store", "--output", "store/ledger.json"]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("no folder") && said.contains("--output"), "{said}");
     let (code, said) = run(&["archive", "--store", "store", "--tables", "jobs"]);
     assert_eq!(code, Some(2), "{said}");
     let (code, said) = run(&["parquet", "--store", "store", "--tables", "job"]);
