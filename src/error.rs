@@ -13,7 +13,9 @@
 use thiserror::Error;
 
 use crate::artifact::ArtifactError;
+use crate::artifact::parquet::TableError;
 use crate::config::ConfigError;
+use crate::export::ExportError;
 use crate::fetch::FetchError;
 use crate::import::ImportError;
 use crate::observe::{LogError, MetricsError};
@@ -55,6 +57,9 @@ pub enum Error {
     /// Files of the older scripts.
     #[error(transparent)]
     Import(#[from] ImportError),
+    /// The tables of the dataset.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// An output.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -93,20 +98,37 @@ impl Error {
             Self::Artifact(error) => of_artifact(error),
             Self::Archive(error) => of_archive(error),
             Self::Import(error) => of_import(error),
-            Self::Reduce(error) => match error {
-                ReduceError::Store(error) => of_store(error),
-                ReduceError::Artifact(error) => of_artifact(error),
-                ReduceError::NotConfigured { .. }
-                | ReduceError::Commits(_)
-                | ReduceError::EmptyStore
-                | ReduceError::Input { .. }
-                | ReduceError::Relabel { .. }
-                | ReduceError::Ungrouped(_) => 2,
-                ReduceError::Sort { .. } | ReduceError::Groups(_) => 4,
-                ReduceError::Interrupted => EXIT_INTERRUPTED,
-                ReduceError::Plot { .. } | ReduceError::Report { .. } | ReduceError::WorkerPanicked => 1,
-            },
+            Self::Reduce(error) => of_reduce(error),
+            Self::Export(error) => of_export(error),
         }
+    }
+}
+
+fn of_reduce(error: &ReduceError) -> u8 {
+    match error {
+        ReduceError::Store(error) => of_store(error),
+        ReduceError::Artifact(error) => of_artifact(error),
+        ReduceError::NotConfigured { .. }
+        | ReduceError::Commits(_)
+        | ReduceError::EmptyStore
+        | ReduceError::Input { .. }
+        | ReduceError::Relabel { .. }
+        | ReduceError::Ungrouped(_) => 2,
+        ReduceError::Sort { .. } | ReduceError::Groups(_) => 4,
+        ReduceError::Interrupted => EXIT_INTERRUPTED,
+        ReduceError::Plot { .. } | ReduceError::Report { .. } | ReduceError::WorkerPanicked => 1,
+    }
+}
+
+fn of_export(error: &ExportError) -> u8 {
+    match error {
+        ExportError::Store(error) => of_store(error),
+        ExportError::Reduce(error) => of_reduce(error),
+        ExportError::Artifact(error) | ExportError::Table(TableError::Artifact(error)) => of_artifact(error),
+        // The store holds a number that no reader of Parquet could take.
+        ExportError::Table(TableError::Cell { .. }) => 4,
+        ExportError::Table(_) | ExportError::Description { .. } => 1,
+        ExportError::Interrupted => EXIT_INTERRUPTED,
     }
 }
 

@@ -37,6 +37,8 @@ pub mod artifact;
 
 pub mod reduce;
 
+pub mod export;
+
 pub mod pipeline;
 
 pub mod simulator;

@@ -86,9 +86,9 @@ type Written = (TempPath, u64, [u8; 32]);
 pub struct ArtifactFile {
     path: PathBuf,
     block: Vec<u8>,
-    /// To the writing thread; dropping it tells that the file is complete.
+    /// To the writing thread; an empty block tells that the file is complete, dropping this without one that it is given up.
     blocks: Option<flume::Sender<Vec<u8>>>,
-    thread: Option<JoinHandle<io::Result<Written>>>,
+    thread: Option<JoinHandle<io::Result<Option<Written>>>>,
 }
 
 /// An output that is complete and on the disk, under a temporary name.
@@ -141,20 +141,26 @@ impl ArtifactFile {
     pub fn finish(mut self) -> Result<Finished, ArtifactError> {
         let path = self.path.clone();
         let failed = |source| ArtifactError::Write { path: path.clone(), source };
-        let sent = self.send();
+        let sent = self.send().and_then(|()| self.hand_over(Vec::new()));
         drop(self.blocks.take());
         let Some(thread) = self.thread.take() else {
             return Err(failed(io::Error::other("it was finished before")));
         };
-        let (temporary, bytes, sha256) =
-            thread.join().map_err(|_| failed(io::Error::other("the writing thread panicked")))?.map_err(failed)?;
+        let written = thread.join().map_err(|_| failed(io::Error::other("the writing thread panicked")))?;
+        let written = written.map_err(failed)?;
         sent.map_err(failed)?;
+        let (temporary, bytes, sha256) = written.ok_or_else(|| failed(io::Error::other("it was given up")))?;
         Ok(Finished { path: self.path.clone(), temporary, bytes, sha256 })
     }
 
     /// An error that a write met, as the writing thread saw it.
     #[must_use]
     pub fn explain(mut self, met: io::Error) -> ArtifactError {
+        self.explain_now(met)
+    }
+
+    /// As [`ArtifactFile::explain`], where the file cannot be given away; nothing more can be written to it.
+    pub(super) fn explain_now(&mut self, met: io::Error) -> ArtifactError {
         drop(self.blocks.take());
         let joined = self.thread.take().and_then(|thread| thread.join().ok());
         let source = match joined {
@@ -169,8 +175,22 @@ impl ArtifactFile {
             return Ok(());
         }
         let block = std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK_BYTES));
+        self.hand_over(block)
+    }
+
+    fn hand_over(&self, block: Vec<u8>) -> io::Result<()> {
         let gone = || io::Error::other("writing stopped");
         self.blocks.as_ref().ok_or_else(gone)?.send(block).map_err(|_| gone())
+    }
+}
+
+impl Drop for ArtifactFile {
+    /// Waits until the temporary file is gone: a process that ends right after would leave it behind.
+    fn drop(&mut self) {
+        drop(self.blocks.take());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
     }
 }
 
@@ -188,18 +208,24 @@ impl Write for ArtifactFile {
     }
 }
 
-fn write_blocks(mut temporary: NamedTempFile, inbox: &flume::Receiver<Vec<u8>>) -> io::Result<Written> {
+/// Writes what comes; `None` when the file is given up.
+fn write_blocks(mut temporary: NamedTempFile, inbox: &flume::Receiver<Vec<u8>>) -> io::Result<Option<Written>> {
     let mut hash = Sha256::new();
     let mut bytes = 0;
+    let mut complete = false;
     for block in inbox {
+        complete = block.is_empty();
         temporary.write_all(&block)?;
         hash.update(&block);
         bytes += block.len() as u64;
     }
+    if !complete {
+        return Ok(None);
+    }
     temporary.flush()?;
     fail_point("artifact.before_fsync");
     temporary.as_file().sync_all()?;
-    Ok((temporary.into_temp_path(), bytes, hash.finalize().into()))
+    Ok(Some((temporary.into_temp_path(), bytes, hash.finalize().into())))
 }
 
 /// Outputs that appear together, at the end.
@@ -277,6 +303,16 @@ mod tests {
         }
         assert_eq!(std::fs::read_to_string(folder.path().join("a.csv")).unwrap(), "old");
         assert_eq!(names(folder.path()), ["a.csv"]);
+    }
+
+    #[test]
+    fn a_file_that_is_given_up_while_it_is_written_is_gone_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = ArtifactFile::create(folder.path(), "a.csv").unwrap();
+        file.write_all(&vec![b'x'; 3 * BLOCK_BYTES]).unwrap();
+        assert_eq!(names(folder.path()).len(), 1);
+        drop(file);
+        assert!(names(folder.path()).is_empty());
     }
 
     #[test]

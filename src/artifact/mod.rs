@@ -9,6 +9,7 @@ pub mod json;
 mod json_scan;
 pub mod json_value;
 mod manifest;
+pub mod parquet;
 pub mod plot;
 pub mod python_float;
 pub mod python_literal;

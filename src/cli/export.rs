@@ -1,23 +1,28 @@
-//! `export`: the store as one file.
+//! `export`: the store as one file, or the dataset in it as tables.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::{Common, say};
-use crate::Error;
 use crate::actor::Shutdown;
 use crate::artifact::{ArtifactFile, publish};
 use crate::config::Config;
+use crate::export::{ExportSummary, Table, export as export_tables};
+use crate::model::Kind;
 use crate::observe::human_bytes;
 use crate::store::archive::{self, ArchiveError};
 use crate::store::{CrawlIdentity, Store};
+use crate::{EXIT_INCOMPLETE, Error};
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// The whole store in one compressed, checksummed file: a backup, which `import` takes in
     Archive,
+    /// The dataset as Parquet files in a folder, for DuckDB, Spark, polars, pandas, …
+    Parquet,
 }
 
 #[derive(Debug, Args)]
@@ -25,20 +30,102 @@ pub(super) struct ExportArgs {
     /// What to write
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Format,
-    /// The file to write [default: perfharvest-REPOSITORY-DATE.phar, DATE being the end of the data]
-    #[arg(short = 'o', long, value_name = "FILE")]
+    /// The file, or for parquet the folder, to write [default: perfharvest-REPOSITORY-DATE.phar, DATE being the end of
+    /// the data; for parquet, `parquet` in the artifacts' folder]
+    #[arg(short = 'o', long, value_name = "PATH")]
     output: Option<PathBuf>,
+    /// With parquet: only these tables, separated by commas [default: all]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "TABLE")]
+    tables: Vec<Table>,
 }
 
 pub(super) async fn run(common: &Common<ExportArgs>) -> Result<u8, Error> {
     let config = common.flags.start()?;
-    let Format::Archive = common.own.format;
-    let output = common.own.output.clone();
+    let ExportArgs { format, output, tables } = &common.own;
+    let (format, output) = (*format, output.clone());
+    if format == Format::Archive && !tables.is_empty() {
+        let message = "--tables goes with --format parquet; an archive always holds the whole store".to_owned();
+        return Err(Error::Usage { message });
+    }
+    let tables: BTreeSet<Table> = if tables.is_empty() { Table::ALL.into() } else { tables.iter().copied().collect() };
     let shutdown = Shutdown::new();
     let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
-    let exported = tokio::task::spawn_blocking(move || export(&config, output, &shutdown)).await;
-    say(&exported.map_err(|_| Error::Broken { part: "the export" })??);
-    Ok(0)
+    let exported = tokio::task::spawn_blocking(move || match format {
+        Format::Archive => export(&config, output, &shutdown).map(|said| (said, 0)),
+        Format::Parquet => export_parquet(&config, output, &tables, &shutdown),
+    });
+    let (said, code) = exported.await.map_err(|_| Error::Broken { part: "the export" })??;
+    say(&said);
+    Ok(code)
+}
+
+fn export_parquet(
+    config: &Config,
+    output: Option<PathBuf>,
+    tables: &BTreeSet<Table>,
+    shutdown: &Shutdown,
+) -> Result<(String, u8), Error> {
+    let store = Store::open_existing(&config.store)?;
+    let folder = output.unwrap_or_else(|| config.artifacts.out.join("parquet"));
+    if folder.exists() && !folder.is_dir() {
+        let message = format!("{} is no folder; name one for the tables with --output", folder.display());
+        return Err(Error::Usage { message });
+    }
+    let summary = export_tables(&store, config, &folder, tables, shutdown)?;
+    let missing = Kind::ALL.iter().any(|kind| summary.counts.of(*kind).pending + summary.counts.of(*kind).failed > 0);
+    let has_commits = config.inputs.commits.is_some();
+    let said = table_lines(&folder, &summary) + &warnings(&summary, tables, has_commits);
+    Ok((said, if missing { EXIT_INCOMPLETE } else { 0 }))
+}
+
+fn table_lines(folder: &Path, summary: &ExportSummary) -> String {
+    let mut text = format!("{}:", folder.display());
+    for (name, table) in &summary.description.tables {
+        text.push_str(&format!(
+            "\n  {:24} {:>12} rows {:>12}",
+            format!("{name}.parquet"),
+            table.rows,
+            human_bytes(table.bytes)
+        ));
+    }
+    for table in &summary.removed {
+        text.push_str(&format!("\nremoved {}, of an earlier export of something else", table.schema().file_name()));
+    }
+    text
+}
+
+/// What is missing from the tables, a line each.
+fn warnings(summary: &ExportSummary, tables: &BTreeSet<Table>, has_commits: bool) -> String {
+    let mut text = String::new();
+    for kind in Kind::ALL {
+        let counts = summary.counts.of(kind);
+        let left_out = match kind {
+            _ if counts.pending + counts.failed == 0 => continue,
+            Kind::Alerts => "alert_summaries and alerts lack rows",
+            Kind::Signatures => "signatures may lack rows, and data those of whole signatures",
+            Kind::Summaries => "data, revisions and sig_groups are without these signatures",
+            Kind::JobDetails => "jobs lacks rows",
+        };
+        text.push_str(&format!(
+            "\nwarning: {} {} requests pending, {} failed: {left_out}",
+            counts.pending,
+            kind.name().replace('_', " "),
+            counts.failed
+        ));
+    }
+    if !text.is_empty() {
+        text.push_str("\nonly what is settled was exported; `perfharvest run` fetches the rest, then export again");
+    }
+    for (table, rows) in &summary.unreadable {
+        text.push_str(&format!("\nwarning: {rows} records gave no row of {table}: they lack what every row has"));
+    }
+    if tables.contains(&Table::Revisions) && !has_commits {
+        text.push_str(
+            "\nwarning: without --commits, revisions has only those with data, and no commit_date: nothing tells which \
+             commits lie in the window",
+        );
+    }
+    text
 }
 
 fn export(config: &Config, output: Option<PathBuf>, shutdown: &Shutdown) -> Result<String, Error> {

@@ -61,11 +61,14 @@ enum Command {
     Status(Common<StatusArgs>),
     /// List what failed and why; the next run tries these again
     Failures(Common<FailuresArgs>),
-    /// Write the store as one file: a backup of what the server deletes
+    /// Write the store as one file, a backup of what the server deletes; or the dataset as Parquet
     #[command(after_help = "Examples:\n  \
         perfharvest export --format archive\n  \
-        perfharvest export --format archive --output backup.phar --store crawl.store\n\n\
-        The same store gives the same file. `perfharvest import FILE` makes a store of it again.")]
+        perfharvest export --format archive --output backup.phar --store crawl.store\n  \
+        perfharvest export --format parquet --output tables --commits all_commits.jsonl\n\n\
+        The same store gives the same bytes. `perfharvest import FILE` makes a store of an archive again.\n\
+        Parquet files of an earlier export are replaced. Of an unfinished crawl, what is settled is exported,\n\
+        with a warning and exit code 3.")]
     Export(Common<export::ExportArgs>),
     /// Take an archive, or the files of the older scripts, into an empty store
     #[command(after_help = "Examples:\n  \

@@ -18,13 +18,13 @@ use super::output::{CsvFile, Outputs, RowCounts};
 use super::summary_stats::{TimesToCulprit, time_to_culprit_stats};
 use super::{Artifact, ReduceError};
 
-/// The alert summaries of the crawl, one at a time, in the order in which the server lists them.
-fn for_each_summary(
+/// The alert summaries of the crawl, one at a time, in the order of `listing`; returns how many lie outside its window.
+pub(crate) fn for_each_summary<E: From<StoreError>>(
     store: &Store,
     identity: &CrawlIdentity,
     listing: &[AlertSummaryId],
-    mut take: impl FnMut(AlertSummaryId, &RawJson) -> Result<(), ReduceError>,
-) -> Result<u64, ReduceError> {
+    mut take: impl FnMut(AlertSummaryId, &RawJson) -> Result<(), E>,
+) -> Result<u64, E> {
     #[derive(Deserialize)]
     struct View {
         #[serde(default)]
@@ -63,7 +63,7 @@ pub(super) fn reduce_alerts(
     // The columns are those of the records: of the first, then what others add, for the server's fields change.
     let mut columns: Vec<String> = Vec::new();
     let mut known: BTreeSet<String> = BTreeSet::new();
-    let num_outside = for_each_summary(store, identity, &listing, |id, record| {
+    let num_outside = for_each_summary::<ReduceError>(store, identity, &listing, |id, record| {
         tables.push(record);
         if wanted.contains(&Artifact::AlertSummaries) {
             let entries: RawEntries<'_> = record.view().map_err(|error| damaged(id, &error))?;
@@ -91,7 +91,7 @@ pub(super) fn reduce_alerts(
         }
         let header: Vec<&str> = columns.iter().map(String::as_str).collect();
         let mut file = CsvFile::create(folder, Artifact::AlertSummaries, Dialect::Pandas, &header)?;
-        for_each_summary(store, identity, &listing, |id, record| {
+        for_each_summary::<ReduceError>(store, identity, &listing, |id, record| {
             let redacted = config.redact_emails.then(|| redact_emails(record.as_str()));
             let text = redacted.as_deref().unwrap_or(record.as_str());
             let entries: RawEntries<'_> = serde_json::from_str(text).map_err(|error| damaged(id, &error))?;

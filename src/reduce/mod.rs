@@ -36,10 +36,13 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+pub(crate) use alert_table::for_each_summary;
 pub use busiest::{BusiestRevisions, RevisionJobs};
 pub use catalogue::{Artifact, Input, UnknownArtifact};
 pub use counts::Counts as ValueCounts;
+pub(crate) use reduction::complete_signatures;
 pub use reduction::{ReduceSummary, busiest_revisions, read_commits, reduce, relabel_with_store};
+pub(crate) use scan::{SignatureParts, damaged, distinct_jobs};
 
 use crate::artifact::ArtifactError;
 use crate::store::StoreError;

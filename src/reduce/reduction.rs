@@ -470,7 +470,7 @@ fn num_workers(config: &Config) -> usize {
 
 /// The signatures whose data are all there. Those that are pending or failed, in any part, are left out: half of their
 /// data would look like all of it.
-fn complete_signatures(store: &Store) -> Result<Vec<SignatureParts>, StoreError> {
+pub(crate) fn complete_signatures(store: &Store) -> Result<Vec<SignatureParts>, StoreError> {
     let signature_of = |request: Request| match request {
         Request::Summary { signature, .. } => Some(signature),
         _ => None,

@@ -22,7 +22,7 @@ const DATA_PER_BLOCK: u64 = 8192;
 const SIGNATURES_PER_BLOCK: usize = 256;
 
 /// The windows of one signature, in order; one, unless its window was asked in parts.
-pub(super) type SignatureParts = Vec<SettledSummary>;
+pub(crate) type SignatureParts = Vec<SettledSummary>;
 
 /// A job counts for a revision when it was submitted at most this long after its push: later ones are retriggers.
 const ACCEPTED_SECS: i64 = 600;
@@ -442,12 +442,13 @@ impl<'a> Worker<'a> {
     }
 }
 
-fn damaged(part: &SettledSummary, source: &ColumnsError) -> StoreError {
+/// The error of a chunk that cannot be decoded.
+pub(crate) fn damaged(part: &SettledSummary, source: &ColumnsError) -> StoreError {
     StoreError::Damaged { tree: "records", key: part.request().to_string(), reason: source.to_string() }
 }
 
 /// The distinct job ids of one signature, ascending, read once more.
-pub(super) fn distinct_jobs(store: &Store, parts: &SignatureParts) -> Result<Vec<u64>, StoreError> {
+pub(crate) fn distinct_jobs(store: &Store, parts: &SignatureParts) -> Result<Vec<u64>, StoreError> {
     let mut columns = Columns::default();
     let mut raw = Vec::new();
     let mut jobs = Vec::new();

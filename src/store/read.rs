@@ -85,6 +85,20 @@ impl Store {
         })
     }
 
+    /// The jobs whose records are stored, ascending.
+    pub fn stored_jobs(&self) -> impl Iterator<Item = Result<JobId, StoreError>> {
+        self.settled.scan_prefix(b"j").filter_map(|entry| {
+            let id = |(key, framed): (sled::IVec, sled::IVec)| {
+                let settled = Settled::open(&key, &framed)?;
+                match request_of("settled", &key)? {
+                    Request::Job { id } => Ok((settled.outcome == Outcome::Data).then_some(id)),
+                    _ => Err(StoreError::damaged("settled", &key, "it is the key of no job")),
+                }
+            };
+            entry.map_err(reading).and_then(id).transpose()
+        })
+    }
+
     /// Where the answer to `request` came from.
     ///
     /// # Errors

@@ -145,3 +145,25 @@ async fn folders_that_turned_read_only_are_named_with_what_to_do() {
     disk.remount("rw");
     assert_eq!(run(&crawl).await.code(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fills_during_an_export_leaves_the_tables_of_before_and_no_half_one() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    assert_eq!(run(&crawl).await.code(), Some(0));
+    let disk = Disk::mount(1 << 20);
+    let tables = disk.path("tables");
+    let folder = tables.to_str().unwrap();
+    let export = ["export", "--format", "parquet", "--output", folder];
+    let done = finish(command(&crawl, &export));
+    assert_eq!(done.code(), Some(0), "{}", done.stderr);
+    let (before, used) = (artifacts_in(&tables), used_kib(&tables));
+    for spare in [8, used / 3, used * 9 / 10] {
+        disk.remount(&format!("size={}k", used + 8 + spare));
+        assert_refused(&finish(command(&crawl, &export)), 4, "free some space");
+        assert_same_artifacts(&before, &artifacts_in(&tables));
+    }
+    disk.remount("size=1g");
+    assert_eq!(finish(command(&crawl, &export)).code(), Some(0));
+    assert_same_artifacts(&before, &artifacts_in(&tables));
+}

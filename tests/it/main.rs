@@ -14,6 +14,7 @@ mod import;
 mod inputs;
 mod metrics;
 mod options;
+mod parquet;
 mod plan;
 mod rate;
 mod resume;
