@@ -19,7 +19,7 @@ use super::summary_stats::{TimesToCulprit, time_to_culprit_stats};
 use super::{Artifact, ReduceError};
 
 /// The alert summaries of the crawl, one at a time, in the order in which the server lists them.
-fn for_each_summary(
+pub(super) fn for_each_summary(
     store: &Store,
     identity: &CrawlIdentity,
     listing: &[AlertSummaryId],

@@ -23,6 +23,7 @@ mod job_index;
 pub mod job_times;
 mod lines;
 mod output;
+mod overview;
 pub mod rectified;
 mod reduction;
 pub mod relabel;
@@ -39,6 +40,7 @@ use thiserror::Error;
 pub use busiest::{BusiestRevisions, RevisionJobs};
 pub use catalogue::{Artifact, Input, UnknownArtifact};
 pub use counts::Counts as ValueCounts;
+pub use overview::{CoveredRevision, Overview, WaitingJob, survey};
 pub use reduction::{ReduceSummary, busiest_revisions, read_commits, reduce, relabel_with_store};
 
 use crate::artifact::ArtifactError;
