@@ -37,6 +37,8 @@ pub mod artifact;
 
 pub mod reduce;
 
+pub mod report;
+
 pub mod pipeline;
 
 pub mod simulator;

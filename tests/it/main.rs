@@ -16,6 +16,7 @@ mod metrics;
 mod options;
 mod plan;
 mod rate;
+mod report;
 mod resume;
 mod support;
 mod tuning;
