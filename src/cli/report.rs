@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{Common, say};
 use crate::actor::Shutdown;
-use crate::artifact::{ArtifactFile, check_folder, publish};
+use crate::artifact::{ArtifactError, ArtifactFile, check_folder, publish};
 use crate::config::Config;
 use crate::observe::human_bytes;
 use crate::report::make_report;
@@ -32,7 +32,7 @@ pub(super) async fn run(common: &Common<ReportArgs>) -> Result<u8, Error> {
         return Err(Error::Usage { message });
     };
     let store = Arc::new(Store::open_existing(&config.store)?);
-    check_folder(&folder)?;
+    check_folder(&folder).map_err(|error| at_output(output, error))?;
     let shutdown = Shutdown::new();
     let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let (reading, spill_dir) = (Arc::clone(&config), folder.clone());
@@ -45,6 +45,19 @@ pub(super) async fn run(common: &Common<ReportArgs>) -> Result<u8, Error> {
     publish(&folder, vec![file.finish()?])?;
     say(&closing_line(&config, output, &report));
     Ok(if report.complete { 0 } else { EXIT_INCOMPLETE })
+}
+
+/// The folder here is that of `--output`, not that of the artifacts.
+fn at_output(output: &Path, error: ArtifactError) -> Error {
+    match error {
+        ArtifactError::Folder { folder, source } => {
+            let (output, folder) = (output.display(), folder.display());
+            let message =
+                format!("cannot write --output {output} into the folder {folder}: {source}; name another file");
+            Error::Usage { message }
+        }
+        error @ ArtifactError::Write { .. } => error.into(),
+    }
 }
 
 fn closing_line(config: &Config, output: &Path, report: &crate::report::Report) -> String {

@@ -302,6 +302,9 @@ async fn a_store_in_use_and_a_name_that_is_none_are_refused_with_the_next_step()
     });
     assert!(said[0].contains("is in use by another process") && said[0] == said[1], "{said:?}");
     drop(store);
+    let blocked = call(&crawl, &["report", "--output", "store/ledger.json/report.html"]);
+    assert_eq!(blocked.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&blocked.stderr).contains("cannot write --output store/ledger.json/report.html"));
     for name in [".", "/", "out/.."] {
         let output = call(&crawl, &["report", "--output", name]);
         assert_eq!(output.status.code(), Some(2), "{name}");
