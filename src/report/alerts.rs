@@ -7,7 +7,6 @@ use maud::{Markup, html};
 use super::facts::{Facts, GroupProfile};
 use super::names;
 use super::tables::{Cell, Table, numbers, texts};
-use super::text;
 use super::time_charts::{TimeBins, gathered, stacked};
 use crate::model::FrameworkId;
 use crate::reduce::alerts::{AlertHistory, RaisedOn};
@@ -109,7 +108,7 @@ fn frameworks(facts: &Facts) -> Markup {
     );
     html! {
         p.note { "Alerts are those of all repositories, unless the crawl was told otherwise; names of frameworks are Treeherder's "
-            "of 2026. " (text::count(total)) " frameworks." }
+            "of 2026." }
         (Table { caption: "Frameworks", columns, rows, left_out }.draw())
     }
 }
