@@ -39,6 +39,8 @@ pub mod reduce;
 
 pub mod export;
 
+pub mod report;
+
 pub mod pipeline;
 
 pub mod simulator;

@@ -6,8 +6,8 @@
 //!
 //! `bins` counts, `axis` chooses ticks and their labels, `canvas` draws; this file knows what goes where.
 
-mod axis;
-mod bins;
+pub(crate) mod axis;
+pub(crate) mod bins;
 mod canvas;
 
 use axis::Axis;

@@ -9,6 +9,7 @@ mod import;
 mod list_failures;
 mod plan;
 mod relabel;
+mod report;
 mod run;
 mod shell;
 mod simulate;
@@ -82,6 +83,11 @@ enum Command {
     Verify(Common<verify::VerifyArgs>),
     /// Relabel records of `perf_llm_struc.jsonl` by the stored alerts
     Relabel(Common<relabel::RelabelArgs>),
+    /// Make an HTML page of what is stored: coverage, distributions, alerts, groups, failures
+    #[command(after_help = "Example: perfharvest report --commits all_commits.jsonl --output report.html\n\n\
+        One file that needs no network. It reads only, and also of a crawl that is not complete: it says so, and the exit\n\
+        code is 3. Of artifacts in --out it shows sizes and digests.")]
+    Report(Common<report::ReportArgs>),
     /// Check, show or begin a configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -301,6 +307,7 @@ impl Cli {
             Command::Import(common) => import::run(&common).await,
             Command::Verify(common) => verify::run(&common),
             Command::Relabel(common) => relabel::run(&common),
+            Command::Report(common) => report::run(&common).await,
             Command::Config(command) => config::run(&command),
             Command::Simulate(args) => simulate::run(&args).await,
             Command::Demo(args) => demo::run(&args).await,

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{Common, ReduceArgs, RunArgs, say};
 use crate::actor::Shutdown;
-use crate::config::{Config, ConfigWatch, Layers};
+use crate::config::{Config, ConfigWatch, Layers, Semantics};
 use crate::model::Kind;
 use crate::observe::{Counters, human_bytes, human_duration};
 use crate::pipeline::{self, CrawlSummary, RunOptions, RunSummary};
@@ -89,8 +89,22 @@ fn closing_summary(config: &Config, summary: &RunSummary, counters: &Counters) -
     let mut text = crawl_lines(config, &summary.crawl, counters);
     if let Some(reduction) = &summary.reduction {
         text.push_str(&reduction_lines(config, reduction));
+        text.push_str(&report_hint(config));
     }
     text
+}
+
+/// The command that makes a page of a run, whole: the demo has no configuration file to repeat.
+fn report_hint(config: &Config) -> String {
+    let mut text = format!("to look at it: perfharvest report --store {}", config.store.path.display());
+    text.push_str(&format!(" --out {}", config.artifacts.out.display()));
+    if let Some(commits) = &config.inputs.commits {
+        text.push_str(&format!(" --commits {}", commits.display()));
+    }
+    if config.artifacts.semantics == Semantics::Reference {
+        text.push_str(" --semantics reference");
+    }
+    text + "\n"
 }
 
 /// What a crawl came to, on less than a screen.

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::json::{AsciiMode, dumps};
 use crate::artifact::redact_emails;
 use crate::config::{ArtifactsConfig, Semantics};
-use crate::model::{JobId, Kind, Revision};
+use crate::model::{JobId, Kind, RawJson, Revision};
 use crate::store::{Store, StoreError};
 
 use super::commits::Commits;
-use super::coverage::{CoverageInputs, reduce_coverage};
+use super::coverage::{Busiest, CoverageInputs, reduce_coverage};
 use super::durations::times_of;
 use super::job_times::{Corrections, wait_corrected, wait_reference};
 use super::output::{LineFile, Outputs, RowCounts};
@@ -59,23 +59,32 @@ impl BusiestRevisions {
     }
 }
 
-/// Finds the busiest revisions; what was found from the same answers and commits before is taken from the store's note.
+/// What the busiest revisions are found from: they are the same as long as this is.
+fn inputs_of(store: &Store, commits: &Commits) -> Result<String, StoreError> {
+    let counts = store.counts()?;
+    let (digest, summaries) = (counts.digest(Kind::Summaries), counts.of(Kind::Summaries));
+    let missing = summaries.pending + summaries.failed;
+    Ok(format!("{digest:032x} {missing} {}", commits.report.digest_hex()))
+}
+
+/// What was found before from the same answers and commits: the store's note.
+pub(super) fn noted(store: &Store, commits: &Commits) -> Result<Option<BusiestRevisions>, StoreError> {
+    let inputs = inputs_of(store, commits)?;
+    let found = store.busiest_note()?.and_then(|note| serde_json::from_str::<BusiestRevisions>(&note).ok());
+    Ok(found.filter(|found| found.inputs == inputs))
+}
+
+/// Finds the busiest revisions, unless the store has a note of them, and leaves one.
 pub(super) fn find(
     store: &Store,
     signatures: &[SignatureParts],
     commits: &Commits,
     means: Means<'_>,
 ) -> Result<BusiestRevisions, ReduceError> {
-    let counts = store.counts()?;
-    let (digest, summaries) = (counts.digest(Kind::Summaries), counts.of(Kind::Summaries));
-    let missing = summaries.pending + summaries.failed;
-    let inputs = format!("{digest:032x} {missing} {}", commits.report.digest_hex());
-    if let Some(note) = store.busiest_note()?
-        && let Ok(found) = serde_json::from_str::<BusiestRevisions>(&note)
-        && found.inputs == inputs
-    {
+    if let Some(found) = noted(store, commits)? {
         return Ok(found);
     }
+    let inputs = inputs_of(store, commits)?;
     let table = CommitTable::new(commits);
     let mut nodes = Vec::new();
     for semantics in [Semantics::Corrected, Semantics::Reference] {
@@ -97,26 +106,89 @@ pub(super) fn find(
         let config = ArtifactsConfig::default();
         nodes.push(reduce_coverage(means.spill_dir, &config, &nothing, inputs, &mut Outputs::default())?);
     }
-    let jobs_of: Vec<Revision> = nodes.iter().flatten().filter_map(|busiest| busiest.node.parse().ok()).collect();
-    let mut jobs: Vec<BTreeSet<JobId>> = vec![BTreeSet::new(); jobs_of.len()];
-    let want = Want { jobs_of: jobs_of.clone(), ..Want::default() };
+    let mut revisions = jobs_of(store, signatures, nodes, means)?.into_iter();
+    let found =
+        BusiestRevisions { inputs, corrected: revisions.next().flatten(), reference: revisions.next().flatten() };
+    let note = serde_json::to_string(&found).map_err(|source| StoreError::Encode { source })?;
+    store.keep_busiest_note(&note)?;
+    Ok(found)
+}
+
+/// The jobs of revisions, in one pass.
+pub(super) fn jobs_of(
+    store: &Store,
+    signatures: &[SignatureParts],
+    revisions: Vec<Option<Busiest>>,
+    means: Means<'_>,
+) -> Result<Vec<Option<RevisionJobs>>, ReduceError> {
+    let nodes: Vec<Revision> = revisions.iter().flatten().filter_map(|busiest| busiest.node.parse().ok()).collect();
+    let mut jobs: Vec<BTreeSet<JobId>> = vec![BTreeSet::new(); nodes.len()];
+    let want = Want { jobs_of: nodes.clone(), ..Want::default() };
     scan(store, signatures, &want, means, |block| {
         for (place, job) in block.jobs_of {
             jobs[place as usize].insert(job);
         }
         Ok(())
     })?;
-    let mut revisions = nodes.into_iter().map(|busiest| {
+    let with_jobs = |busiest: Option<Busiest>| {
         let busiest = busiest?;
-        let place = jobs_of.iter().position(|revision| revision.to_string() == busiest.node)?;
+        let place = nodes.iter().position(|revision| revision.to_string() == busiest.node)?;
         let jobs = jobs[place].iter().copied().collect();
         Some(RevisionJobs { node: busiest.node, total_jobs: busiest.total_jobs, jobs })
-    });
-    let found =
-        BusiestRevisions { inputs, corrected: revisions.next().flatten(), reference: revisions.next().flatten() };
-    let note = serde_json::to_string(&found).map_err(|source| StoreError::Encode { source })?;
-    store.keep_busiest_note(&note)?;
-    Ok(found)
+    };
+    Ok(revisions.into_iter().map(with_jobs).collect())
+}
+
+/// How long the jobs of a revision waited.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Waits {
+    /// Of each job with a wait, seconds.
+    pub(super) secs: Vec<i64>,
+    /// Jobs whose details are there.
+    pub(super) num_detailed: u64,
+    corrections: Corrections,
+    num_negative: u64,
+}
+
+impl Waits {
+    /// Measures the jobs of `revision`; each record that is there is handed to `take`.
+    pub(super) fn measure(
+        store: &Store,
+        semantics: Semantics,
+        revision: Option<&RevisionJobs>,
+        mut take: impl FnMut(JobId, &RawJson) -> Result<(), ReduceError>,
+    ) -> Result<Self, ReduceError> {
+        let mut waits = Self::default();
+        for id in revision.iter().flat_map(|revision| revision.jobs.iter().copied()) {
+            let Some(record) = store.job(id)? else { continue };
+            waits.num_detailed += 1;
+            let times = times_of(&record, id)?;
+            let secs = match semantics {
+                Semantics::Reference => {
+                    let wait = wait_reference(times);
+                    waits.num_negative += u64::from(wait.is_none());
+                    wait
+                }
+                Semantics::Corrected => waits.corrections.keep(wait_corrected(times)),
+            };
+            #[expect(clippy::cast_possible_truncation, reason = "waits are whole seconds")]
+            waits.secs.extend(secs.map(|secs| secs as i64));
+            take(id, &record)?;
+        }
+        Ok(waits)
+    }
+
+    /// `job_wait_time_stats.json`; `None` without waits.
+    pub(super) fn document(&self, revision: &RevisionJobs) -> Option<Vec<u8>> {
+        job_wait_time_stats(&WaitTimes {
+            waits_secs: &self.secs,
+            revision: &revision.node,
+            total_jobs: revision.total_jobs,
+            num_job_ids: revision.jobs.len() as u64,
+            num_detailed_jobs: self.num_detailed,
+            num_fetched: Some(self.num_detailed), // as when one run fetches them all, so that it does not depend on the runs
+        })
+    }
 }
 
 /// Writes the jobs of the busiest revision and how long they waited.
@@ -132,56 +204,32 @@ pub(super) fn reduce_waits(
         .contains(&Artifact::MaxRevisionJobs)
         .then(|| LineFile::create(folder, Artifact::MaxRevisionJobs))
         .transpose()?;
-    let mut waits = Vec::new();
-    let mut corrections = Corrections::default();
-    let (mut num_detailed, mut negative) = (0, 0);
     let mut line = Vec::new();
-    for id in busiest.iter().flat_map(|busiest| busiest.jobs.iter().copied()) {
-        let Some(record) = store.job(id)? else { continue };
-        num_detailed += 1;
-        let times = times_of(&record, id)?;
-        match config.semantics {
-            Semantics::Reference => match wait_reference(times) {
-                Some(wait) => waits.push(wait),
-                None => negative += 1,
-            },
-            Semantics::Corrected => waits.extend(corrections.keep(wait_corrected(times))),
-        }
-        if let Some(file) = &mut file {
-            line.clear();
-            let text = if config.redact_emails { redact_emails(record.as_str()) } else { record.as_str().to_owned() };
-            dumps(&text, &mut line, AsciiMode::Escape).map_err(|source| StoreError::Damaged {
-                tree: "records",
-                key: format!("job {id}"),
-                reason: source.to_string(),
-            })?;
-            line.push(b'\n');
-            file.append_line(&line)?;
-        }
-    }
+    let waits = Waits::measure(store, config.semantics, busiest, |id, record| {
+        let Some(file) = &mut file else { return Ok(()) };
+        line.clear();
+        let text = if config.redact_emails { redact_emails(record.as_str()) } else { record.as_str().to_owned() };
+        dumps(&text, &mut line, AsciiMode::Escape).map_err(|source| StoreError::Damaged {
+            tree: "records",
+            key: format!("job {id}"),
+            reason: source.to_string(),
+        })?;
+        line.push(b'\n');
+        file.append_line(&line)
+    })?;
     let num_jobs = busiest.map_or(0, |busiest| busiest.jobs.len() as u64);
     let counts = RowCounts::from([
-        ("jobs_not_there".to_owned(), num_jobs - num_detailed),
-        ("times_missing".to_owned(), corrections.missing_time),
-        ("times_reversed".to_owned(), corrections.reversed + negative),
+        ("jobs_not_there".to_owned(), num_jobs - waits.num_detailed),
+        ("times_missing".to_owned(), waits.corrections.missing_time),
+        ("times_reversed".to_owned(), waits.corrections.reversed + waits.num_negative),
     ]);
     if let Some(file) = file {
         file.finish(outputs, Artifact::MaxRevisionJobs, counts.clone())?;
     }
-    if let Some(busiest) = busiest.filter(|_| wanted.contains(&Artifact::WaitTimeStats)) {
-        #[expect(clippy::cast_possible_truncation, reason = "waits are whole seconds")]
-        let waits_secs: Vec<i64> = waits.iter().map(|wait| *wait as i64).collect();
-        let document = job_wait_time_stats(&WaitTimes {
-            waits_secs: &waits_secs,
-            revision: &busiest.node,
-            total_jobs: busiest.total_jobs,
-            num_job_ids: num_jobs,
-            num_detailed_jobs: num_detailed,
-            num_fetched: Some(num_detailed), // as when one run fetches them all, so that it does not depend on the runs
-        });
-        if let Some(document) = document {
-            outputs.put(folder, Artifact::WaitTimeStats, &document, counts)?;
-        }
+    if let Some(busiest) = busiest.filter(|_| wanted.contains(&Artifact::WaitTimeStats))
+        && let Some(document) = waits.document(busiest)
+    {
+        outputs.put(folder, Artifact::WaitTimeStats, &document, counts)?;
     }
     Ok(())
 }

@@ -18,9 +18,10 @@ use super::tables::{CommitTable, FirstCovered, SignatureTable};
 use super::{Artifact, ReduceError};
 
 /// What a row of the revision table is made from.
-struct Row {
-    rank: u32,
-    signatures: Vec<SignatureId>,
+pub(super) struct Row {
+    /// Its place in [`CommitTable::commits`].
+    pub(super) rank: u32,
+    pub(super) signatures: Vec<SignatureId>,
 }
 
 /// The busiest revision: the first row with the most jobs.
@@ -42,7 +43,10 @@ pub(super) struct CoverageInputs<'a> {
 }
 
 /// Walks over the table of revisions in its order.
-fn rows(inputs: CoverageInputs<'_>, mut take: impl FnMut(Row) -> Result<(), ReduceError>) -> Result<(), ReduceError> {
+pub(super) fn rows(
+    inputs: CoverageInputs<'_>,
+    mut take: impl FnMut(Row) -> Result<(), ReduceError>,
+) -> Result<(), ReduceError> {
     let sorting = |source| ReduceError::Sort { source };
     let mut pairs = inputs.pairs.peekable();
     let commits = &inputs.commits.commits;

@@ -59,60 +59,82 @@ pub(super) fn times_of(record: &crate::model::RawJson, id: JobId) -> Result<JobT
     Ok(JobTimes { submit_secs: view.submit_timestamp, start_secs: view.start_timestamp, end_secs: view.end_timestamp })
 }
 
+/// How long jobs take, as the tables have it.
+pub(super) struct Durations {
+    /// Signatures with the texts of their minutes, ascending.
+    by_signature: Vec<(SignatureId, String)>,
+    /// Groups with the texts of their minutes.
+    by_group: BTreeMap<u32, String>,
+    counts: RowCounts,
+}
+
+impl Durations {
+    /// Measures the sampled jobs of each signature.
+    pub(super) fn measure(
+        semantics: Semantics,
+        jobs: &mut JobTable<'_>,
+        samples: &[(SignatureId, Vec<JobId>)],
+        groups: &SignatureGroups,
+        num_resampled: u64,
+    ) -> Result<Self, StoreError> {
+        let mut corrections = Corrections::default();
+        let mut missing_jobs = 0;
+        let mut rows: Vec<(SignatureId, String)> = Vec::new();
+        for (signature, sample) in samples {
+            let mut minutes = Vec::with_capacity(sample.len());
+            for job in sample {
+                let Some(times) = jobs.times(*job)? else {
+                    missing_jobs += 1;
+                    continue;
+                };
+                minutes.extend(match semantics {
+                    Semantics::Reference => duration_reference(times),
+                    Semantics::Corrected => corrections.keep(duration_corrected(times)),
+                });
+            }
+            rows.extend(mean(minutes).map(|mean| (*signature, minutes_text(mean))));
+        }
+        let counts = RowCounts::from([
+            ("sampled_jobs_not_there".to_owned(), missing_jobs),
+            ("times_missing".to_owned(), corrections.missing_time),
+            ("times_reversed".to_owned(), corrections.reversed),
+            ("signatures_with_another_sample".to_owned(), num_resampled),
+        ]);
+        let by_group = group_means(rows.iter().map(|(id, text)| (*id, text)), |signature| groups.group_of(signature));
+        Ok(Self { by_signature: rows, by_group, counts })
+    }
+
+    /// The minutes of each group, as written: what whoever reads the table would compute with.
+    pub(super) fn minutes_by_group(&self) -> BTreeMap<u32, f64> {
+        self.by_group.iter().filter_map(|(group, text)| Some((*group, text.parse().ok()?))).collect()
+    }
+}
+
 /// Writes what is wanted of the durations.
-#[expect(clippy::too_many_arguments, reason = "what the durations are made from stands ready in their one caller")]
 pub(super) fn reduce_durations(
     folder: &Path,
     wanted: &BTreeSet<Artifact>,
-    semantics: Semantics,
-    jobs: &mut JobTable<'_>,
-    samples: &[(SignatureId, Vec<JobId>)],
-    groups: &SignatureGroups,
-    num_resampled: u64,
+    durations: &Durations,
     outputs: &mut Outputs,
 ) -> Result<(), ReduceError> {
-    let mut corrections = Corrections::default();
-    let mut missing_jobs = 0;
-    let mut rows: Vec<(SignatureId, String)> = Vec::new();
-    for (signature, sample) in samples {
-        let mut minutes = Vec::with_capacity(sample.len());
-        for job in sample {
-            let Some(times) = jobs.times(*job)? else {
-                missing_jobs += 1;
-                continue;
-            };
-            minutes.extend(match semantics {
-                Semantics::Reference => duration_reference(times),
-                Semantics::Corrected => corrections.keep(duration_corrected(times)),
-            });
-        }
-        rows.extend(mean(minutes).map(|mean| (*signature, minutes_text(mean))));
-    }
-    let counts = RowCounts::from([
-        ("sampled_jobs_not_there".to_owned(), missing_jobs),
-        ("times_missing".to_owned(), corrections.missing_time),
-        ("times_reversed".to_owned(), corrections.reversed),
-        ("signatures_with_another_sample".to_owned(), num_resampled),
-    ]);
+    let counts = &durations.counts;
     if wanted.contains(&Artifact::JobDurations) {
         let header = ["signature_id", "duration_minutes"];
         let mut file = CsvFile::create(folder, Artifact::JobDurations, Dialect::CsvModule, &header)?;
-        for (signature, text) in &rows {
+        for (signature, text) in &durations.by_signature {
             file.write_row([&signature.to_string(), text])?;
         }
         file.finish(outputs, Artifact::JobDurations, counts.clone())?;
     }
-    let means: BTreeMap<u32, String> = group_means(rows, |signature| groups.group_of(signature));
     if wanted.contains(&Artifact::GroupDurations) {
         let header = ["signature_group_id", "duration_minutes"];
         let mut file = CsvFile::create(folder, Artifact::GroupDurations, Dialect::CsvModule, &header)?;
-        for (group, text) in &means {
+        for (group, text) in &durations.by_group {
             file.write_row([&group.to_string(), text])?;
         }
         file.finish(outputs, Artifact::GroupDurations, counts.clone())?;
     }
-    // The statistics are those of the written values, as whoever reads the table would compute them.
-    let minutes: Vec<f64> = means.values().filter_map(|text| text.parse().ok()).collect();
+    let minutes: Vec<f64> = durations.minutes_by_group().into_values().collect();
     if wanted.contains(&Artifact::GroupDurationStats)
         && let Some(document) = sig_group_job_duration_stats(&minutes)
     {
@@ -120,7 +142,7 @@ pub(super) fn reduce_durations(
     }
     if wanted.contains(&Artifact::DurationsHistogram) {
         let png = job_durations_histogram(&minutes).render().map_err(|source| ReduceError::Plot { source })?;
-        outputs.put(folder, Artifact::DurationsHistogram, &png, counts)?;
+        outputs.put(folder, Artifact::DurationsHistogram, &png, counts.clone())?;
     }
     Ok(())
 }

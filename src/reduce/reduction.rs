@@ -19,7 +19,7 @@ use super::alerts::AlertTables;
 use super::busiest::{self, BusiestRevisions, reduce_waits};
 use super::commits::Commits;
 use super::coverage::{CoverageInputs, reduce_coverage};
-use super::durations::{JobTable, reduce_durations};
+use super::durations::{Durations, JobTable, reduce_durations};
 use super::groups::{GroupBuilder, SignatureGroups};
 use super::job_index::reduce_job_index;
 use super::output::{LineFile, Outputs, RowCounts};
@@ -381,11 +381,7 @@ impl Sources<'_> {
         if let Some(lines) = lines {
             lines.finish(outputs, Artifact::JobsBySignature, RowCounts::new())?;
         }
-        let groups = builder.finish(|signature| {
-            let place = parts.binary_search_by_key(&signature, |parts| parts[0].signature);
-            let missing = || StoreError::MissingValue { key: format!("the data of signature {signature}") };
-            distinct_jobs(self.store, &parts[place.map_err(|_| missing())?])
-        })?;
+        let groups = finish_groups(builder, self.store, parts)?;
         self.check_interrupted()?;
         if wanted.contains(&Artifact::SignatureGroups) {
             write_groups(folder, &groups, outputs)?;
@@ -408,7 +404,8 @@ impl Sources<'_> {
         }
         if want.samples.is_some() {
             let mut jobs = JobTable::new(self.store);
-            reduce_durations(folder, wanted, config.semantics, &mut jobs, &samples, &groups, num_resampled, outputs)?;
+            let durations = Durations::measure(config.semantics, &mut jobs, &samples, &groups, num_resampled)?;
+            reduce_durations(folder, wanted, &durations, outputs)?;
         }
         Ok(())
     }
@@ -461,7 +458,7 @@ impl Sources<'_> {
     }
 }
 
-fn num_workers(config: &Config) -> usize {
+pub(super) fn num_workers(config: &Config) -> usize {
     match config.reduce.workers {
         0 => std::thread::available_parallelism().map_or(1, Into::into),
         workers => workers,
@@ -483,6 +480,19 @@ pub(crate) fn complete_signatures(store: &Store) -> Result<Vec<SignatureParts>, 
         incomplete.extend(signature_of(failure?.0));
     }
     signature_parts(store.settled_summaries(), |signature| incomplete.contains(&signature))
+}
+
+/// Makes the groups of the fingerprints that a pass over `parts` gave.
+pub(super) fn finish_groups(
+    builder: GroupBuilder,
+    store: &Store,
+    parts: &[SignatureParts],
+) -> Result<SignatureGroups, ReduceError> {
+    Ok(builder.finish(|signature| {
+        let place = parts.binary_search_by_key(&signature, |parts| parts[0].signature);
+        let missing = || StoreError::MissingValue { key: format!("the data of signature {signature}") };
+        distinct_jobs(store, &parts[place.map_err(|_| missing())?])
+    })?)
 }
 
 fn write_groups(folder: &Path, groups: &SignatureGroups, outputs: &mut Outputs) -> Result<(), ReduceError> {

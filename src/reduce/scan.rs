@@ -104,6 +104,9 @@ pub(super) struct Block {
     pub(super) num_fractions: u64,
     /// Signatures whose sample differs from the reference's.
     pub(super) num_resampled: u64,
+    /// Data, and those of them whose job was deleted; where anything is wanted of jobs.
+    pub(super) num_data: u64,
+    pub(super) num_jobless: u64,
 }
 
 /// What the workers give at the end.
@@ -412,6 +415,8 @@ impl<'a> Worker<'a> {
             self.ranks.dedup();
             self.coverage.extend(self.ranks.iter().map(|rank| (u64::from(*rank), signature.0))).map_err(sorting)?;
         }
+        block.num_data += self.job_ids.len() as u64;
+        block.num_jobless += self.job_ids.iter().filter(|job| job.is_none()).count() as u64;
         if want.jobs || want.groups {
             self.distinct_jobs.clear();
             self.distinct_jobs.extend(self.job_ids.iter().flatten().map(|job| job.0));

@@ -17,6 +17,7 @@ mod options;
 mod parquet;
 mod plan;
 mod rate;
+mod report;
 mod resume;
 mod support;
 mod tuning;

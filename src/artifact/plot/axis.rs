@@ -6,17 +6,17 @@
 
 /// A place on an axis.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Tick {
-    pub(super) value: f64,
-    pub(super) label: String,
+pub(crate) struct Tick {
+    pub(crate) value: f64,
+    pub(crate) label: String,
 }
 
 /// A linear axis.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Axis {
-    pub(super) low: f64,
-    pub(super) high: f64,
-    pub(super) ticks: Vec<Tick>,
+pub(crate) struct Axis {
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    pub(crate) ticks: Vec<Tick>,
     /// Power of ten by which the labels are divided; a multiple of 3.
     power: i32,
 }
@@ -24,20 +24,20 @@ pub(super) struct Axis {
 impl Axis {
     /// An axis for values from `low` to `high`, with a margin and at most `max_ticks` intervals between ticks; `integral`
     /// values get integral ticks.
-    pub(super) fn of_values(low: f64, high: f64, integral: bool, max_ticks: u32) -> Self {
+    pub(crate) fn of_values(low: f64, high: f64, integral: bool, max_ticks: u32) -> Self {
         let margin = (high / 64.0 - low / 64.0).clamp(f64::MIN_POSITIVE, f64::MAX / 256.0);
         let (low, high) = ((low - margin).max(f64::MIN), (high + margin).min(f64::MAX));
         Self::with_ticks(low, high, max_ticks, integral)
     }
 
     /// An axis for counts from zero to somewhat above `max`.
-    pub(super) fn of_counts(max: u64) -> Self {
+    pub(crate) fn of_counts(max: u64) -> Self {
         // A bar that reached the very top of the frame would look cut off.
         Self::with_ticks(0.0, count_to_f64(max.max(1)) * 1.08, 6, true)
     }
 
     /// An axis from 0 to 1 that shows nothing.
-    pub(super) fn blank() -> Self {
+    pub(crate) fn blank() -> Self {
         Self { low: 0.0, high: 1.0, ticks: Vec::new(), power: 0 }
     }
 
@@ -61,14 +61,14 @@ impl Axis {
 
     /// The pixel of `value`, if `low` lies at `start` and `high` at `end`.
     #[expect(clippy::cast_possible_truncation, reason = "clamped to the frame")]
-    pub(super) fn position(&self, value: f64, start: i32, end: i32) -> i32 {
+    pub(crate) fn position(&self, value: f64, start: i32, end: i32) -> i32 {
         let share = (value / 2.0 - self.low / 2.0) / (self.high / 2.0 - self.low / 2.0);
         let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
         (f64::from(start) + share * f64::from(end - start)).round() as i32
     }
 
     /// `Job duration (10⁶ minutes)`: the label with the unit and the power of ten that the ticks leave out.
-    pub(super) fn label_with_unit(&self, label: &str, unit: Option<&str>) -> String {
+    pub(crate) fn label_with_unit(&self, label: &str, unit: Option<&str>) -> String {
         let power = (self.power != 0).then(|| format!("10{}", superscript(&self.power.to_string())));
         match (power, unit) {
             (None, None) => label.to_owned(),
@@ -81,7 +81,7 @@ impl Axis {
 
 /// A count as a double: only its place on the axis matters.
 #[expect(clippy::cast_precision_loss, reason = "the doc says so")]
-pub(super) fn count_to_f64(count: u64) -> f64 {
+pub(crate) fn count_to_f64(count: u64) -> f64 {
     count as f64
 }
 
@@ -120,7 +120,7 @@ fn num_decimals(step: f64) -> usize {
 }
 
 /// A number for the legend: four significant digits, or two decimals.
-pub(super) fn short_number(value: f64) -> String {
+pub(crate) fn short_number(value: f64) -> String {
     if value != 0.0 && !(1e-3..1e12).contains(&value.abs()) {
         return scientific(&format!("{value:.3e}"));
     }
@@ -142,7 +142,7 @@ fn written(value: f64, decimals: usize) -> String {
 }
 
 /// Digits in groups of three: `12,500`.
-pub(super) fn grouped(digits: &str) -> String {
+pub(crate) fn grouped(digits: &str) -> String {
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {

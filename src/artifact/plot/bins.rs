@@ -5,14 +5,14 @@
 
 /// Counts between edges: one more edge than counts.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Bins {
+pub(crate) struct Bins {
     edges: Vec<f64>,
     counts: Vec<u64>,
 }
 
 impl Bins {
     /// `None` if no value is finite.
-    pub(super) fn of(observations: &[(f64, u64)], num_bins: usize) -> Option<Self> {
+    pub(crate) fn of(observations: &[(f64, u64)], num_bins: usize) -> Option<Self> {
         let num_bins = num_bins.clamp(1, 10_000);
         let finite = || observations.iter().copied().filter(|(value, count)| value.is_finite() && *count > 0);
         let low = finite().map(|(value, _)| value).reduce(f64::min)?;
@@ -27,20 +27,20 @@ impl Bins {
         Some(Self { edges, counts })
     }
 
-    pub(super) fn low(&self) -> f64 {
+    pub(crate) fn low(&self) -> f64 {
         self.edges.first().copied().unwrap_or(0.0)
     }
 
-    pub(super) fn high(&self) -> f64 {
+    pub(crate) fn high(&self) -> f64 {
         self.edges.last().copied().unwrap_or(1.0)
     }
 
-    pub(super) fn max_count(&self) -> u64 {
+    pub(crate) fn max_count(&self) -> u64 {
         self.counts.iter().copied().max().unwrap_or(0)
     }
 
     /// Lower edge, upper edge and count of each bin.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (f64, f64, u64)> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (f64, f64, u64)> + '_ {
         self.edges.windows(2).zip(&self.counts).map(|(edges, count)| (edges[0], edges[1], *count))
     }
 }

@@ -5,9 +5,11 @@
 //! artifacts come out. A field of an unexpected type counts as absent, never as an error.
 
 mod culprit;
+mod history;
 mod tables;
 mod view;
 
 pub use culprit::TimeToCulprit;
+pub use history::{AlertHistory, RaisedOn};
 pub use tables::{AlertTables, BugRow, FailingRow, TestOnPlatform};
 pub use view::{AlertSummaryView, AlertView, AlertViewError};

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::model::{AlertSummaryId, RawJson, SignatureId, Timestamp};
+use crate::model::{AlertSummaryId, FrameworkId, RawJson, SignatureId, Timestamp};
 
 /// A record is no alert summary.
 #[derive(Debug, Error)]
@@ -30,6 +30,8 @@ pub struct AlertSummaryView {
     pub id: AlertSummaryId,
     /// How it was triaged: 6 won't fix, 7 fixed, 8 backed out, and others that the reducers do not ask for.
     pub status: Option<i64>,
+    /// The framework whose tests raised it.
+    pub framework: Option<FrameworkId>,
     /// The number of its bug; `None` also for 0, which means the same.
     pub bug_number: Option<i64>,
     /// The revision that it is attributed to; empty when there is none.
@@ -67,6 +69,7 @@ impl AlertSummaryView {
         Ok(Self {
             id: fields.get("id").ok_or(AlertViewError::WithoutId)?,
             status: fields.integer("status"),
+            framework: fields.get("framework"),
             bug_number: fields.integer("bug_number").filter(|&number| number != 0),
             revision: fields.get("revision").unwrap_or_default(),
             created: fields.get("created").unwrap_or_default(),

@@ -26,6 +26,29 @@ pub(crate) async fn simulator(behaviour: Behaviour) -> SimulatorHandle {
     Simulator::start(config).await.unwrap()
 }
 
+#[allow(dead_code, reason = "not every target that shares this file needs it")]
+/// A suite's name and a machine's in [`hostile_simulator`].
+pub(crate) const HOSTILE: [&str; 2] =
+    ["<script>document.title='owned'</script>", "x\" onmouseover=\"owned()</script><img src=x onerror=owned()>"];
+
+#[allow(dead_code, reason = "not every target that shares this file needs it")]
+/// A simulator on the corpus, with the names of [`HOSTILE`] in place of a suite and of a machine.
+pub(crate) async fn hostile_simulator(folder: &Path) -> SimulatorHandle {
+    let api = folder.join("api");
+    std::fs::create_dir_all(&api).unwrap();
+    let quoted = HOSTILE.map(|name| serde_json::to_string(name).unwrap());
+    for entry in std::fs::read_dir(corpus().join("api")).unwrap() {
+        let entry = entry.unwrap();
+        let text = std::fs::read_to_string(entry.path()).unwrap();
+        let text = text.replace("\"tsvgx\"", &quoted[0]).replace("\"t-nuc13-001\"", &quoted[1]);
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).open(api.join(entry.file_name())).unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    }
+    let config = SimulatorConfig { backend: BackendConfig::Corpus(folder.to_owned()), ..SimulatorConfig::default() };
+    Simulator::start(config).await.unwrap()
+}
+
 /// A crawl of the corpus with its own folders.
 pub(crate) struct Crawl {
     pub(crate) folder: tempfile::TempDir,

@@ -1,0 +1,114 @@
+//! Alert summaries over time, by what became of them and by framework.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+
+use super::facts::{Facts, GroupProfile};
+use super::names;
+use super::tables::{Cell, Table, numbers, texts};
+use super::time_charts::{TimeBins, gathered, stacked};
+use crate::model::FrameworkId;
+use crate::reduce::alerts::{AlertHistory, RaisedOn};
+
+/// Rows of the table of frameworks at the most; Treeherder has a dozen.
+const MAX_FRAMEWORKS: usize = 100;
+
+/// The section.
+pub(super) fn section(facts: &Facts) -> Markup {
+    let history = &facts.overview.alerts;
+    html! {
+        section id="alerts" {
+            h2 { "Alerts" }
+            @if history.is_empty() {
+                p { "There is no alert summary in the window." }
+            } @else {
+                (over_time(history, "Alert summaries by status", |raised| raised.status, |status| names::alert_status(*status)))
+                (over_time(history, "Alert summaries by framework", |raised| raised.framework, |id| names::framework(*id)))
+            }
+            h3 { "Frameworks" }
+            (frameworks(facts))
+        }
+    }
+}
+
+fn over_time<T: Ord + Clone>(
+    history: &AlertHistory,
+    caption: &str,
+    kind_of: impl Fn(&RaisedOn) -> T,
+    name: impl Fn(&T) -> String,
+) -> Markup {
+    let days = || history.tally.keys().filter_map(|raised| raised.day);
+    let (Some(first), Some(last)) = (days().min(), days().max()) else {
+        return super::charts::nothing(caption, "No alert summary says when it was created.");
+    };
+    let bins = TimeBins::between(first, last);
+    let mut totals: BTreeMap<T, u64> = BTreeMap::new();
+    for (raised, count) in &history.tally {
+        *totals.entry(kind_of(raised)).or_default() += count;
+    }
+    let (kinds, place) = gathered(&GroupProfile::by_frequency(&totals), name);
+    let mut counts = vec![vec![0; kinds.len()]; bins.len()];
+    for (raised, count) in &history.tally {
+        if let Some(day) = raised.day {
+            counts[bins.of_day(day)][place[&kind_of(raised)]] += count;
+        }
+    }
+    let labels = ("Creation of the alert summary", "Alert summaries");
+    stacked(caption, labels, bins, &kinds, &counts, "No alert summary says when it was created.")
+}
+
+fn frameworks(facts: &Facts) -> Markup {
+    let mut alerts: BTreeMap<Option<FrameworkId>, BTreeMap<Option<i64>, u64>> = BTreeMap::new();
+    for (raised, count) in &facts.overview.alerts.tally {
+        *alerts.entry(raised.framework).or_default().entry(raised.status).or_default() += count;
+    }
+    let by_framework = &facts.signatures.by_framework;
+    let mut ids: Vec<Option<FrameworkId>> = by_framework.keys().chain(alerts.keys()).copied().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let columns = vec![
+        texts("framework"),
+        numbers("signatures"),
+        numbers("with jobs"),
+        numbers("alert summaries"),
+        numbers("untriaged"),
+        numbers("fixed or backed out"),
+    ];
+    let total = ids.len() as u64;
+    ids.truncate(MAX_FRAMEWORKS);
+    let rows: Vec<Vec<Cell>> = ids
+        .iter()
+        .map(|id| {
+            let (listed, with_jobs) = by_framework.get(id).copied().unwrap_or_default();
+            let of = |statuses: &[i64]| -> u64 {
+                let tally = alerts.get(id).into_iter().flatten();
+                tally
+                    .filter(|(status, _)| status.is_some_and(|status| statuses.contains(&status)))
+                    .map(|(_, n)| n)
+                    .sum()
+            };
+            let all: u64 = alerts.get(id).into_iter().flat_map(BTreeMap::values).sum();
+            vec![
+                Cell::Text(names::framework(*id)),
+                Cell::count(listed),
+                Cell::count(with_jobs),
+                Cell::count(all),
+                Cell::count(of(&[0])),
+                Cell::count(of(&[7, 8])),
+            ]
+        })
+        .collect();
+    let left_out = super::tables::left_out(
+        rows.len(),
+        total,
+        "first",
+        "frameworks",
+        "alert_summaries.csv and all_signatures.jsonl have them all",
+    );
+    html! {
+        p.note { "Alerts are those of all repositories, unless the crawl was told otherwise; names of frameworks are Treeherder's "
+            "of 2026." }
+        (Table { caption: "Frameworks", columns, rows, left_out }.draw())
+    }
+}

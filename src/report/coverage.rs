@@ -1,0 +1,73 @@
+//! Coverage: how many signatures ran on each revision, over time.
+
+use maud::{Markup, html};
+
+use super::facts::Facts;
+use super::tables::{Cell, Table, left_out, numbers, texts};
+use super::text;
+use super::time_charts::{OTHERS, TimeBins, spread, stacked};
+use crate::reduce::CoveredRevision;
+
+/// Revisions in the table, those with the most jobs first.
+const MAX_REVISIONS: usize = 50;
+
+/// The section.
+pub(super) fn section(facts: &Facts) -> Markup {
+    html! {
+        section id="coverage" {
+            h2 { "Coverage" }
+            @match &facts.overview.revisions {
+                None => p { "Which revisions are covered is not known without their commits: " code { "--commits all_commits.jsonl" } "." },
+                Some(revisions) if revisions.is_empty() => p { "No commit lies in the window." },
+                Some(revisions) => (covered(revisions)),
+            }
+        }
+    }
+}
+
+fn covered(revisions: &[CoveredRevision]) -> Markup {
+    let days = || revisions.iter().map(day_of);
+    let bins = TimeBins::between(days().min().unwrap_or(0), days().max().unwrap_or(0));
+    let mut values: Vec<Vec<u64>> = vec![Vec::new(); bins.len()];
+    let mut counts: Vec<Vec<u64>> = vec![vec![0, 0]; bins.len()];
+    for revision in revisions {
+        let bin = bins.of_day(day_of(revision));
+        values[bin].push(revision.total_jobs);
+        counts[bin][usize::from(revision.total_jobs == 0)] += 1;
+    }
+    let kinds = [("with jobs".to_owned(), "s0"), ("without a job".to_owned(), OTHERS)];
+    let x_label = "Commit date";
+    let no_job = "No revision of the window has a job.";
+    html! {
+        p { "A signature counts for a revision when a job of that revision's push, submitted within ten minutes of it, "
+            "measured it." }
+        (spread("Signatures per revision over time", (x_label, "Signatures with a job"), bins, values, no_job))
+        (stacked("Revisions over time", (x_label, "Revisions"), bins, &kinds, &counts, "No commit lies in the window."))
+        (busiest(revisions))
+    }
+}
+
+fn day_of(revision: &CoveredRevision) -> i64 {
+    revision.date.as_secs().div_euclid(86_400)
+}
+
+fn busiest(revisions: &[CoveredRevision]) -> Markup {
+    let mut order: Vec<&CoveredRevision> = revisions.iter().filter(|revision| revision.total_jobs > 0).collect();
+    order.sort_by_key(|revision| std::cmp::Reverse(revision.total_jobs)); // stable: the first such row comes first
+    let total = order.len() as u64;
+    order.truncate(MAX_REVISIONS);
+    let columns = vec![texts("revision"), texts("commit date"), numbers("total_jobs")];
+    let rows: Vec<Vec<Cell>> = order
+        .iter()
+        .map(|revision| {
+            let date = Cell::Text(text::time(revision.date));
+            vec![Cell::Code(text::shown(&revision.node)), date, Cell::count(revision.total_jobs)]
+        })
+        .collect();
+    let elsewhere = "perf_jobs_per_revision.csv has them all";
+    let left_out = left_out(rows.len(), total, "busiest", "revisions with jobs", elsewhere);
+    html! {
+        h3 { "Busiest revisions" }
+        (Table { caption: "Busiest revisions", columns, rows, left_out }.draw())
+    }
+}

@@ -1,0 +1,205 @@
+//! What the report tells of, gathered before any of it is drawn.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::actor::Shutdown;
+use crate::artifact::{ArtifactEntry, MANIFEST_NAME, Manifest};
+use crate::config::Config;
+use crate::model::{FrameworkId, Kind, Timestamp};
+use crate::reduce::{Overview, ReduceError, survey};
+use crate::store::{Counts, CrawlIdentity, Failure, Ledger, Store};
+
+/// Groups that are described, the largest first.
+pub(super) const MAX_GROUPS: usize = 100;
+/// Failures that are listed, in the order of their requests.
+pub(super) const MAX_FAILURES: usize = 200;
+
+/// Everything the report tells of.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) identity: CrawlIdentity,
+    pub(super) counts: Counts,
+    /// When the store last took an answer in.
+    pub(super) stored_at: Option<Timestamp>,
+    pub(super) overview: Overview,
+    pub(super) failures: Failures,
+    pub(super) signatures: Signatures,
+    pub(super) artifacts: Artifacts,
+}
+
+/// What was given up for now.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    pub(super) by_label: BTreeMap<String, u64>,
+    /// The first [`MAX_FAILURES`]: the request, and why.
+    pub(super) listed: Vec<(String, Failure)>,
+    pub(super) total: u64,
+}
+
+/// The signatures' metadata.
+#[derive(Debug, Default)]
+pub(super) struct Signatures {
+    /// Listed signatures by framework, and those of them that have jobs.
+    pub(super) by_framework: BTreeMap<Option<FrameworkId>, (u64, u64)>,
+    /// The largest groups, by id.
+    pub(super) groups: Vec<GroupProfile>,
+}
+
+/// What the signatures of a group are.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GroupProfile {
+    pub(super) num_signatures: u64,
+    pub(super) suites: BTreeMap<String, u64>,
+    pub(super) platforms: BTreeMap<String, u64>,
+    pub(super) frameworks: BTreeMap<Option<FrameworkId>, u64>,
+}
+
+/// The artifacts, as their manifest has them.
+#[derive(Debug)]
+pub(super) enum Artifacts {
+    /// There is no manifest.
+    Missing,
+    /// There is one that cannot be read.
+    Unreadable,
+    /// They were made from another crawl.
+    OtherCrawl,
+    /// They were made from this crawl.
+    Described(Box<Described>),
+}
+
+/// Artifacts of this crawl.
+#[derive(Debug)]
+pub(super) struct Described {
+    pub(super) manifest: Manifest,
+    /// Whether the store has taken nothing in since they were made.
+    pub(super) current: bool,
+    pub(super) files: Vec<(String, ArtifactEntry, FileState)>,
+}
+
+/// Whether an artifact's file is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileState {
+    Present,
+    Missing,
+    OtherSize,
+}
+
+impl Facts {
+    pub(super) fn gather(
+        store: &Store,
+        config: &Config,
+        spill_dir: &Path,
+        shutdown: &Shutdown,
+    ) -> Result<Self, ReduceError> {
+        let identity = store.identity()?.ok_or(ReduceError::EmptyStore)?;
+        let counts = store.counts()?;
+        let overview = survey(store, &identity, config, spill_dir, shutdown)?;
+        Ok(Self {
+            stored_at: Ledger::read(store.path())?.map(|ledger| ledger.written_at),
+            failures: Failures::read(store)?,
+            signatures: Signatures::read(store, &overview)?,
+            artifacts: Artifacts::read(&config.artifacts.out, &identity, &counts),
+            identity,
+            counts,
+            overview,
+        })
+    }
+
+    /// As the manifest means it: nothing failed, nothing is left to fetch.
+    pub(super) fn is_complete(&self) -> bool {
+        self.counts.pending() == 0 && self.counts.failed() == 0 && self.counts.settled() > 0
+    }
+}
+
+impl Failures {
+    fn read(store: &Store) -> Result<Self, ReduceError> {
+        let mut failures = Self::default();
+        for failed in store.failures() {
+            let (request, failure) = failed?;
+            failures.total += 1;
+            *failures.by_label.entry(failure.label.clone()).or_default() += 1;
+            if failures.listed.len() < MAX_FAILURES {
+                failures.listed.push((request.to_string(), failure));
+            }
+        }
+        Ok(failures)
+    }
+}
+
+impl Signatures {
+    fn read(store: &Store, overview: &Overview) -> Result<Self, ReduceError> {
+        #[derive(Default, Deserialize)]
+        struct View {
+            #[serde(default)]
+            framework_id: Option<FrameworkId>,
+            #[serde(default)]
+            suite: Option<String>,
+            #[serde(default)]
+            machine_platform: Option<String>,
+        }
+        let mut signatures = Self::default();
+        signatures.groups.resize(overview.groups.len().min(MAX_GROUPS), GroupProfile::default());
+        for id in store.signature_ids()? {
+            // A record of another shape than documented counts as one without names.
+            let view: View = store.signature(id)?.and_then(|record| record.view().ok()).unwrap_or_default();
+            let group = overview.groups.group_of(id);
+            let tally = signatures.by_framework.entry(view.framework_id).or_default();
+            tally.0 += 1;
+            tally.1 += u64::from(group.is_some());
+            let profile = group.and_then(|group| signatures.groups.get_mut(usize::try_from(group).ok()?));
+            if let Some(profile) = profile {
+                profile.num_signatures += 1;
+                *profile.suites.entry(view.suite.unwrap_or_default()).or_default() += 1;
+                *profile.platforms.entry(view.machine_platform.unwrap_or_default()).or_default() += 1;
+                *profile.frameworks.entry(view.framework_id).or_default() += 1;
+            }
+        }
+        Ok(signatures)
+    }
+
+    /// How many signatures there are, and how many of them have jobs.
+    pub(super) fn totals(&self) -> (u64, u64) {
+        self.by_framework.values().fold((0, 0), |sum, tally| (sum.0 + tally.0, sum.1 + tally.1))
+    }
+}
+
+impl GroupProfile {
+    /// The names in `tally`, the most frequent first.
+    pub(super) fn by_frequency<T: Ord + Clone>(tally: &BTreeMap<T, u64>) -> Vec<(T, u64)> {
+        let mut names: Vec<(T, u64)> = tally.iter().map(|(name, count)| (name.clone(), *count)).collect();
+        names.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
+        names
+    }
+}
+
+impl Artifacts {
+    fn read(folder: &Path, identity: &CrawlIdentity, counts: &Counts) -> Self {
+        let Ok(text) = std::fs::read(folder.join(MANIFEST_NAME)) else { return Self::Missing };
+        let Ok(manifest) = serde_json::from_slice::<Manifest>(&text) else { return Self::Unreadable };
+        if manifest.crawl != *identity {
+            return Self::OtherCrawl;
+        }
+        let current = Kind::ALL.iter().all(|kind| {
+            let now = counts.of(*kind);
+            manifest.run.requests.get(kind.name()).is_some_and(|then| {
+                (then.data, then.empty, then.gone, then.skipped) == (now.data, now.empty, now.gone, now.skipped)
+                    && (then.failed, then.pending, then.records) == (now.failed, now.pending, now.records)
+            })
+        });
+        let state = |name: &str, entry: &ArtifactEntry| {
+            // A name that leads out of the folder is none that a reduction writes.
+            let is_name = Path::new(name).file_name().is_some_and(|file| file == name);
+            match std::fs::metadata(folder.join(name)) {
+                Ok(file) if is_name && file.is_file() && file.len() == entry.bytes => FileState::Present,
+                Ok(file) if is_name && file.is_file() => FileState::OtherSize,
+                _ => FileState::Missing,
+            }
+        };
+        let files = manifest.artifacts.iter().map(|(name, entry)| (name.clone(), entry.clone(), state(name, entry)));
+        let files = files.collect();
+        Self::Described(Box::new(Described { manifest, current, files }))
+    }
+}
