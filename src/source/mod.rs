@@ -1,9 +1,10 @@
 //! 1. SOURCE: a [`Batch`](crate::model::Batch) goes in, model records come out.
 //!
-//! [`Treeherder`] makes one HTTP request of a batch, checks status, content type and size before
-//! it parses, and gives a [`Reply`] of strict records; `wire` reads the server's JSON tolerantly; `page` and `split` decide
+//! [`Treeherder`] makes one HTTP request of a batch (`http` checks status, content type and size before
+//! anything is parsed) and gives a [`Reply`] of strict records; `wire` reads the server's JSON tolerantly; `page` and `split` decide
 //! what is asked next and what is asked in parts. Nothing here retries or waits.
 
+mod http;
 mod page;
 mod split;
 mod treeherder;
@@ -13,10 +14,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+#[cfg(test)]
+pub(crate) use http::broken_connection;
 pub use page::{AlertPageOutline, PassVerdict, judge_pass, pages_of};
 pub use split::{Split, batches_of, split};
-#[cfg(test)]
-pub(crate) use treeherder::broken_connection;
 pub use treeherder::{Answer, Treeherder};
 pub(crate) use wire::printable;
 
