@@ -13,6 +13,7 @@
 use thiserror::Error;
 
 use crate::artifact::ArtifactError;
+use crate::commits::FetchCommitsError;
 use crate::config::ConfigError;
 use crate::fetch::FetchError;
 use crate::import::ImportError;
@@ -55,6 +56,9 @@ pub enum Error {
     /// Files of the older scripts.
     #[error(transparent)]
     Import(#[from] ImportError),
+    /// The repository's commits.
+    #[error(transparent)]
+    Commits(#[from] FetchCommitsError),
     /// An output.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -92,6 +96,7 @@ impl Error {
             Self::Fetch(_) | Self::Source(_) => 5,
             Self::Artifact(error) => of_artifact(error),
             Self::Archive(error) => of_archive(error),
+            Self::Commits(error) => error.exit_code(),
             Self::Import(error) => of_import(error),
             Self::Reduce(error) => match error {
                 ReduceError::Store(error) => of_store(error),

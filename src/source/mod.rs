@@ -2,10 +2,13 @@
 //!
 //! [`Treeherder`] makes one HTTP request of a batch (`http` checks status, content type and size before
 //! anything is parsed) and gives a [`Reply`] of strict records; `wire` reads the server's JSON tolerantly; `page` and `split` decide
-//! what is asked next and what is asked in parts. Nothing here retries or waits.
+//! what is asked next and what is asked in parts. [`Hgweb`] and [`PushList`] give the commits of the repository, in the same way.
+//! Nothing here retries or waits.
 
+mod hgweb;
 mod http;
 mod page;
+mod push_list;
 mod split;
 mod treeherder;
 mod wire;
@@ -14,9 +17,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+pub use hgweb::{Hgweb, HgwebPage};
 #[cfg(test)]
 pub(crate) use http::broken_connection;
 pub use page::{AlertPageOutline, PassVerdict, judge_pass, pages_of};
+pub(crate) use push_list::MOST_PUSHES;
+pub use push_list::{Push, PushList};
 pub use split::{Split, batches_of, split};
 pub use treeherder::{Answer, Treeherder};
 pub(crate) use wire::printable;
