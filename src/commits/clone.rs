@@ -76,6 +76,12 @@ pub(super) async fn read(
     shutdown: &Shutdown,
 ) -> Result<Written, FetchCommitsError> {
     let kind = kind_of(folder)?;
+    if kind == CloneKind::Git && [".git/shallow", "shallow"].iter().any(|mark| folder.join(mark).is_file()) {
+        tracing::warn!(
+            clone = %folder.display(),
+            "the clone is shallow: older commits are missing in it; `git fetch --unshallow` brings them"
+        );
+    }
     let log = Log { kind, folder: folder.to_owned() };
     let mut child = ChildGuard(log.start(window)?);
     let (Some(stdout), Some(stderr)) = (child.0.stdout.take(), child.0.stderr.take()) else {

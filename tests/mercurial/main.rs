@@ -164,6 +164,11 @@ fn a_git_clone_gives_its_commits_oldest_first_with_zones_as_mercurial_counts_the
         command.args(["commits", "--from", "clone:-repo", "--start", &at(0), "--end", &at(40)]).output().unwrap();
     assert!(output.status.success() && said(&output).contains("it was up to date"), "{}", said(&output));
 
+    let origin = format!("file://{}", folder.path().join("-repo").display());
+    repository.git(&["clone", "--quiet", "--depth", "1", &origin, "../shallow"]);
+    let output = commits(folder.path(), "clone:shallow", &["--output", "shallow.jsonl"]);
+    assert!(output.status.success() && said(&output).contains("git fetch --unshallow"), "{}", said(&output));
+
     let empty = Git::create(&folder.path().join("empty"));
     drop(empty);
     let output = commits(folder.path(), "clone:empty", &[]);
