@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use crate::artifact::ArtifactError;
 use crate::artifact::parquet::TableError;
+use crate::commits::FetchCommitsError;
 use crate::config::ConfigError;
 use crate::export::ExportError;
 use crate::fetch::FetchError;
@@ -60,6 +61,9 @@ pub enum Error {
     /// The tables of the dataset.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// The repository's commits.
+    #[error(transparent)]
+    Commits(#[from] FetchCommitsError),
     /// An output.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -97,6 +101,7 @@ impl Error {
             Self::Fetch(_) | Self::Source(_) => 5,
             Self::Artifact(error) => of_artifact(error),
             Self::Archive(error) => of_archive(error),
+            Self::Commits(error) => error.exit_code(),
             Self::Import(error) => of_import(error),
             Self::Reduce(error) => of_reduce(error),
             Self::Export(error) => of_export(error),

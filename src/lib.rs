@@ -35,6 +35,8 @@ pub mod import;
 
 pub mod artifact;
 
+pub mod commits;
+
 pub mod reduce;
 
 pub mod export;

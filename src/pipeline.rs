@@ -28,6 +28,7 @@ use tokio::time::Instant;
 use self::healing::Healing;
 use crate::Error;
 use crate::actor::Shutdown;
+use crate::commits::{CommitWindow, CommitsOrder, ensure_commits};
 use crate::config::Config;
 use crate::fetch::{
     FetchError, Fetcher, FetcherLinks, Limits, MAX_QUEUED, Pressure, Scheduler, SchedulerStats, first_requests,
@@ -135,9 +136,10 @@ pub async fn run(
     let now = Arc::clone(&config.borrow());
     crate::artifact::check_folder(&now.artifacts.out)?;
     let (store, identity) = open_crawl(&now, options)?;
+    let pressure = Pressure::start(&now);
+    bring_commits(&now, &identity, &pressure, shutdown).await?;
     read_commits(&now, &identity)?;
     crate::artifact::remove_leftovers(&now.artifacts.out);
-    let pressure = Pressure::start(&now);
     let mut healing = Healing::begin(&store).await?;
     loop {
         let done = async {
@@ -181,8 +183,11 @@ pub async fn crawl(
 ) -> Result<CrawlSummary, Error> {
     let now = Arc::clone(&config.borrow());
     let (store, identity) = open_crawl(&now, options)?;
-    read_commits(&now, &identity)?;
     let pressure = Pressure::start(&now);
+    if !options.lists_only {
+        bring_commits(&now, &identity, &pressure, shutdown).await?;
+    }
+    read_commits(&now, &identity)?;
     let mut healing = Healing::begin(&store).await?;
     loop {
         match crawl_store(&store, &identity, config.clone(), options, shutdown, Arc::clone(&counters), &pressure).await
@@ -258,6 +263,23 @@ async fn crawl_store(
     })
 }
 
+/// Makes the file of commits, when the configuration says from what and it is not there.
+async fn bring_commits(
+    config: &Arc<Config>,
+    identity: &CrawlIdentity,
+    pressure: &Pressure,
+    shutdown: &Shutdown,
+) -> Result<(), Error> {
+    let (Some(from), Some(file)) = (&config.inputs.commits_from, config.commits_file()) else { return Ok(()) };
+    let window = CommitWindow { start: identity.window_start, end: identity.window_end };
+    let order = CommitsOrder { from, output: &file, window, now: Timestamp::now() };
+    if let Some(made) = ensure_commits(order, config, pressure, shutdown).await? {
+        let (commits, requests, unlisted) = (made.num_commits, made.num_requests, made.num_unlisted);
+        tracing::info!(file = %file.display(), %from, commits, requests, unlisted, "made the file of commits");
+    }
+    Ok(())
+}
+
 fn limits(options: RunOptions, fetched: usize) -> Limits {
     Limits {
         job_details: options.dry_run.then(|| DRY_RUN_JOB_DETAILS.saturating_sub(fetched)),
@@ -293,7 +315,7 @@ fn prepare_frontier(store: &Store, config: &Config, options: RunOptions) -> Resu
 
 /// Finds the busiest revisions and brings their jobs into the frontier. True when there are new ones.
 async fn discover_busiest_jobs(store: &Arc<Store>, config: &Arc<Config>) -> Result<bool, Error> {
-    if config.inputs.commits.is_none() {
+    if config.commits_file().is_none() {
         return Ok(false);
     }
     let (reading, config) = (Arc::clone(store), Arc::clone(config));

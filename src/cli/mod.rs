@@ -2,6 +2,7 @@
 //!
 //! stdout is data, stderr is talk.
 
+mod commits;
 mod config;
 mod demo;
 mod export;
@@ -81,6 +82,9 @@ enum Command {
     Import(Common<import::ImportArgs>),
     /// Check every stored value, the ledger and the artifacts
     Verify(Common<verify::VerifyArgs>),
+    /// Make `all_commits.jsonl` from a clone, an hgweb server or Treeherder's pushes
+    #[command(after_help = commits_help())]
+    Commits(Common<commits::CommitsArgs>),
     /// Relabel records of `perf_llm_struc.jsonl` by the stored alerts
     Relabel(Common<relabel::RelabelArgs>),
     /// Make an HTML page of what is stored: coverage, distributions, alerts, groups, failures
@@ -209,6 +213,18 @@ fn artifact_help() -> String {
     help
 }
 
+fn commits_help() -> String {
+    format!(
+        "Examples:\n  {}\n\n\
+         The commits of the window (--start, --end), oldest first, each once. Run again, it asks only for what is missing;\n\
+         what was fetched is kept in FILE.pages. With inputs.commits_from in config.toml, a run does this itself.\n\n\
+         A clone and hgweb give the same file. Treeherder lists the newest 20 commits of a push, without commit dates: each\n\
+         has the time of its push, so submit_time_iso and the window's edges differ, and the rows of older commits of large\n\
+         pushes are missing. No test runs on those, but on the heads, which are all there.",
+        commits::WAYS
+    )
+}
+
 impl Flags {
     /// The flags as values of keys: `--set` first, so that a flag of its own wins.
     fn overrides(&self) -> Result<Overrides, Error> {
@@ -306,6 +322,7 @@ impl Cli {
             Command::Export(common) => export::run(&common).await,
             Command::Import(common) => import::run(&common).await,
             Command::Verify(common) => verify::run(&common),
+            Command::Commits(common) => commits::run(&common).await,
             Command::Relabel(common) => relabel::run(&common),
             Command::Report(common) => report::run(&common).await,
             Command::Config(command) => config::run(&command),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Common, ReduceArgs, RunArgs, say};
+use super::{Common, ReduceArgs, RunArgs, commits, say};
 use crate::actor::Shutdown;
 use crate::config::{Config, ConfigWatch, Layers, Semantics};
 use crate::model::Kind;
@@ -34,7 +34,7 @@ pub(super) async fn run_with(config: Config, options: RunOptions, layers: Option
 
 pub(super) async fn crawl(common: &Common<RunArgs>) -> Result<u8, Error> {
     let config = common.flags.start()?;
-    if config.inputs.commits.is_none() {
+    if config.commits_file().is_none() {
         say("note: without --commits, the busiest revision is not known and its job details are not fetched");
     }
     let shutdown = Shutdown::new();
@@ -65,14 +65,17 @@ fn options(args: &RunArgs) -> RunOptions {
 
 /// A run makes the whole dataset, and most of it needs the commits.
 fn require_commits(config: &Config) -> Result<(), Error> {
-    if config.inputs.commits.is_some() {
+    if config.commits_file().is_some() {
         return Ok(());
     }
-    let message = "run needs the commits of the repository: --commits all_commits.jsonl (inputs.commits), a JSON object a \
-                   line with \"node\" and \"date\": [epoch, offset]. From a clone of the repository:\n  \
-                   hg log -Tjson | jq -c '.[] | {node, desc, date, parents}' > all_commits.jsonl\n\
-                   Without them, `perfharvest crawl` and `perfharvest reduce sig_groups …` do what needs no commits.";
-    Err(Error::Usage { message: message.to_owned() })
+    let message = format!(
+        "run needs the commits of the repository: --commits all_commits.jsonl (inputs.commits), a JSON object a line with \
+         \"node\" and \"date\": [epoch, offset]. One of these makes it:\n  {}\n\
+         Or set inputs.commits_from to such a source, and every run makes it itself. Without the commits, \
+         `perfharvest crawl` and `perfharvest reduce sig_groups …` do what needs none.",
+        commits::WAYS
+    );
+    Err(Error::Usage { message })
 }
 
 fn exit_code(crawl: &CrawlSummary) -> u8 {

@@ -284,6 +284,7 @@ mod tests {
             "signatures",
             "alerts_repository_id",
             "commits",
+            "commits_from",
             "perf_llm_struc",
             "bind",
         ]) {

@@ -3,6 +3,7 @@
 //! Precedence: default < file < environment < flag ([`Config::load`]). Bad values cannot be held: they are refused when
 //! they are read ([`ConfigError`] names file, line and key).
 
+mod commits_from;
 mod load;
 mod watch;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use commits_from::{CommitsFrom, ParseCommitsFromError};
 pub use load::{ConfigError, Override, Overrides};
 pub use watch::{ConfigWatch, Layers};
 
@@ -53,6 +55,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// The file of the commits: the one named, or the one that a run makes in the store's folder; `None` when there is
+    /// neither.
+    #[must_use]
+    pub fn commits_file(&self) -> Option<PathBuf> {
+        let own = || self.inputs.commits_from.as_ref().map(|_| self.store.path.join("all_commits.jsonl"));
+        self.inputs.commits.clone().or_else(own)
+    }
+
     /// Fetchers of a kind.
     #[must_use]
     pub fn concurrency_of(&self, kind: Kind) -> usize {
@@ -180,6 +190,8 @@ pub struct BatchConfig {
     pub job_ids: NonZeroUsize,
     /// Alert summaries per page. The server gives 100 at most.
     pub alert_page: NonZeroU32,
+    /// Commits per page of an hgweb server.
+    pub commits: NonZeroU32,
     /// Ask for the signature list by framework, where the whole list is too large or slow for one reply.
     pub signatures_by_framework: bool,
 }
@@ -206,6 +218,9 @@ pub struct InputsConfig {
     /// `all_commits.jsonl`: the commits of the repository with their dates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commits: Option<PathBuf>,
+    /// Where a run gets the commits itself: `clone:DIR`, `hgweb:URL` or `pushes`. Unset: `commits` must be there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commits_from: Option<CommitsFrom>,
     /// `perf_llm_struc.jsonl`, to relabel. Unset: that artifact is not made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub perf_llm_struc: Option<PathBuf>,
@@ -367,7 +382,12 @@ impl Default for RetryConfig {
 
 impl Default for BatchConfig {
     fn default() -> Self {
-        Self { job_ids: non_zero_usize(300), alert_page: non_zero(100), signatures_by_framework: false }
+        Self {
+            job_ids: non_zero_usize(300),
+            alert_page: non_zero(100),
+            commits: non_zero(500),
+            signatures_by_framework: false,
+        }
     }
 }
 

@@ -28,9 +28,6 @@ const HOPELESS_JOBS: u32 = 3;
 /// Characters of an error with its sources at the most.
 const LONGEST_REASON: usize = 1000;
 
-/// No pause is longer, whatever is asked and allowed.
-const LONGEST_PAUSE: Duration = Duration::from_hours(10_000);
-
 /// What all fetchers share.
 #[derive(Clone, Debug)]
 pub struct FetcherLinks {
@@ -366,21 +363,8 @@ impl Fetcher {
     }
 
     fn heed_retry_after(&self, error: &SourceError) -> Result<(), FetchError> {
-        let SourceError::Status { status, retry_after: Some(wait), .. } = error else { return Ok(()) };
         let allowed = self.links.config.borrow().limiter.max_retry_after;
-        if *wait > allowed {
-            let source = SourceError::Status { status: *status, retry_after: Some(*wait), excerpt: String::new() };
-            return Err(FetchError::AskedToWait {
-                asked_secs: wait.as_secs(),
-                allowed_secs: allowed.as_secs(),
-                source,
-            });
-        }
-        if !wait.is_zero() {
-            warn!(wait_s = wait.as_secs(), status, "the server asks to wait; everyone waits");
-            self.links.pressure.bucket.pause_for((*wait).min(LONGEST_PAUSE));
-        }
-        Ok(())
+        self.links.pressure.heed_retry_after(error, allowed)
     }
 
     async fn wait_before_retry(&self, batch: &Batch, attempts: u32, delays: &mut RetryDelays, error: &SourceError) {

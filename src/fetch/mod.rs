@@ -6,6 +6,7 @@
 //! in flight. When nothing is pending and nothing in flight, the scheduler drops its ends and everything downstream ends.
 
 mod adaptive;
+mod asker;
 mod breaker;
 mod expand;
 mod fetcher;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use adaptive::{RateController, Strain};
+pub use asker::{AskError, Asker};
 pub use breaker::Breaker;
 pub use expand::first_requests;
 pub use fetcher::{Fetcher, FetcherLinks};

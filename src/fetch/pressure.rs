@@ -3,9 +3,16 @@
 //! own or forgets what the server was seen to bear.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use super::{Breaker, RateController, TokenBucket, TokenBucketHandle, WorkedSizes};
+use tracing::warn;
+
+use super::{Breaker, FetchError, RateController, TokenBucket, TokenBucketHandle, WorkedSizes};
 use crate::config::{Config, LimiterConfig};
+use crate::source::SourceError;
+
+/// No pause is longer, whatever is asked and allowed.
+const LONGEST_PAUSE: Duration = Duration::from_hours(10_000);
 
 /// See the module. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
@@ -38,6 +45,27 @@ impl Pressure {
             controller: Arc::new(Mutex::new(RateController::new(rate, least))),
             sizes: WorkedSizes::default(),
         }
+    }
+
+    /// Pauses everyone for as long as `error` asks to wait.
+    ///
+    /// # Errors
+    /// [`FetchError::AskedToWait`] when that is longer than `allowed`.
+    pub fn heed_retry_after(&self, error: &SourceError, allowed: Duration) -> Result<(), FetchError> {
+        let SourceError::Status { status, retry_after: Some(wait), .. } = error else { return Ok(()) };
+        if *wait > allowed {
+            let source = SourceError::Status { status: *status, retry_after: Some(*wait), excerpt: String::new() };
+            return Err(FetchError::AskedToWait {
+                asked_secs: wait.as_secs(),
+                allowed_secs: allowed.as_secs(),
+                source,
+            });
+        }
+        if !wait.is_zero() {
+            warn!(wait_s = wait.as_secs(), status, "the server asks to wait; everyone waits");
+            self.bucket.pause_for((*wait).min(LONGEST_PAUSE));
+        }
+        Ok(())
     }
 
     /// Takes over a changed configuration.

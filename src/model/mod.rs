@@ -3,6 +3,7 @@
 //! Everything else imports from here; this module imports from nothing. Records that must come out as they
 //! went in ([`RawJson`]) keep the text the server sent; typed views are taken beside the text, never instead of it.
 
+mod commit;
 mod datum;
 mod datum_scan;
 mod datum_text;
@@ -16,6 +17,7 @@ mod sample;
 mod timestamp;
 mod window;
 
+pub use commit::{CommitHash, CommitRecord, ParseCommitHashError};
 pub use datum::{Datum, DatumRecord, IrregularDatum, api_order, bring_to_api_order};
 pub use datum_scan::{Spacing, scan_data, scan_datum};
 pub use datum_text::{DatumView, parse_datum};

@@ -40,7 +40,7 @@ pub struct ReduceSummary {
 }
 
 const COMMITS_HINT: &str = "the commits of the repository, a JSON object a line with \"node\" and \"date\": [epoch, offset]; \
-                            `hg log -Tjson` or a json-log of hg.mozilla.org holds the same";
+                            `perfharvest commits` makes it from a clone, an hgweb server or Treeherder's pushes";
 const PERF_LLM_STRUC_HINT: &str = "the records to relabel, a JSON object a line with \"commit_id\" and \"response\"";
 
 /// What a reduction reads from.
@@ -59,8 +59,11 @@ struct Sources<'a> {
 /// # Errors
 /// [`ReduceError::Commits`].
 pub fn read_commits(config: &Config, identity: &CrawlIdentity) -> Result<Option<Commits>, ReduceError> {
-    let Some(path) = &config.inputs.commits else { return Ok(None) };
-    let commits = Commits::read(path, identity.window_start, identity.window_end)?;
+    let Some(path) = config.commits_file() else { return Ok(None) };
+    if config.inputs.commits_from.is_some() && !path.exists() {
+        return Ok(None); // no run has made it yet
+    }
+    let commits = Commits::read(&path, identity.window_start, identity.window_end)?;
     if commits.report.skipped.total_not_blank() > 0 {
         tracing::warn!(file = %path.display(), "skipped lines of the commits: {}", commits.report.skipped);
     }

@@ -304,6 +304,6 @@ async fn pushes_are_as_recorded_and_newest_first() {
     let answered = ask(&client(), &url, &HashMap::new()).await;
     let body = String::from_utf8(answered.body).unwrap();
     let recorded: Vec<String> = corpus("push.jsonl").lines().map(compact).collect();
-    let meta = "],\"meta\":{\"count\":60,\"repository\":\"autoland\",\"filter_params\":{\"count\":\"1000\"}}}";
-    assert_eq!(body, format!("{{\"results\":[{}{meta}", recorded.join(",")));
+    let meta = "{\"meta\":{\"count\":60,\"repository\":\"autoland\",\"filter_params\":{\"count\":\"1000\"}},";
+    assert_eq!(body, format!("{meta}\"results\":[{}]}}", recorded.join(",")));
 }

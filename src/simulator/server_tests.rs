@@ -481,3 +481,35 @@ fn every_kind_of_fault_has_a_name_of_its_own() {
     .collect();
     assert_eq!(names.len(), 14);
 }
+
+#[tokio::test]
+async fn pushes_are_bounded_by_time_and_id_and_a_bound_that_is_none_is_refused_in_the_server_s_words() {
+    let simulator = start(Behaviour::default()).await;
+    let path = |query: &str| format!("/api/project/autoland/push/?{query}");
+    let all = json(&simulator, &path("count=1000")).await;
+    let all = all["results"].as_array().unwrap();
+    let (newest, third) = (&all[0], &all[2]);
+    let bounds = format!(
+        "count=1000&push_timestamp__gte={}&push_timestamp__lt={}",
+        third["push_timestamp"], newest["push_timestamp"]
+    );
+    let between = json(&simulator, &path(&bounds)).await;
+    assert_eq!(between["results"].as_array().unwrap()[..], all[1..3]);
+    assert_eq!(between["meta"]["count"], 2);
+    let below = json(&simulator, &path(&format!("count=1000&id__lt={}", third["id"]))).await;
+    assert_eq!(below["results"].as_array().unwrap()[..], all[3..]);
+    for (query, detail) in [
+        ("count=1001", "Specified count exceeds api limit: 1000"),
+        ("count=0", "count requires a positive integer, not: 0"),
+        ("count=-3", "count requires a positive integer, not: -3"),
+        ("count=x", "Valid count value required"),
+        ("push_timestamp__lt=x", "Invalid timestamp specified for push_timestamp__lt"),
+        ("id__lt=x", "Invalid timestamp specified for id__lt"),
+        ("id__in=1,x", "Invalid id__in specification"),
+    ] {
+        let response = get(&simulator, &path(query)).await.unwrap();
+        assert_eq!(response.status().as_u16(), 400, "{query}");
+        let text = response.text().await.unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["detail"], detail, "{query}");
+    }
+}

@@ -1,10 +1,14 @@
 //! 1. SOURCE: a [`Batch`](crate::model::Batch) goes in, model records come out.
 //!
-//! [`Treeherder`] makes one HTTP request of a batch, checks status, content type and size before
-//! it parses, and gives a [`Reply`] of strict records; `wire` reads the server's JSON tolerantly; `page` and `split` decide
-//! what is asked next and what is asked in parts. Nothing here retries or waits.
+//! [`Treeherder`] makes one HTTP request of a batch (`http` checks status, content type and size before
+//! anything is parsed) and gives a [`Reply`] of strict records; `wire` reads the server's JSON tolerantly; `page` and `split` decide
+//! what is asked next and what is asked in parts. [`Hgweb`] and [`PushList`] give the commits of the repository, in the same way.
+//! Nothing here retries or waits.
 
+mod hgweb;
+mod http;
 mod page;
+mod push_list;
 mod split;
 mod treeherder;
 mod wire;
@@ -13,10 +17,13 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-pub use page::{AlertPageOutline, PassVerdict, judge_pass, pages_of};
-pub use split::{Split, batches_of, split};
+pub use hgweb::{Hgweb, HgwebPage};
 #[cfg(test)]
-pub(crate) use treeherder::broken_connection;
+pub(crate) use http::broken_connection;
+pub use page::{AlertPageOutline, PassVerdict, judge_pass, pages_of};
+pub(crate) use push_list::MOST_PUSHES;
+pub use push_list::{Push, PushList};
+pub use split::{Split, batches_of, split};
 pub use treeherder::{Answer, Treeherder};
 pub(crate) use wire::printable;
 

@@ -17,20 +17,20 @@ use crate::model::{
 
 /// Names the endpoint in errors.
 #[derive(Clone, Copy)]
-struct Shape(&'static str);
+pub(super) struct Shape(pub(super) &'static str);
 
 impl Shape {
-    fn wrong(self, found: impl fmt::Display) -> SourceError {
+    pub(super) fn wrong(self, found: impl fmt::Display) -> SourceError {
         SourceError::WrongShape { endpoint: self.0, found: printable(&found.to_string(), 200) }
     }
 
     /// Broken text and text of another shape are two errors: the first passes, the second hardly ever.
-    fn read<'a, T: Deserialize<'a>>(self, text: &'a str) -> Result<T, SourceError> {
+    pub(super) fn read<'a, T: Deserialize<'a>>(self, text: &'a str) -> Result<T, SourceError> {
         serde_json::from_str(text)
             .map_err(|source| if source.is_data() { self.wrong(source) } else { SourceError::BrokenJson { source } })
     }
 
-    fn view<T: DeserializeOwned>(self, raw: &RawValue) -> Result<T, SourceError> {
+    pub(super) fn view<T: DeserializeOwned>(self, raw: &RawValue) -> Result<T, SourceError> {
         serde_json::from_str(raw.get()).map_err(|source| self.wrong(format!("{source} in {}", raw.get())))
     }
 }

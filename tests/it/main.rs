@@ -4,12 +4,15 @@
 
 mod adaptive;
 mod archive;
+mod commits;
+mod commits_hgweb;
 mod damage;
 mod faults;
 mod faults_lasting;
 mod faults_shown;
 mod faults_split;
 mod golden;
+mod hgweb_server;
 mod import;
 mod inputs;
 mod metrics;

@@ -34,11 +34,14 @@ pub(super) fn answer(world: &World, repository_name: &str, query: &Query) -> Rep
             return Reply::detail(400, &format!("Specified count exceeds api limit: {LARGEST_COUNT}"));
         }
         Some(Some(count)) => match usize::try_from(count) {
-            Ok(count) => count,
-            Err(_) => return Reply::server_error(),
+            Ok(count @ 1..) => count,
+            _ => return Reply::detail(400, &format!("count requires a positive integer, not: {count}")),
         },
     };
-    let Some(bounds) = Bounds::read(query) else { return Reply::server_error() };
+    let bounds = match Bounds::read(query) {
+        Ok(bounds) => bounds,
+        Err(detail) => return Reply::detail(400, &detail),
+    };
 
     let mut results = Vec::new();
     let mut num_results = 0;
@@ -53,9 +56,7 @@ pub(super) fn answer(world: &World, repository_name: &str, query: &Query) -> Rep
             num_results += 1;
         }
     }
-    let mut out = Vec::from(*b"{\"results\":[");
-    out.extend_from_slice(&results);
-    out.extend_from_slice(format!("],\"meta\":{{\"count\":{num_results},\"repository\":").as_bytes());
+    let mut out = format!("{{\"meta\":{{\"count\":{num_results},\"repository\":").into_bytes();
     write_string(&mut out, repository_name);
     out.extend_from_slice(b",\"filter_params\":{");
     let start = out.len();
@@ -65,35 +66,40 @@ pub(super) fn answer(world: &World, repository_name: &str, query: &Query) -> Rep
         out.push(b':');
         write_string(&mut out, value);
     }
-    out.extend_from_slice(b"}}}");
+    out.extend_from_slice(b"}},\"results\":[");
+    out.extend_from_slice(&results);
+    out.extend_from_slice(b"]}");
     Reply::json(200, out)
 }
 
 impl<'a> Bounds<'a> {
-    /// `None` if a bound is not readable, which the server does not handle.
-    fn read(query: &'a Query) -> Option<Self> {
+    /// What the server says of the first bound that is not readable.
+    fn read(query: &'a Query) -> Result<Self, String> {
         let mut bounds = Self { max_id: u64::MAX, min_time: i64::MIN, max_time: i64::MAX, ..Self::default() };
         for (name, value) in query.pairs() {
-            let id = || python_int(value).map(|id| u64::try_from(id.max(0)).unwrap_or(u64::MAX));
+            let wrong = || format!("Invalid timestamp specified for {name}"); // of ids, too
+            let id = || python_int(value).map(|id| u64::try_from(id.max(0)).unwrap_or(u64::MAX)).ok_or_else(wrong);
+            let seconds = || seconds(value).ok_or_else(wrong);
             match name {
                 "id" => bounds.ids = Some(vec![id()?]),
                 "id__in" => {
                     let ids: Option<Vec<i128>> = value.split(',').map(python_int).collect();
-                    bounds.ids = Some(ids?.into_iter().filter_map(|id| u64::try_from(id).ok()).collect());
+                    let ids = ids.ok_or("Invalid id__in specification")?;
+                    bounds.ids = Some(ids.into_iter().filter_map(|id| u64::try_from(id).ok()).collect());
                 }
                 "id__lt" => bounds.max_id = bounds.max_id.min(id()?.saturating_sub(1)),
                 "id__lte" => bounds.max_id = bounds.max_id.min(id()?),
                 "id__gt" => bounds.min_id = bounds.min_id.max(id()?.saturating_add(1)),
                 "id__gte" => bounds.min_id = bounds.min_id.max(id()?),
-                "push_timestamp__lt" => bounds.max_time = bounds.max_time.min(seconds(value)?.saturating_sub(1)),
-                "push_timestamp__lte" | "enddate" => bounds.max_time = bounds.max_time.min(seconds(value)?),
-                "push_timestamp__gt" => bounds.min_time = bounds.min_time.max(seconds(value)?.saturating_add(1)),
-                "push_timestamp__gte" | "startdate" => bounds.min_time = bounds.min_time.max(seconds(value)?),
+                "push_timestamp__lt" => bounds.max_time = bounds.max_time.min(seconds()?.saturating_sub(1)),
+                "push_timestamp__lte" | "enddate" => bounds.max_time = bounds.max_time.min(seconds()?),
+                "push_timestamp__gt" => bounds.min_time = bounds.min_time.max(seconds()?.saturating_add(1)),
+                "push_timestamp__gte" | "startdate" => bounds.min_time = bounds.min_time.max(seconds()?),
                 "revision" => bounds.revision = Some(value),
                 _ => {}
             }
         }
-        Some(bounds)
+        Ok(bounds)
     }
 
     fn contain(&self, head: &PushHead<'_>) -> bool {

@@ -1,0 +1,126 @@
+//! `pushes`: Treeherder's push list, day by day.
+//!
+//! A day (UTC) is the same pushes for ever once it is over, so it is what is asked, kept and resumed by; days that are
+//! not long over are asked again by the next run. A day with more pushes than a reply can hold is asked in halves.
+//!
+//! Treeherder knows neither commit dates nor parents: a commit's date here is the time of its push, and it lists the
+//! newest twenty commits of a push only. What is not listed is counted.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::error::unanswered;
+use super::pages::{Page, Pages};
+use super::{CommitWindow, FetchCommitsError, Fetched, MAX_IN_FLIGHT};
+use crate::config::Config;
+use crate::fetch::Asker;
+use crate::model::{CommitRecord, RawJson, Timestamp};
+use crate::source::{MOST_PUSHES, Push, PushList};
+
+const DAY: i64 = 86_400;
+
+/// A push may reach Treeherder late; a day is over for good after so many seconds more.
+const LATE: i64 = DAY;
+
+const NOT_FOUND: &str = "does this Treeherder know the repository (source.repository)?";
+
+/// Fetches the days of the window that are missing.
+pub(super) async fn fetch(
+    list: &PushList,
+    asker: &Asker,
+    pages: &mut Pages,
+    window: CommitWindow,
+    now: Timestamp,
+    config: &Config,
+) -> Result<Fetched, FetchCommitsError> {
+    let server = config.source.base_url.trim_end_matches('/');
+    let now = now.as_secs();
+    let newest = window.end.as_secs().min(now + LATE); // clocks differ
+    let days: Vec<i64> = (window.start.as_secs().div_euclid(DAY)..=newest.div_euclid(DAY)).collect();
+    let is_over = |day: i64| (day + 1) * DAY + LATE <= now;
+    let missing: Vec<i64> = days.iter().copied().filter(|day| !pages.has(&key(*day)) || !is_over(*day)).collect();
+    let num_kept = (days.len() - missing.len()) as u64;
+    let ask = async |day: i64| Ok::<_, FetchCommitsError>((day, fetch_day(list, asker, server, day).await?));
+    let mut under_way = stream::iter(missing).map(ask).buffer_unordered(MAX_IN_FLIGHT);
+    while let Some((day, page)) = under_way.try_next().await? {
+        pages.put(&key(day), page)?;
+    }
+    Ok(Fetched { oldest_first: days.into_iter().map(key).collect(), num_kept })
+}
+
+/// Days since the epoch are named by their date.
+fn key(day: i64) -> String {
+    let midnight = Timestamp::from_secs(day * DAY).to_naive_string();
+    format!("pushes {}", midnight.split('T').next().unwrap_or_default())
+}
+
+async fn fetch_day(list: &PushList, asker: &Asker, server: &str, day: i64) -> Result<Page, FetchCommitsError> {
+    let mut pushes: Vec<Push> = Vec::new();
+    let mut to_ask = vec![(day * DAY, (day + 1) * DAY)];
+    while let Some((since, before)) = to_ask.pop() {
+        let what = format!("the {}", key(day));
+        let found = asker.ask(&what, || list.between(since, before)).await;
+        let found = found.map_err(|error| unanswered(&what, server, NOT_FOUND, error))?;
+        if found.len() < MOST_PUSHES {
+            pushes.extend(found);
+        } else if before - since > 1 {
+            // There may be more than a reply can hold.
+            let middle = since + (before - since) / 2;
+            to_ask.extend([(since, middle), (middle, before)]);
+        } else {
+            return Err(FetchCommitsError::CrowdedSecond { server: server.to_owned(), most: MOST_PUSHES });
+        }
+    }
+    Ok(page_of(pushes))
+}
+
+fn page_of(mut pushes: Vec<Push>) -> Page {
+    pushes.sort_by_key(|push| (push.push_timestamp, push.id));
+    pushes.dedup_by_key(|push| push.id);
+    let mut page = Page::default();
+    for mut push in pushes {
+        let head_is_listed = push.commits.iter().any(|(node, _)| *node == push.revision);
+        if !head_is_listed && let Ok(no_message) = RawJson::parse("\"\"") {
+            push.commits.insert(0, (push.revision, no_message));
+        }
+        page.num_unlisted += push.num_commits.saturating_sub(push.commits.len() as u64);
+        let commits = push.commits.into_iter().rev(); // they are listed newest first
+        page.commits.extend(commits.map(|(node, desc)| CommitRecord {
+            node,
+            desc,
+            date: (push.push_timestamp, 0),
+            parents: Vec::new(),
+        }));
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::PushId;
+
+    fn push(id: u64, push_timestamp: i64, head: char, commits: &str, num_commits: u64) -> Push {
+        let hash = |c: char| c.to_string().repeat(40).parse().unwrap();
+        let commits = commits.chars().map(|c| (hash(c), RawJson::parse("\"m\"").unwrap())).collect();
+        Push { id: PushId(id), revision: hash(head), push_timestamp, commits, num_commits }
+    }
+
+    #[test]
+    fn commits_stand_oldest_first_with_the_time_of_their_push() {
+        let page = page_of(vec![
+            push(3, 20, 'f', "fed", 3),
+            push(2, 20, 'c', "cb", 23),
+            push(1, 5, 'a', "", 1),
+            push(2, 20, 'c', "cb", 23),
+        ]);
+        let nodes: String = page.commits.iter().map(|commit| &commit.node.as_str()[..1]).collect();
+        let dates: Vec<i64> = page.commits.iter().map(CommitRecord::committed_secs).collect();
+        assert_eq!((nodes.as_str(), page.num_unlisted), ("abcdef", 21));
+        assert_eq!(dates, [5, 20, 20, 20, 20, 20]);
+    }
+
+    #[test]
+    fn a_day_is_kept_under_its_date() {
+        assert_eq!(key(20_635), "pushes 2026-07-01");
+    }
+}

@@ -1,0 +1,187 @@
+//! The file: the commits of the window, each once, as Python's `json.dumps` writes them.
+
+use std::collections::HashSet;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{CommitWindow, FetchCommitsError};
+use crate::artifact::json::{AsciiMode, dumps, write_str};
+use crate::artifact::{ArtifactError, ArtifactFile, leftovers_in, publish};
+use crate::config::CommitsFrom;
+use crate::model::CommitRecord;
+
+/// A file of commits that is being made; dropped without [`CommitsFile::finish`], it leaves nothing behind.
+pub(super) struct CommitsFile {
+    path: PathBuf,
+    /// What the commits come from, for errors.
+    from: String,
+    file: ArtifactFile,
+    window: CommitWindow,
+    /// Hashes of the nodes that were seen: a repository has a million of them.
+    seen: HashSet<u128>,
+    num_commits: u64,
+    line: Vec<u8>,
+}
+
+/// A file that stands in its place.
+pub(super) struct Written {
+    pub(super) num_commits: u64,
+    pub(super) bytes: u64,
+    /// As 64 hex digits.
+    pub(super) sha256: String,
+    /// False when the same bytes stood there before.
+    pub(super) changed: bool,
+}
+
+/// Folder and name of `path`.
+pub(super) fn place_of(path: &Path) -> Result<(&Path, &str), FetchCommitsError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match path.file_name().and_then(|name| name.to_str()) {
+        Some(name) if !path.is_dir() && folder.is_dir() => Ok((folder, name)),
+        _ => Err(FetchCommitsError::NoFile { path: path.to_owned() }),
+    }
+}
+
+/// Removes what killed processes left of `path`.
+pub(super) fn remove_leftovers_of(path: &Path) {
+    let Ok((folder, name)) = place_of(path) else { return };
+    let begin = format!(".{name}.");
+    for leftover in leftovers_in(folder) {
+        if leftover.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&begin)) {
+            let _it_is_in_nobodys_way = std::fs::remove_file(leftover);
+        }
+    }
+}
+
+/// Length and SHA-256 (64 hex digits) of the file at `path`; `None` when there is none.
+pub(super) fn digest_of(path: &Path) -> Result<Option<(u64, String)>, FetchCommitsError> {
+    let read = || -> io::Result<Option<(u64, String)>> {
+        let mut file = match std::fs::File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let (mut hash, mut bytes, mut block) = (Sha256::new(), 0, vec![0; 1 << 16]);
+        loop {
+            match file.read(&mut block)? {
+                0 => return Ok(Some((bytes, hex(&hash.finalize())))),
+                n => {
+                    hash.update(&block[..n]);
+                    bytes += n as u64;
+                }
+            }
+        }
+    };
+    read().map_err(|source| FetchCommitsError::Pages { path: path.to_owned(), source })
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl CommitsFile {
+    pub(super) fn create(path: &Path, from: &CommitsFrom, window: CommitWindow) -> Result<Self, FetchCommitsError> {
+        let (folder, name) = place_of(path)?;
+        let file = ArtifactFile::create(folder, name)?;
+        let (path, from) = (path.to_owned(), from.to_string());
+        Ok(Self { path, from, file, window, seen: HashSet::new(), num_commits: 0, line: Vec::new() })
+    }
+
+    /// Writes `commit` if it lies in the window and has not been written.
+    pub(super) fn add(&mut self, commit: &CommitRecord) -> Result<(), FetchCommitsError> {
+        if !self.window.contains(commit.committed_secs())
+            || !self.seen.insert(xxh3_128(commit.node.as_str().as_bytes()))
+        {
+            return Ok(());
+        }
+        self.line.clear();
+        write_line(commit, &mut self.line);
+        self.num_commits += 1;
+        let failed = |source| ArtifactError::Write { path: self.path.clone(), source };
+        Ok(self.file.write_all(&self.line).map_err(failed)?)
+    }
+
+    /// Puts the file in its place, unless the same bytes are there.
+    pub(super) fn finish(self) -> Result<Written, FetchCommitsError> {
+        if self.num_commits == 0 {
+            drop(self.file.finish()?); // it is gone when this returns
+            let CommitWindow { start, end } = self.window;
+            return Err(FetchCommitsError::NothingInWindow { from: self.from, start, end });
+        }
+        let (folder, _) = place_of(&self.path)?;
+        let finished = self.file.finish()?;
+        let (bytes, sha256) = (finished.bytes, hex(&finished.sha256));
+        let changed = digest_of(&self.path)? != Some((bytes, sha256.clone()));
+        if changed {
+            publish(folder, vec![finished])?;
+        }
+        Ok(Written { num_commits: self.num_commits, bytes, sha256, changed })
+    }
+}
+
+/// `{"node": …, "desc": …, "date": [secs, zone], "parents": […]}`
+fn write_line(commit: &CommitRecord, line: &mut Vec<u8>) {
+    line.extend_from_slice(b"{\"node\": ");
+    write_str(commit.node.as_str(), line, AsciiMode::Escape);
+    line.extend_from_slice(b", \"desc\": ");
+    if dumps(commit.desc.as_str(), line, AsciiMode::Escape).is_err() {
+        line.extend_from_slice(b"\"\""); // a record holds valid JSON only
+    }
+    line.extend_from_slice(format!(", \"date\": [{}, {}], \"parents\": [", commit.date.0, commit.date.1).as_bytes());
+    for (number, parent) in commit.parents.iter().enumerate() {
+        if number > 0 {
+            line.extend_from_slice(b", ");
+        }
+        write_str(parent.as_str(), line, AsciiMode::Escape);
+    }
+    line.extend_from_slice(b"]}\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+
+    fn commit(node: char, secs: i64) -> CommitRecord {
+        let text = format!(
+            r#"{{"node":"{}","desc":"caf\u00e9 \u001b[31m é \ud800/","date":[{secs},-3600],"parents":["{}"]}}"#,
+            node.to_string().repeat(40),
+            "0".repeat(40)
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_commit_of_the_window_is_written_once_and_as_ascii() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("all_commits.jsonl");
+        let window = CommitWindow { start: Timestamp::from_secs(10), end: Timestamp::from_secs(20) };
+        let write = || {
+            let mut file = CommitsFile::create(&path, &CommitsFrom::Pushes, window).unwrap();
+            for (node, secs) in [('a', 9), ('b', 10), ('c', 20), ('b', 10), ('d', 21)] {
+                file.add(&commit(node, secs)).unwrap();
+            }
+            file.finish().unwrap()
+        };
+        let written = write();
+        assert_eq!((written.num_commits, written.changed), (2, true));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.len() as u64, written.bytes);
+        let first = r#", "desc": "caf\u00e9 \u001b[31m \u00e9 \ud800/", "date": [10, -3600], "parents": ["0000"#;
+        assert!(text.starts_with("{\"node\": \"bbbb") && text.contains(first), "{text}");
+        assert!(!write().changed, "the same bytes are left alone");
+    }
+
+    #[test]
+    fn a_window_without_commits_makes_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("all_commits.jsonl");
+        let window = CommitWindow { start: Timestamp::from_secs(10), end: Timestamp::from_secs(20) };
+        let mut file = CommitsFile::create(&path, &CommitsFrom::Pushes, window).unwrap();
+        file.add(&commit('a', 9)).unwrap();
+        assert!(matches!(file.finish(), Err(FetchCommitsError::NothingInWindow { .. })));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,214 @@
+//! One HTTP GET, its reply checked before anything is parsed. The only file with reqwest.
+//!
+//! An address goes in, the body of a JSON reply comes out, or a [`SourceError`] that says what came instead. Promises: no
+//! body over `source.max_body_bytes` is held, no redirect leaves the host, what an error shows of a reply is printable.
+
+use std::sync::Once;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode, Url};
+
+use super::SourceError;
+use super::wire::printable;
+use crate::config::SourceConfig;
+use crate::model::Timestamp;
+
+/// Bodies over this are parsed off the runtime's own threads, bytes: a millisecond's work.
+const PARSE_INLINE_BYTES: usize = 256 << 10;
+
+/// A server, asked one request at a time. Cheap to clone; all clones share the connections.
+#[derive(Clone, Debug)]
+pub(super) struct HttpServer {
+    client: Client,
+    base: Url,
+    timeout: Duration,
+    max_body_bytes: u64,
+}
+
+impl HttpServer {
+    /// Prepares a client for the server at `base_url`, which `key` configures; `source` says how it asks. Nothing is sent.
+    pub(super) fn new(base_url: &str, key: &'static str, source: &SourceConfig) -> Result<Self, SourceError> {
+        static PROVIDER: Once = Once::new();
+        // Fails only when the program has installed one of its own, which then serves as well.
+        PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+        let host_error = |source_error| SourceError::Connect { host: base_url.to_owned(), source: source_error };
+        let base = Url::parse(base_url)
+            .map_err(|error| SourceError::WrongShape { endpoint: key, found: error.to_string() })?;
+        let mut builder = Client::builder()
+            .user_agent(&source.user_agent)
+            .timeout(source.timeout)
+            .connect_timeout(source.connect_timeout)
+            .redirect(same_host_redirects(base.host_str().unwrap_or_default().to_owned()));
+        if base.host().is_some_and(|host| is_loopback(&host)) {
+            builder = builder.no_proxy(); // a simulator on this machine is not behind the proxy
+        }
+        Ok(Self {
+            client: builder.build().map_err(host_error)?,
+            base,
+            timeout: source.timeout,
+            max_body_bytes: source.max_body_bytes.get(),
+        })
+    }
+
+    /// The address of `path` (without a slash at its front) under the server's own.
+    pub(super) fn url(&self, path: &str, query: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/{path}", self.base.path().trim_end_matches('/')));
+        url.set_query((!query.is_empty()).then_some(query));
+        url
+    }
+
+    /// Asks once; gives the body of a JSON reply with a status of success.
+    pub(super) async fn get(&self, url: Url, accept: &'static str) -> Result<Vec<u8>, SourceError> {
+        let response =
+            self.client.get(url).header(ACCEPT, accept).send().await.map_err(|error| self.transport_error(error))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(status_error(response).await);
+        }
+        let content_type = content_type_of(&response);
+        if !is_json(&content_type) {
+            return Err(SourceError::NotJson { status: status.as_u16(), content_type });
+        }
+        self.read_body(response).await
+    }
+
+    async fn read_body(&self, mut response: Response) -> Result<Vec<u8>, SourceError> {
+        let limit = self.max_body_bytes;
+        let mut body = Vec::new();
+        // Chunks arrive decompressed, so a small reply that unpacks to a large one stops here too.
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.transport_error(error))? {
+            if (body.len() + chunk.len()) as u64 > limit {
+                return Err(SourceError::TooLarge { limit });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn transport_error(&self, error: reqwest::Error) -> SourceError {
+        let error = error.without_url(); // the query can be pages long; the request is named elsewhere
+        if error.is_connect() {
+            let port = self.base.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+            SourceError::Connect { host: format!("{}{port}", self.base.host_str().unwrap_or_default()), source: error }
+        } else if error.is_timeout() {
+            SourceError::Timeout { timeout: self.timeout, source: error }
+        } else if error.is_redirect() {
+            SourceError::Redirect { source: error }
+        } else {
+            SourceError::Interrupted { source: error }
+        }
+    }
+}
+
+/// Reads `body` by `parse`, off the runtime's own threads when it is large.
+pub(super) async fn read_json<T: Send + 'static>(
+    body: Vec<u8>,
+    parse: impl FnOnce(&str) -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
+    let is_small = body.len() <= PARSE_INLINE_BYTES;
+    let read = move || {
+        let text = std::str::from_utf8(&body)
+            .map_err(|error| SourceError::BrokenJson { source: serde::de::Error::custom(error) })?;
+        parse(text)
+    };
+    if is_small {
+        return read();
+    }
+    match tokio::task::spawn_blocking(read).await {
+        Ok(parsed) => parsed,
+        Err(error) => Err(SourceError::WrongShape { endpoint: "the parser", found: error.to_string() }),
+    }
+}
+
+async fn status_error(mut response: Response) -> SourceError {
+    const EXCERPT_BYTES: usize = 512;
+    let status = response.status();
+    if status == StatusCode::FORBIDDEN {
+        return SourceError::Forbidden;
+    }
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| retry_after(value, Timestamp::now()));
+    let is_json = is_json(&content_type_of(&response));
+    let mut body = Vec::new();
+    while body.len() < EXCERPT_BYTES {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            _ => break, // the status says what matters
+        }
+    }
+    let excerpt = if is_json { printable(&String::from_utf8_lossy(&body), 160) } else { String::new() };
+    SourceError::Status { status: status.as_u16(), retry_after, excerpt }
+}
+
+fn content_type_of(response: &Response) -> String {
+    let value = response.headers().get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    value.map_or_else(|| "no content type".to_owned(), |value| printable(&value, 80))
+}
+
+fn is_json(content_type: &str) -> bool {
+    content_type.split(';').next().is_some_and(|mime| mime.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn is_loopback(host: &url::Host<&str>) -> bool {
+    match host {
+        url::Host::Domain(name) => *name == "localhost",
+        url::Host::Ipv4(ip) => ip.is_loopback(),
+        url::Host::Ipv6(ip) => ip.is_loopback(),
+    }
+}
+
+fn same_host_redirects(host: String) -> reqwest::redirect::Policy {
+    reqwest::redirect::Policy::custom(move |attempt| {
+        if attempt.previous().len() > 5 {
+            attempt.error("too many redirects")
+        } else if attempt.url().host_str() == Some(host.as_str()) {
+            attempt.follow()
+        } else {
+            attempt.error("a redirect to another host")
+        }
+    })
+}
+
+/// The wait that a `Retry-After` header asks for: seconds, or an HTTP date.
+fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+    let at = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+    Some(Duration::from_secs(u64::try_from(at.as_second() - now.as_secs()).unwrap_or(0)))
+}
+
+/// An error without a reply.
+#[cfg(test)]
+pub(crate) fn broken_connection() -> SourceError {
+    let Err(source) = reqwest::Proxy::all("::") else { panic!("that is no address") };
+    SourceError::Interrupted { source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_both_forms_and_a_past_date_means_now() {
+        let now: Timestamp = "2026-11-22T08:00:00".parse().unwrap();
+        assert_eq!(retry_after("120", now), Some(Duration::from_mins(2)));
+        assert_eq!(retry_after("Sun, 22 Nov 2026 08:01:00 GMT", now), Some(Duration::from_mins(1)));
+        assert_eq!(retry_after("Sun, 22 Nov 2026 07:01:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon", now), None);
+        assert_eq!(retry_after("-1", now), None);
+        assert_eq!(retry_after(&"9".repeat(40), now), Some(Duration::from_secs(u64::MAX)), "huge is huge, not absent");
+    }
+
+    #[test]
+    fn only_the_json_content_type_is_json() {
+        assert!(is_json("application/json") && is_json("Application/JSON; charset=utf-8"));
+        assert!(!is_json("text/html; charset=utf-8") && !is_json("no content type"));
+    }
+}
