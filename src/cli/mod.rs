@@ -21,6 +21,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
 
 use crate::Error;
 use crate::config::{Config, Layers, LogFormat, Override, Overrides, Semantics};
@@ -347,6 +348,9 @@ fn print(text: &str) -> Result<(), Error> {
 /// Writes talk to stderr, for people; there is nowhere to tell a failure to.
 fn say(text: &str) {
     use std::io::Write as _;
+    if LevelFilter::current() == LevelFilter::ERROR {
+        return; // -q: errors and the exit code say what went wrong
+    }
     let _nowhere_to_tell = writeln!(std::io::stderr().lock(), "{text}");
 }
 

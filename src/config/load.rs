@@ -175,9 +175,21 @@ fn read_file(path: &Path) -> Result<(toml::Table, Config), ConfigError> {
     Ok((table, config))
 }
 
+/// The message of an unknown key with the name it is nearest to, of those that the message lists.
+fn with_nearest(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let (true, Some(unknown)) = (message.starts_with("unknown field"), names.next()) else {
+        return message.to_owned();
+    };
+    match names.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b))) {
+        Some(nearest) => format!("{message}; did you mean `{nearest}`?"),
+        None => message.to_owned(),
+    }
+}
+
 /// The error's message, with the source line's key where the message does not name it.
 fn message_with_key(text: &str, error: &toml::de::Error) -> String {
-    let message = error.message().trim().to_owned();
+    let message = with_nearest(error.message().trim());
     let Some(span) = error.span() else { return message };
     let line_start = text[..span.start.min(text.len())].rfind('\n').map_or(0, |at| at + 1);
     let key = text[line_start..].split(['=', '\n']).next().unwrap_or_default().trim();
@@ -238,7 +250,7 @@ fn apply(table: &mut toml::Table, one: &Override) -> Result<Config, ConfigError>
                 return Ok(config);
             }
             Err(error) => {
-                first_error.get_or_insert(error.message().trim().to_owned());
+                first_error.get_or_insert(with_nearest(error.message().trim()));
             }
         }
     }
@@ -299,6 +311,10 @@ mod tests {
     fn an_unknown_key_is_refused_with_its_line() {
         let said = message("[limiter]\nburst = 1\nbrust = 2\n");
         assert!(said.contains("config.toml:3:") && said.contains("brust"), "{said}");
+        assert!(said.ends_with("did you mean `burst`?"), "{said}");
+        let said = message("[limiter]\nrequest_per_second = 2\n");
+        assert!(said.ends_with("did you mean `requests_per_second`?"), "{said}");
+        assert!(message("[limitter]\n").ends_with("did you mean `limiter`?"));
     }
 
     #[test]

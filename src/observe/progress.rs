@@ -50,7 +50,8 @@ impl Drop for Progress {
 }
 
 fn bar(kind: Kind) -> ProgressBar {
-    let bar = ProgressBar::new(0);
+    // Hidden until the display has it: a bar that is set up on its own would draw lines that nobody clears.
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
     let style = if logging::colours() {
         "{prefix:>12} [{bar:28.cyan/dim}] {pos:>7}/{len:<7} {msg}"
     } else {

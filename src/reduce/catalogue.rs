@@ -148,24 +148,8 @@ impl fmt::Display for Artifact {
 }
 
 fn nearest(name: &str) -> &'static str {
-    let distance = |artifact: &&Artifact| edit_distance(name, artifact.file_name());
+    let distance = |artifact: &&Artifact| strsim::levenshtein(name, artifact.file_name());
     Artifact::ALL.iter().min_by_key(distance).map_or("", |artifact| artifact.file_name())
-}
-
-/// Insertions, deletions and replacements from one text to the other; endings left out of either cost little.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

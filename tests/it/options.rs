@@ -1,10 +1,12 @@
 //! The options of a run: samples, dry runs, exclusions, redaction, relabelling.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use perfharvest::actor::Shutdown;
 use perfharvest::artifact::ArtifactFile;
+use perfharvest::config::Semantics;
 use perfharvest::model::{FrameworkId, Kind};
 use perfharvest::observe::Counters;
 use perfharvest::pipeline::{self, RunOptions};
@@ -13,7 +15,8 @@ use perfharvest::simulator::Behaviour;
 use perfharvest::store::Store;
 use serde_json::Value;
 
-use crate::support::{Crawl, corpus, simulator};
+use crate::support::tamper::copy;
+use crate::support::{Crawl, artifacts_in, assert_same_artifacts, corpus, simulator};
 
 fn lines(bytes: &[u8]) -> Vec<Value> {
     std::str::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -123,4 +126,20 @@ async fn relabelling_any_file_heeds_its_limit_and_its_frameworks() {
     assert_eq!(relabel(&[2, 6, 18], None), (6, 56));
     assert_eq!(relabel(&[], None), (0, 56));
     assert_eq!(relabel(&[2, 6, 18], Some(5)).1, 5);
+}
+
+/// `datasets/sample` is there to look at before a crawl; `PERFHARVEST_BLESS=1` writes it anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sample_dataset_is_what_a_run_of_twelve_signatures_makes() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.config.sample.signatures = Some(12.try_into().unwrap());
+    crawl.config.sample.seed = 1;
+    crawl.config.artifacts.semantics = Semantics::Corrected;
+    crawl.run().await.unwrap();
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("datasets/sample");
+    if std::env::var_os("PERFHARVEST_BLESS").is_some() {
+        copy(&crawl.config.artifacts.out, &sample);
+    }
+    assert_same_artifacts(&artifacts_in(&sample), &crawl.artifacts());
 }
