@@ -42,3 +42,11 @@ pub(crate) fn asked_by(arrival: &Arrival) -> Vec<String> {
 pub(crate) fn settled_in(store: &Store) -> BTreeSet<String> {
     store.all_settled().filter_map(|settled| name_of(&settled.unwrap().0)).collect()
 }
+
+/// The requests of which nothing is left to ask: what was split has a name in common with its parts.
+pub(crate) fn acknowledged_in(store: &Store) -> BTreeSet<String> {
+    let pending = store.pending().map(|pending| pending.unwrap().request);
+    let failed = store.failures().map(|failure| failure.unwrap().0);
+    let unsettled: BTreeSet<String> = pending.chain(failed).filter_map(|request| name_of(&request)).collect();
+    settled_in(store).difference(&unsettled).cloned().collect()
+}

@@ -10,7 +10,7 @@ use perfharvest::store::Ledger;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use crate::arrivals::{asked_by, settled_in};
+use crate::arrivals::{acknowledged_in, asked_by, settled_in};
 use crate::child::{command, finish, opened_copy, run_command, wait};
 use crate::support::{Crawl, assert_same_artifacts, simulator};
 
@@ -84,6 +84,9 @@ impl Ordeal {
         crawl.config.store.commit_interval = Duration::from_millis(random.random_range(1..20));
         crawl.config.batch.job_ids = pick(random, &[5, 40, 300]);
         let bad_day = !faults.is_empty();
+        if bad_day {
+            crawl.config.retry.max_attempts = 20.try_into().unwrap(); // no request is to fail by chance alone
+        }
         Self { simulator, crawl, acknowledged: BTreeSet::new(), num_arrivals: 0, kills: 0, bad_day }
     }
 
@@ -122,7 +125,7 @@ impl Ordeal {
         let lost = answered.iter().filter(|asked| !asked.iter().any(|one| settled.contains(one))).count();
         let most = in_flight + 3 * config.store.commit_records.get();
         assert!(lost <= most, "{lost} requests were lost after {how}, at most {most} may be");
-        self.acknowledged = settled;
+        self.acknowledged = acknowledged_in(&store);
     }
 
     fn finish(self, calm: &BTreeMap<String, Vec<u8>>) {
