@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use perfharvest::model::Kind;
-use perfharvest::simulator::{Behaviour, Latency, Outcome, SimulatorHandle};
+use perfharvest::simulator::{Arrival, Behaviour, Latency, Outcome, SimulatorHandle};
 use perfharvest::store::Ledger;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -95,8 +95,6 @@ impl Ordeal {
         let arrivals = self.simulator.arrivals();
         let new = &arrivals[self.num_arrivals..];
         let asked: Vec<Vec<String>> = new.iter().map(asked_by).collect();
-        let answered = new.iter().filter(|arrival| arrival.outcome == Outcome::Status(200)).map(asked_by);
-        let answered: Vec<Vec<String>> = answered.collect();
         self.num_arrivals = arrivals.len();
         // On a bad day, what has met nothing but errors probes the server with its smallest list.
         let is_probe = |one: &String| self.bad_day && one == "frameworks";
@@ -119,13 +117,15 @@ impl Ordeal {
         let mut damages = Vec::new();
         store.survey(|damage| damages.push(damage)).unwrap();
         assert!(damages.is_empty(), "after {how}: {damages:?}");
-        // Lost are, of those that were answered, at most those in flight and those that waited for their commit.
+        // Lost are at most those in flight and those that waited for their commit; what the server refused was no answer.
         let config = &self.crawl.config;
         let in_flight: usize = Kind::ALL.iter().map(|kind| config.concurrency_of(*kind)).sum();
-        let lost = answered.iter().filter(|asked| !asked.iter().any(|one| settled.contains(one))).count();
+        let refused = |arrival: &Arrival| self.bad_day && arrival.outcome != Outcome::Status(200);
+        let counted = new.iter().zip(&asked).filter(|(arrival, _)| !refused(arrival));
+        let lost = counted.filter(|(_, asked)| !asked.iter().any(|one| settled.contains(one))).count();
         let most = in_flight + 3 * config.store.commit_records.get();
         assert!(lost <= most, "{lost} requests were lost after {how}, at most {most} may be");
-        self.acknowledged = acknowledged_in(&store);
+        self.acknowledged = if self.bad_day { acknowledged_in(&store) } else { settled };
     }
 
     fn finish(self, calm: &BTreeMap<String, Vec<u8>>) {
