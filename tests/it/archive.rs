@@ -47,18 +47,7 @@ async fn a_crawl_goes_on_from_an_archive_of_its_middle() {
 
     let simulator = simulator(Behaviour::default()).await;
     let mut crawl = Crawl::of(&simulator.url());
-    let shutdown = Shutdown::new();
-    let ended = async {
-        while simulator.served().total() < 60 {
-            tokio::task::yield_now().await;
-        }
-        shutdown.drain();
-        std::future::pending::<()>().await;
-    };
-    let summary = tokio::select! {
-        summary = crawl.run_until(&shutdown) => summary.unwrap(),
-        () = ended => unreachable!(),
-    };
+    let summary = crawl.run_for(&simulator, 60).await;
     assert!(summary.crawl.interrupted && summary.crawl.counts.pending() > 0);
 
     let file = crawl.folder.path().join("middle");

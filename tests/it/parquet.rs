@@ -326,18 +326,7 @@ async fn tables_are_sorted_bounded_have_statistics_and_are_the_same_bytes_again(
 async fn an_unfinished_crawl_is_exported_as_far_as_it_is_settled_and_says_so() {
     let simulator = simulator(Behaviour::default()).await;
     let mut crawl = Crawl::of(&simulator.url());
-    let shutdown = Shutdown::new();
-    let ended = async {
-        while simulator.served().total() < 60 {
-            tokio::task::yield_now().await;
-        }
-        shutdown.drain();
-        std::future::pending::<()>().await;
-    };
-    let summary = tokio::select! {
-        summary = crawl.run_until(&shutdown) => summary.unwrap(),
-        () = ended => unreachable!(),
-    };
+    let summary = crawl.run_for(&simulator, 60).await;
     assert!(summary.crawl.interrupted && summary.crawl.counts.pending() > 0);
     let tables = crawl.folder.path().join("tables");
     let store = crawl.config.store.path.clone();

@@ -55,20 +55,7 @@ async fn a_run_that_is_ended_again_and_again_comes_to_the_same_bytes_and_asks_no
     crawl.config.concurrency.summaries = 2.try_into().unwrap();
     let mut rounds = 0;
     loop {
-        let shutdown = Shutdown::new();
-        let ender = shutdown.clone();
-        let until = simulator.served().total() + 25;
-        let counted = async {
-            while simulator.served().total() < until {
-                tokio::task::yield_now().await;
-            }
-            ender.drain();
-            std::future::pending::<()>().await;
-        };
-        let summary = tokio::select! {
-            summary = crawl.run_until(&shutdown) => summary.unwrap(),
-            () = counted => unreachable!(),
-        };
+        let summary = crawl.run_for(&simulator, 25).await;
         rounds += 1;
         if summary.reduction.is_some() {
             break;

@@ -92,6 +92,24 @@ impl Crawl {
         pipeline::run(live, options, &[], shutdown, Arc::new(Counters::default())).await
     }
 
+    #[allow(dead_code, reason = "the crash target shares this file and ends its crawls by signals")]
+    /// Runs it until `simulator` has served `more` requests, and ends it then.
+    pub(crate) async fn run_for(&self, simulator: &SimulatorHandle, more: u64) -> RunSummary {
+        let shutdown = Shutdown::new();
+        let until = simulator.served().total() + more;
+        let ended = async {
+            while simulator.served().total() < until {
+                tokio::task::yield_now().await;
+            }
+            shutdown.drain();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            summary = self.run_until(&shutdown) => summary.unwrap(),
+            () = ended => unreachable!(),
+        }
+    }
+
     #[allow(dead_code, reason = "the crash target shares this file and needs no crawl by itself")]
     /// Crawls to the end, and makes no artifacts.
     pub(crate) async fn crawl_only(&self) -> Result<CrawlSummary, Error> {
