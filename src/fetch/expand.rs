@@ -3,10 +3,10 @@
 //!
 //! Everything here is worked out from the store alone, so it comes to the same after any interruption.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::config::BatchConfig;
-use crate::model::{FrameworkId, Request, SignatureId, Timestamp, Window, sampled_jobs};
+use crate::model::{FrameworkId, Request, SignatureId, Window, sampled_jobs};
 use crate::source::{AlertPageOutline, PassVerdict, judge_pass, pages_of};
 use crate::store::columns::{ColumnSet, Columns};
 use crate::store::{CrawlIdentity, Outcome, Pending, SettledSummary, Settlement, Store, StoreError, job_pending};
@@ -14,8 +14,8 @@ use crate::store::{CrawlIdentity, Outcome, Pending, SettledSummary, Settlement, 
 /// Readings of the alert list until it stood still; more would mean that it never does.
 const MAX_PASSES: u16 = 8;
 
-/// Signatures per expansion, so that a long list does not fill the writer's memory.
-const SIGNATURES_PER_EXPANSION: usize = 1000;
+/// Summaries per expansion, so that a long list does not fill the writer's memory.
+const SUMMARIES_PER_EXPANSION: usize = 1000;
 
 /// Frameworks are asked up to this id even when the server does not list them: disabled ones keep their signatures.
 const HIGHEST_KNOWN_FRAMEWORK: u64 = 20;
@@ -37,7 +37,9 @@ pub fn first_requests(batch: &BatchConfig) -> Vec<Pending> {
 /// # Errors
 /// [`StoreError`] when the store cannot be read.
 pub(super) fn after_alerts(store: &Store, page_size: u32) -> Result<Vec<Pending>, StoreError> {
-    let Some(pass) = store.last_alert_pass()? else { return Ok(Vec::new()) };
+    let Some(pass) = store.last_alert_pass()? else {
+        return Ok(vec![Pending::of(Request::AlertPage { pass: 0, page: 1 })]);
+    };
     let mut error = None;
     let verdict = judge_pass(page_size, |page| match store.alert_page(pass, page) {
         Ok(found) => found.map(|page| AlertPageOutline { count: page.count, ids: page.ids }),
@@ -140,35 +142,42 @@ fn is_settled_or_unknown(store: &Store, request: Request) -> Result<bool, StoreE
     Ok(true)
 }
 
-/// A request for the data of each signature that has none yet; those without data in the window are settled as skipped.
+/// Requests for the data of each signature that nothing is known of yet, and for parts of the window that a damaged store
+/// has lost; signatures without data in the window are settled as skipped.
 fn summaries(
     store: &Store,
     identity: &CrawlIdentity,
     updated: Option<&HashSet<u64>>,
 ) -> Result<Vec<Settlement>, StoreError> {
     let window = identity.data_window();
-    let mut known = HashSet::new();
+    let mut known: HashMap<SignatureId, Vec<Window>> = HashMap::new();
+    let mut know = |request: Request| {
+        if let Request::Summary { signature, window } = request {
+            known.entry(signature).or_default().push(window);
+        }
+    };
     for summary in store.settled_summaries() {
-        known.insert(summary?.signature);
+        know(summary?.request());
     }
     for pending in store.pending() {
-        if let Request::Summary { signature, .. } = pending?.request {
-            known.insert(signature);
-        }
+        know(pending?.request);
     }
     for failure in store.failures() {
-        if let Request::Summary { signature, .. } = failure?.0 {
-            known.insert(signature);
-        }
+        know(failure?.0);
     }
-    let missing: Vec<SignatureId> =
-        store.chosen_signatures(identity)?.into_iter().filter(|id| !known.contains(id)).collect();
-    let expansion = |signatures: &[SignatureId]| {
+    let mut missing = Vec::new();
+    for signature in store.chosen_signatures(identity)? {
+        let parts = known.get_mut(&signature).map_or(&mut [][..], Vec::as_mut_slice);
+        parts.sort_unstable_by_key(|part| part.start);
+        missing.extend(gaps(parts, window).into_iter().map(|window| Request::Summary { signature, window }));
+    }
+    let expansion = |requests: &[Request]| {
         let mut settlement = Settlement::default();
-        for &signature in signatures {
-            let request = Request::Summary { signature, window };
-            settlement = match updated {
-                Some(updated) if !updated.contains(&signature.0) => {
+        for &request in requests {
+            settlement = match (request, updated) {
+                (Request::Summary { signature, window: asked }, Some(updated))
+                    if asked == window && !updated.contains(&signature.0) =>
+                {
                     settlement.and(Settlement::without_records(request, Outcome::Skipped))
                 }
                 _ => settlement.with_discovered([Pending::of(request)]),
@@ -176,7 +185,7 @@ fn summaries(
         }
         settlement
     };
-    Ok(missing.chunks(SIGNATURES_PER_EXPANSION).map(expansion).collect())
+    Ok(missing.chunks(SUMMARIES_PER_EXPANSION).map(expansion).collect())
 }
 
 /// The samples of signatures whose window was asked in parts. Of those that lack a part there is none yet: half of the
@@ -201,16 +210,13 @@ pub(super) fn samples_of_split_signatures(store: &Store, identity: &CrawlIdentit
         for part in &parts {
             for number in 0..part.settled.num_chunks {
                 store.chunk(&part.request(), number, &mut raw)?;
-                let want = ColumnSet::JOB_IDS | ColumnSet::PUSH_TIMESTAMPS | ColumnSet::SUBMIT_TIMES;
+                let want = ColumnSet::JOB_IDS | ColumnSet::SUBMIT_TIMES;
                 columns.decode(&raw, want).map_err(|source| StoreError::Damaged {
                     tree: "records",
                     key: format!("summary of signature {signature}"),
                     reason: source.to_string(),
                 })?;
-                jobs.extend((0..columns.len()).map(|at| {
-                    let submitted: Timestamp = columns.submit_time(at).unwrap_or_else(|| columns.push_timestamp(at));
-                    columns.job_id(at).map(|id| (id, submitted))
-                }));
+                jobs.extend((0..columns.len()).map(|at| columns.aged_job(at)));
             }
         }
         discovered.extend(sampled_jobs(&jobs).map(job_pending));
@@ -220,33 +226,48 @@ pub(super) fn samples_of_split_signatures(store: &Store, identity: &CrawlIdentit
 
 /// True when `parts`, by their start, leave no gap in `whole`.
 fn cover(parts: &[SettledSummary], whole: Window) -> bool {
-    let covered_until = parts
-        .iter()
-        .try_fold(whole.start, |until, part| (part.window.start <= until).then(|| until.max(part.window.end)));
-    covered_until.is_some_and(|until| until >= whole.end)
+    let windows: Vec<Window> = parts.iter().map(|part| part.window).collect();
+    gaps(&windows, whole).is_empty()
+}
+
+/// What of `whole` is in none of `parts`, which are sorted by their start.
+fn gaps(parts: &[Window], whole: Window) -> Vec<Window> {
+    let mut gaps = Vec::new();
+    let mut covered_until = whole.start;
+    for part in parts {
+        if part.start > covered_until {
+            gaps.push(Window { start: covered_until, end: part.start });
+        }
+        covered_until = covered_until.max(part.end);
+    }
+    if covered_until < whole.end {
+        gaps.push(Window { start: covered_until, end: whole.end });
+    }
+    gaps
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Settled;
+    use crate::model::Timestamp;
 
     fn day(n: i64) -> Timestamp {
         Timestamp::from_secs(n * 86_400)
     }
 
-    fn part(start: i64, end: i64) -> SettledSummary {
-        let settled = Settled { outcome: Outcome::Empty, num_records: 0, num_chunks: 0, digest: 0 };
-        SettledSummary { signature: SignatureId(1), window: Window { start: day(start), end: day(end) }, settled }
+    fn days(start: i64, end: i64) -> Window {
+        Window { start: day(start), end: day(end) }
     }
 
     #[test]
-    fn parts_cover_a_window_when_no_day_of_it_is_missing() {
-        let whole = Window { start: day(0), end: day(8) };
-        assert!(cover(&[part(0, 4), part(4, 8)], whole));
-        assert!(cover(&[part(0, 2), part(2, 4), part(4, 9)], whole));
-        assert!(!cover(&[part(0, 4)], whole), "the end is missing");
-        assert!(!cover(&[part(4, 8)], whole), "the start is missing");
-        assert!(!cover(&[part(0, 4), part(5, 8)], whole), "a day in the middle is missing");
+    fn the_gaps_of_a_window_are_what_its_parts_leave_out() {
+        let whole = days(0, 8);
+        assert_eq!(gaps(&[whole], whole), []);
+        assert_eq!(gaps(&[days(0, 4), days(4, 8)], whole), []);
+        assert_eq!(gaps(&[days(0, 2), days(1, 4), days(4, 9)], whole), []);
+        assert_eq!(gaps(&[], whole), [whole]);
+        assert_eq!(gaps(&[days(0, 4)], whole), [days(4, 8)]);
+        assert_eq!(gaps(&[days(2, 4), days(5, 6), days(6, 8)], whole), [days(0, 2), days(4, 5)]);
+        assert_eq!(gaps(&[days(0, 5), days(1, 2), days(6, 7)], whole), [days(5, 6), days(7, 8)]);
     }
 }

@@ -65,6 +65,17 @@ impl Store {
         self.settled.get(&key).map_err(reading)?.map(|framed| Settled::open(&key, &framed)).transpose()
     }
 
+    /// True when `request` is settled, pending or given up.
+    pub(super) fn is_known(&self, request: &Request) -> Result<bool, StoreError> {
+        let key = request.key();
+        for tree in [&self.settled, &self.pending, &self.failed] {
+            if tree.contains_key(&key).map_err(reading)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Everything that is settled, in key order.
     pub fn all_settled(&self) -> impl Iterator<Item = Result<(Request, Settled), StoreError>> {
         self.settled.iter().map(|entry| {

@@ -86,6 +86,11 @@ impl Store {
                         gone.insert(key.clone());
                     }
                 }
+                Damage::Twice { tree, request } => {
+                    repair.num_mended += 1;
+                    let batch = if *tree == "pending" { &mut changes.pending } else { &mut changes.failed };
+                    batch.remove(request.key());
+                }
                 Damage::Push { key, .. } => {
                     repair.num_mended += 1;
                     changes.pushes.remove(key.clone());

@@ -1,17 +1,19 @@
 //! Looking through everything that is stored, one value at a time: what does not verify, and what is not there.
 //!
 //! Small values are listed, records are got by the keys that the settled requests lead to. Memory does not grow with the
-//! data. Records to which no settled request leads are not looked at: nothing reads them.
+//! data. Records to which no settled request leads are not looked at: nothing reads them. A database that sled opens
+//! without the end of its log may hold its trees as of different moments, so what one tree says is held against the others.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::columns::{ColumnSet, Columns, RevisionPlace};
 use super::open::read_push;
 use super::value::{Failure, Provenance, Settled, open_frame, open_json};
 use super::{
-    Counts, CrawlIdentity, META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, Outcome, Store, StoreError, key,
+    Counts, CrawlIdentity, Ledger, META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, Outcome, Store, StoreError,
+    key,
 };
-use crate::model::{Kind, Request, SignatureId};
+use crate::model::{JobId, Kind, Request, SignatureId, Timestamp, Window, sampled_jobs};
 
 /// Something that is stored and damaged, or missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,13 @@ pub enum Damage {
         key: Vec<u8>,
         /// What was seen.
         reason: String,
+    },
+    /// A request of the tree `pending` or `failed` that is in a later state too.
+    Twice {
+        /// The tree.
+        tree: &'static str,
+        /// The request.
+        request: Request,
     },
     /// An entry of the push table. The answers that refer to it are damaged too.
     Push {
@@ -52,6 +61,7 @@ impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Answer { request, reason } => write!(f, "{request}: {reason}"),
+            Self::Twice { tree, request } => write!(f, "{request}: it stands in the tree {tree} besides another"),
             Self::State { reason, .. } | Self::Push { reason, .. } => f.write_str(reason),
             Self::Description { part, reason } => write!(f, "the store's {part}: {reason}"),
         }
@@ -79,6 +89,12 @@ struct Surveyor<'a> {
     store: &'a Store,
     columns: Columns,
     raw: Vec<u8>,
+    /// The window of which a summary is a signature's whole.
+    whole: Option<Window>,
+    /// The job of each datum of a summary.
+    jobs: Vec<Option<(JobId, Timestamp)>>,
+    /// Jobs that a summary leads to, and of which nothing else is known.
+    unasked: BTreeSet<JobId>,
 }
 
 impl Store {
@@ -94,7 +110,7 @@ impl Store {
                 found(Damage::Push { key: key.to_vec(), reason });
             }
         }
-        let mut surveyor = Surveyor { store: self, columns: Columns::default(), raw: Vec::new() };
+        let mut surveyor = Surveyor::new(self);
         for entry in &self.settled {
             let (key, framed) = entry.map_err(listing)?;
             let request = Request::from_key(&key);
@@ -110,6 +126,10 @@ impl Store {
                 }
                 (_, Err(reason)) => found(Damage::State { tree: "settled", key: key.to_vec(), reason }),
             }
+        }
+        for &id in &surveyor.unasked {
+            let reason = "data that are stored lead to it, and it is neither settled nor to be asked for".to_owned();
+            found(Damage::Answer { request: Request::Job { id }, reason });
         }
         surveyor.check_signatures(&mut found)?;
         self.survey_small_values(&mut found)
@@ -155,9 +175,25 @@ impl Store {
                 if let Err(reason) = damage_of(read)? {
                     found(Damage::State { tree: name, key: key.to_vec(), reason });
                 }
+                if let Some(request) = Request::from_key(&key)
+                    && self.stands_twice(name, &key)?
+                {
+                    found(Damage::Twice { tree: name, request });
+                }
             }
         }
         Ok(())
+    }
+
+    /// Is a request of `tree` in a state besides that of `tree`, which counts more?
+    fn stands_twice(&self, tree: &str, key: &[u8]) -> Result<bool, StoreError> {
+        let settled = || self.settled.contains_key(key).map_err(listing);
+        let pending = || self.pending.contains_key(key).map_err(listing);
+        match tree {
+            "pending" => settled(),
+            "failed" => Ok(settled()? || pending()?),
+            _ => Ok(false),
+        }
     }
 
     /// The tally of what is in the trees, as if the requests of `without` were not settled and what is damaged not
@@ -182,21 +218,37 @@ impl Store {
             kind.records += u64::from(settled.num_records);
             counts.add_digest(request.kind(), settled.digest);
         }
-        for (tree, pending) in [(&self.pending, true), (&self.failed, false)] {
+        for (name, tree) in [("pending", &self.pending), ("failed", &self.failed)] {
             for key in tree.iter().keys() {
                 let key = key.map_err(listing)?;
                 let Some(request) = Request::from_key(&key).filter(|_| !without.contains(key.as_ref())) else {
                     continue;
                 };
+                if self.stands_twice(name, &key)? {
+                    continue;
+                }
                 let kind = counts.of_mut(request.kind());
-                *(if pending { &mut kind.pending } else { &mut kind.failed }) += 1;
+                *(if name == "pending" { &mut kind.pending } else { &mut kind.failed }) += 1;
             }
         }
         Ok(counts)
     }
 }
 
-impl Surveyor<'_> {
+impl<'a> Surveyor<'a> {
+    fn new(store: &'a Store) -> Self {
+        let ledger = || Ledger::read(&store.path).ok().flatten()?.identity;
+        let identity = store.identity().ok().flatten().or_else(ledger);
+        Self {
+            store,
+            columns: Columns::default(),
+            raw: Vec::new(),
+            whole: identity.map(|identity| identity.data_window()),
+            jobs: Vec::new(),
+            unasked: BTreeSet::new(),
+        }
+    }
+
     /// Are all records of a settled request there, and can they be read?
     fn check_answer(&mut self, request: Request, settled: &Settled) -> Result<(), StoreError> {
         let (store, key) = (self.store, request.key());
@@ -217,10 +269,7 @@ impl Surveyor<'_> {
                 let ids = store.id_list(&request)?.map_or(0, |ids| ids.len());
                 if ids == settled.num_records as usize { Ok(()) } else { Err(wrong("ids are missing")) }
             }
-            Request::Signatures { .. } => {
-                let listed = store.signature_ids.len();
-                if listed >= settled.num_records as usize { Ok(()) } else { Err(wrong("signatures are missing")) }
-            }
+            Request::Signatures { .. } => Ok(()), // see `check_signatures`
             Request::Job { id } => store.job(id).map(drop),
             Request::Summary { .. } => self.check_summary(request, settled),
         }
@@ -232,10 +281,12 @@ impl Surveyor<'_> {
         header.ok_or_else(|| StoreError::MissingValue { key: request.to_string() })?;
         let pushes = self.store.push_table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut num_data = 0;
+        self.jobs.clear();
         for number in 0..settled.num_chunks {
             self.store.chunk(&request, number, &mut self.raw)?;
             self.columns.decode(&self.raw, ColumnSet::ALL).map_err(|source| wrong(source.to_string()))?;
             num_data += self.columns.len();
+            self.jobs.extend((0..self.columns.len()).map(|at| self.columns.aged_job(at)));
             for at in 0..self.columns.len() {
                 if self.columns.revision_place(at) == RevisionPlace::PushTable
                     && !pushes.contains_key(&self.columns.push_id(at))
@@ -249,22 +300,52 @@ impl Surveyor<'_> {
                 }
             }
         }
-        if num_data == settled.num_records as usize {
-            Ok(())
-        } else {
-            Err(wrong(format!("{num_data} of {} data are there", settled.num_records)))
+        drop(pushes);
+        if num_data != settled.num_records as usize {
+            return Err(wrong(format!("{num_data} of {} data are there", settled.num_records)));
         }
+        self.check_sample(request)
     }
 
-    /// The signatures' records. Which list a record came from is not kept, so a damaged one damages all lists.
+    /// Were the sampled jobs of a signature brought into the frontier? Those of a window in parts are at the end of every
+    /// crawl.
+    fn check_sample(&mut self, request: Request) -> Result<(), StoreError> {
+        let Request::Summary { window, .. } = request else { return Ok(()) };
+        if self.whole != Some(window) {
+            return Ok(());
+        }
+        for (id, _) in sampled_jobs(&self.jobs) {
+            if !self.unasked.contains(&id) && !self.store.is_known(&Request::Job { id })? {
+                self.unasked.insert(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The signatures' ids and records. Which list one came from is not kept, so a damaged one damages all lists.
     fn check_signatures(&self, found: &mut impl FnMut(Damage)) -> Result<(), StoreError> {
-        let mut damaged = None;
+        let mut lists = Vec::new();
+        let (mut whole, mut by_framework) = (0, 0);
+        for entry in self.store.settled.scan_prefix(b"g") {
+            let (key, framed) = entry.map_err(listing)?;
+            // One that does not verify is found with the other settled requests.
+            let (Some(request), Ok(settled)) = (Request::from_key(&key), Settled::open(&key, &framed)) else {
+                continue;
+            };
+            match request {
+                Request::Signatures { framework: None } => whole = settled.num_records,
+                _ => by_framework += settled.num_records,
+            }
+            lists.push(request);
+        }
+        let (mut num_listed, mut damaged) = (0, None);
         for entry in self.store.signature_ids.iter().keys() {
             let entry = entry.map_err(listing)?;
             let Ok(id) = entry.as_ref().try_into().map(|id| SignatureId(u64::from_be_bytes(id))) else {
                 damaged = Some("the key of a signature is none".to_owned());
                 continue;
             };
+            num_listed += 1;
             let record = self.store.signature(id).and_then(|record| {
                 record.ok_or_else(|| StoreError::damaged("records", &key::signature(id), "it is missing"))
             });
@@ -272,12 +353,13 @@ impl Surveyor<'_> {
                 damaged = Some(format!("signature {id}: {reason}"));
             }
         }
+        let expected = whole.max(by_framework);
+        if num_listed < expected {
+            damaged = Some(format!("{num_listed} of {expected} signatures are there"));
+        }
         let Some(reason) = damaged else { return Ok(()) };
-        for entry in self.store.settled.scan_prefix(b"g").keys() {
-            let key = entry.map_err(listing)?;
-            if let Some(request) = Request::from_key(&key) {
-                found(Damage::Answer { request, reason: reason.clone() });
-            }
+        for request in lists {
+            found(Damage::Answer { request, reason: reason.clone() });
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod archive;
 mod commits;
 mod commits_hgweb;
 mod damage;
+mod damage_of_trees;
 mod faults;
 mod faults_lasting;
 mod faults_shown;

@@ -215,6 +215,14 @@ impl Columns {
         self.has(index, flag::JOB).then(|| JobId(self.job_ids[index]))
     }
 
+    /// The job of a datum with its age: when it was submitted or, where that is not said, when its push landed. Needs
+    /// [`ColumnSet::JOB_IDS`] and [`ColumnSet::SUBMIT_TIMES`].
+    #[must_use]
+    pub fn aged_job(&self, index: usize) -> Option<(JobId, Timestamp)> {
+        let submitted = || self.submit_time(index).unwrap_or_else(|| self.push_timestamp(index));
+        self.job_id(index).map(|id| (id, submitted()))
+    }
+
     /// The datum's own id; needs [`ColumnSet::IDS`].
     #[must_use]
     pub fn id(&self, index: usize) -> DatumId {

@@ -1,0 +1,125 @@
+//! A database whose trees hold different moments, as when sled opens one without the end of its log: each value verifies,
+//! and what is missing can only be seen by holding one tree against another.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use perfharvest::simulator::{Behaviour, SimulatorHandle};
+use perfharvest::store::{Remedy, frame, verify_store};
+
+use crate::support::tamper::tampered;
+use crate::support::{Crawl, assert_same_artifacts, simulator};
+
+async fn finished() -> (SimulatorHandle, Crawl) {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    (simulator, crawl)
+}
+
+/// What a verification finds, and how often something is to be asked for again.
+fn findings(crawl: &Crawl, repair: bool) -> (Vec<String>, usize) {
+    let (mut texts, mut to_ask) = (Vec::new(), 0);
+    verify_store(&crawl.config.store, repair, &mut |finding| {
+        to_ask += usize::from(finding.remedy == Remedy::RunAgain);
+        texts.push(finding.what);
+    })
+    .unwrap();
+    (texts, to_ask)
+}
+
+/// Takes each `nth` settled request of a kind out of its tree; returns how many.
+fn unsettle(crawl: &Crawl, prefix: &[u8], nth: usize) -> usize {
+    let mut num = 0;
+    tampered(crawl, |db| {
+        let settled = db.open_tree("settled").unwrap();
+        for entry in settled.scan_prefix(prefix).step_by(nth) {
+            settled.remove(entry.unwrap().0).unwrap();
+            num += 1;
+        }
+    });
+    num
+}
+
+/// Repairs it, and expects the run after that to make the same artifacts and leave nothing to find.
+async fn assert_repaired(crawl: &Crawl, whole: &BTreeMap<String, Vec<u8>>) {
+    findings(crawl, true);
+    std::fs::remove_dir_all(&crawl.config.artifacts.out).unwrap();
+    crawl.run().await.unwrap();
+    assert_same_artifacts(whole, &crawl.artifacts());
+    assert_eq!(findings(crawl, false).0, <[String; 0]>::default());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sampled_jobs_that_no_tree_knows_are_asked_again_after_a_repair() {
+    let (simulator, crawl) = finished().await;
+    let whole = crawl.artifacts();
+    for nth in [3, 1] {
+        unsettle(&crawl, b"j", nth);
+        let (texts, to_ask) = findings(&crawl, false);
+        assert!(to_ask > 0, "{texts:?}");
+        assert!(texts.iter().any(|text| text.contains("neither settled nor to be asked for")), "{texts:?}");
+        let before = simulator.served().total();
+        assert_repaired(&crawl, &whole).await;
+        assert!(simulator.served().total() > before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_are_settled_and_pending_are_settled() {
+    let (simulator, crawl) = finished().await;
+    let (whole, asked) = (crawl.artifacts(), simulator.served().total());
+    let mut num = 0;
+    tampered(&crawl, |db| {
+        for key in db.open_tree("settled").unwrap().scan_prefix(b"j").keys().step_by(7) {
+            db.open_tree("pending").unwrap().insert(key.unwrap(), frame::seal(&[0; 8])).unwrap();
+            num += 1;
+        }
+    });
+    let (texts, to_ask) = findings(&crawl, false);
+    assert_eq!((texts.len(), to_ask), (num, 0), "{texts:?}");
+    assert!(texts.iter().all(|text| text.contains("stands in the tree pending besides another")), "{texts:?}");
+    assert_repaired(&crawl, &whole).await;
+    assert_eq!(simulator.served().total(), asked, "nothing had to be asked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn summaries_pages_and_lists_that_no_tree_knows_are_asked_again_without_a_repair() {
+    let (simulator, crawl) = finished().await;
+    let whole = crawl.artifacts();
+    for prefix in [&b"s"[..], b"a", b"g", b"u"] {
+        let before = simulator.served().total();
+        let num = unsettle(&crawl, prefix, 2);
+        assert!(num > 0);
+        crawl.run().await.unwrap();
+        assert!(simulator.served().total() > before, "{}", prefix.escape_ascii());
+        assert_repaired(&crawl, &whole).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_of_signatures_that_are_missing_have_the_list_asked_again() {
+    let (_simulator, crawl) = finished().await;
+    let whole = crawl.artifacts();
+    tampered(&crawl, |db| {
+        let ids = db.open_tree("signature_ids").unwrap();
+        let first = ids.first().unwrap().unwrap().0;
+        ids.remove(first).unwrap();
+    });
+    let (texts, to_ask) = findings(&crawl, false);
+    assert_eq!(to_ask, 1, "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("signatures are there")), "{texts:?}");
+    assert_repaired(&crawl, &whole).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_of_a_window_that_no_tree_knows_are_asked_again() {
+    let kill = Behaviour { kill_over_data: Some(70), kill_after: Duration::ZERO, ..Behaviour::default() };
+    let simulator = simulator(kill).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let whole = crawl.artifacts();
+    // Of most signatures in parts, some of the parts are left.
+    unsettle(&crawl, b"s", 2);
+    assert_repaired(&crawl, &whole).await;
+}
