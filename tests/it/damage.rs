@@ -283,7 +283,10 @@ async fn bytes_flipped_anywhere_in_the_database_give_an_error_or_the_same_artifa
             forget_artifacts(&crawl);
         }
         match crawl.run().await {
-            Ok(_) => assert_same_artifacts(&whole, &crawl.artifacts()),
+            Ok(summary) => {
+                assert_eq!(summary.crawl.counts.failed(), 0, "round {round}");
+                assert_same_artifacts(&whole, &crawl.artifacts());
+            }
             Err(error) => {
                 refusals += 1;
                 println!("round {round}: {error}");
@@ -293,7 +296,8 @@ async fn bytes_flipped_anywhere_in_the_database_give_an_error_or_the_same_artifa
                 // What a repair opens again is whole after the next run.
                 if verify_store(&crawl.config.store, true, &mut |_| {}).is_ok() {
                     repairs += 1;
-                    crawl.run().await.unwrap_or_else(|error| panic!("round {round}, repaired: {error}"));
+                    let summary = crawl.run().await.unwrap_or_else(|error| panic!("round {round}, repaired: {error}"));
+                    assert_eq!(summary.crawl.counts.failed(), 0, "round {round}, repaired");
                     assert_same_artifacts(&whole, &crawl.artifacts());
                     assert_eq!(findings(&crawl, false), [], "round {round}");
                 }

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use perfharvest::actor::Shutdown;
 use perfharvest::import::import_folder;
-use perfharvest::reduce::reduce;
+use perfharvest::observe::Reducing;
+use perfharvest::reduce::{ReduceOrder, read_commits, reduce};
 use perfharvest::simulator::{
     BackendConfig, Behaviour, GeneratorConfig, Simulator, SimulatorConfig, SimulatorHandle, dump,
 };
@@ -128,7 +129,15 @@ fn what_was_imported_can_be_reduced_before_any_run() {
     let crawl = Crawl::of("http://127.0.0.1:9");
     import_folder(&corpus().join("golden"), &crawl.config, &Shutdown::new()).unwrap();
     let store = Store::open_existing(&crawl.config.store).unwrap();
-    let summary = reduce(&store, &crawl.config, &[], &Shutdown::new()).unwrap();
+    let commits = read_commits(&crawl.config, &store.identity().unwrap().unwrap()).unwrap();
+    let order = ReduceOrder {
+        config: &crawl.config,
+        commits: commits.as_ref(),
+        artifacts: &[],
+        shutdown: &Shutdown::new(),
+        reducing: &Reducing::default(),
+    };
+    let summary = reduce(&store, order).unwrap();
     assert!(!summary.manifest.complete);
     let made = crawl.artifacts();
     assert_eq!(made["alert_summaries.csv"], b"id\n");

@@ -148,7 +148,13 @@ pub(crate) fn artifacts_in(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 pub(crate) fn assert_same_artifacts(one: &BTreeMap<String, Vec<u8>>, other: &BTreeMap<String, Vec<u8>>) {
     assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
     for (name, bytes) in one {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(2000)]).into_owned();
-        assert!(*bytes == other[name], "{name} differs:\n{}\n---\n{}", text(bytes), text(&other[name]));
+        let other = &other[name];
+        let same = bytes.iter().zip(other).take_while(|(one, other)| one == other).count();
+        if same < bytes.len().max(other.len()) {
+            let from = same.saturating_sub(300);
+            let text = |bytes: &[u8]| String::from_utf8_lossy(&bytes[from..bytes.len().min(same + 300)]).into_owned();
+            let (len, other_len) = (bytes.len(), other.len());
+            panic!("{name} differs from byte {same} of {len} and {other_len}:\n{}\n---\n{}", text(bytes), text(other));
+        }
     }
 }
