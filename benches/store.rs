@@ -20,7 +20,8 @@ use perfharvest::import::import_folder;
 use perfharvest::model::{
     Batch, DatumRecord, Request, SignatureId, Window, bring_to_api_order, parse_datum, scan_data,
 };
-use perfharvest::reduce::{Artifact, reduce};
+use perfharvest::observe::Reducing;
+use perfharvest::reduce::{Artifact, ReduceOrder, read_commits, reduce};
 use perfharvest::simulator::{GeneratorConfig, dump};
 use perfharvest::store::columns::{ColumnSet, Columns};
 use perfharvest::store::{Change, CrawlIdentity, Settlement, Store};
@@ -137,10 +138,18 @@ fn on_the_way_out(criterion: &mut Criterion, config: &Config) {
 
     let mut group = criterion.benchmark_group("reduce");
     group.sample_size(10).throughput(Throughput::Elements(num_data as u64));
+    let commits = read_commits(config, &store.identity().unwrap().unwrap()).unwrap();
     for artifact in Artifact::ALL {
         let once = || {
             let _gone = std::fs::remove_dir_all(&config.artifacts.out);
-            reduce(&store, config, &[*artifact], &Shutdown::new())
+            let order = ReduceOrder {
+                config,
+                commits: commits.as_ref(),
+                artifacts: &[*artifact],
+                shutdown: &Shutdown::new(),
+                reducing: &Reducing::default(),
+            };
+            reduce(&store, order)
         };
         if once().is_ok() {
             group.bench_function(artifact.file_name(), |bencher| bencher.iter(|| once().unwrap()));

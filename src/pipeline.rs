@@ -35,7 +35,8 @@ use crate::fetch::{
 };
 use crate::model::{Batch, Kind, Timestamp};
 use crate::observe::{Counters, Metrics, Progress, RunFile};
-use crate::reduce::{Artifact, ReduceError, ReduceSummary, busiest_revisions, read_commits, reduce};
+use crate::reduce::commits::Commits;
+use crate::reduce::{Artifact, ReduceError, ReduceOrder, ReduceSummary, busiest_revisions, read_commits, reduce};
 use crate::source::Treeherder;
 use crate::store::{Change, Counts, CrawlIdentity, Pending, Settlement, Store, StoreError, StoreWriter, job_pending};
 
@@ -138,18 +139,18 @@ pub async fn run(
     let (store, identity) = open_crawl(&now, options)?;
     let pressure = Pressure::start(&now);
     bring_commits(&now, &identity, &pressure, shutdown).await?;
-    read_commits(&now, &identity)?;
+    let commits = read_commits(&now, &identity)?.map(Arc::new);
     crate::artifact::remove_leftovers(&now.artifacts.out);
     let mut healing = Healing::begin(&store).await?;
+    let job = CrawlJob { store: &store, identity: &identity, commits: commits.as_ref(), options, pressure: &pressure };
+    let shown = Shown::start(&store, &now, &counters);
     loop {
         let done = async {
-            let crawl =
-                crawl_store(&store, &identity, config.clone(), options, shutdown, Arc::clone(&counters), &pressure)
-                    .await?;
+            let crawl = job.crawl(config.clone(), shutdown, &counters).await?;
             if crawl.interrupted {
                 return Ok(RunSummary { crawl, reduction: None });
             }
-            match reduce_store(Arc::clone(&store), &now, artifacts, shutdown).await {
+            match make_artifacts(&store, &now, commits.as_ref(), artifacts, shutdown, &counters).await {
                 Ok(reduction) => Ok(RunSummary { crawl, reduction: Some(reduction) }),
                 Err(Error::Reduce(ReduceError::Interrupted)) => {
                     Ok(RunSummary { crawl: CrawlSummary { interrupted: true, ..crawl }, reduction: None })
@@ -162,6 +163,7 @@ pub async fn run(
             done => {
                 let mut summary = done?;
                 summary.crawl.lost = healing.lost(&store)?;
+                shown.finish(summary.crawl.interrupted);
                 return Ok(summary);
             }
         }
@@ -187,22 +189,27 @@ pub async fn crawl(
     if !options.lists_only {
         bring_commits(&now, &identity, &pressure, shutdown).await?;
     }
-    read_commits(&now, &identity)?;
+    let commits = read_commits(&now, &identity)?.map(Arc::new);
     let mut healing = Healing::begin(&store).await?;
+    let job = CrawlJob { store: &store, identity: &identity, commits: commits.as_ref(), options, pressure: &pressure };
+    // What the last crawl said of itself stands while only lists are asked for.
+    let shown = (!options.lists_only).then(|| Shown::start(&store, &now, &counters));
     loop {
-        match crawl_store(&store, &identity, config.clone(), options, shutdown, Arc::clone(&counters), &pressure).await
-        {
+        match job.crawl(config.clone(), shutdown, &counters).await {
             Err(error) if healing.helps(&error) => healing.heal(&store).await?,
             done => {
                 let mut summary = done?;
                 summary.lost = healing.lost(&store)?;
+                if let Some(shown) = shown {
+                    shown.finish(summary.interrupted);
+                }
                 return Ok(summary);
             }
         }
     }
 }
 
-/// Makes the artifacts on threads of their own; the runtime stays free for signals.
+/// Makes the artifacts of a store from what it holds, without the network.
 ///
 /// # Errors
 /// [`Error::Reduce`].
@@ -215,52 +222,126 @@ pub async fn reduce_store(
     artifacts: &[Artifact],
     shutdown: &Shutdown,
 ) -> Result<ReduceSummary, Error> {
-    let (config, artifacts, shutdown) = (Arc::clone(config), artifacts.to_vec(), shutdown.clone());
-    let reduced = tokio::task::spawn_blocking(move || reduce(&store, &config, &artifacts, &shutdown)).await;
+    let identity = store.identity()?.ok_or(ReduceError::EmptyStore)?;
+    let commits = read_commits(config, &identity)?.map(Arc::new);
+    let counters = Arc::new(Counters::default());
+    let _progress = Progress::start(Arc::clone(&counters), config.log.progress, &[]);
+    make_artifacts(&store, config, commits.as_ref(), artifacts, shutdown, &counters).await
+}
+
+/// Reduces on threads of its own; the runtime stays free for signals.
+async fn make_artifacts(
+    store: &Arc<Store>,
+    config: &Arc<Config>,
+    commits: Option<&Arc<Commits>>,
+    artifacts: &[Artifact],
+    shutdown: &Shutdown,
+    counters: &Arc<Counters>,
+) -> Result<ReduceSummary, Error> {
+    let (store, config, commits) = (Arc::clone(store), Arc::clone(config), commits.cloned());
+    let (artifacts, shutdown, counting) = (artifacts.to_vec(), shutdown.clone(), Arc::clone(counters));
+    let reduced = tokio::task::spawn_blocking(move || {
+        let order = ReduceOrder {
+            config: &config,
+            commits: commits.as_deref(),
+            artifacts: &artifacts,
+            shutdown: &shutdown,
+            reducing: counting.reducing(),
+        };
+        reduce(&store, order)
+    });
+    let reduced = reduced.await;
+    counters.reducing().leave();
     Ok(reduced.map_err(|_| Error::Broken { part: "the reduction" })??)
 }
 
-async fn crawl_store(
-    store: &Arc<Store>,
-    identity: &CrawlIdentity,
-    mut config: LiveConfig,
+/// What people see of a run, from its first request to its last artifact: bars or lines, and the file that `status` reads.
+struct Shown {
+    run_file: RunFile,
+    _progress: Option<Progress>,
+}
+
+impl Shown {
+    fn start(store: &Store, config: &Config, counters: &Arc<Counters>) -> Self {
+        Self {
+            run_file: RunFile::start(Arc::clone(counters), store.path()),
+            _progress: Progress::start(Arc::clone(counters), config.log.progress, &Kind::ALL),
+        }
+    }
+
+    fn finish(self, interrupted: bool) {
+        self.run_file.finish(interrupted);
+    }
+}
+
+/// A crawl, and what stays the same however often it is tried.
+#[derive(Clone, Copy)]
+struct CrawlJob<'a> {
+    store: &'a Arc<Store>,
+    identity: &'a CrawlIdentity,
+    commits: Option<&'a Arc<Commits>>,
     options: RunOptions,
-    shutdown: &Shutdown,
-    counters: Arc<Counters>,
-    pressure: &Pressure,
-) -> Result<CrawlSummary, Error> {
-    let started = Instant::now();
-    counters.set_rate(pressure.bucket.rate());
-    prepare_frontier(store, &config.borrow(), options)?;
-    let metrics = Metrics::start(config.borrow().metrics.bind, Arc::clone(&counters), Arc::clone(store)).await?;
-    // What the last crawl said of itself stands while only lists are asked for.
-    let run_file = (!options.lists_only).then(|| RunFile::start(Arc::clone(&counters), store.path()));
-    let progress = Progress::start(Arc::clone(&counters), !options.lists_only && config.borrow().log.progress);
-    let jobs_before = fetched_jobs(store)?;
-    // Also when nothing is pending: what follows from a stored answer may not have been stored before a kill.
-    let first_limits = limits(options, 0);
-    let stats = crawl_frontier(store, identity, &mut config, first_limits, shutdown, &counters, pressure).await?;
-    let mut interrupted = stats.drained && (shutdown.is_draining() || !options.lists_only);
-    let now = Arc::clone(&config.borrow());
-    if !interrupted && !options.lists_only && discover_busiest_jobs(store, &now).await? {
-        let fetched = usize::try_from(fetched_jobs(store)? - jobs_before).unwrap_or(usize::MAX);
-        let limits = limits(options, fetched);
-        interrupted =
-            crawl_frontier(store, identity, &mut config, limits, shutdown, &counters, pressure).await?.drained;
+    pressure: &'a Pressure,
+}
+
+impl CrawlJob<'_> {
+    async fn crawl(
+        self,
+        mut config: LiveConfig,
+        shutdown: &Shutdown,
+        counters: &Arc<Counters>,
+    ) -> Result<CrawlSummary, Error> {
+        let Self { store, identity, options, pressure, .. } = self;
+        let started = Instant::now();
+        counters.set_rate(pressure.bucket.rate());
+        prepare_frontier(store, &config.borrow(), options)?;
+        let metrics = Metrics::start(config.borrow().metrics.bind, Arc::clone(counters), Arc::clone(store)).await?;
+        let jobs_before = fetched_jobs(store)?;
+        // Also when nothing is pending: what follows from a stored answer may not have been stored before a kill.
+        let first_limits = limits(options, 0);
+        let stats = crawl_frontier(store, identity, &mut config, first_limits, shutdown, counters, pressure).await?;
+        let mut interrupted = stats.drained && (shutdown.is_draining() || !options.lists_only);
+        if !interrupted && !options.lists_only && self.discover_busiest_jobs(&config, counters).await? {
+            let fetched = usize::try_from(fetched_jobs(store)? - jobs_before).unwrap_or(usize::MAX);
+            let limits = limits(options, fetched);
+            interrupted =
+                crawl_frontier(store, identity, &mut config, limits, shutdown, counters, pressure).await?.drained;
+        }
+        drop(metrics);
+        Ok(CrawlSummary {
+            lost: Vec::new(),
+            identity: identity.clone(),
+            counts: store.counts()?,
+            requests_made: counters.attempts(),
+            elapsed: started.elapsed(),
+            interrupted,
+        })
     }
-    drop(progress);
-    if let Some(run_file) = run_file {
-        run_file.finish(interrupted);
+
+    /// Finds the busiest revisions and brings their jobs into the frontier. True when there are new ones.
+    async fn discover_busiest_jobs(self, config: &LiveConfig, counters: &Arc<Counters>) -> Result<bool, Error> {
+        let Some(commits) = self.commits.cloned() else { return Ok(false) };
+        let (store, counting) = (Arc::clone(self.store), Arc::clone(counters));
+        let config = Arc::clone(&config.borrow());
+        let found =
+            tokio::task::spawn_blocking(move || busiest_revisions(&store, &config, &commits, counting.reducing()));
+        let found = found.await;
+        counters.reducing().leave();
+        let busiest = found.map_err(|_| Error::Broken { part: "the search for the busiest revision" })??;
+        let mut unknown = Vec::new();
+        for id in busiest.jobs() {
+            let pending = job_pending((id, Timestamp::default()));
+            if self.store.settled(&pending.request)?.is_none() {
+                unknown.push(pending);
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(false);
+        }
+        let before = self.store.counts()?.pending();
+        let expansion = Box::new(Settlement::discovery(unknown));
+        Ok(self.store.commit(Change::Expand { settlement: expansion })?.pending() > before)
     }
-    drop(metrics);
-    Ok(CrawlSummary {
-        lost: Vec::new(),
-        identity: identity.clone(),
-        counts: store.counts()?,
-        requests_made: counters.attempts(),
-        elapsed: started.elapsed(),
-        interrupted,
-    })
 }
 
 /// Makes the file of commits, when the configuration says from what and it is not there.
@@ -311,31 +392,6 @@ fn prepare_frontier(store: &Store, config: &Config, options: RunOptions) -> Resu
         }
     }
     Ok(())
-}
-
-/// Finds the busiest revisions and brings their jobs into the frontier. True when there are new ones.
-async fn discover_busiest_jobs(store: &Arc<Store>, config: &Arc<Config>) -> Result<bool, Error> {
-    if config.commits_file().is_none() {
-        return Ok(false);
-    }
-    let (reading, config) = (Arc::clone(store), Arc::clone(config));
-    let found = tokio::task::spawn_blocking(move || busiest_revisions(&reading, &config)).await;
-    let Some(busiest) = found.map_err(|_| Error::Broken { part: "the search for the busiest revision" })?? else {
-        return Ok(false);
-    };
-    let mut unknown = Vec::new();
-    for id in busiest.jobs() {
-        let pending = job_pending((id, Timestamp::default()));
-        if store.settled(&pending.request)?.is_none() {
-            unknown.push(pending);
-        }
-    }
-    if unknown.is_empty() {
-        return Ok(false);
-    }
-    let before = store.counts()?.pending();
-    let after = store.commit(Change::Expand { settlement: Box::new(Settlement::discovery(unknown)) })?.pending();
-    Ok(after > before)
 }
 
 /// One frontier, from the first batch to the last: makes the actors, tail first, and waits until all have ended.

@@ -106,6 +106,13 @@ fn run_lines(run: &RunState) -> String {
                 run.pid, run.reached_per_second, run.allowed_per_second, run.requests_left
             )
         }
+        RunPhase::Reducing => {
+            let stage = run.reducing.as_ref().map_or_else(String::new, |now| match now.total {
+                0 => format!(": {}", now.stage),
+                total => format!(": {}, {} of {total} signatures", now.stage, now.done),
+            });
+            format!("making the artifacts (process {}){stage}\n", run.pid)
+        }
         RunPhase::Finished => format!("the last crawl came to its end at {}\n", run.updated_at),
         RunPhase::Interrupted => format!("the last crawl was ended at {}; run it again to go on\n", run.updated_at),
         RunPhase::Killed => format!("the last crawl was killed after {}; run it again to go on\n", run.updated_at),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::Reducing;
 use crate::model::Kind;
 
 /// How an attempt ended.
@@ -92,6 +93,7 @@ pub struct Counters {
     /// Pending jobs by the day (since the epoch) on which they were submitted.
     pending_jobs: Mutex<BTreeMap<i64, u64>>,
     errors: Mutex<Errors>,
+    reducing: Reducing,
 }
 
 #[derive(Debug, Default)]
@@ -303,6 +305,12 @@ impl Counters {
             body_bytes: get(&counters.body_bytes),
             mean_latency_us: get(&counters.latency_us).checked_div(get(&counters.answered)).unwrap_or(0),
         }
+    }
+
+    /// How far the making of artifacts has come.
+    #[must_use]
+    pub const fn reducing(&self) -> &Reducing {
+        &self.reducing
     }
 
     /// HTTP requests of this run.

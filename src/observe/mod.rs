@@ -4,10 +4,12 @@ mod counters;
 mod logging;
 mod metrics;
 mod progress;
+mod reducing;
 mod run_file;
 
 pub use counters::{AttemptResult, Counters, KindProgress, LATENCY_BOUNDS, Limit, TokenWait, concurrency_hint};
 pub use logging::{LogError, init as init_logging};
 pub use metrics::{Metrics, MetricsError};
 pub use progress::{Progress, human_bytes, human_duration};
+pub use reducing::{Reducing, ReducingNow};
 pub use run_file::{DueJobs, RunFile, RunPhase, RunState};

@@ -23,19 +23,19 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Shows `counters` until dropped; `None` when progress is not wanted.
+    /// Shows `counters`, of `kinds` and of the reducers, until dropped; `None` when progress is not wanted.
     #[must_use]
-    pub fn start(counters: Arc<Counters>, wanted: bool) -> Option<Self> {
+    pub fn start(counters: Arc<Counters>, wanted: bool, kinds: &'static [Kind]) -> Option<Self> {
         if !wanted {
             return None;
         }
         if !std::io::stderr().is_terminal() {
-            return Some(Self { task: tokio::spawn(plain_lines(counters)), bars: None });
+            return Some(Self { task: tokio::spawn(plain_lines(counters, kinds)), bars: None });
         }
         let display = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         logging::step_aside_for(&display);
-        let bars = Kind::ALL.map(|kind| (kind, display.add(bar(kind))));
-        let task = tokio::spawn(redraw(counters, bars));
+        let bars = kinds.iter().map(|kind| (*kind, display.add(bar(&kind.name().replace('_', " "))))).collect();
+        let task = tokio::spawn(redraw(counters, display.clone(), bars));
         Some(Self { task, bars: Some(display) })
     }
 }
@@ -49,7 +49,7 @@ impl Drop for Progress {
     }
 }
 
-fn bar(kind: Kind) -> ProgressBar {
+fn bar(name: &str) -> ProgressBar {
     // Hidden until the display has it: a bar that is set up on its own would draw lines that nobody clears.
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
     let style = if logging::colours() {
@@ -60,7 +60,7 @@ fn bar(kind: Kind) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style.progress_chars("=> "));
     }
-    bar.set_prefix(kind.name().replace('_', " "));
+    bar.set_prefix(name.to_owned());
     bar
 }
 
@@ -90,8 +90,9 @@ impl Pace {
     }
 }
 
-async fn redraw(counters: Arc<Counters>, bars: [(Kind, ProgressBar); 4]) {
+async fn redraw(counters: Arc<Counters>, display: MultiProgress, bars: Vec<(Kind, ProgressBar)>) {
     let mut pace = Pace::over(PACE);
+    let mut reducers: Option<ProgressBar> = None;
     loop {
         let rate = pace.update(counters.attempts());
         for (kind, bar) in &bars {
@@ -114,20 +115,42 @@ async fn redraw(counters: Arc<Counters>, bars: [(Kind, ProgressBar); 4]) {
             }
             bar.set_message(message.join(", "));
         }
+        if let Some(now) = counters.reducing().now() {
+            let bar = reducers.get_or_insert_with(|| display.add(bar("reducers")));
+            bar.set_message(now.stage);
+            if now.total > 0 {
+                bar.update(|state| {
+                    state.set_len(now.total);
+                    state.set_pos(now.done);
+                });
+            }
+        }
         tokio::time::sleep(REDRAW).await;
     }
 }
 
-async fn plain_lines(counters: Arc<Counters>) {
+async fn plain_lines(counters: Arc<Counters>, kinds: &[Kind]) {
     let mut pace = Pace::over(PACE);
     loop {
         tokio::time::sleep(PLAIN_LINE).await;
+        if let Some(now) = counters.reducing().now() {
+            let of_the_pass =
+                if now.total > 0 { format!(" {}/{} signatures", now.done, now.total) } else { String::new() };
+            let _nowhere_to_tell = writeln!(std::io::stderr(), "progress: reducers: {}{of_the_pass}", now.stage);
+            continue;
+        }
+        if kinds.is_empty() {
+            continue;
+        }
         let rate = pace.update(counters.attempts());
-        let kinds = Kind::ALL.map(|kind| {
-            let now = counters.of(kind);
-            let known = now.settled + now.failed + now.pending + now.in_flight;
-            format!("{} {}/{known}", kind.name(), now.settled + now.failed)
-        });
+        let kinds: Vec<String> = kinds
+            .iter()
+            .map(|kind| {
+                let now = counters.of(*kind);
+                let known = now.settled + now.failed + now.pending + now.in_flight;
+                format!("{} {}/{known}", kind.name(), now.settled + now.failed)
+            })
+            .collect();
         let left = eta(counters.requests_left(), rate);
         let mut line = format!("{}; {rate:.1} requests/s of {:.1}, {left}", kinds.join(", "), counters.rate());
         if counters.limit() == Limit::Concurrency {

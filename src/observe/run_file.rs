@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use super::progress::Pace;
-use super::{Counters, KindProgress, Limit, concurrency_hint};
+use super::{Counters, KindProgress, Limit, ReducingNow, concurrency_hint};
 use crate::config::JOB_LIFE_DAYS;
 use crate::model::{Kind, Timestamp};
 
@@ -31,8 +31,10 @@ const STALE: i64 = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunPhase {
-    /// Its process is at work.
+    /// Its process fetches.
     Running,
+    /// Its process makes the artifacts.
+    Reducing,
     /// It has come to its end.
     Finished,
     /// It was ended before.
@@ -98,6 +100,9 @@ pub struct RunState {
     pub settled: u64,
     /// Given up for now.
     pub failed: u64,
+    /// Where the reducers are, while they work.
+    #[serde(default)]
+    pub reducing: Option<ReducingNow>,
     /// Failed attempts of this run by label.
     pub errors: BTreeMap<String, u64>,
     /// The newest error.
@@ -106,6 +111,14 @@ pub struct RunState {
     pub disk_bytes: u64,
     /// Pending jobs by the day (since the epoch) on which they were submitted.
     pub pending_jobs_by_day: BTreeMap<i64, u64>,
+}
+
+impl RunPhase {
+    /// True while its process is at work.
+    #[must_use]
+    pub const fn is_alive(self) -> bool {
+        matches!(self, Self::Running | Self::Reducing)
+    }
 }
 
 impl RunState {
@@ -120,7 +133,7 @@ impl RunState {
     pub fn read(store: &Path) -> Option<Self> {
         let mut state: Self = serde_json::from_slice(&std::fs::read(Self::path_in(store)).ok()?).ok()?;
         let age = Timestamp::now().as_secs() - state.updated_at.as_secs();
-        if state.phase == RunPhase::Running && age > STALE {
+        if state.phase.is_alive() && age > STALE {
             state.phase = RunPhase::Killed;
         }
         Some(state)
@@ -227,6 +240,11 @@ impl Teller {
             self.disk_bytes = bytes_in(&self.store);
         }
         self.writings += 1;
+        let phase = if phase == RunPhase::Running && self.counters.reducing().now().is_some() {
+            RunPhase::Reducing
+        } else {
+            phase
+        };
         let state = self.state(phase);
         if let Err(error) = state.write(&self.store) {
             tracing::debug!(%error, "cannot write run.json");
@@ -264,6 +282,7 @@ impl Teller {
             hint: (limit == Limit::Concurrency).then(|| concurrency_hint(counters.rate(), latency)),
             settled: kinds.iter().map(|kind| kind.settled).sum(),
             failed: kinds.iter().map(|kind| kind.failed).sum(),
+            reducing: counters.reducing().now(),
             errors: counters.errors_by_label(),
             last_error: counters.last_error(),
             disk_bytes: self.disk_bytes,
@@ -310,6 +329,23 @@ mod tests {
             let state = RunState::read(folder.path()).unwrap();
             assert_eq!((state.phase, state.pending_jobs_by_day[&20_000]), (phase, 3));
         }
+    }
+
+    #[tokio::test]
+    async fn a_run_whose_reducers_work_says_where_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let counters = Arc::new(Counters::default());
+        counters.reducing().pass("reading", 9);
+        counters.reducing().add(4);
+        let run_file = RunFile::start(Arc::clone(&counters), folder.path());
+        run_file.teller.lock().unwrap().tell(RunPhase::Running);
+        let state = RunState::read(folder.path()).unwrap();
+        let now = state.reducing.unwrap();
+        assert_eq!((state.phase, now.stage.as_str(), now.done, now.total), (RunPhase::Reducing, "reading", 4, 9));
+        counters.reducing().leave();
+        run_file.finish(false);
+        let state = RunState::read(folder.path()).unwrap();
+        assert_eq!((state.phase, state.reducing), (RunPhase::Finished, None));
     }
 
     #[test]

@@ -16,7 +16,8 @@ use super::coverage::{Busiest, CoverageInputs, reduce_coverage};
 use super::durations::times_of;
 use super::job_times::{Corrections, wait_corrected, wait_reference};
 use super::output::{LineFile, Outputs, RowCounts};
-use super::scan::{CoverageRule, Means, SignatureParts, Want, scan};
+use super::parts::SignatureParts;
+use super::scan::{CoverageRule, Means, Want, scan};
 use super::summary_stats::{WaitTimes, job_wait_time_stats};
 use super::tables::{CommitTable, FirstCovered};
 use super::{Artifact, ReduceError};
@@ -88,6 +89,7 @@ pub(super) fn find(
     let table = CommitTable::new(commits);
     let mut nodes = Vec::new();
     for semantics in [Semantics::Corrected, Semantics::Reference] {
+        means.reducing.pass("finding the busiest revision", signatures.len() as u64);
         let want = Want { coverage: Some(CoverageRule { semantics, ranks: table.ranks() }), ..Want::default() };
         let mut first_covered = FirstCovered::new();
         let sorted = scan(store, signatures, &want, means, |block| {
@@ -124,6 +126,7 @@ pub(super) fn jobs_of(
     let nodes: Vec<Revision> = revisions.iter().flatten().filter_map(|busiest| busiest.node.parse().ok()).collect();
     let mut jobs: Vec<BTreeSet<JobId>> = vec![BTreeSet::new(); nodes.len()];
     let want = Want { jobs_of: nodes.clone(), ..Want::default() };
+    means.reducing.pass("finding the busiest revision's jobs", signatures.len() as u64);
     scan(store, signatures, &want, means, |block| {
         for (place, job) in block.jobs_of {
             jobs[place as usize].insert(job);

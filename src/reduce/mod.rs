@@ -1,6 +1,7 @@
 //! 4. REDUCERS: from the store to the artifacts, without the network.
 //!
-//! [`reduce`] works out which artifacts are out of date, passes over the data once (`scan`, with workers on all cores),
+//! [`reduce`] works out which artifacts are out of date (`sources`), passes over the data once (`scan`, with workers on all
+//! cores),
 //! and has each family write its files from what the pass gave: `coverage`, `job_index`, `groups`, `durations`, `busiest`,
 //! `alert_table`, `relabelled`. All files of a reduction appear together at its end, the manifest last. Statistics have
 //! one definition each, in [`stats`].
@@ -22,13 +23,17 @@ pub mod groups;
 mod job_index;
 pub mod job_times;
 mod lines;
+mod making;
+mod manifest;
 mod output;
 mod overview;
+mod parts;
 pub mod rectified;
 mod reduction;
 pub mod relabel;
 mod relabelled;
 mod scan;
+mod sources;
 pub mod stats;
 pub mod summary_stats;
 mod tables;
@@ -42,9 +47,9 @@ pub use busiest::{BusiestRevisions, RevisionJobs};
 pub use catalogue::{Artifact, Input, UnknownArtifact};
 pub use counts::Counts as ValueCounts;
 pub use overview::{CoveredRevision, Overview, WaitingJob, survey};
-pub(crate) use reduction::complete_signatures;
-pub use reduction::{ReduceSummary, busiest_revisions, read_commits, reduce, relabel_with_store};
-pub(crate) use scan::{SignatureParts, damaged, distinct_jobs};
+pub(crate) use parts::{SignatureParts, complete_signatures};
+pub use reduction::{ReduceOrder, ReduceSummary, busiest_revisions, read_commits, reduce, relabel_with_store};
+pub(crate) use scan::{damaged, distinct_jobs};
 
 use crate::artifact::ArtifactError;
 use crate::store::StoreError;

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::actor::Shutdown;
 use crate::config::{Config, Semantics};
 use crate::model::{JobId, RawJson, SignatureId, Timestamp};
+use crate::observe::Reducing;
 use crate::store::{CrawlIdentity, Store};
 
 use super::alert_table::for_each_summary;
@@ -24,8 +25,8 @@ use super::coverage::{Busiest, CoverageInputs, rows};
 use super::durations::{Durations, JobTable, times_of};
 use super::groups::{GroupBuilder, SignatureGroups};
 use super::job_times::{duration_corrected, wait_corrected};
-use super::reduction::{complete_signatures, finish_groups, num_workers};
-use super::scan::{CoverageRule, Means, SignatureParts, Want, scan};
+use super::parts::{SignatureParts, complete_signatures};
+use super::scan::{CoverageRule, Means, Want, finish_groups, scan};
 use super::tables::{CommitTable, FirstCovered};
 use super::{ReduceError, read_commits};
 
@@ -100,7 +101,8 @@ pub fn survey(
     shutdown: &Shutdown,
 ) -> Result<Overview, ReduceError> {
     let commits = read_commits(config, identity)?;
-    let means = Means { workers: num_workers(config), memory_bytes: config.reduce.memory_bytes.get(), spill_dir };
+    let reducing = Reducing::default();
+    let means = Means::of(config, spill_dir, &reducing);
     let surveyor = Surveyor { store, semantics: config.artifacts.semantics, means, shutdown };
     let alerts = surveyor.alerts(identity)?;
     let mut overview = surveyor.pass_over(commits.as_ref())?;

@@ -7,22 +7,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use crate::artifact::json::{AsciiMode, dumps};
-use crate::config::Semantics;
+use crate::config::{Config, Semantics};
 use crate::model::{JobId, PushId, Revision, SignatureId, Timestamp, corrected_sample, reference_sample};
+use crate::observe::Reducing;
 use crate::store::columns::{ColumnSet, Columns, ColumnsError, PythonText};
 use crate::store::{SettledSummary, Store, StoreError};
 
 use super::ReduceError;
 use super::external_sort::{PairSorter, SortedPairs};
-use super::groups::Fingerprint;
-
-/// Data per block, about: some 2 MB of text.
-const DATA_PER_BLOCK: u64 = 8192;
-/// Signatures per block at the most, for signatures with little data.
-const SIGNATURES_PER_BLOCK: usize = 256;
-
-/// The windows of one signature, in order; one, unless its window was asked in parts.
-pub(crate) type SignatureParts = Vec<SettledSummary>;
+use super::groups::{Fingerprint, GroupBuilder, SignatureGroups};
+use super::parts::{SignatureParts, blocks_of};
 
 /// A job counts for a revision when it was submitted at most this long after its push: later ones are retriggers.
 const ACCEPTED_SECS: i64 = 600;
@@ -125,25 +119,19 @@ pub(super) struct Means<'a> {
     pub(super) memory_bytes: usize,
     /// Where sorting puts what does not fit.
     pub(super) spill_dir: &'a Path,
+    /// Where the signatures that were passed over are counted.
+    pub(super) reducing: &'a Reducing,
 }
 
-/// The signatures to pass over, ascending, each with its windows.
-pub(super) fn signature_parts(
-    summaries: impl Iterator<Item = Result<SettledSummary, StoreError>>,
-    incomplete: impl Fn(SignatureId) -> bool,
-) -> Result<Vec<SignatureParts>, StoreError> {
-    let mut signatures: Vec<SignatureParts> = Vec::new();
-    for summary in summaries {
-        let summary = summary?;
-        if incomplete(summary.signature) {
-            continue;
-        }
-        match signatures.last_mut() {
-            Some(parts) if parts[0].signature == summary.signature => parts.push(summary),
-            _ => signatures.push(vec![summary]),
-        }
+impl<'a> Means<'a> {
+    /// As configured.
+    pub(super) fn of(config: &Config, spill_dir: &'a Path, reducing: &'a Reducing) -> Self {
+        let workers = match config.reduce.workers {
+            0 => std::thread::available_parallelism().map_or(1, Into::into),
+            workers => workers,
+        };
+        Self { workers, memory_bytes: config.reduce.memory_bytes.get(), spill_dir, reducing }
     }
-    Ok(signatures)
 }
 
 /// Passes over `signatures` and hands each block to `take`, in order.
@@ -172,6 +160,10 @@ pub(super) fn scan(
             })
             .collect();
         drop((inbox, done));
+        let mut take = |block: Block| {
+            means.reducing.add(block.num_signatures);
+            take(block)
+        };
         let handed_on = deal_out(&blocks, under_way, &work, &results, &mut take);
         drop(work); // no more blocks: workers that wait end here
         drop(results); // workers that still send end here
@@ -197,22 +189,6 @@ pub(super) fn scan(
             jobs: PairSorter::finish_all(jobs).map_err(sorting)?,
         })
     })
-}
-
-fn blocks_of(signatures: &[SignatureParts]) -> Vec<&[SignatureParts]> {
-    let mut blocks = Vec::new();
-    let (mut start, mut data) = (0, 0);
-    for (at, parts) in signatures.iter().enumerate() {
-        data += parts.iter().map(|part| u64::from(part.settled.num_records)).sum::<u64>();
-        if data >= DATA_PER_BLOCK || at + 1 - start >= SIGNATURES_PER_BLOCK {
-            blocks.push(&signatures[start..=at]);
-            (start, data) = (at + 1, 0);
-        }
-    }
-    if start < signatures.len() {
-        blocks.push(&signatures[start..]);
-    }
-    blocks
 }
 
 /// Keeps at most `under_way` blocks between dealing out and handing on.
@@ -467,6 +443,19 @@ pub(crate) fn distinct_jobs(store: &Store, parts: &SignatureParts) -> Result<Vec
     jobs.sort_unstable();
     jobs.dedup();
     Ok(jobs)
+}
+
+/// Makes the groups of the fingerprints that a pass over `parts` gave.
+pub(super) fn finish_groups(
+    builder: GroupBuilder,
+    store: &Store,
+    parts: &[SignatureParts],
+) -> Result<SignatureGroups, ReduceError> {
+    Ok(builder.finish(|signature| {
+        let place = parts.binary_search_by_key(&signature, |parts| parts[0].signature);
+        let missing = || StoreError::MissingValue { key: format!("the data of signature {signature}") };
+        distinct_jobs(store, &parts[place.map_err(|_| missing())?])
+    })?)
 }
 
 #[cfg(test)]

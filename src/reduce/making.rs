@@ -1,0 +1,192 @@
+//! Making artifacts: in which order the families run, and what one pass over the data gives them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::model::FrameworkId;
+
+use super::alert_table::reduce_alerts;
+use super::alerts::AlertTables;
+use super::busiest::{self, reduce_waits};
+use super::coverage::{CoverageInputs, reduce_coverage};
+use super::durations::{Durations, JobTable, reduce_durations};
+use super::groups::{GroupBuilder, SignatureGroups};
+use super::job_index::reduce_job_index;
+use super::output::{LineFile, Outputs, RowCounts};
+use super::parts::{SignatureParts, complete_signatures};
+use super::relabelled::{Labels, reduce_relabelled};
+use super::scan::{CoverageRule, Means, Want, finish_groups, scan};
+use super::sources::Sources;
+use super::tables::{CommitTable, FirstCovered, SignatureTable, read_signatures};
+use super::{Artifact, ReduceError};
+
+impl Sources<'_> {
+    /// Makes the wanted artifacts; nothing appears yet.
+    pub(super) fn make(&self, wanted: &BTreeSet<Artifact>) -> Result<Outputs, ReduceError> {
+        let folder = &self.config.artifacts.out;
+        let config = &self.config.artifacts;
+        let mut outputs = Outputs::default();
+        let any = |artifacts: &[Artifact]| artifacts.iter().any(|artifact| wanted.contains(artifact));
+
+        self.reducing.enter("reading alerts and signatures");
+        let relabelling = any(&[Artifact::Relabelled, Artifact::RelabelReport]);
+        let from_alerts =
+            [Artifact::AlertSummaries, Artifact::AlertsWithBug, Artifact::FailingSignatures, Artifact::TimeToCulprit];
+        let tables = if any(&from_alerts) || relabelling {
+            reduce_alerts(self.store, &self.identity, folder, config, wanted, &mut outputs)?
+        } else {
+            AlertTables::default()
+        };
+        self.check_interrupted()?;
+
+        let detailed = any(&[Artifact::SignaturesByJobDetailed]);
+        let all_signatures = any(&[Artifact::AllSignatures]);
+        let signatures = if detailed || all_signatures || relabelling || any(&[Artifact::RectifiedDetails]) {
+            let exclude = detailed.then_some(config.exclude_fields.as_slice());
+            Some(read_signatures(self.store, folder, all_signatures, exclude, &mut outputs)?)
+        } else {
+            None
+        };
+        self.check_interrupted()?;
+        if let (true, Some(signatures), Some(input)) = (relabelling, &signatures, &self.config.inputs.perf_llm_struc) {
+            let excluded = config.excluded_framework_ids.iter().copied().map(FrameworkId).collect();
+            let labels = Labels { tables: &tables, frameworks: &signatures.frameworks, excluded: &excluded };
+            reduce_relabelled(folder, wanted, &labels, input, &mut outputs)?;
+        }
+        drop(tables);
+        self.make_from_data(wanted, signatures.as_ref(), &mut outputs)?;
+        Ok(outputs)
+    }
+
+    /// Makes what is made from the data, in one pass over them.
+    fn make_from_data(
+        &self,
+        wanted: &BTreeSet<Artifact>,
+        signatures: Option<&SignatureTable>,
+        outputs: &mut Outputs,
+    ) -> Result<(), ReduceError> {
+        let folder = &self.config.artifacts.out;
+        let config = &self.config.artifacts;
+        let any = |artifacts: &[Artifact]| artifacts.iter().any(|artifact| wanted.contains(artifact));
+        let durations = any(&[
+            Artifact::JobDurations,
+            Artifact::GroupDurations,
+            Artifact::GroupDurationStats,
+            Artifact::DurationsHistogram,
+        ]);
+        let rectified = any(&[Artifact::RectifiedDetails]);
+        let coverage = rectified
+            || any(&[
+                Artifact::JobsPerRevision,
+                Artifact::JobsPerRevisionDetails,
+                Artifact::JobsStats,
+                Artifact::JobsHistogram,
+            ]);
+        let waits = any(&[Artifact::MaxRevisionJobs, Artifact::WaitTimeStats]);
+        let commits = self.commits.map(CommitTable::new);
+        let want = Want {
+            lines: any(&[Artifact::JobsBySignature]),
+            coverage: commits
+                .as_ref()
+                .filter(|_| coverage)
+                .map(|table| CoverageRule { semantics: config.semantics, ranks: table.ranks() }),
+            jobs: any(&[Artifact::SignaturesByJob, Artifact::SignaturesByJobDetailed]),
+            groups: rectified || durations || any(&[Artifact::SignatureGroups]),
+            samples: durations.then_some(config.semantics),
+            jobs_of: Vec::new(),
+        };
+        let means = Means::of(self.config, folder, self.reducing);
+        let parts = complete_signatures(self.store)?;
+        if want.lines || want.coverage.is_some() || want.jobs || want.groups {
+            self.pass_over(&parts, &want, means, wanted, signatures, commits.as_ref(), outputs)?;
+        }
+        if let (true, Some(commits)) = (waits, self.commits) {
+            let busiest = busiest::find(self.store, &parts, commits, means)?;
+            reduce_waits(self.store, folder, config, wanted, busiest.of(config.semantics), outputs)?;
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what the pass needs stands ready in its one caller")]
+    fn pass_over(
+        &self,
+        parts: &[SignatureParts],
+        want: &Want,
+        means: Means<'_>,
+        wanted: &BTreeSet<Artifact>,
+        signatures: Option<&SignatureTable>,
+        commits: Option<&CommitTable>,
+        outputs: &mut Outputs,
+    ) -> Result<(), ReduceError> {
+        let folder = &self.config.artifacts.out;
+        let config = &self.config.artifacts;
+        let mut lines = want.lines.then(|| LineFile::create(folder, Artifact::JobsBySignature)).transpose()?;
+        let mut first_covered = FirstCovered::new();
+        let mut builder = GroupBuilder::default();
+        let mut samples = Vec::new();
+        let (mut num_fractions, mut num_resampled) = (0, 0);
+        self.reducing.pass("reading the data", parts.len() as u64);
+        let sorted = scan(self.store, parts, want, means, |block| {
+            self.check_interrupted()?;
+            if let Some(lines) = &mut lines {
+                lines.append(&block.lines)?;
+                lines.count_rows(block.num_signatures);
+            }
+            first_covered.extend(&block.first_covered);
+            for (signature, fingerprint) in block.fingerprints {
+                builder.insert(signature, fingerprint);
+            }
+            samples.extend(block.samples);
+            num_fractions += block.num_fractions;
+            num_resampled += block.num_resampled;
+            Ok(())
+        })?;
+        if let Some(lines) = lines {
+            lines.finish(outputs, Artifact::JobsBySignature, RowCounts::new())?;
+        }
+        self.reducing.enter("making groups");
+        let groups = finish_groups(builder, self.store, parts)?;
+        self.check_interrupted()?;
+        if wanted.contains(&Artifact::SignatureGroups) {
+            write_groups(folder, &groups, outputs)?;
+        }
+        if want.jobs {
+            self.reducing.enter("writing the signatures of each job");
+            let fields = signatures.and_then(|table| table.fields.as_ref());
+            reduce_job_index(folder, wanted, fields, sorted.jobs, outputs)?;
+        }
+        self.check_interrupted()?;
+        if let (true, Some(commits)) = (want.coverage.is_some(), commits) {
+            self.reducing.enter("writing the jobs of each revision");
+            let inputs = CoverageInputs {
+                commits,
+                first_covered: &first_covered,
+                pairs: sorted.coverage,
+                num_fractions,
+                groups: Some(&groups),
+                signatures,
+            };
+            reduce_coverage(folder, config, wanted, inputs, outputs)?;
+        }
+        if want.samples.is_some() {
+            self.reducing.enter("measuring durations");
+            let mut jobs = JobTable::new(self.store);
+            let durations = Durations::measure(config.semantics, &mut jobs, &samples, &groups, num_resampled)?;
+            reduce_durations(folder, wanted, &durations, outputs)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_groups(folder: &Path, groups: &SignatureGroups, outputs: &mut Outputs) -> Result<(), ReduceError> {
+    let mut file = LineFile::create(folder, Artifact::SignatureGroups)?;
+    let mut line = Vec::new();
+    for (id, signatures) in groups.iter() {
+        line.clear();
+        line.extend_from_slice(format!("{{\"Sig_group_id\": {id}, \"signatures\": ").as_bytes());
+        super::coverage::write_ids(&mut line, signatures.iter().map(|signature| signature.0));
+        line.extend_from_slice(b"}\n");
+        file.append_line(&line)?;
+    }
+    file.finish(outputs, Artifact::SignatureGroups, RowCounts::new())
+}

@@ -1,0 +1,131 @@
+//! What the artifacts are made from: which can be made, and which stand there as they would be made again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::actor::Shutdown;
+use crate::artifact::Manifest;
+use crate::config::{Config, Semantics};
+use crate::model::Kind;
+use crate::observe::Reducing;
+use crate::store::{Counts, CrawlIdentity, Store};
+
+use super::commits::Commits;
+use super::{Artifact, Input, ReduceError};
+
+const COMMITS_HINT: &str = "the commits of the repository, a JSON object a line with \"node\" and \"date\": [epoch, offset]; \
+                            `perfharvest commits` makes it from a clone, an hgweb server or Treeherder's pushes";
+const PERF_LLM_STRUC_HINT: &str = "the records to relabel, a JSON object a line with \"commit_id\" and \"response\"";
+
+/// What a reduction reads from.
+pub(super) struct Sources<'a> {
+    pub(super) store: &'a Store,
+    pub(super) config: &'a Config,
+    pub(super) identity: CrawlIdentity,
+    pub(super) counts: Counts,
+    pub(super) commits: Option<&'a Commits>,
+    pub(super) llm_digest: Option<String>,
+    pub(super) shutdown: &'a Shutdown,
+    pub(super) reducing: &'a Reducing,
+}
+
+impl Sources<'_> {
+    /// The artifacts to look at: those named, or all that the configured inputs allow.
+    pub(super) fn makeable(&self, asked: &[Artifact]) -> Result<BTreeSet<Artifact>, ReduceError> {
+        let lacks = |artifact: Artifact| {
+            let inputs = artifact.inputs();
+            if inputs.contains(&Input::Commits) && self.commits.is_none() {
+                return Some(ReduceError::NotConfigured {
+                    artifact,
+                    key: "inputs.commits (--commits)",
+                    hint: COMMITS_HINT,
+                });
+            }
+            if inputs.contains(&Input::PerfLlmStruc) && self.llm_digest.is_none() {
+                let key = "inputs.perf_llm_struc";
+                return Some(ReduceError::NotConfigured { artifact, key, hint: PERF_LLM_STRUC_HINT });
+            }
+            None
+        };
+        if asked.is_empty() {
+            return Ok(Artifact::ALL.iter().copied().filter(|artifact| lacks(*artifact).is_none()).collect());
+        }
+        asked.iter().map(|artifact| lacks(*artifact).map_or(Ok(*artifact), Err)).collect()
+    }
+
+    /// Was the artifact made from the same inputs by the same definitions, and is it still there?
+    pub(super) fn is_current(&self, before: Option<&Manifest>, artifact: Artifact) -> bool {
+        let Some(entry) = before.and_then(|manifest| manifest.artifacts.get(artifact.file_name())) else {
+            return false;
+        };
+        entry.schema_version == artifact.schema_version()
+            && entry.inputs == self.input_digests(artifact)
+            && std::fs::metadata(self.config.artifacts.out.join(artifact.file_name()))
+                .is_ok_and(|file| file.is_file() && file.len() == entry.bytes)
+    }
+
+    pub(super) fn input_digests(&self, artifact: Artifact) -> BTreeMap<String, String> {
+        // What is missing may turn out to be empty, and then only this tells the two apart.
+        let stored = |kind: Kind| match self.counts.of(kind).pending + self.counts.of(kind).failed {
+            0 => format!("xxh3:{:032x}", self.counts.digest(kind)),
+            missing => format!("xxh3:{:032x}, {missing} requests missing", self.counts.digest(kind)),
+        };
+        let mut digests = BTreeMap::new();
+        for input in artifact.inputs() {
+            let digest = match input {
+                Input::Alerts => stored(Kind::Alerts),
+                Input::Signatures => stored(Kind::Signatures),
+                Input::Summaries => stored(Kind::Summaries),
+                Input::JobDetails => stored(Kind::JobDetails),
+                Input::Commits => {
+                    self.commits.map_or_else(String::new, |c| format!("sha256:{}", c.report.digest_hex()))
+                }
+                Input::PerfLlmStruc => self.llm_digest.clone().unwrap_or_default(),
+            };
+            digests.insert(input.name().to_owned(), digest);
+        }
+        for (key, value) in self.options_of(artifact) {
+            digests.insert(key.to_owned(), value);
+        }
+        digests
+    }
+
+    /// The options that shape an artifact.
+    fn options_of(&self, artifact: Artifact) -> Vec<(&'static str, String)> {
+        let artifacts = &self.config.artifacts;
+        let identity = &self.identity;
+        let semantics = match artifacts.semantics {
+            Semantics::Corrected => "corrected",
+            Semantics::Reference => "reference",
+        };
+        let mut options = vec![("semantics", semantics.to_owned())];
+        if artifact.inputs().contains(&Input::Commits) {
+            options.push(("window", format!("{}..{}", identity.window_start, identity.window_end)));
+        }
+        if matches!(artifact, Artifact::RectifiedDetails | Artifact::Relabelled | Artifact::RelabelReport) {
+            options.push(("excluded_framework_ids", format!("{:?}", artifacts.excluded_framework_ids)));
+        }
+        if artifact == Artifact::SignaturesByJobDetailed {
+            options.push(("exclude_fields", format!("{:?}", artifacts.exclude_fields)));
+        }
+        if artifacts.redact_emails {
+            options.push(("redact_emails", "true".to_owned()));
+        }
+        options
+    }
+
+    pub(super) fn check_interrupted(&self) -> Result<(), ReduceError> {
+        if self.shutdown.is_draining() { Err(ReduceError::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// The digest of a file's bytes, as `manifest.json` has it.
+pub(super) fn file_digest(path: &Path) -> Result<String, ReduceError> {
+    let unreadable = |source| ReduceError::Input { path: path.to_owned(), source };
+    let mut hash = Sha256::new();
+    let mut file = std::fs::File::open(path).map_err(unreadable)?;
+    std::io::copy(&mut file, &mut hash).map_err(unreadable)?;
+    Ok(format!("sha256:{}", hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+}
