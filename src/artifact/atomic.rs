@@ -23,7 +23,7 @@ const MAILBOX: usize = 8;
 #[derive(Debug, Error)]
 pub enum ArtifactError {
     /// The folder cannot be made or written to.
-    #[error("cannot write to the folder {}; choose another with --out, or mend its permissions", folder.display())]
+    #[error("cannot write to the folder {}; choose another folder, or mend its permissions", folder.display())]
     Folder {
         /// The folder.
         folder: PathBuf,

@@ -31,6 +31,9 @@ pub struct Manifest {
     pub complete: bool,
     /// The artifacts, by name.
     pub artifacts: BTreeMap<String, ArtifactEntry>,
+    /// Artifacts that are not there because what they are made from holds nothing for them, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_made: BTreeMap<String, NotMadeEntry>,
     /// What depends on when and how the crawl went.
     pub run: RunEntry,
 }
@@ -72,6 +75,15 @@ pub struct RunEntry {
     pub requests_made: u64,
     /// What became of the requests, by kind. What failed as a whole was asked in parts, which count one by one.
     pub requests: BTreeMap<String, KindEntry>,
+}
+
+/// An artifact for which there was nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotMadeEntry {
+    /// Version of its columns and keys.
+    pub schema_version: u32,
+    /// As in [`ArtifactEntry::inputs`].
+    pub inputs: BTreeMap<String, String>,
 }
 
 /// One artifact.

@@ -20,5 +20,7 @@ pub use atomic::{
     ArtifactError, ArtifactFile, Finished, Publication, check_folder, leftovers_in, publish, remove_leftovers,
 };
 pub use json_scan::JsonTextError;
-pub use manifest::{ArtifactEntry, KindEntry, MANIFEST_FORMAT, MANIFEST_NAME, Manifest, RunEntry, ToolEntry};
+pub use manifest::{
+    ArtifactEntry, KindEntry, MANIFEST_FORMAT, MANIFEST_NAME, Manifest, NotMadeEntry, RunEntry, ToolEntry,
+};
 pub use redact::redact_emails;

@@ -8,7 +8,7 @@ use super::{Common, say};
 use crate::Error;
 use crate::actor::Shutdown;
 use crate::config::Config;
-use crate::import::{DATA_NAME, FileReport, ImportSummary, JOBS_NAME, import_folder};
+use crate::import::{ALERTS_NAME, DATA_NAME, FileReport, ImportSummary, JOBS_NAME, import_folder};
 use crate::observe::human_bytes;
 use crate::store::archive;
 
@@ -33,7 +33,13 @@ fn import(from: &Path, config: &Config, shutdown: &Shutdown) -> Result<String, E
     let place = config.store.path.display();
     if from.is_dir() {
         let summary = import_folder(from, config, shutdown)?;
-        return Ok(folder_lines(&summary) + &format!("store {place}; `perfharvest run` completes it"));
+        let mut text = folder_lines(&summary);
+        if from.join(ALERTS_NAME).exists() {
+            text.push_str(&format!(
+                "{ALERTS_NAME}: not read; the next run asks for the alerts, which the server keeps\n"
+            ));
+        }
+        return Ok(text + &format!("store {place}; `perfharvest run` completes it"));
     }
     let summary = archive::read(from, &config.store, shutdown)?;
     let counts = &summary.header.counts;

@@ -8,7 +8,7 @@
 //! What is whole is settled, as if it had been crawled; the next run does not ask for it again. What cannot be trusted is
 //! not: an empty list may be a swallowed error, so its signature becomes pending; torn rows are counted and left out, and
 //! a row that was appended behind a torn one is taken. The lists (signatures, alerts) stay pending, so the next run
-//! completes what the files lack. `alert_summaries.csv` is not read: alerts never expire, and its Python literals have
+//! completes what the files lack. [`ALERTS_NAME`] is not read: alerts never expire, and its Python literals have
 //! lost what distinguishes null from an empty text.
 //!
 //! Streams: memory holds a few blocks of the file, and a few words a signature.
@@ -35,6 +35,9 @@ pub const DATA_NAME: &str = "perf_jobs_by_signature.jsonl";
 pub const SIGNATURES_NAME: &str = "all_signatures.jsonl";
 /// Job records.
 pub const JOBS_NAME: &str = "max_revision_jobs.jsonl";
+
+/// Alert summaries, which are not read.
+pub const ALERTS_NAME: &str = "alert_summaries.csv";
 
 /// Why files could not be taken in. Exit code 2; of the store, its own.
 #[derive(Debug, Error)]

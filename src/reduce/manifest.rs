@@ -4,20 +4,59 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::artifact::{
-    ArtifactEntry, ArtifactFile, Finished, KindEntry, MANIFEST_FORMAT, MANIFEST_NAME, Manifest, RunEntry, ToolEntry,
+    ArtifactEntry, ArtifactFile, Finished, KindEntry, MANIFEST_FORMAT, MANIFEST_NAME, Manifest, NotMadeEntry, RunEntry,
+    ToolEntry,
 };
 use crate::model::{Kind, Timestamp};
 
-use super::ReduceError;
 use super::sources::Sources;
+use super::{Artifact, ReduceError};
+
+/// What a manifest says of the artifacts.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    made: BTreeMap<String, ArtifactEntry>,
+    not_made: BTreeMap<String, NotMadeEntry>,
+}
+
+impl Contents {
+    /// What `before` says, as far as its files are still there.
+    pub(super) fn of(before: Option<&Manifest>, folder: &Path) -> Self {
+        let Some(before) = before else { return Self::default() };
+        let mut made = before.artifacts.clone();
+        made.retain(|name, _| folder.join(name).is_file());
+        Self { made, not_made: before.not_made.clone() }
+    }
+
+    /// Sets what was made, or from what it could not be made.
+    pub(super) fn put(&mut self, artifact: Artifact, entry: Result<ArtifactEntry, BTreeMap<String, String>>) {
+        let name = artifact.file_name();
+        self.made.remove(name);
+        self.not_made.remove(name);
+        match entry {
+            Ok(entry) => drop(self.made.insert(name.to_owned(), entry)),
+            Err(inputs) => {
+                let entry = NotMadeEntry { schema_version: artifact.schema_version(), inputs };
+                self.not_made.insert(name.to_owned(), entry);
+            }
+        }
+    }
+
+    /// Is it there?
+    pub(super) fn holds(&self, artifact: Artifact) -> bool {
+        self.made.contains_key(artifact.file_name())
+    }
+}
 
 impl Sources<'_> {
-    /// Writes the manifest under a temporary name, unless it would say what it says already.
+    /// Writes the manifest under a temporary name, unless it would say what it says already and may stay: it may not when
+    /// files change, since it is taken away before.
     pub(super) fn prepare_manifest(
         &self,
         folder: &Path,
-        artifacts: BTreeMap<String, ArtifactEntry>,
+        contents: Contents,
         before: Option<Manifest>,
+        changes_files: bool,
     ) -> Result<(Manifest, Option<Finished>), ReduceError> {
         let entry = |kind: Kind| {
             let counts = self.counts.of(kind);
@@ -37,7 +76,8 @@ impl Sources<'_> {
             crawl: self.identity.clone(),
             semantics: self.config.artifacts.semantics,
             complete: self.counts.pending() == 0 && self.counts.failed() == 0 && self.counts.settled() > 0,
-            artifacts,
+            artifacts: contents.made,
+            not_made: contents.not_made,
             run: RunEntry {
                 created_at: Timestamp::now(),
                 requests_made: Kind::ALL.iter().map(|kind| self.counts.of(*kind).attempts).sum(),
@@ -46,10 +86,12 @@ impl Sources<'_> {
         };
         if let Some(before) = before {
             let written_at = std::mem::replace(&mut manifest.run.created_at, before.run.created_at);
-            if manifest == before {
+            if manifest == before && !changes_files {
                 return Ok((before, None));
             }
-            manifest.run.created_at = written_at;
+            if manifest != before {
+                manifest.run.created_at = written_at;
+            }
         }
         let mut text = serde_json::to_vec_pretty(&manifest).map_err(|source| ReduceError::Report { source })?;
         text.push(b'\n');

@@ -1,10 +1,10 @@
 //! One reduction: which artifacts are out of date, then all of them made and put in their place together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::actor::Shutdown;
-use crate::artifact::{ArtifactEntry, ArtifactFile, Manifest, check_folder, publish, remove_leftovers};
+use crate::artifact::{ArtifactFile, Manifest, check_folder, publish, remove_leftovers};
 use crate::config::Config;
 use crate::model::FrameworkId;
 use crate::observe::Reducing;
@@ -13,7 +13,7 @@ use crate::store::{CrawlIdentity, Store};
 use super::alert_table::reduce_alerts;
 use super::busiest::{self, BusiestRevisions};
 use super::commits::Commits;
-use super::manifest::{read_manifest, withdraw_manifest};
+use super::manifest::{Contents, read_manifest, withdraw_manifest};
 use super::output::Outputs;
 use super::parts::complete_signatures;
 use super::relabelled::Labels;
@@ -86,44 +86,37 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Re
     };
     let asked = sources.makeable(artifacts)?;
     let before = read_manifest(folder);
-    let (wanted, unchanged): (BTreeSet<_>, BTreeSet<_>) =
+    let (wanted, current): (BTreeSet<_>, BTreeSet<_>) =
         asked.iter().copied().partition(|artifact| !sources.is_current(before.as_ref(), *artifact));
     let mut outputs = if wanted.is_empty() { Outputs::default() } else { sources.make(&wanted)? };
     for (artifact, entry) in &mut outputs.entries {
         entry.inputs = sources.input_digests(*artifact);
     }
-    let mut entries: BTreeMap<String, ArtifactEntry> = before
-        .iter()
-        .flat_map(|manifest| manifest.artifacts.clone())
-        .filter(|(name, _)| folder.join(name).is_file())
-        .collect();
-    // What is out of date and cannot be made any more (no revision has a job) must not stand there as if it were current.
-    let stale: Vec<Artifact> =
-        wanted.iter().copied().filter(|artifact| !outputs.entries.contains_key(artifact)).collect();
-    for artifact in &stale {
-        entries.remove(artifact.file_name());
-    }
-    for (artifact, entry) in &outputs.entries {
-        entries.insert(artifact.file_name().to_owned(), entry.clone());
+    let mut contents = Contents::of(before.as_ref(), folder);
+    let mut stale = Vec::new();
+    for artifact in &wanted {
+        let entry = outputs.entries.get(artifact).cloned();
+        if entry.is_none() {
+            // What cannot be made any more (no revision has a job) must not stand there as if it were current.
+            stale.extend(Some(folder.join(artifact.file_name())).filter(|path| path.exists()));
+        }
+        contents.put(*artifact, entry.ok_or_else(|| sources.input_digests(*artifact)));
     }
     let written: Vec<Artifact> = outputs.entries.keys().copied().collect();
+    let unchanged = current.into_iter().filter(|artifact| contents.holds(*artifact)).collect();
     reducing.enter("putting the artifacts in their place");
-    let (manifest, described) = sources.prepare_manifest(folder, entries, before)?;
-    if !outputs.finished.is_empty() || !stale.is_empty() {
+    let changes_files = !outputs.finished.is_empty() || !stale.is_empty();
+    let (manifest, described) = sources.prepare_manifest(folder, contents, before, changes_files)?;
+    if changes_files {
         // A process that is killed between the renames must not leave a manifest that describes the files of before.
         withdraw_manifest(folder)?;
     }
-    for artifact in stale {
-        match std::fs::remove_file(folder.join(artifact.file_name())) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(ReduceError::write(folder.join(artifact.file_name()), error));
-            }
-            _ => {}
-        }
+    for path in stale {
+        std::fs::remove_file(&path).map_err(|source| ReduceError::write(path, source))?;
     }
     outputs.finished.extend(described);
     publish(folder, outputs.finished)?;
-    Ok(ReduceSummary { written, unchanged: unchanged.into_iter().collect(), manifest })
+    Ok(ReduceSummary { written, unchanged, manifest })
 }
 
 /// The busiest revisions of the window.

@@ -55,15 +55,20 @@ impl Sources<'_> {
         asked.iter().map(|artifact| lacks(*artifact).map_or(Ok(*artifact), Err)).collect()
     }
 
-    /// Was the artifact made from the same inputs by the same definitions, and is it still there?
+    /// Was the artifact made from the same inputs by the same definitions, and is it still there? Or was there nothing in
+    /// them to make it from, and is it still not there?
     pub(super) fn is_current(&self, before: Option<&Manifest>, artifact: Artifact) -> bool {
-        let Some(entry) = before.and_then(|manifest| manifest.artifacts.get(artifact.file_name())) else {
-            return false;
-        };
+        let Some(before) = before else { return false };
+        let path = self.config.artifacts.out.join(artifact.file_name());
+        if let Some(entry) = before.not_made.get(artifact.file_name()) {
+            return entry.schema_version == artifact.schema_version()
+                && entry.inputs == self.input_digests(artifact)
+                && !path.exists();
+        }
+        let Some(entry) = before.artifacts.get(artifact.file_name()) else { return false };
         entry.schema_version == artifact.schema_version()
             && entry.inputs == self.input_digests(artifact)
-            && std::fs::metadata(self.config.artifacts.out.join(artifact.file_name()))
-                .is_ok_and(|file| file.is_file() && file.len() == entry.bytes)
+            && std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == entry.bytes)
     }
 
     pub(super) fn input_digests(&self, artifact: Artifact) -> BTreeMap<String, String> {

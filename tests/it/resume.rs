@@ -7,7 +7,8 @@ use perfharvest::actor::Shutdown;
 use perfharvest::config::Semantics;
 use perfharvest::simulator::{Behaviour, Latency};
 
-use crate::support::{Crawl, assert_same_artifacts, simulator};
+use crate::support::tamper::put;
+use crate::support::{Crawl, assert_same_artifacts, corpus, simulator};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_finished_run_asks_nothing_and_writes_nothing() {
@@ -23,6 +24,43 @@ async fn a_finished_run_asks_nothing_and_writes_nothing() {
     assert!(again.reduction.unwrap().written.is_empty());
     assert_same_artifacts(&made, &crawl.artifacts());
     assert_eq!(stamp(&crawl).unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_artifact_that_is_gone_is_made_again_and_the_manifest_stands_beside_it() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let made = crawl.artifacts();
+    for name in ["job_durations.csv", "perf_jobs_stats.json"] {
+        std::fs::remove_file(crawl.config.artifacts.out.join(name)).unwrap();
+        let again = crawl.run().await.unwrap().reduction.unwrap();
+        assert_eq!(again.written.iter().map(|artifact| artifact.file_name()).collect::<Vec<_>>(), [name]);
+        assert_same_artifacts(&made, &crawl.artifacts());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn artifacts_for_which_there_is_nothing_are_not_tried_again_and_the_manifest_stays() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    // No commit of the file lies in this window, so no revision has a job.
+    crawl.config.window.start = Some("2026-11-04T00:00:00Z".parse().unwrap());
+    let one = crawl.folder.path().join("one.jsonl");
+    put(&one, b"{\"node\": \"0123456789abcdef0123456789abcdef01234567\", \"date\": [1600000000, 0]}\n");
+    crawl.config.inputs.commits = Some(one);
+    let first = crawl.run().await.unwrap().reduction.unwrap();
+    assert!(first.manifest.not_made.contains_key("job_wait_time_stats.json"), "{:?}", first.manifest.not_made);
+    let made = crawl.artifacts();
+    let again = crawl.run().await.unwrap().reduction.unwrap();
+    assert_eq!(again.written, []);
+    assert_eq!(again.unchanged.len(), first.written.len());
+    assert_same_artifacts(&made, &crawl.artifacts());
+
+    // With commits that have jobs, they are made after all.
+    crawl.config.inputs.commits = Some(corpus().join("input/all_commits.jsonl"));
+    let full = crawl.run().await.unwrap().reduction.unwrap();
+    assert!(full.manifest.not_made.len() < first.manifest.not_made.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
