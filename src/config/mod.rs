@@ -202,7 +202,7 @@ pub struct BatchConfig {
 pub struct StoreConfig {
     /// Folder of the store. One crawl, one store.
     pub path: PathBuf,
-    /// Page cache, bytes.
+    /// Page cache, bytes. A crawl writes and a reduction reads each page about once, so a large one makes neither faster.
     pub cache_bytes: u64,
     /// Answers per commit at the most.
     pub commit_records: NonZeroUsize,
@@ -395,7 +395,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             path: PathBuf::from("perfharvest.store"),
-            cache_bytes: 64 << 20,
+            cache_bytes: 16 << 20,
             commit_records: non_zero_usize(256),
             commit_interval: Duration::from_millis(50),
         }
@@ -404,7 +404,7 @@ impl Default for StoreConfig {
 
 impl Default for ReduceConfig {
     fn default() -> Self {
-        Self { memory_bytes: non_zero_usize(128 << 20), workers: 0 }
+        Self { memory_bytes: non_zero_usize(64 << 20), workers: 0 }
     }
 }
 

@@ -128,7 +128,7 @@ pub(super) fn jobs_of(
     let want = Want { jobs_of: nodes.clone(), ..Want::default() };
     means.reducing.pass("finding the busiest revision's jobs", signatures.len() as u64);
     scan(store, signatures, &want, means, |block| {
-        for (place, job) in block.jobs_of {
+        for (place, job) in block.jobs_of.drain(..) {
             jobs[place as usize].insert(job);
         }
         Ok(())

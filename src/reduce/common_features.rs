@@ -1,13 +1,14 @@
 //! Common features: which metadata fields all signatures of a job share.
 //!
-//! Signature records go in once and become small integers: one for each field's name, one for each value. A job's
-//! signatures are then compared by integers. What comes out are names of fields, sorted: those that every signature of
+//! Signature records go in once and become small integers, one for each field with its value. A job's signatures are then
+//! compared by integers. What comes out are names of fields, sorted: those that every signature of
 //! the job has, with equal values. A signature without metadata leaves nothing in common.
 //!
 //! Values are equal as JSON values: the order of an object's keys does not count, nor does `1` or `1.0`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -39,7 +40,7 @@ pub enum SignatureFieldsError {
 }
 
 /// A field of a record: the name's number and the value's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Cell {
     field: u32,
     value: u32,
@@ -51,8 +52,24 @@ pub struct SignatureFieldsBuilder {
     excluded: BTreeSet<String>,
     fields: HashMap<String, u32>,
     values: HashMap<String, u32>,
-    cells: Vec<Cell>,
-    spans: HashMap<SignatureId, std::ops::Range<usize>>,
+    /// A number for each cell: most records share most of theirs.
+    cells: HashMap<Cell, u32>,
+    /// The records' cells, by number, one record after the other.
+    records: Vec<u32>,
+    spans: HashMap<SignatureId, Span>,
+}
+
+/// Where in the cells of all records those of one are.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u32,
+    len: u32,
+}
+
+impl Span {
+    fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..(self.start + self.len) as usize
+    }
 }
 
 impl SignatureFieldsBuilder {
@@ -69,7 +86,7 @@ impl SignatureFieldsBuilder {
     pub fn add(&mut self, signature: SignatureId, record: &RawJson) -> Result<(), SignatureFieldsError> {
         let record: BTreeMap<String, Value> =
             record.view().map_err(|source| SignatureFieldsError::NotObject { signature, source })?;
-        let start = self.cells.len();
+        let start = self.records.len();
         for (name, value) in record {
             if self.excluded.contains(&name) {
                 continue;
@@ -77,40 +94,59 @@ impl SignatureFieldsBuilder {
             let mut text = String::new();
             write_canonical(&value, &mut text);
             let cell = Cell { field: number(&mut self.fields, name)?, value: number(&mut self.values, text)? };
-            self.cells.push(cell);
+            self.records.push(number(&mut self.cells, cell)?);
         }
-        self.spans.insert(signature, start..self.cells.len());
+        let place = |at: usize| u32::try_from(at).map_err(|_| SignatureFieldsError::TooMany);
+        let (start, end) = (place(start)?, place(self.records.len())?);
+        self.spans.insert(signature, Span { start, len: end - start });
         Ok(())
     }
 
     /// Makes the records comparable.
     #[must_use]
     pub fn finish(mut self) -> SignatureFields {
+        drop(self.values);
         let mut by_name: Vec<(String, u32)> = self.fields.into_iter().collect();
         by_name.sort_unstable();
-        // Fields are renumbered in the order of their names, so that what is common needs no sorting.
-        let mut renumbered = vec![0; by_name.len()];
-        for (new, (_, old)) in (0..).zip(&by_name) {
-            renumbered[*old as usize] = new;
-        }
-        for cell in &mut self.cells {
-            cell.field = renumbered[cell.field as usize];
+        // Fields are renumbered in the order of their names and cells in that of their fields, so that what is common needs
+        // no sorting.
+        let renumbered = renumber(by_name.iter().map(|(_, old)| *old));
+        let names = by_name.into_iter().map(|(name, _)| Arc::from(name)).collect();
+        let mut by_cell: Vec<(Cell, u32)> = self
+            .cells
+            .into_iter()
+            .map(|(cell, old)| (Cell { field: renumbered[cell.field as usize], ..cell }, old))
+            .collect();
+        by_cell.sort_unstable();
+        let renumbered = renumber(by_cell.iter().map(|(_, old)| *old));
+        let field_of_cell = by_cell.into_iter().map(|(cell, _)| cell.field).collect();
+        for cell in &mut self.records {
+            *cell = renumbered[*cell as usize];
         }
         for span in self.spans.values() {
-            self.cells[span.clone()].sort_unstable();
+            self.records[span.range()].sort_unstable();
         }
-        let names = by_name.into_iter().map(|(name, _)| Arc::from(name)).collect();
-        SignatureFields { names, cells: self.cells, spans: self.spans }
+        self.records.shrink_to_fit();
+        SignatureFields { names, field_of_cell, records: self.records, spans: self.spans }
     }
 }
 
-fn number(numbers: &mut HashMap<String, u32>, text: String) -> Result<u32, SignatureFieldsError> {
-    if let Some(&known) = numbers.get(&text) {
+fn number<K: Eq + Hash>(numbers: &mut HashMap<K, u32>, key: K) -> Result<u32, SignatureFieldsError> {
+    if let Some(&known) = numbers.get(&key) {
         return Ok(known);
     }
     let next = u32::try_from(numbers.len()).map_err(|_| SignatureFieldsError::TooMany)?;
-    numbers.insert(text, next);
+    numbers.insert(key, next);
     Ok(next)
+}
+
+/// The new number of each old one, when these are the old numbers in the new order.
+fn renumber(old: impl ExactSizeIterator<Item = u32>) -> Vec<u32> {
+    let mut new = vec![0; old.len()];
+    for (number, old) in (0..).zip(old) {
+        new[old as usize] = number;
+    }
+    new
 }
 
 /// Writes a text that two values have in common if and only if they are equal.
@@ -156,8 +192,11 @@ fn write_canonical(value: &Value, out: &mut String) {
 #[derive(Debug)]
 pub struct SignatureFields {
     names: Vec<Arc<str>>,
-    cells: Vec<Cell>,
-    spans: HashMap<SignatureId, std::ops::Range<usize>>,
+    /// The field of each cell, as a place in `names`; ascending.
+    field_of_cell: Vec<u32>,
+    /// See [`SignatureFieldsBuilder::records`]; each record's cells are ascending.
+    records: Vec<u32>,
+    spans: HashMap<SignatureId, Span>,
 }
 
 impl SignatureFields {
@@ -171,18 +210,19 @@ impl SignatureFields {
             let Some(cells) = cells else { return Arc::default() };
             let mut others = cells.iter().peekable();
             common.retain(|cell| {
-                while others.next_if(|other| other.field < cell.field).is_some() {}
+                while others.next_if(|other| *other < cell).is_some() {}
                 others.peek() == Some(&cell)
             });
             if common.is_empty() {
                 break;
             }
         }
-        common.iter().map(|cell| Arc::clone(&self.names[cell.field as usize])).collect()
+        let field = |cell: &u32| self.field_of_cell[*cell as usize] as usize;
+        common.iter().map(|cell| Arc::clone(&self.names[field(cell)])).collect()
     }
 
-    fn cells_of(&self, signature: SignatureId) -> Option<&[Cell]> {
-        self.spans.get(&signature).map(|span| &self.cells[span.clone()])
+    fn cells_of(&self, signature: SignatureId) -> Option<&[u32]> {
+        self.spans.get(&signature).map(|span| &self.records[span.range()])
     }
 }
 

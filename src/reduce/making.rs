@@ -133,10 +133,10 @@ impl Sources<'_> {
                 lines.count_rows(block.num_signatures);
             }
             first_covered.extend(&block.first_covered);
-            for (signature, fingerprint) in block.fingerprints {
+            for (signature, fingerprint) in block.fingerprints.drain(..) {
                 builder.insert(signature, fingerprint);
             }
-            samples.extend(block.samples);
+            samples.append(&mut block.samples);
             num_fractions += block.num_fractions;
             num_resampled += block.num_resampled;
             Ok(())

@@ -147,10 +147,10 @@ impl Surveyor<'_> {
         let sorted = scan(self.store, &parts, &want, self.means, |block| {
             self.check_interrupted()?;
             first_covered.extend(&block.first_covered);
-            for (signature, fingerprint) in block.fingerprints {
+            for (signature, fingerprint) in block.fingerprints.drain(..) {
                 builder.insert(signature, fingerprint);
             }
-            samples.extend(block.samples);
+            samples.append(&mut block.samples);
             num_data += block.num_data;
             num_jobless += block.num_jobless;
             Ok(())

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::model::{Request, SignatureId};
 use crate::store::{SettledSummary, Store, StoreError};
 
-/// Data per block, about: some 2 MB of text.
-const DATA_PER_BLOCK: u64 = 8192;
+/// Data per block, about: some 1 MB of text.
+const DATA_PER_BLOCK: u64 = 4096;
 /// Signatures per block at the most, for signatures with little data.
 const SIGNATURES_PER_BLOCK: usize = 256;
 

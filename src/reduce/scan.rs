@@ -140,7 +140,7 @@ pub(super) fn scan(
     signatures: &[SignatureParts],
     want: &Want,
     means: Means<'_>,
-    mut take: impl FnMut(Block) -> Result<(), ReduceError>,
+    mut take: impl FnMut(&mut Block) -> Result<(), ReduceError>,
 ) -> Result<Sorted, ReduceError> {
     let revisions = store.push_revisions();
     let context = Context::new(store, want, &revisions);
@@ -152,17 +152,22 @@ pub(super) fn scan(
         let under_way = workers * 3;
         let (work, inbox) = flume::bounded::<(usize, &[SignatureParts])>(under_way);
         let (done, results) = flume::bounded(under_way);
+        // The text of a block is the largest thing about it, so its memory serves the next one.
+        let (used, spare) = flume::bounded::<Vec<u8>>(under_way);
         let threads: Vec<_> = (0..workers)
             .map(|_| {
-                let (inbox, done, context) = (inbox.clone(), done.clone(), &context);
+                let (inbox, done, spare, context) = (inbox.clone(), done.clone(), spare.clone(), &context);
                 let worker = Worker::new(context, budget, means.spill_dir);
-                scope.spawn(move || worker.run(&inbox, &done))
+                scope.spawn(move || worker.run(&inbox, &done, &spare))
             })
             .collect();
         drop((inbox, done));
-        let mut take = |block: Block| {
+        let mut take = |mut block: Block| {
             means.reducing.add(block.num_signatures);
-            take(block)
+            take(&mut block)?;
+            block.lines.clear();
+            let _enough_are_spare = used.try_send(block.lines);
+            Ok(())
         };
         let handed_on = deal_out(&blocks, under_way, &work, &results, &mut take);
         drop(work); // no more blocks: workers that wait end here
@@ -218,6 +223,14 @@ fn deal_out<'a>(
     Ok(())
 }
 
+/// What the lines of these signatures take, about, in bytes.
+fn usual_len_of_lines(signatures: &[SignatureParts]) -> usize {
+    const LINE: usize = 64;
+    const DATUM: usize = 270;
+    let data = signatures.iter().flatten().map(|part| part.settled.num_records as usize).sum::<usize>();
+    signatures.len() * LINE + data * DATUM
+}
+
 /// What all workers share.
 struct Context<'a> {
     store: &'a Store,
@@ -270,9 +283,14 @@ impl<'a> Worker<'a> {
         mut self,
         inbox: &flume::Receiver<(usize, &'a [SignatureParts])>,
         done: &flume::Sender<(usize, Block)>,
+        spare: &flume::Receiver<Vec<u8>>,
     ) -> Result<WorkerSorters, ReduceError> {
         for (number, signatures) in inbox {
             let mut block = Block::default();
+            if self.context.want.lines {
+                block.lines = spare.try_recv().unwrap_or_default();
+                block.lines.reserve(usual_len_of_lines(signatures));
+            }
             for parts in signatures {
                 self.reduce(parts, &mut block)?;
             }

@@ -88,6 +88,20 @@ pub(super) fn frameworks(text: &str) -> Result<Reply, SourceError> {
 
 /// Reads `performance/signatures`: an object whose keys are the ids.
 pub(super) fn signatures(text: &str) -> Result<Reply, SourceError> {
+    let keep = |id, framework_id, raw: &RawValue| Signature { id, framework_id, raw: raw.into() };
+    Ok(Reply::Signatures(each_signature(text, keep)?))
+}
+
+/// Reads the ids alone; what is no list of signatures must not make others look as if they had no data.
+pub(super) fn updated_signatures(text: &str) -> Result<Reply, SourceError> {
+    Ok(Reply::UpdatedSignatures(each_signature(text, |id, _, _| id)?))
+}
+
+/// Hands each signature of a list to `keep`: the list may be of 10^5, and not all of each is needed.
+fn each_signature<T>(
+    text: &str,
+    keep: impl Fn(SignatureId, FrameworkId, &RawValue) -> T,
+) -> Result<Vec<T>, SourceError> {
     #[derive(Deserialize)]
     struct View {
         id: SignatureId,
@@ -100,17 +114,9 @@ pub(super) fn signatures(text: &str) -> Result<Reply, SourceError> {
         if key.parse() != Ok(view.id.0) {
             return Err(shape.wrong(format!("signature {} under the key {key}", view.id)));
         }
-        Ok(Signature { id: view.id, framework_id: view.framework_id, raw: raw.into() })
+        Ok(keep(view.id, view.framework_id, raw))
     });
-    Ok(Reply::Signatures(signatures.collect::<Result<_, SourceError>>()?))
-}
-
-/// Reads the ids alone; what is no list of signatures must not make others look as if they had no data.
-pub(super) fn updated_signatures(text: &str) -> Result<Reply, SourceError> {
-    match signatures(text)? {
-        Reply::Signatures(found) => Ok(Reply::UpdatedSignatures(found.into_iter().map(|one| one.id).collect())),
-        other => Ok(other),
-    }
+    signatures.collect()
 }
 
 /// Reads data of which some are not of the documented form.

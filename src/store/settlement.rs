@@ -145,16 +145,18 @@ impl Settlement {
         let mut settlement = Self::default();
         let mut digest = 0_u128;
         signatures.sort_by_key(|signature| signature.id);
-        for signature in &signatures {
+        let num = signatures.len();
+        // Each record is let go when it is compressed: there may be 10^5.
+        for signature in signatures {
             let mut hash = Xxh3::new();
             hash.update(&signature.id.0.to_be_bytes());
             hash.update(signature.raw.as_str().as_bytes());
             digest = digest.wrapping_add(hash.digest128());
             settlement.put_text(&key::signature(signature.id), &signature.raw);
+            settlement.signature_ids.push(signature.id);
         }
-        let outcome = if signatures.is_empty() { Outcome::Empty } else { Outcome::Data };
-        settlement.settle_as(request, outcome, signatures.len(), 0, digest);
-        settlement.signature_ids = signatures.into_iter().map(|signature| signature.id).collect();
+        let outcome = if num == 0 { Outcome::Empty } else { Outcome::Data };
+        settlement.settle_as(request, outcome, num, 0, digest);
         settlement
     }
 
