@@ -52,8 +52,12 @@ pub use writer::{Change, StoreEvent, StoreHandle, StoreWriter};
 use crate::model::{PushId, Revision};
 use value::{open_json, seal_json};
 
-/// Version of what is stored. Another version is not read: a newer program may have written it.
-pub const STORE_FORMAT_VERSION: u32 = 1;
+/// Version of what is stored. A later one is not read: a newer program may have written it. A store of version 1 (before
+/// the frames' dictionary) becomes one of version 2 when it is opened.
+pub const STORE_FORMAT_VERSION: u32 = 2;
+
+/// The versions that are read.
+const READABLE_FORMATS: std::ops::RangeInclusive<u32> = 1..=STORE_FORMAT_VERSION;
 
 /// Why the store could not do what it was asked. Exit code 4; [`StoreError::OtherCrawl`], [`StoreError::Missing`] and
 /// [`StoreError::NotEmpty`] 2.
@@ -95,7 +99,7 @@ pub enum StoreError {
         reason: String,
     },
     /// A newer program wrote it.
-    #[error("the store {} has format {found}, and this program reads format {STORE_FORMAT_VERSION}; use the perfharvest that wrote it, or a newer one", path.display())]
+    #[error("the store {} has format {found}, and this program reads formats up to {STORE_FORMAT_VERSION}; use the perfharvest that wrote it, or a newer one", path.display())]
     OtherFormat {
         /// The store.
         path: PathBuf,

@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sled::Db;
 
-use super::{Counts, Ledger, META_COUNTS, META_FORMAT, META_STORE_ID, STORE_FORMAT_VERSION, Store, StoreError, value};
+use super::{
+    Counts, Ledger, META_COUNTS, META_FORMAT, META_STORE_ID, READABLE_FORMATS, STORE_FORMAT_VERSION, Store, StoreError,
+    value,
+};
 use crate::actor::fail_point;
 use crate::config::StoreConfig;
 use crate::model::{PushId, Revision};
@@ -89,6 +92,11 @@ impl Store {
     fn check_format(&self) -> Result<(), StoreError> {
         match self.get_meta::<u32>(META_FORMAT)? {
             Some(STORE_FORMAT_VERSION) => Ok(()),
+            Some(older) if READABLE_FORMATS.contains(&older) => {
+                // Before anything is written that an older program would take for damage.
+                self.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
+                self.db.flush().map(drop).map_err(|source| StoreError::database("write its format", source))
+            }
             Some(found) => Err(StoreError::OtherFormat { path: self.path.clone(), found }),
             // Killed while it was made: nothing had been acknowledged. But an empty database under a ledger is a loss.
             None if self.settled.is_empty() && Ledger::read(&self.path)?.is_none() => self.initialize(),

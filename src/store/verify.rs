@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Counts, Damage, Ledger, META_FORMAT, Repair, STORE_FORMAT_VERSION, Store, StoreError};
+use super::{Counts, Damage, Ledger, META_FORMAT, READABLE_FORMATS, Repair, STORE_FORMAT_VERSION, Store, StoreError};
 use crate::config::StoreConfig;
 
 /// What helps against a finding.
@@ -92,7 +92,11 @@ fn verify_opened(config: &StoreConfig, repair: bool, found: &mut dyn FnMut(Findi
         Err(error) => (None, Some(error.to_string())),
     };
     match store.get_meta::<u32>(META_FORMAT) {
-        Ok(Some(STORE_FORMAT_VERSION)) => {}
+        Ok(Some(format)) if READABLE_FORMATS.contains(&format) => {
+            if repair {
+                store.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
+            }
+        }
         Ok(Some(format)) => return Err(StoreError::OtherFormat { path: path.clone(), found: format }),
         Ok(None) if read_ledger.is_none() && unreadable.is_none() => {
             found(Finding::new(

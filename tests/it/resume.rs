@@ -6,8 +6,9 @@ use std::time::Duration;
 use perfharvest::actor::Shutdown;
 use perfharvest::config::Semantics;
 use perfharvest::simulator::{Behaviour, Latency};
+use perfharvest::store::{STORE_FORMAT_VERSION, frame};
 
-use crate::support::tamper::put;
+use crate::support::tamper::{put, tampered};
 use crate::support::{Crawl, assert_same_artifacts, corpus, simulator};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,6 +107,34 @@ async fn a_run_that_is_ended_again_and_again_comes_to_the_same_bytes_and_asks_no
     let arrivals = simulator.arrivals();
     let distinct: BTreeSet<_> = arrivals.iter().map(|arrival| &arrival.path_and_query).collect();
     assert_eq!(arrivals.len(), distinct.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_of_the_format_before_is_read_and_one_of_a_later_format_is_refused() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let (made, asked) = (crawl.artifacts(), simulator.served().total());
+    let set_format = |format: u32| {
+        tampered(&crawl, |db| {
+            let sealed = frame::seal(format.to_string().as_bytes());
+            drop(db.open_tree("meta").unwrap().insert("format", sealed).unwrap());
+        });
+    };
+    set_format(STORE_FORMAT_VERSION - 1);
+    std::fs::remove_dir_all(&crawl.config.artifacts.out).unwrap();
+    crawl.run().await.unwrap();
+    assert_same_artifacts(&made, &crawl.artifacts());
+    tampered(&crawl, |db| {
+        let format = db.open_tree("meta").unwrap().get("format").unwrap().unwrap();
+        assert_eq!(format, frame::seal(STORE_FORMAT_VERSION.to_string().as_bytes()), "older programs refuse it now");
+    });
+
+    set_format(STORE_FORMAT_VERSION + 1);
+    let error = crawl.run().await.unwrap_err();
+    assert_eq!(error.exit_code(), 4);
+    assert!(error.to_string().contains("a newer one"), "{error}");
+    assert_eq!(simulator.served().total(), asked);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,7 +18,7 @@ use crate::actor::Shutdown;
 use crate::config::StoreConfig;
 use crate::model::{Kind, Request};
 use crate::store::value::Settled;
-use crate::store::{Counts, Incoming, STORE_FORMAT_VERSION, Store, StoreError, frame};
+use crate::store::{Counts, Incoming, READABLE_FORMATS, STORE_FORMAT_VERSION, Store, StoreError, frame};
 
 /// Entries are handed on in batches of at most so many, or of about so many bytes.
 const BATCH_ENTRIES: usize = 4096;
@@ -98,12 +98,12 @@ impl<'a> Archive<'a> {
         input.read_exact(&mut head[MAGIC.len()..]).map_err(|_| damaged("it ends within its header"))?;
         let number = |at: usize| head[at..].first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
         let (format, store_format, json_len) = (number(8), number(12), number(16));
-        for (what, found, known) in
-            [("archive format", format, ARCHIVE_FORMAT_VERSION), ("store format", store_format, STORE_FORMAT_VERSION)]
-        {
-            if found != known {
-                return Err(ArchiveError::Newer { path: path.to_owned(), what, found, known });
-            }
+        let newer = |what, found, known| ArchiveError::Newer { path: path.to_owned(), what, found, known };
+        if format != ARCHIVE_FORMAT_VERSION {
+            return Err(newer("archive format", format, ARCHIVE_FORMAT_VERSION));
+        }
+        if !READABLE_FORMATS.contains(&store_format) {
+            return Err(newer("store format", store_format, STORE_FORMAT_VERSION));
         }
         if json_len > MAX_HEADER_BYTES {
             return Err(damaged("its header has an impossible length"));
