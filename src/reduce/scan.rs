@@ -196,12 +196,35 @@ pub(super) fn scan(
     })
 }
 
+/// What a worker says.
+#[derive(Debug)]
+enum Done {
+    /// A block, by its number.
+    Block(usize, Block),
+    /// It has ended before its time, by an error or a panic: without this, others would be waited for in vain.
+    Failed,
+}
+
+/// Says so when a worker ends before its time.
+struct Farewell<'a> {
+    done: &'a flume::Sender<Done>,
+    in_order: bool,
+}
+
+impl Drop for Farewell<'_> {
+    fn drop(&mut self) {
+        if !self.in_order {
+            let _nobody_waits = self.done.send(Done::Failed);
+        }
+    }
+}
+
 /// Keeps at most `under_way` blocks between dealing out and handing on.
 fn deal_out<'a>(
     blocks: &[&'a [SignatureParts]],
     under_way: usize,
     work: &flume::Sender<(usize, &'a [SignatureParts])>,
-    results: &flume::Receiver<(usize, Block)>,
+    results: &flume::Receiver<Done>,
     take: &mut impl FnMut(Block) -> Result<(), ReduceError>,
 ) -> Result<(), ReduceError> {
     let mut early: BTreeMap<usize, Block> = BTreeMap::new();
@@ -213,7 +236,9 @@ fn deal_out<'a>(
             }
             dealt += 1;
         }
-        let Ok((number, block)) = results.recv() else { return Ok(()) };
+        let Ok(Done::Block(number, block)) = results.recv() else {
+            return Ok(()); // a worker has failed, and its block will never come
+        };
         early.insert(number, block);
         while let Some(block) = early.remove(&next) {
             take(block)?;
@@ -282,9 +307,10 @@ impl<'a> Worker<'a> {
     fn run(
         mut self,
         inbox: &flume::Receiver<(usize, &'a [SignatureParts])>,
-        done: &flume::Sender<(usize, Block)>,
+        done: &flume::Sender<Done>,
         spare: &flume::Receiver<Vec<u8>>,
     ) -> Result<WorkerSorters, ReduceError> {
+        let mut farewell = Farewell { done, in_order: false };
         for (number, signatures) in inbox {
             let mut block = Block::default();
             if self.context.want.lines {
@@ -294,10 +320,11 @@ impl<'a> Worker<'a> {
             for parts in signatures {
                 self.reduce(parts, &mut block)?;
             }
-            if done.send((number, block)).is_err() {
+            if done.send(Done::Block(number, block)).is_err() {
                 break; // whoever takes the blocks has failed
             }
         }
+        farewell.in_order = true;
         Ok((self.coverage, self.jobs))
     }
 
