@@ -101,7 +101,7 @@ fn closing_summary(config: &Config, summary: &RunSummary, counters: &Counters) -
 fn report_hint(config: &Config) -> String {
     let mut text = format!("to look at it: perfharvest report --store {}", config.store.path.display());
     text.push_str(&format!(" --out {}", config.artifacts.out.display()));
-    if let Some(commits) = &config.inputs.commits {
+    if let Some(commits) = config.commits_file() {
         text.push_str(&format!(" --commits {}", commits.display()));
     }
     if config.artifacts.semantics == Semantics::Reference {

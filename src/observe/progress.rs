@@ -131,6 +131,7 @@ async fn redraw(counters: Arc<Counters>, display: MultiProgress, bars: Vec<(Kind
 
 async fn plain_lines(counters: Arc<Counters>, kinds: &[Kind]) {
     let mut pace = Pace::over(PACE);
+    pace.update(counters.attempts()); // else the first line knows of no pace
     loop {
         tokio::time::sleep(PLAIN_LINE).await;
         if let Some(now) = counters.reducing().now() {
