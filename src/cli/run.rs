@@ -137,7 +137,9 @@ fn crawl_lines(config: &Config, crawl: &CrawlSummary, counters: &Counters) -> St
         config.store.path.display(),
     ));
     for request in &crawl.lost {
-        text.push_str(&format!("lost: {request}: its stored answer was damaged, and the server no longer has it\n"));
+        text.push_str(&format!(
+            "lost: {request}: its stored answer was damaged or missing, and the server no longer has it\n"
+        ));
     }
     if let Some(hint) = counters.limit_hint() {
         text.push_str(&format!("{hint}\n"));

@@ -111,7 +111,7 @@ fn run_lines(run: &RunState) -> String {
                 0 => format!(": {}", now.stage),
                 total => format!(": {}, {} of {total} signatures", now.stage, now.done),
             });
-            format!("making the artifacts (process {}){stage}\n", run.pid)
+            format!("working through the data (process {}){stage}\n", run.pid)
         }
         RunPhase::Finished => format!("the last crawl came to its end at {}\n", run.updated_at),
         RunPhase::Interrupted => format!("the last crawl was ended at {}; run it again to go on\n", run.updated_at),

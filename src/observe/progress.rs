@@ -124,6 +124,8 @@ async fn redraw(counters: Arc<Counters>, display: MultiProgress, bars: Vec<(Kind
                     state.set_pos(now.done);
                 });
             }
+        } else if let Some(bar) = reducers.take() {
+            bar.finish_and_clear(); // a search within a crawl is over
         }
         tokio::time::sleep(REDRAW).await;
     }

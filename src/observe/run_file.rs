@@ -33,7 +33,7 @@ const STALE: i64 = 10;
 pub enum RunPhase {
     /// Its process fetches.
     Running,
-    /// Its process makes the artifacts.
+    /// Its process works through the data: for the busiest revision, or for the artifacts.
     Reducing,
     /// It has come to its end.
     Finished,

@@ -54,7 +54,7 @@ async fn an_output_folder_that_cannot_be_written_is_exit_2() {
         crawl.config.artifacts.out = path;
     })
     .await;
-    assert!(code == 2 && text.contains("--out"), "{code} {text}");
+    assert!(code == 2 && text.contains("choose another folder"), "{code} {text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
