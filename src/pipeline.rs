@@ -32,6 +32,7 @@ use crate::commits::{CommitWindow, CommitsOrder, ensure_commits};
 use crate::config::Config;
 use crate::fetch::{
     FetchError, Fetcher, FetcherLinks, Limits, MAX_QUEUED, Pressure, Scheduler, SchedulerStats, first_requests,
+    lost_parts,
 };
 use crate::model::{Batch, Kind, Timestamp};
 use crate::observe::{Counters, Metrics, Progress, RunFile};
@@ -161,9 +162,10 @@ pub async fn run(
         match done.await {
             Err(error) if healing.helps(&error) => healing.heal(&store).await?,
             done => {
+                // One that failed has something left to do, like one that was ended.
+                shown.finish(done.as_ref().map_or(true, |summary| summary.crawl.interrupted));
                 let mut summary = done?;
                 summary.crawl.lost = healing.lost(&store)?;
-                shown.finish(summary.crawl.interrupted);
                 return Ok(summary);
             }
         }
@@ -198,11 +200,11 @@ pub async fn crawl(
         match job.crawl(config.clone(), shutdown, &counters).await {
             Err(error) if healing.helps(&error) => healing.heal(&store).await?,
             done => {
+                if let Some(shown) = shown {
+                    shown.finish(done.as_ref().map_or(true, |summary| summary.interrupted));
+                }
                 let mut summary = done?;
                 summary.lost = healing.lost(&store)?;
-                if let Some(shown) = shown {
-                    shown.finish(summary.interrupted);
-                }
                 return Ok(summary);
             }
         }
@@ -294,7 +296,7 @@ impl CrawlJob<'_> {
         let Self { store, identity, options, pressure, .. } = self;
         let started = Instant::now();
         counters.set_rate(pressure.bucket.rate());
-        prepare_frontier(store, &config.borrow(), options)?;
+        prepare_frontier(store, identity, &config.borrow(), options)?;
         let metrics = Metrics::start(config.borrow().metrics.bind, Arc::clone(counters), Arc::clone(store)).await?;
         let jobs_before = fetched_jobs(store)?;
         // Also when nothing is pending: what follows from a stored answer may not have been stored before a kill.
@@ -372,8 +374,14 @@ fn fetched_jobs(store: &Store) -> Result<u64, StoreError> {
     Ok(store.counts()?.of(Kind::JobDetails).settled())
 }
 
-/// Brings the first requests into an empty frontier, and those that failed in an earlier run back into it.
-fn prepare_frontier(store: &Store, config: &Config, options: RunOptions) -> Result<(), StoreError> {
+/// Brings the first requests into an empty frontier, those that failed in an earlier run back into it, and what a damaged
+/// store has lost.
+fn prepare_frontier(
+    store: &Store,
+    identity: &CrawlIdentity,
+    config: &Config,
+    options: RunOptions,
+) -> Result<(), StoreError> {
     let counts = store.counts()?;
     if counts.pending() + counts.settled() + counts.failed() == 0 {
         let settlement = Box::new(Settlement::discovery(first_requests(&config.batch)));
@@ -389,6 +397,13 @@ fn prepare_frontier(store: &Store, config: &Config, options: RunOptions) -> Resu
         if !requests.is_empty() {
             tracing::info!(requests = requests.len(), "asking again what failed in an earlier run");
             store.commit(Change::AskAgain { requests })?;
+        }
+    }
+    if !options.lists_only {
+        let lost = lost_parts(store, identity)?;
+        if !lost.is_empty() {
+            tracing::warn!(requests = lost.len(), "parts of windows are missing in the store; asking for them");
+            store.commit(Change::Expand { settlement: Box::new(Settlement::discovery(lost)) })?;
         }
     }
     Ok(())

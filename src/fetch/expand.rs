@@ -3,7 +3,7 @@
 //!
 //! Everything here is worked out from the store alone, so it comes to the same after any interruption.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::config::BatchConfig;
 use crate::model::{FrameworkId, Request, SignatureId, Window, sampled_jobs};
@@ -14,8 +14,8 @@ use crate::store::{CrawlIdentity, Outcome, Pending, SettledSummary, Settlement, 
 /// Readings of the alert list until it stood still; more would mean that it never does.
 const MAX_PASSES: u16 = 8;
 
-/// Summaries per expansion, so that a long list does not fill the writer's memory.
-const SUMMARIES_PER_EXPANSION: usize = 1000;
+/// Signatures per expansion, so that a long list does not fill the writer's memory.
+const SIGNATURES_PER_EXPANSION: usize = 1000;
 
 /// Frameworks are asked up to this id even when the server does not list them: disabled ones keep their signatures.
 const HIGHEST_KNOWN_FRAMEWORK: u64 = 20;
@@ -142,42 +142,25 @@ fn is_settled_or_unknown(store: &Store, request: Request) -> Result<bool, StoreE
     Ok(true)
 }
 
-/// Requests for the data of each signature that nothing is known of yet, and for parts of the window that a damaged store
-/// has lost; signatures without data in the window are settled as skipped.
+/// A request for the data of each signature that has none yet; those without data in the window are settled as skipped.
 fn summaries(
     store: &Store,
     identity: &CrawlIdentity,
     updated: Option<&HashSet<u64>>,
 ) -> Result<Vec<Settlement>, StoreError> {
     let window = identity.data_window();
-    let mut known: HashMap<SignatureId, Vec<Window>> = HashMap::new();
-    let mut know = |request: Request| {
-        if let Request::Summary { signature, window } = request {
-            known.entry(signature).or_default().push(window);
-        }
-    };
-    for summary in store.settled_summaries() {
-        know(summary?.request());
-    }
-    for pending in store.pending() {
-        know(pending?.request);
-    }
-    for failure in store.failures() {
-        know(failure?.0);
-    }
-    let mut missing = Vec::new();
-    for signature in store.chosen_signatures(identity)? {
-        let parts = known.get_mut(&signature).map_or(&mut [][..], Vec::as_mut_slice);
-        parts.sort_unstable_by_key(|part| part.start);
-        missing.extend(gaps(parts, window).into_iter().map(|window| Request::Summary { signature, window }));
-    }
-    let expansion = |requests: &[Request]| {
+    let mut known = HashSet::new();
+    for_each_known_summary(store, |signature, _| {
+        known.insert(signature);
+    })?;
+    let missing: Vec<SignatureId> =
+        store.chosen_signatures(identity)?.into_iter().filter(|id| !known.contains(id)).collect();
+    let expansion = |signatures: &[SignatureId]| {
         let mut settlement = Settlement::default();
-        for &request in requests {
-            settlement = match (request, updated) {
-                (Request::Summary { signature, window: asked }, Some(updated))
-                    if asked == window && !updated.contains(&signature.0) =>
-                {
+        for &signature in signatures {
+            let request = Request::Summary { signature, window };
+            settlement = match updated {
+                Some(updated) if !updated.contains(&signature.0) => {
                     settlement.and(Settlement::without_records(request, Outcome::Skipped))
                 }
                 _ => settlement.with_discovered([Pending::of(request)]),
@@ -185,7 +168,52 @@ fn summaries(
         }
         settlement
     };
-    Ok(missing.chunks(SUMMARIES_PER_EXPANSION).map(expansion).collect())
+    Ok(missing.chunks(SIGNATURES_PER_EXPANSION).map(expansion).collect())
+}
+
+/// Hands over each summary of the frontier. While a writer is at work, a request may be seen twice, in the state that it
+/// leaves and in the one that it enters, but is never missed.
+fn for_each_known_summary(store: &Store, mut know: impl FnMut(SignatureId, Window)) -> Result<(), StoreError> {
+    let mut take = |request: Request| {
+        if let Request::Summary { signature, window } = request {
+            know(signature, window);
+        }
+    };
+    for pending in store.pending() {
+        take(pending?.request);
+    }
+    for failure in store.failures() {
+        take(failure?.0);
+    }
+    for summary in store.settled_summaries() {
+        take(summary?.request());
+    }
+    Ok(())
+}
+
+/// The parts of windows that a damaged store has lost: of a signature that is asked in parts, what none of them holds.
+/// Must not run beside a writer, which brings parts in one after the other.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be read.
+pub fn lost_parts(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Pending>, StoreError> {
+    let whole = identity.data_window();
+    let mut in_parts: BTreeMap<SignatureId, Vec<Window>> = BTreeMap::new();
+    let mut whole_ones = HashSet::new();
+    for_each_known_summary(store, |signature, window| {
+        if window == whole {
+            whole_ones.insert(signature);
+        } else {
+            in_parts.entry(signature).or_default().push(window);
+        }
+    })?;
+    let mut lost = Vec::new();
+    for (signature, mut parts) in in_parts.into_iter().filter(|(signature, _)| !whole_ones.contains(signature)) {
+        parts.sort_unstable_by_key(|part| part.start);
+        let request = |window| Pending::of(Request::Summary { signature, window });
+        lost.extend(gaps(&parts, whole).into_iter().map(request));
+    }
+    Ok(lost)
 }
 
 /// The samples of signatures whose window was asked in parts. Of those that lack a part there is none yet: half of the

@@ -23,7 +23,7 @@ use thiserror::Error;
 pub use adaptive::{RateController, Strain};
 pub use asker::{AskError, Asker};
 pub use breaker::Breaker;
-pub use expand::first_requests;
+pub use expand::{first_requests, lost_parts};
 pub use fetcher::{Fetcher, FetcherLinks};
 pub use limiter::{TokenBucket, TokenBucketHandle};
 pub use pressure::Pressure;

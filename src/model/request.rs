@@ -127,6 +127,14 @@ impl Request {
         key
     }
 
+    /// What the keys of a signature's summaries begin with, whatever their window.
+    #[must_use]
+    pub fn summaries_prefix(signature: SignatureId) -> Vec<u8> {
+        let mut prefix = vec![b's'];
+        prefix.extend_from_slice(&signature.0.to_be_bytes());
+        prefix
+    }
+
     /// The request of a key; `None` when the bytes are no key.
     #[must_use]
     pub fn from_key(key: &[u8]) -> Option<Self> {

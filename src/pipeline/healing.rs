@@ -18,7 +18,7 @@ impl Healing {
     /// Heals at once what opening the store has seen.
     pub(super) async fn begin(store: &Arc<Store>) -> Result<Self, Error> {
         let mut healing = Self::default();
-        if store.needs_healing() {
+        if store.needs_healing()? {
             healing.heal(store).await?;
         }
         Ok(healing)

@@ -152,10 +152,16 @@ impl Store {
         Ok(())
     }
 
-    /// True when damage was seen on opening, so that [`Store::heal`] is needed before the data are read.
-    #[must_use]
-    pub fn needs_healing(&self) -> bool {
-        self.push_damaged.load(Ordering::Relaxed)
+    /// True when [`Store::heal`] is needed before anything is asked or read: damage was seen on opening, or the trees do
+    /// not hold what the tally says, which is written with them.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] and what reading may raise.
+    pub fn needs_healing(&self) -> Result<bool, StoreError> {
+        let counts = self.counts()?;
+        let told = [counts.pending(), counts.settled(), counts.failed()];
+        let held = [&self.pending, &self.settled, &self.failed].map(|tree| tree.len() as u64);
+        Ok(self.push_damaged.load(Ordering::Relaxed) || told != held)
     }
 }
 

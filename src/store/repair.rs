@@ -88,8 +88,14 @@ impl Store {
                 }
                 Damage::Twice { tree, request } => {
                     repair.num_mended += 1;
-                    let batch = if *tree == "pending" { &mut changes.pending } else { &mut changes.failed };
-                    batch.remove(request.key());
+                    match *tree {
+                        "pending" => changes.pending.remove(request.key()),
+                        "failed" => changes.failed.remove(request.key()),
+                        _ => {
+                            changes.settled.remove(request.key());
+                            gone.insert(request.key());
+                        }
+                    }
                 }
                 Damage::Push { key, .. } => {
                     repair.num_mended += 1;

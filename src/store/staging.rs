@@ -168,10 +168,18 @@ impl<'a> Staging<'a> {
         if matches!(state, State::Settled(_)) {
             return Ok(Vec::new());
         }
-        let fresh = self.discover(parts)?;
+        // All in one transaction: whole and parts must never both be there, or their data would be there twice.
+        let mut fresh = Vec::new();
+        for part in parts {
+            if matches!(self.state(&part.request)?, State::Unknown) {
+                self.enter(part);
+                fresh.push(*part);
+            }
+        }
         self.leave(request, &state);
         self.counts.of_mut(request.kind()).attempts += u64::from(attempts);
         self.states.insert(request.key(), State::Unknown);
+        self.transact_if_full()?;
         Ok(fresh)
     }
 

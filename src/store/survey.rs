@@ -34,7 +34,8 @@ pub enum Damage {
         /// What was seen.
         reason: String,
     },
-    /// A request of the tree `pending` or `failed` that is in a later state too.
+    /// A request of the tree `pending` or `failed` that is in a later state too; also one for the data of a window within
+    /// which, or within another of which, there are settled data of the same signature.
     Twice {
         /// The tree.
         tree: &'static str,
@@ -114,6 +115,12 @@ impl Store {
         for entry in &self.settled {
             let (key, framed) = entry.map_err(listing)?;
             let request = Request::from_key(&key);
+            if let Some(request) = request
+                && self.stands_twice("settled", &request)?
+            {
+                found(Damage::Twice { tree: "settled", request });
+                continue;
+            }
             match (request, damage_of(Settled::open(&key, &framed))?) {
                 (Some(request), Ok(settled)) => {
                     if let Err(reason) = damage_of(surveyor.check_answer(request, &settled))? {
@@ -161,6 +168,12 @@ impl Store {
         for (name, tree) in [("pending", &self.pending), ("failed", &self.failed), ("provenance", &self.provenance)] {
             for entry in tree {
                 let (key, framed) = entry.map_err(listing)?;
+                if let Some(request) = Request::from_key(&key)
+                    && self.stands_twice(name, &request)?
+                {
+                    found(Damage::Twice { tree: name, request });
+                    continue;
+                }
                 let read = match name {
                     _ if Request::from_key(&key).is_none() => {
                         Err(StoreError::damaged(name, &key, "it is the key of no request"))
@@ -175,25 +188,48 @@ impl Store {
                 if let Err(reason) = damage_of(read)? {
                     found(Damage::State { tree: name, key: key.to_vec(), reason });
                 }
-                if let Some(request) = Request::from_key(&key)
-                    && self.stands_twice(name, &key)?
-                {
-                    found(Damage::Twice { tree: name, request });
-                }
             }
         }
         Ok(())
     }
 
-    /// Is a request of `tree` in a state besides that of `tree`, which counts more?
-    fn stands_twice(&self, tree: &str, key: &[u8]) -> Result<bool, StoreError> {
-        let settled = || self.settled.contains_key(key).map_err(listing);
-        let pending = || self.pending.contains_key(key).map_err(listing);
+    /// Is what a request of `tree` asks for in a state besides that of `tree`, which counts more?
+    fn stands_twice(&self, tree: &str, request: &Request) -> Result<bool, StoreError> {
         match tree {
-            "pending" => settled(),
-            "failed" => Ok(settled()? || pending()?),
+            "pending" => self.overlaps_settled(request),
+            "failed" => {
+                Ok(self.pending.contains_key(request.key()).map_err(listing)? || self.overlaps_settled(request)?)
+            }
+            "settled" => self.lies_within_settled(request),
             _ => Ok(false),
         }
+    }
+
+    /// Is it settled, or a part or the whole of what is?
+    fn overlaps_settled(&self, request: &Request) -> Result<bool, StoreError> {
+        let Request::Summary { signature, window } = *request else {
+            return self.settled.contains_key(request.key()).map_err(listing);
+        };
+        self.any_settled_window(signature, |other| other.start < window.end && window.start < other.end)
+    }
+
+    /// Is the window of a settled summary a part of another's?
+    fn lies_within_settled(&self, request: &Request) -> Result<bool, StoreError> {
+        let Request::Summary { signature, window } = *request else { return Ok(false) };
+        self.any_settled_window(signature, |other| {
+            other != window && other.start <= window.start && window.end <= other.end
+        })
+    }
+
+    fn any_settled_window(&self, signature: SignatureId, is_it: impl Fn(Window) -> bool) -> Result<bool, StoreError> {
+        for key in self.settled.scan_prefix(Request::summaries_prefix(signature)).keys() {
+            if let Some(Request::Summary { window, .. }) = Request::from_key(&key.map_err(listing)?)
+                && is_it(window)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The tally of what is in the trees, as if the requests of `without` were not settled and what is damaged not
@@ -224,7 +260,7 @@ impl Store {
                 let Some(request) = Request::from_key(&key).filter(|_| !without.contains(key.as_ref())) else {
                     continue;
                 };
-                if self.stands_twice(name, &key)? {
+                if self.stands_twice(name, &request)? {
                     continue;
                 }
                 let kind = counts.of_mut(request.kind());
@@ -322,7 +358,8 @@ impl<'a> Surveyor<'a> {
         Ok(())
     }
 
-    /// The signatures' ids and records. Which list one came from is not kept, so a damaged one damages all lists.
+    /// The signatures' ids and records. Which list one came from is not kept, so a damaged one damages all lists, and ids of
+    /// no list (those of imported records) may hide that others are missing.
     fn check_signatures(&self, found: &mut impl FnMut(Damage)) -> Result<(), StoreError> {
         let mut lists = Vec::new();
         let (mut whole, mut by_framework) = (0, 0);
