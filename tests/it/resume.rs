@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use perfharvest::actor::Shutdown;
 use perfharvest::config::Semantics;
+use perfharvest::observe::{RunPhase, RunState};
 use perfharvest::simulator::{Behaviour, Latency};
 use perfharvest::store::{STORE_FORMAT_VERSION, frame};
 
@@ -107,6 +108,20 @@ async fn a_run_that_is_ended_again_and_again_comes_to_the_same_bytes_and_asks_no
     let arrivals = simulator.arrivals();
     let distinct: BTreeSet<_> = arrivals.iter().map(|arrival| &arrival.path_and_query).collect();
     assert_eq!(arrivals.len(), distinct.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_reduction_fails_says_that_it_has_ended_and_the_next_one_goes_on() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    let records = crawl.config.inputs.perf_llm_struc.replace(crawl.folder.path().join("nowhere.jsonl"));
+    crawl.run().await.unwrap_err();
+    assert_eq!(RunState::read(&crawl.config.store.path).unwrap().phase, RunPhase::Interrupted);
+    let asked = simulator.served().total();
+    crawl.config.inputs.perf_llm_struc = records;
+    crawl.run().await.unwrap();
+    assert_eq!(RunState::read(&crawl.config.store.path).unwrap().phase, RunPhase::Finished);
+    assert_eq!(simulator.served().total(), asked, "everything fetched was kept");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
