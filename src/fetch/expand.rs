@@ -199,16 +199,21 @@ fn for_each_known_summary(store: &Store, mut know: impl FnMut(SignatureId, Windo
 pub fn lost_parts(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Pending>, StoreError> {
     let whole = identity.data_window();
     let mut in_parts: BTreeMap<SignatureId, Vec<Window>> = BTreeMap::new();
-    let mut whole_ones = HashSet::new();
     for_each_known_summary(store, |signature, window| {
-        if window == whole {
-            whole_ones.insert(signature);
-        } else {
+        if window != whole {
             in_parts.entry(signature).or_default().push(window);
         }
     })?;
+    if in_parts.is_empty() {
+        return Ok(Vec::new()); // as in most crawls
+    }
+    for_each_known_summary(store, |signature, window| {
+        if window == whole {
+            in_parts.remove(&signature);
+        }
+    })?;
     let mut lost = Vec::new();
-    for (signature, mut parts) in in_parts.into_iter().filter(|(signature, _)| !whole_ones.contains(signature)) {
+    for (signature, mut parts) in in_parts {
         parts.sort_unstable_by_key(|part| part.start);
         let request = |window| Pending::of(Request::Summary { signature, window });
         lost.extend(gaps(&parts, whole).into_iter().map(request));
