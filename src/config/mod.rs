@@ -202,7 +202,8 @@ pub struct BatchConfig {
 pub struct StoreConfig {
     /// Folder of the store. One crawl, one store.
     pub path: PathBuf,
-    /// Page cache, bytes. A crawl writes and a reduction reads each page about once, so a large one makes neither faster.
+    /// Page cache, bytes. A crawl writes and a reduction reads each page about once, so a large one makes neither faster;
+    /// a run with nothing to do reads the small trees several times.
     pub cache_bytes: u64,
     /// Answers per commit at the most.
     pub commit_records: NonZeroUsize,
@@ -395,7 +396,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             path: PathBuf::from("perfharvest.store"),
-            cache_bytes: 16 << 20,
+            cache_bytes: 32 << 20,
             commit_records: non_zero_usize(256),
             commit_interval: Duration::from_millis(50),
         }
