@@ -75,7 +75,8 @@ async fn a_disk_that_fills_while_answers_are_stored_loses_nothing_that_was_ackno
         crawl.run().await.unwrap();
         (crawl.artifacts(), used_kib(&crawl.config.store.path))
     };
-    for percent in [5, 30, 60, 90] {
+    // Not up to the last tenth: by so much the length of sled's file differs from one crawl to the next.
+    for percent in [5, 30, 55, 75] {
         let disk = Disk::mount(whole_kib * percent / 100);
         let mut crawl = Crawl::of(&simulator.url());
         crawl.config.store.path = disk.path("store");
