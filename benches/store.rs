@@ -78,7 +78,7 @@ fn on_the_way_in(criterion: &mut Criterion, rows: &[Row], config: &Config) {
     group.sample_size(10).throughput(Throughput::Bytes(bytes as u64));
     group.bench_function("read_from_text", |bencher| {
         bencher.iter(|| {
-            rows.iter().filter_map(|row| scan_data(row.text.as_bytes())).map(|data| data.len()).sum::<usize>()
+            rows.iter().filter_map(|row| scan_data(row.text.as_bytes())).map(|(data, _)| data.len()).sum::<usize>()
         });
     });
     group.throughput(Throughput::Elements(num_data as u64));

@@ -9,7 +9,7 @@ use super::ExportError;
 use super::reading::{Field, Reading, Record};
 use crate::actor::Shutdown;
 use crate::artifact::parquet::{Cell, TableWriter};
-use crate::model::{PushId, Revision, SignatureId, Timestamp};
+use crate::model::{PushId, PushRevisions, Revision, SignatureId, Timestamp};
 use crate::reduce::groups::{GroupBuilder, SignatureGroups};
 use crate::reduce::{ReduceError, SignatureParts, damaged, distinct_jobs};
 use crate::store::columns::{ColumnSet, Columns};
@@ -89,7 +89,7 @@ impl Pass<'_> {
 fn write_rows(
     signature: SignatureId,
     columns: &Columns,
-    revisions: &HashMap<PushId, Revision>,
+    revisions: &PushRevisions,
     rows: &mut TableWriter,
 ) -> Result<(), ExportError> {
     for at in 0..columns.len() {
@@ -133,7 +133,7 @@ pub(super) fn text(text: Option<Cow<'_, str>>) -> Cell<'_> {
     text.map_or(Cell::Null, Cell::Text)
 }
 
-fn find_heads(columns: &Columns, revisions: &HashMap<PushId, Revision>, heads: &mut Heads) {
+fn find_heads(columns: &Columns, revisions: &PushRevisions, heads: &mut Heads) {
     let mut last = None;
     for at in 0..columns.len() {
         let push = push_id(columns, at);
@@ -223,7 +223,7 @@ mod tests {
         #[test]
         fn rows_are_the_data_whatever_form_they_have(data in prop::collection::vec(record(), 0..30)) {
             let records: Vec<DatumRecord> = data.iter().map(|(record, ..)| record.clone()).collect();
-            let mut revisions: HashMap<PushId, Revision> = HashMap::new();
+            let mut revisions = PushRevisions::default();
             let mut interned = |push, revision| *revisions.entry(push).or_insert(revision) == revision;
             let chunks = encode(&records, &mut interned, 7);
 

@@ -54,17 +54,17 @@ pub fn scan_datum(text: &[u8], spacing: Spacing) -> Option<(DatumView<'_>, usize
     Some((view, scan.at))
 }
 
-/// Reads a list of regular data in the server's spacing. `None` when the text is not that and nothing else; the slow way
-/// decides then.
+/// Reads the list of regular data in the server's spacing that `text` begins with; also returns how many bytes it takes.
+/// `None` when there is none; the slow way decides then.
 #[must_use]
-pub fn scan_data(text: &[u8]) -> Option<Vec<DatumRecord>> {
+pub fn scan_data(text: &[u8]) -> Option<(Vec<DatumRecord>, usize)> {
     let mut data = Vec::new();
     let mut rest = text.strip_prefix(b"[")?;
     loop {
         let (view, len) = scan_datum(rest, Spacing::Compact)?;
         data.push(DatumRecord::Regular(view.into()));
         match rest.get(len..)? {
-            b"]" => return Some(data),
+            [b']', behind @ ..] => return Some((data, text.len() - behind.len())),
             [b',', next @ ..] => rest = next,
             _ => return None,
         }
@@ -112,8 +112,7 @@ impl<'a> Scan<'a> {
     fn time(&mut self) -> Option<Timestamp> {
         let rest = self.text.get(self.at..)?;
         let len = if rest.get(19) == Some(&b'.') { 26 } else { 19 };
-        let text = std::str::from_utf8(rest.get(..len)?).ok()?;
-        let time = Timestamp::parse_naive(text)?;
+        let time = Timestamp::parse_naive_bytes(rest.get(..len)?)?;
         if len == 26 && time.subsec_micros() == 0 {
             return None; // written without a fraction
         }
@@ -228,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_scanned_when_all_of_it_is_regular_and_nothing_stands_around_it() {
+    fn a_list_is_scanned_when_all_of_it_is_regular_and_in_the_servers_spacing() {
         let datum = |id: u64| {
             format!(
                 r#"{{"job_id":null,"id":{id},"value":1.5,"push_timestamp":"2026-07-01T00:00:00","push_id":3,"revision":"{:040}","submit_time":null,"machine_name":"m"}}"#,
@@ -238,12 +237,14 @@ mod tests {
         let list = format!("[{},{}]", datum(1), datum(2));
         let parsed: Vec<_> = [1, 2].iter().map(|id| parse_datum(&datum(*id)).unwrap()).collect();
         assert!(matches!(parsed[0], DatumRecord::Regular(_)));
-        assert_eq!(scan_data(list.as_bytes()), Some(parsed));
+        for behind in ["", " ", "]", ",\"more\":[]"] {
+            assert_eq!(scan_data(format!("{list}{behind}").as_bytes()), Some((parsed.clone(), list.len())));
+        }
         for end in 0..list.len() {
             assert_eq!(scan_data(&list.as_bytes()[..end]), None);
         }
         let unlike = list.replacen("1.5", "\"1.5\"", 1);
-        for other in [format!("{list} "), format!(" {list}"), list.replace("},{", "}, {"), unlike, "[]".to_owned()] {
+        for other in [format!(" {list}"), list.replace("},{", "}, {"), unlike, "[]".to_owned()] {
             assert_eq!(scan_data(other.as_bytes()), None, "{other}");
         }
     }

@@ -1,13 +1,19 @@
 //! A revision: the 40 hex digits that name a commit.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
+use super::PushId;
+
 /// A commit's hash, 20 bytes; written as 40 lower-case hex digits.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub [u8; 20]);
+
+/// The head revision of each push; looked up for every datum.
+pub type PushRevisions = HashMap<PushId, Revision, foldhash::fast::RandomState>;
 
 /// The text is not 40 lower-case hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -6,9 +6,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use foldhash::fast::RandomState;
+
 use crate::artifact::json::{AsciiMode, dumps};
 use crate::config::{Config, Semantics};
-use crate::model::{JobId, PushId, Revision, SignatureId, Timestamp, corrected_sample, reference_sample};
+use crate::model::{
+    JobId, PushId, PushRevisions, Revision, SignatureId, Timestamp, corrected_sample, reference_sample,
+};
 use crate::observe::Reducing;
 use crate::store::columns::{ColumnSet, Columns, ColumnsError, PythonText};
 use crate::store::{SettledSummary, Store, StoreError};
@@ -260,16 +264,16 @@ fn usual_len_of_lines(signatures: &[SignatureParts]) -> usize {
 struct Context<'a> {
     store: &'a Store,
     want: &'a Want,
-    revisions: &'a HashMap<PushId, Revision>,
+    revisions: &'a PushRevisions,
     /// The commit rank of each push of the window.
-    rank_of_push: HashMap<PushId, u32>,
+    rank_of_push: HashMap<PushId, u32, RandomState>,
     columns: ColumnSet,
 }
 
 impl<'a> Context<'a> {
-    fn new(store: &'a Store, want: &'a Want, revisions: &'a HashMap<PushId, Revision>) -> Self {
+    fn new(store: &'a Store, want: &'a Want, revisions: &'a PushRevisions) -> Self {
         let ranks = want.coverage.as_ref().map(|rule| &rule.ranks);
-        let rank_of_push = ranks.map_or_else(HashMap::new, |ranks| {
+        let rank_of_push = ranks.map_or_else(HashMap::default, |ranks| {
             revisions.iter().filter_map(|(push, revision)| Some((*push, *ranks.get(revision)?))).collect()
         });
         Self { store, want, revisions, rank_of_push, columns: want.columns() }

@@ -17,6 +17,9 @@ use crate::model::Timestamp;
 /// Bodies over this are parsed off the runtime's own threads, bytes: a millisecond's work.
 const PARSE_INLINE_BYTES: usize = 256 << 10;
 
+/// Most bodies are shorter: they are read without moving. Decompressed, their length is not known before their end.
+const USUAL_BODY_BYTES: usize = 64 << 10;
+
 /// A server, asked one request at a time. Cheap to clone; all clones share the connections.
 #[derive(Clone, Debug)]
 pub(super) struct HttpServer {
@@ -76,7 +79,7 @@ impl HttpServer {
 
     async fn read_body(&self, mut response: Response) -> Result<Vec<u8>, SourceError> {
         let limit = self.max_body_bytes;
-        let mut body = Vec::new();
+        let mut body = Vec::with_capacity(USUAL_BODY_BYTES);
         // Chunks arrive decompressed, so a small reply that unpacks to a large one stops here too.
         while let Some(chunk) = response.chunk().await.map_err(|error| self.transport_error(error))? {
             if (body.len() + chunk.len()) as u64 > limit {

@@ -130,27 +130,70 @@ fn parse_each(shape: Shape, list: &RawValue) -> Result<Vec<DatumRecord>, SourceE
 /// Reads `performance/summary` for `asked`, and keeps the data in `window`.
 pub(super) fn summary(text: &str, asked: SignatureId, window: Window) -> Result<Reply, SourceError> {
     let shape = Shape("performance/summary");
+    if let Some(cut) = cut_out_data(text)
+        && let Ok(Some(entries)) = only_entries(shape, &cut.rest)
+        && entries.0.iter().any(|(key, raw)| key == "data" && offset_in(&cut.rest, raw) == cut.at)
+    {
+        return summary_of(shape, &entries, cut.data, asked, window);
+    }
+    let Some(entries) = only_entries(shape, text)? else {
+        return Ok(Reply::Summary(Summary { signature_id: asked, header: None, data: Vec::new() }));
+    };
+    let raw_data = field(&entries, "data").ok_or_else(|| shape.wrong("no data field"))?;
+    let data = parse_each(shape, raw_data)?;
+    summary_of(shape, &entries, data, asked, window)
+}
+
+/// A reply whose data have been read and taken out, so that the bulk of it is read once.
+struct Cut {
+    /// The reply, with an empty list for data.
+    rest: String,
+    /// Where that list stands in it.
+    at: usize,
+    data: Vec<DatumRecord>,
+}
+
+/// Takes the first list under a key `data` out, if all in it are regular. Whether that key is the summary's own shows
+/// when the rest is parsed.
+fn cut_out_data(text: &str) -> Option<Cut> {
+    const KEY: &str = "\"data\":";
+    let at = text.find(KEY)? + KEY.len();
+    let (data, len) = scan_data(&text.as_bytes()[at..])?;
+    Some(Cut { rest: [&text[..at], "[]", &text[at + len..]].concat(), at, data })
+}
+
+fn offset_in(text: &str, raw: &RawValue) -> usize {
+    raw.get().as_ptr().addr().wrapping_sub(text.as_ptr().addr())
+}
+
+/// The fields of the one signature in a reply; `None` for an empty list.
+fn only_entries(shape: Shape, text: &str) -> Result<Option<RawEntries<'_>>, SourceError> {
     let mut list: Vec<RawEntries<'_>> = shape.read(text)?;
     if list.len() > 1 {
         return Err(shape.wrong(format!("{} signatures in place of one", list.len())));
     }
-    let Some(RawEntries(entries)) = list.pop() else {
-        return Ok(Reply::Summary(Summary { signature_id: asked, header: None, data: Vec::new() }));
-    };
-    let field = |name: &str| entries.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw);
-    let id: Option<SignatureId> = field("signature_id").map(|raw| shape.view(raw)).transpose()?;
+    Ok(list.pop())
+}
+
+fn field<'a>(entries: &RawEntries<'a>, name: &str) -> Option<&'a RawValue> {
+    entries.0.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw)
+}
+
+fn summary_of(
+    shape: Shape,
+    entries: &RawEntries<'_>,
+    mut data: Vec<DatumRecord>,
+    asked: SignatureId,
+    window: Window,
+) -> Result<Reply, SourceError> {
+    let id: Option<SignatureId> = field(entries, "signature_id").map(|raw| shape.view(raw)).transpose()?;
     if id != Some(asked) {
         return Err(shape.wrong(format!("signature {id:?} in place of {asked}")));
     }
-    let raw_data = field("data").ok_or_else(|| shape.wrong("no data field"))?;
-    let mut data = match scan_data(raw_data.get().as_bytes()) {
-        Some(data) => data,
-        None => parse_each(shape, raw_data)?,
-    };
     data.retain(|record| window.contains(record.push_timestamp()));
     bring_to_api_order(&mut data);
     let mut header = String::from("{");
-    for (key, raw) in entries.iter().filter(|(key, _)| key != "data") {
+    for (key, raw) in entries.0.iter().filter(|(key, _)| key != "data") {
         if header.len() > 1 {
             header.push(',');
         }
@@ -230,6 +273,26 @@ mod tests {
             r#"{"signature_id":7,"suite":"s","tags":"a b","alert_threshold":2.0}"#
         );
         assert_eq!(summary.data.iter().map(|record| record.id().0).collect::<Vec<_>>(), [2, 3]);
+    }
+
+    #[test]
+    fn data_under_a_key_of_another_object_are_not_the_summarys() {
+        let (nested, own) = (datum(5, "2026-07-03T00:00:00"), datum(3, "2026-07-02T00:00:00"));
+        let irregular = own.replace("\"value\":4.36e-05,", "");
+        for (own, num_regular) in [(&own, 1), (&irregular, 0)] {
+            let text = format!(r#"[{{"signature_id":7,"more":{{"data":[{nested}]}},"data":[{own}]}}]"#);
+            let Reply::Summary(summary) = summary(&text, SignatureId(7), window()).unwrap() else { panic!() };
+            assert_eq!(summary.data.iter().map(|record| record.id().0).collect::<Vec<_>>(), [3]);
+            let is_regular = |record: &&DatumRecord| matches!(record, DatumRecord::Regular(_));
+            assert_eq!(summary.data.iter().filter(is_regular).count(), num_regular);
+            let header = format!(r#"{{"signature_id":7,"more":{{"data":[{nested}]}}}}"#);
+            assert_eq!(summary.header.unwrap().as_str(), header);
+        }
+        let twice = format!(r#"[{{"signature_id":7,"data":[{nested}],"data":[{own}]}}]"#);
+        let Reply::Summary(twice) = summary(&twice, SignatureId(7), window()).unwrap() else { panic!() };
+        assert_eq!(twice.data.len(), 1);
+        let unfinished = format!(r#"[{{"signature_id":7,"data":[{own}]}}"#);
+        assert!(matches!(summary(&unfinished, SignatureId(7), window()), Err(SourceError::BrokenJson { .. })));
     }
 
     #[test]

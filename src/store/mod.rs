@@ -28,10 +28,9 @@ mod value;
 mod verify;
 mod writer;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::RwLock;
 use std::sync::atomic::AtomicBool;
+use std::sync::{PoisonError, RwLock};
 
 use sled::{Db, Tree};
 use thiserror::Error;
@@ -49,7 +48,7 @@ pub use value::{Failure, Pending, Provenance, Settled, StoredPage};
 pub use verify::{Finding, Remedy, verify_store};
 pub use writer::{Change, StoreEvent, StoreHandle, StoreWriter};
 
-use crate::model::{PushId, Revision};
+use crate::model::{PushId, PushRevisions, Revision};
 use value::{open_json, seal_json};
 
 /// Version of what is stored. A later one is not read: a newer program may have written it. A store of version 1 (before
@@ -235,7 +234,7 @@ pub struct Store {
     pushes: Tree,
     records: Tree,
     /// Which revision each push has; grows as columns refer to it.
-    push_table: RwLock<HashMap<PushId, Revision>>,
+    push_table: RwLock<PushRevisions>,
     /// A push did not verify when the store was opened.
     push_damaged: AtomicBool,
 }
@@ -253,14 +252,18 @@ impl Store {
         &self.path
     }
 
-    /// Says that `push` has `revision`; false when the table knows another, and the revision must be written out.
-    pub(crate) fn intern(&self, push: PushId, revision: Revision) -> bool {
-        let known = self.push_table.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&push).copied();
-        if let Some(known) = known {
-            known == revision
-        } else {
-            let mut table = self.push_table.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-            *table.entry(push).or_insert(revision) == revision
+    /// Answers whether a push has a revision, as far as the push table knows or may from now on say; if not, the revision
+    /// must be written out. The table stays locked for reading from question to question: ask soon, and on one thread.
+    pub(crate) fn interner(&self) -> impl FnMut(PushId, Revision) -> bool {
+        let read = || self.push_table.read().unwrap_or_else(PoisonError::into_inner);
+        let mut table = Some(read());
+        move |push, revision| {
+            if let Some(known) = table.get_or_insert_with(read).get(&push) {
+                return *known == revision;
+            }
+            table = None; // else nobody could write, this thread least of all
+            let mut written = self.push_table.write().unwrap_or_else(PoisonError::into_inner);
+            *written.entry(push).or_insert(revision) == revision
         }
     }
 

@@ -1,6 +1,5 @@
 //! Opening: finds the folder, the lock, the format and the ledger in order, and refuses a store that has lost data.
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::RwLock;
@@ -14,7 +13,7 @@ use super::{
 };
 use crate::actor::fail_point;
 use crate::config::StoreConfig;
-use crate::model::{PushId, Revision};
+use crate::model::{PushId, PushRevisions, Revision};
 
 impl Store {
     /// Opens the store of `config`, or makes an empty one.
@@ -135,7 +134,7 @@ impl Store {
     /// Reads the push table. What does not verify is left out and remembered: the answers that refer to it must be
     /// asked for again before anything is made from them.
     pub(super) fn load_pushes(&self) -> Result<(), StoreError> {
-        let mut table = HashMap::new();
+        let mut table = PushRevisions::default();
         let mut damaged = false;
         for entry in &self.pushes {
             let (key, framed) = entry.map_err(|source| StoreError::database("read the pushes", source))?;

@@ -1,12 +1,12 @@
 //! Reading: the frontier by listing small values, records by key.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::value::{Failure, Pending, Provenance, Settled, StoredPage, open_frame, open_json};
 use super::{CrawlIdentity, Outcome, Store, StoreError, frame, key};
-use crate::model::{AlertSummaryId, JobId, PushId, RawJson, Request, Revision, SignatureId, Timestamp, Window};
+use crate::model::{AlertSummaryId, JobId, PushId, PushRevisions, RawJson, Request, SignatureId, Timestamp, Window};
 
 /// A settled request for the data of one signature in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,7 +272,7 @@ impl Store {
 
     /// The revisions of all pushes that columns refer to.
     #[must_use]
-    pub fn push_revisions(&self) -> HashMap<PushId, Revision> {
+    pub fn push_revisions(&self) -> PushRevisions {
         self.push_table.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 

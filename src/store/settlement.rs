@@ -215,7 +215,7 @@ impl Settlement {
     }
 
     fn put_data(&mut self, store: &Store, request: Request, signature: SignatureId, data: &[DatumRecord]) {
-        let chunks = encode(data, &mut |push, revision| store.intern(push, revision), MAX_DATA_PER_CHUNK);
+        let chunks = encode(data, &mut store.interner(), MAX_DATA_PER_CHUNK);
         for (number, chunk) in chunks.iter().enumerate() {
             self.records.push((key::chunk(&request, number), frame::seal(&chunk.bytes)));
             self.pushes.extend_from_slice(&chunk.pushes);

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
 use sled::Transactional as _;
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 
@@ -43,7 +44,7 @@ pub(super) struct Staging<'a> {
     batches: [sled::Batch; NUM_TREES],
     operations: usize,
     /// States that the batches will bring about, before they are in the trees.
-    states: HashMap<Vec<u8>, State>,
+    states: HashMap<Vec<u8>, State, RandomState>,
     counts: Counts,
     durable_pushes: &'a mut HashSet<PushId>,
     new_pushes: Vec<PushId>,
@@ -57,7 +58,7 @@ impl<'a> Staging<'a> {
             store,
             batches: Default::default(),
             operations: 0,
-            states: HashMap::new(),
+            states: HashMap::default(),
             counts,
             durable_pushes,
             new_pushes: Vec::new(),

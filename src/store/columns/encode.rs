@@ -1,7 +1,9 @@
 //! Records to chunks.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use foldhash::fast::RandomState;
 
 use super::integers::IntegerEncoder;
 use super::names::encode_names;
@@ -34,19 +36,54 @@ pub fn encode(
     interned: &mut dyn FnMut(PushId, Revision) -> bool,
     max_data_per_chunk: usize,
 ) -> Vec<EncodedChunk> {
-    let mut answers: HashMap<(PushId, Revision), bool, Mixed> = HashMap::default();
-    let mut is_interned =
-        |push_id, revision| *answers.entry((push_id, revision)).or_insert_with(|| interned(push_id, revision));
+    let mut pushes = SeenPushes { seen: HashMap::default(), interned };
     let mut encoder = ChunkEncoder::default();
     data.chunks(max_data_per_chunk.clamp(1, MAX_DATA_PER_CHUNK))
-        .map(|chunk| {
+        .enumerate()
+        .map(|(number, chunk)| {
             let mut gathered = Gathered::default();
             for record in chunk {
-                gathered.add(record, &mut is_interned);
+                gathered.add(record, number, &mut pushes);
             }
             encoder.encode(gathered)
         })
         .collect()
+}
+
+/// What the push table says of each pair that was met so far.
+struct SeenPushes<'a> {
+    /// `None` when the table has another revision; else the last chunk that lists the pair.
+    seen: HashMap<(PushId, Revision), Option<usize>, RandomState>,
+    interned: &'a mut dyn FnMut(PushId, Revision) -> bool,
+}
+
+/// Where a revision goes.
+enum RevisionGoes {
+    Inline,
+    /// The push table has it, and the chunk is to list it.
+    IntoList,
+    /// The push table has it, and the chunk lists it already.
+    Nowhere,
+}
+
+impl SeenPushes<'_> {
+    fn place(&mut self, pair: (PushId, Revision), chunk: usize) -> RevisionGoes {
+        match self.seen.entry(pair) {
+            Entry::Occupied(mut entry) => match entry.get_mut() {
+                None => RevisionGoes::Inline,
+                Some(last) if *last == chunk => RevisionGoes::Nowhere,
+                Some(last) => {
+                    *last = chunk;
+                    RevisionGoes::IntoList
+                }
+            },
+            Entry::Vacant(entry) => {
+                let is_interned = (self.interned)(pair.0, pair.1);
+                entry.insert(is_interned.then_some(chunk));
+                if is_interned { RevisionGoes::IntoList } else { RevisionGoes::Inline }
+            }
+        }
+    }
 }
 
 /// The columns of one chunk, before they are packed.
@@ -63,7 +100,6 @@ struct Gathered<'a> {
     machine_names: Vec<&'a str>,
     texts: Vec<&'a str>,
     pushes: Vec<(PushId, Revision)>,
-    seen_pushes: HashSet<(PushId, Revision), Mixed>,
 }
 
 /// Times or spans, the part of a second apart: it is nearly always 0.
@@ -81,7 +117,7 @@ impl Times {
 }
 
 impl<'a> Gathered<'a> {
-    fn add(&mut self, record: &'a DatumRecord, is_interned: &mut dyn FnMut(PushId, Revision) -> bool) {
+    fn add(&mut self, record: &'a DatumRecord, chunk: usize, pushes: &mut SeenPushes<'_>) {
         let mut flags = 0;
         let landed = record.push_timestamp();
         self.ids.push(record.id().0);
@@ -97,7 +133,7 @@ impl<'a> Gathered<'a> {
         }
         flags |= match record.revision() {
             None => flag::NO_REVISION,
-            Some(revision) => self.add_revision(record.push_id(), revision, is_interned),
+            Some(revision) => self.add_revision((record.push_id(), revision), chunk, pushes),
         };
         match record {
             DatumRecord::Regular(datum) => {
@@ -115,21 +151,17 @@ impl<'a> Gathered<'a> {
         self.flags.push(flags);
     }
 
-    fn add_revision(
-        &mut self,
-        push_id: PushId,
-        revision: Revision,
-        is_interned: &mut dyn FnMut(PushId, Revision) -> bool,
-    ) -> u8 {
-        if self.pushes.last() == Some(&(push_id, revision)) {
-            return 0;
+    fn add_revision(&mut self, pair: (PushId, Revision), chunk: usize, pushes: &mut SeenPushes<'_>) -> u8 {
+        if self.pushes.last() == Some(&pair) {
+            return 0; // as with most: data come by push
         }
-        if !is_interned(push_id, revision) {
-            self.inline_revisions.push(revision);
-            return flag::INLINE_REVISION;
-        }
-        if self.seen_pushes.insert((push_id, revision)) {
-            self.pushes.push((push_id, revision));
+        match pushes.place(pair, chunk) {
+            RevisionGoes::Inline => {
+                self.inline_revisions.push(pair.1);
+                return flag::INLINE_REVISION;
+            }
+            RevisionGoes::IntoList => self.pushes.push(pair),
+            RevisionGoes::Nowhere => {}
         }
         0
     }
@@ -200,31 +232,6 @@ impl ChunkEncoder {
     }
 }
 
-/// Hashes ids and revisions, which are spread well by themselves, at little cost.
-type Mixed = BuildHasherDefault<MixingHasher>;
-
-#[derive(Default)]
-struct MixingHasher(u64);
-
-impl Hasher for MixingHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for eight in bytes.chunks(8) {
-            let word = eight.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-            self.write_u64(word);
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn write_usize(&mut self, _len: usize) {} // a revision's length is always the same
-
-    fn finish(&self) -> u64 {
-        self.0 ^ self.0 >> 32
-    }
-}
-
 /// The distinct flag bytes as they first occur, and which of them each datum has.
 fn distinct_flags(flags: &[u8]) -> (Vec<u8>, Vec<u64>) {
     let mut dictionary = Vec::new();
@@ -242,7 +249,7 @@ fn distinct_flags(flags: &[u8]) -> (Vec<u8>, Vec<u64>) {
 /// The distinct entries as they first occur, and which of them each entry is.
 fn distinct<T: Copy + Eq + std::hash::Hash>(entries: &[T]) -> (Vec<T>, Vec<u64>) {
     let mut dictionary = Vec::new();
-    let mut indexes: HashMap<T, u64> = HashMap::new();
+    let mut indexes: HashMap<T, u64, RandomState> = HashMap::default();
     let column = entries
         .iter()
         .map(|&entry| {
