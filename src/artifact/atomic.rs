@@ -1,11 +1,13 @@
 //! Outputs appear whole: a temporary file in the same folder, fsync, rename, fsync of the folder. The only file that
 //! creates outputs.
 //!
-//! Each [`ArtifactFile`] has a thread that hashes and writes, so that whoever makes the rows does not wait for the disk.
+//! Each [`ArtifactFile`] has a thread that hashes and writes, so that whoever makes the rows does not wait for the disk;
+//! nor does it at the end: a [`Completing`] file is flushed while the next is made.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::thread::{JoinHandle, ScopedJoinHandle};
 
 use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempPath};
@@ -18,6 +20,10 @@ use crate::actor::fail_point;
 const BLOCK_BYTES: usize = 256 << 10;
 /// Blocks that wait for the writing thread at the most.
 const MAILBOX: usize = 8;
+
+/// After so many bytes, what is written so far goes to the disk, beside the writing: else a long file would be on its way
+/// only when all rows are made.
+const SYNC_BYTES: u64 = 64 << 20;
 
 /// An output could not be written. Exit code 4, [`ArtifactError::Folder`] 2.
 #[derive(Debug, Error)]
@@ -91,6 +97,10 @@ pub struct ArtifactFile {
     thread: Option<JoinHandle<io::Result<Option<Written>>>>,
 }
 
+/// An output whose bytes are all known, on its way to the disk; dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Completing(ArtifactFile);
+
 /// An output that is complete and on the disk, under a temporary name.
 #[derive(Debug)]
 pub struct Finished {
@@ -138,19 +148,19 @@ impl ArtifactFile {
     ///
     /// # Errors
     /// [`ArtifactError::Write`] when anything could not be written.
-    pub fn finish(mut self) -> Result<Finished, ArtifactError> {
-        let path = self.path.clone();
-        let failed = |source| ArtifactError::Write { path: path.clone(), source };
-        let sent = self.send().and_then(|()| self.hand_over(Vec::new()));
-        drop(self.blocks.take());
-        let Some(thread) = self.thread.take() else {
-            return Err(failed(io::Error::other("it was finished before")));
-        };
-        let written = thread.join().map_err(|_| failed(io::Error::other("the writing thread panicked")))?;
-        let written = written.map_err(failed)?;
-        sent.map_err(failed)?;
-        let (temporary, bytes, sha256) = written.ok_or_else(|| failed(io::Error::other("it was given up")))?;
-        Ok(Finished { path: self.path.clone(), temporary, bytes, sha256 })
+    pub fn finish(self) -> Result<Finished, ArtifactError> {
+        self.complete()?.wait()
+    }
+
+    /// Says that nothing more is to be written, and does not wait for the disk.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Write`] when writing has stopped.
+    pub fn complete(mut self) -> Result<Completing, ArtifactError> {
+        match self.send().and_then(|()| self.hand_over(Vec::new())) {
+            Ok(()) => Ok(Completing(self)),
+            Err(met) => Err(self.explain_now(met)),
+        }
     }
 
     /// An error that a write met, as the writing thread saw it.
@@ -184,6 +194,24 @@ impl ArtifactFile {
     }
 }
 
+impl Completing {
+    /// Waits until everything is on the disk.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Write`] when anything could not be written.
+    pub fn wait(self) -> Result<Finished, ArtifactError> {
+        let Self(mut file) = self;
+        let path = std::mem::take(&mut file.path);
+        let failed = |source| ArtifactError::Write { path: path.clone(), source };
+        drop(file.blocks.take());
+        let thread = file.thread.take().ok_or_else(|| failed(io::Error::other("it was finished before")))?;
+        let written = thread.join().map_err(|_| failed(io::Error::other("the writing thread panicked")))?;
+        let written = written.map_err(failed)?;
+        let (temporary, bytes, sha256) = written.ok_or_else(|| failed(io::Error::other("it was given up")))?;
+        Ok(Finished { path, temporary, bytes, sha256 })
+    }
+}
+
 impl Drop for ArtifactFile {
     /// Waits until the temporary file is gone: a process that ends right after would leave it behind.
     fn drop(&mut self) {
@@ -208,24 +236,49 @@ impl Write for ArtifactFile {
     }
 }
 
-/// Writes what comes; `None` when the file is given up.
+/// Writes what comes, and hashes it beside: either takes as long as the other, and longer than making the rows. `None`
+/// when the file is given up.
 fn write_blocks(mut temporary: NamedTempFile, inbox: &flume::Receiver<Vec<u8>>) -> io::Result<Option<Written>> {
-    let mut hash = Sha256::new();
-    let mut bytes = 0;
-    let mut complete = false;
-    for block in inbox {
-        complete = block.is_empty();
-        temporary.write_all(&block)?;
-        hash.update(&block);
-        bytes += block.len() as u64;
-    }
-    if !complete {
-        return Ok(None);
-    }
-    temporary.flush()?;
-    fail_point("artifact.before_fsync");
-    temporary.as_file().sync_all()?;
-    Ok(Some((temporary.into_temp_path(), bytes, hash.finalize().into())))
+    std::thread::scope(|scope| {
+        let (hasher, to_hash) = flume::bounded::<Arc<Vec<u8>>>(MAILBOX);
+        let hashing = scope.spawn(move || {
+            let mut hash = Sha256::new();
+            to_hash.iter().for_each(|block| hash.update(block.as_slice()));
+            hash.finalize()
+        });
+        let (mut bytes, mut synced) = (0, 0);
+        let mut syncing: Option<ScopedJoinHandle<'_, io::Result<()>>> = None;
+        let synced_well =
+            |syncing: Option<ScopedJoinHandle<'_, io::Result<()>>>| match syncing.map(ScopedJoinHandle::join) {
+                // What it met is told once, so the last one would not hear of it.
+                Some(met) => met.map_err(|_| io::Error::other("the syncing thread panicked"))?,
+                None => Ok(()),
+            };
+        let mut complete = false;
+        for block in inbox {
+            complete = block.is_empty();
+            bytes += block.len() as u64;
+            let block = Arc::new(block);
+            let _never_gone_before = hasher.send(Arc::clone(&block));
+            temporary.write_all(&block)?;
+            if bytes - synced >= SYNC_BYTES && syncing.as_ref().is_none_or(ScopedJoinHandle::is_finished) {
+                synced_well(syncing.take())?;
+                let file = temporary.as_file().try_clone()?;
+                syncing = Some(scope.spawn(move || file.sync_data()));
+                synced = bytes;
+            }
+        }
+        if !complete {
+            return Ok(None);
+        }
+        drop(hasher); // nothing more is to be hashed
+        temporary.flush()?;
+        fail_point("artifact.before_fsync");
+        synced_well(syncing)?;
+        temporary.as_file().sync_all()?;
+        let sha256 = hashing.join().map_err(|_| io::Error::other("the hashing thread panicked"))?;
+        Ok(Some((temporary.into_temp_path(), bytes, sha256.into())))
+    })
 }
 
 /// Outputs that appear together, at the end.

@@ -17,7 +17,8 @@ mod python_printable;
 mod redact;
 
 pub use atomic::{
-    ArtifactError, ArtifactFile, Finished, Publication, check_folder, leftovers_in, publish, remove_leftovers,
+    ArtifactError, ArtifactFile, Completing, Finished, Publication, check_folder, leftovers_in, publish,
+    remove_leftovers,
 };
 pub use json_scan::JsonTextError;
 pub use manifest::{

@@ -150,31 +150,45 @@ impl Sources<'_> {
         if wanted.contains(&Artifact::SignatureGroups) {
             write_groups(folder, &groups, outputs)?;
         }
-        if want.jobs {
-            self.reducing.enter("writing the signatures of each job");
-            let fields = signatures.and_then(|table| table.fields.as_ref());
-            reduce_job_index(folder, wanted, fields, sorted.jobs, outputs)?;
-        }
-        self.check_interrupted()?;
-        if let (true, Some(commits)) = (want.coverage.is_some(), commits) {
-            self.reducing.enter("writing the jobs of each revision");
-            let inputs = CoverageInputs {
-                commits,
-                first_covered: &first_covered,
-                pairs: sorted.coverage,
-                num_fractions,
-                groups: Some(&groups),
-                signatures,
-            };
-            reduce_coverage(folder, config, wanted, inputs, outputs)?;
-        }
-        if want.samples.is_some() {
-            self.reducing.enter("measuring durations");
-            let mut jobs = JobTable::new(self.store);
-            let durations = Durations::measure(config.semantics, &mut jobs, &samples, &groups, num_resampled)?;
-            reduce_durations(folder, wanted, &durations, outputs)?;
-        }
-        Ok(())
+        self.reducing.enter("writing the signatures of each job and the jobs of each revision");
+        let job_index = || {
+            let mut outputs = Outputs::default();
+            if want.jobs {
+                let fields = signatures.and_then(|table| table.fields.as_ref());
+                reduce_job_index(folder, wanted, fields, sorted.jobs, &mut outputs)?;
+            }
+            Ok::<_, ReduceError>(outputs)
+        };
+        let coverage_and_durations = || {
+            let mut outputs = Outputs::default();
+            if let (true, Some(commits)) = (want.coverage.is_some(), commits) {
+                let inputs = CoverageInputs {
+                    commits,
+                    first_covered: &first_covered,
+                    pairs: sorted.coverage,
+                    num_fractions,
+                    groups: Some(&groups),
+                    signatures,
+                };
+                reduce_coverage(folder, config, wanted, inputs, &mut outputs)?;
+            }
+            self.check_interrupted()?;
+            if want.samples.is_some() {
+                let mut jobs = JobTable::new(self.store);
+                let durations = Durations::measure(config.semantics, &mut jobs, &samples, &groups, num_resampled)?;
+                reduce_durations(folder, wanted, &durations, &mut outputs)?;
+            }
+            Ok::<_, ReduceError>(outputs)
+        };
+        // Threads of their own, since they wait for the disk.
+        let (of_jobs, of_revisions) = std::thread::scope(|scope| {
+            let of_jobs = scope.spawn(job_index);
+            let of_revisions = coverage_and_durations();
+            (of_jobs.join().unwrap_or(Err(ReduceError::WorkerPanicked)), of_revisions)
+        });
+        outputs.append(of_jobs?);
+        outputs.append(of_revisions?);
+        self.check_interrupted()
     }
 }
 

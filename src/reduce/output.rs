@@ -5,16 +5,29 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::artifact::csv::{CsvError, Dialect, RowWriter};
-use crate::artifact::{ArtifactEntry, ArtifactFile, Finished};
+use crate::artifact::{ArtifactEntry, ArtifactFile, Completing, Finished};
 
 use super::{Artifact, ReduceError};
 
 /// Counts for the manifest: rows that a correction touched, rows left out.
 pub(super) type RowCounts = BTreeMap<String, u64>;
 
-/// The outputs of a reduction, finished and not yet published.
+/// The outputs of a reduction, not yet published.
 #[derive(Debug, Default)]
-pub(super) struct Outputs {
+pub(super) struct Outputs(Vec<Output>);
+
+/// An artifact whose rows are all written, on its way to the disk.
+#[derive(Debug)]
+struct Output {
+    artifact: Artifact,
+    file: Completing,
+    rows: Option<u64>,
+    counts: RowCounts,
+}
+
+/// The outputs of a reduction, on the disk.
+#[derive(Debug, Default)]
+pub(super) struct OnDisk {
     pub(super) finished: Vec<Finished>,
     /// Rows, length, digest and counts; inputs are added when the manifest is put together.
     pub(super) entries: BTreeMap<Artifact, ArtifactEntry>,
@@ -29,18 +42,32 @@ impl Outputs {
         rows: Option<u64>,
         counts: RowCounts,
     ) -> Result<(), ReduceError> {
-        let finished = file.finish()?;
-        let entry = ArtifactEntry {
-            rows,
-            bytes: finished.bytes,
-            sha256: finished.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
-            schema_version: artifact.schema_version(),
-            inputs: BTreeMap::new(),
-            counts,
-        };
-        self.entries.insert(artifact, entry);
-        self.finished.push(finished);
+        self.0.push(Output { artifact, file: file.complete()?, rows, counts });
         Ok(())
+    }
+
+    /// Puts those of another part of the reduction behind these.
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
+    /// Waits until everything is on the disk.
+    pub(super) fn on_disk(self) -> Result<OnDisk, ReduceError> {
+        let mut on_disk = OnDisk::default();
+        for Output { artifact, file, rows, counts } in self.0 {
+            let finished = file.wait()?;
+            let entry = ArtifactEntry {
+                rows,
+                bytes: finished.bytes,
+                sha256: finished.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+                schema_version: artifact.schema_version(),
+                inputs: BTreeMap::new(),
+                counts,
+            };
+            on_disk.entries.insert(artifact, entry);
+            on_disk.finished.push(finished);
+        }
+        Ok(on_disk)
     }
 
     /// Writes a small artifact at once.

@@ -14,7 +14,7 @@ use super::alert_table::reduce_alerts;
 use super::busiest::{self, BusiestRevisions};
 use super::commits::Commits;
 use super::manifest::{Contents, read_manifest, withdraw_manifest};
-use super::output::Outputs;
+use super::output::{OnDisk, Outputs};
 use super::parts::complete_signatures;
 use super::relabelled::Labels;
 use super::scan::Means;
@@ -88,7 +88,7 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Re
     let before = read_manifest(folder);
     let (wanted, current): (BTreeSet<_>, BTreeSet<_>) =
         asked.iter().copied().partition(|artifact| !sources.is_current(before.as_ref(), *artifact));
-    let mut outputs = if wanted.is_empty() { Outputs::default() } else { sources.make(&wanted)? };
+    let mut outputs = if wanted.is_empty() { OnDisk::default() } else { sources.make(&wanted)?.on_disk()? };
     for (artifact, entry) in &mut outputs.entries {
         entry.inputs = sources.input_digests(*artifact);
     }
