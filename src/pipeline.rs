@@ -32,7 +32,7 @@ use crate::commits::{CommitWindow, CommitsOrder, ensure_commits};
 use crate::config::Config;
 use crate::fetch::{
     FetchError, Fetcher, FetcherLinks, Limits, MAX_QUEUED, Pressure, Scheduler, SchedulerStats, first_requests,
-    lost_parts,
+    lost_parts, tell_settled,
 };
 use crate::model::{Batch, Kind, Timestamp};
 use crate::observe::{Counters, Metrics, Progress, RunFile};
@@ -73,6 +73,8 @@ pub struct CrawlSummary {
     pub lost: Vec<String>,
     /// True when work was left because the run was ended.
     pub interrupted: bool,
+    /// True when the list of alert summaries moved in every reading, so that rows may be missing.
+    pub alerts_moved: bool,
 }
 
 /// What a run came to.
@@ -299,24 +301,36 @@ impl CrawlJob<'_> {
         prepare_frontier(store, identity, &config.borrow(), options)?;
         let metrics = Metrics::start(config.borrow().metrics.bind, Arc::clone(counters), Arc::clone(store)).await?;
         let jobs_before = fetched_jobs(store)?;
-        // Also when nothing is pending: what follows from a stored answer may not have been stored before a kill.
-        let first_limits = limits(options, 0);
-        let stats = crawl_frontier(store, identity, &mut config, first_limits, shutdown, counters, pressure).await?;
+        // Also when nothing is pending: what follows from a stored answer may not have been stored before a kill. Only
+        // the end of a crawl says that nothing does.
+        let stats = if store.counts()?.is_complete() {
+            tell_settled(counters, &store.counts()?);
+            SchedulerStats::default()
+        } else {
+            let limits = limits(options, 0);
+            crawl_frontier(store, identity, &mut config, limits, shutdown, counters, pressure).await?
+        };
         let mut interrupted = stats.drained && (shutdown.is_draining() || !options.lists_only);
         if !interrupted && !options.lists_only && self.discover_busiest_jobs(&config, counters).await? {
             let fetched = usize::try_from(fetched_jobs(store)? - jobs_before).unwrap_or(usize::MAX);
-            let limits = limits(options, fetched);
-            interrupted =
-                crawl_frontier(store, identity, &mut config, limits, shutdown, counters, pressure).await?.drained;
+            let limits = Limits { jobs_only: true, ..limits(options, fetched) };
+            let jobs = crawl_frontier(store, identity, &mut config, limits, shutdown, counters, pressure).await?;
+            interrupted = jobs.drained;
         }
         drop(metrics);
+        let mut counts = store.counts()?;
+        let nothing_left = counts.pending() == 0 && counts.failed() == 0 && !stats.alerts_moved;
+        if nothing_left && !counts.is_complete() && !interrupted && !options.lists_only {
+            counts = store.commit(Change::Finish)?;
+        }
         Ok(CrawlSummary {
             lost: Vec::new(),
             identity: identity.clone(),
-            counts: store.counts()?,
+            counts,
             requests_made: counters.attempts(),
             elapsed: started.elapsed(),
             interrupted,
+            alerts_moved: stats.alerts_moved,
         })
     }
 
@@ -367,6 +381,7 @@ fn limits(options: RunOptions, fetched: usize) -> Limits {
     Limits {
         job_details: options.dry_run.then(|| DRY_RUN_JOB_DETAILS.saturating_sub(fetched)),
         lists_only: options.lists_only,
+        jobs_only: false,
     }
 }
 
@@ -465,9 +480,7 @@ async fn crawl_frontier(
     let written = writer.await.map_err(|_| Error::Broken { part: "the store's writer" })?;
     written?; // the first cause: others only saw that the writer had stopped
     fetched?;
-    let stats = stats?;
-    // A run that was ended while its last batches were on their way may have nothing left to do.
-    Ok(SchedulerStats { drained: stats.drained && store.counts()?.pending() > 0, ..stats })
+    stats
 }
 
 /// The pools of fetchers, which grow and shrink as the configuration says. A fetcher beyond the configured number ends

@@ -25,9 +25,10 @@ pub struct Manifest {
     pub tool: ToolEntry,
     /// The crawl that the dataset was made from.
     pub crawl: CrawlIdentity,
-    /// The definitions that the artifacts follow.
-    pub semantics: Semantics,
-    /// False when anything failed or is still to be fetched: then rows are missing.
+    /// The definitions that the artifacts follow; `None` when they follow different ones, which their `inputs` name.
+    pub semantics: Option<Semantics>,
+    /// False when rows may be missing: something failed or is still to be fetched, or an artifact is of an earlier state of
+    /// the crawl.
     pub complete: bool,
     /// The artifacts, by name.
     pub artifacts: BTreeMap<String, ArtifactEntry>,

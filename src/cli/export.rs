@@ -72,10 +72,9 @@ fn export_parquet(
         return Err(Error::Usage { message });
     }
     let summary = export_tables(&store, config, &folder, tables, shutdown)?;
-    let missing = Kind::ALL.iter().any(|kind| summary.counts.of(*kind).pending + summary.counts.of(*kind).failed > 0);
     let has_commits = config.inputs.commits.is_some();
     let said = table_lines(&folder, &summary) + &warnings(&summary, tables, has_commits);
-    Ok((said, if missing { EXIT_INCOMPLETE } else { 0 }))
+    Ok((said, if summary.counts.is_complete() { 0 } else { EXIT_INCOMPLETE }))
 }
 
 fn table_lines(folder: &Path, summary: &ExportSummary) -> String {
@@ -112,6 +111,9 @@ fn warnings(summary: &ExportSummary, tables: &BTreeSet<Table>, has_commits: bool
             kind.name().replace('_', " "),
             counts.failed
         ));
+    }
+    if text.is_empty() && !summary.counts.is_complete() {
+        text.push_str("\nwarning: the crawl was ended before all that follows from the lists was asked");
     }
     if !text.is_empty() {
         text.push_str("\nonly what is settled was exported; `perfharvest run` fetches the rest, then export again");

@@ -11,14 +11,14 @@ use clap::Args;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{Common, print};
-use crate::Error;
+use super::{Common, print, say};
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::model::{Kind, Request, Timestamp};
 use crate::observe::{Counters, DueJobs, RunState, human_bytes, human_duration};
 use crate::pipeline::{self, RunOptions};
 use crate::store::{Counts, Ledger, Store, StoreError};
+use crate::{EXIT_INCOMPLETE, EXIT_INTERRUPTED, Error};
 
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
@@ -65,6 +65,8 @@ struct Plan {
     eta_at_reached_secs: Option<u64>,
     /// Sampled jobs not yet fetched that the server will have deleted.
     jobs_due: DueJobs,
+    /// True when a list could not be fetched: what it would have told is not in this plan.
+    lists_failed: bool,
     /// True when a running crawl has the store, and this is made of what it wrote beside it.
     crawl_is_running: bool,
     /// What the skipped signatures are skipped for.
@@ -73,17 +75,21 @@ struct Plan {
 
 pub(super) async fn run(common: &Common<PlanArgs>) -> Result<u8, Error> {
     let config = common.flags.start()?;
-    let plan = make(&config, common.own.same_source).await?;
+    let Some(plan) = make(&config, common.own.same_source).await? else {
+        say("interrupted; the lists that were fetched are kept. Run the same command again to go on.");
+        return Ok(EXIT_INTERRUPTED);
+    };
     if common.own.json {
         let text = serde_json::to_string_pretty(&plan).map_err(|source| StoreError::Encode { source })?;
         print(&(text + "\n"))?;
     } else {
         print(&table(&plan))?;
     }
-    Ok(0)
+    Ok(if plan.lists_failed { EXIT_INCOMPLETE } else { 0 })
 }
 
-async fn make(config: &Config, same_source: bool) -> Result<Plan, Error> {
+/// `None` when it was interrupted: what is not listed yet cannot be planned.
+async fn make(config: &Config, same_source: bool) -> Result<Option<Plan>, Error> {
     let shutdown = Shutdown::new();
     let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let (_keep, live) = watch::channel(Arc::new(config.clone()));
@@ -91,6 +97,7 @@ async fn make(config: &Config, same_source: bool) -> Result<Plan, Error> {
     let state = RunState::read(&config.store.path);
     let crawled = pipeline::crawl(live, options, &shutdown, Arc::new(Counters::default())).await;
     let (counts, by_day, start, running) = match crawled {
+        Ok(summary) if summary.interrupted => return Ok(None),
         Ok(summary) => {
             let store = Store::open_existing(&config.store)?;
             (summary.counts, pending_by_day(&store)?, summary.identity.data_window().start, false)
@@ -104,7 +111,7 @@ async fn make(config: &Config, same_source: bool) -> Result<Plan, Error> {
         Err(error) => return Err(error),
     };
     let reached = state.map(|state| state.reached_lately_per_second).filter(|reached| *reached > 0.0);
-    Ok(plan_of(&counts, config, &by_day, start, reached, running))
+    Ok(Some(plan_of(&counts, config, &by_day, start, reached, running)))
 }
 
 fn pending_by_day(store: &Store) -> Result<BTreeMap<i64, u64>, StoreError> {
@@ -169,6 +176,7 @@ fn plan_of(
         reached_per_second: reached,
         eta_at_reached_secs: reached.map(|reached| seconds(requests, reached)),
         jobs_due: DueJobs::count(by_day, Timestamp::now()),
+        lists_failed: [Kind::Alerts, Kind::Signatures].iter().any(|kind| counts.of(*kind).failed > 0),
         crawl_is_running,
         skipped_reason: format!("no data since {start}"),
         kinds,
@@ -216,6 +224,11 @@ fn table(plan: &Plan) -> String {
     }
     text.push('\n');
     text.push_str(&due_line(&plan.jobs_due));
+    if plan.lists_failed {
+        text.push_str(
+            "a list could not be fetched, so more is to come than this says; `perfharvest failures` tells why\n",
+        );
+    }
     if plan.crawl_is_running {
         text.push_str("a crawl is running; this is as of its last second\n");
     }

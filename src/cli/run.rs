@@ -52,11 +52,9 @@ pub(super) async fn reduce(common: &Common<ReduceArgs>) -> Result<u8, Error> {
     let store = Arc::new(Store::open_existing(&config.store)?);
     let shutdown = Shutdown::new();
     let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
-    let counts = store.counts()?;
     let summary = pipeline::reduce_store(store, &config, &common.own.artifacts, &shutdown).await?;
     say(&reduction_lines(&config, &summary));
-    let incomplete = counts.pending() + counts.failed() > 0;
-    Ok(if incomplete { EXIT_INCOMPLETE } else { 0 })
+    Ok(if summary.complete { 0 } else { EXIT_INCOMPLETE })
 }
 
 fn options(args: &RunArgs) -> RunOptions {
@@ -81,7 +79,7 @@ fn require_commits(config: &Config) -> Result<(), Error> {
 fn exit_code(crawl: &CrawlSummary) -> u8 {
     if crawl.interrupted {
         EXIT_INTERRUPTED
-    } else if crawl.counts.failed() + crawl.counts.pending() > 0 || !crawl.lost.is_empty() {
+    } else if !crawl.counts.is_complete() || !crawl.lost.is_empty() {
         EXIT_INCOMPLETE
     } else {
         0
@@ -149,7 +147,13 @@ fn crawl_lines(config: &Config, crawl: &CrawlSummary, counters: &Counters) -> St
     } else if crawl.counts.failed() > 0 {
         text.push_str("some requests failed: `perfharvest failures` lists them; the next run tries these again.\n");
     } else if crawl.counts.pending() > 0 {
+        // Nothing but a dry run leaves any.
         text.push_str("job details are left to fetch (dry run); a run without --dry-run fetches them.\n");
+    }
+    if crawl.alerts_moved {
+        text.push_str(
+            "the list of alert summaries moved each time it was read: some may be missing; the next run reads it again.\n",
+        );
     }
     text
 }
@@ -168,8 +172,15 @@ fn reduction_lines(config: &Config, reduction: &ReduceSummary) -> String {
         reduction.unchanged.len(),
         config.artifacts.out.display()
     );
-    if !reduction.manifest.complete {
-        text.push_str("the dataset is incomplete (manifest.json: \"complete\": false): rows are missing.\n");
+    if !reduction.complete {
+        text.push_str(
+            "the dataset is incomplete (manifest.json: \"complete\": false): rows are missing; a run fetches them.\n",
+        );
+    } else if !reduction.manifest.complete {
+        text.push_str(
+            "other artifacts in this folder are of an earlier state of the crawl (manifest.json: \"complete\": false); \
+             `perfharvest reduce` makes them anew.\n",
+        );
     }
     text
 }

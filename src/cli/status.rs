@@ -60,8 +60,7 @@ pub(super) async fn run(common: &Common<StatusArgs>) -> Result<u8, Error> {
         // From the top left, over what was there.
         print(&if common.own.json { shown } else { format!("\x1b[H\x1b[2J{shown}") })?;
     }
-    let counts = &status.ledger.counts;
-    Ok(if counts.pending() + counts.failed() > 0 { EXIT_INCOMPLETE } else { 0 })
+    Ok(if status.ledger.counts.is_complete() { 0 } else { EXIT_INCOMPLETE })
 }
 
 fn table(status: &Status) -> String {

@@ -248,6 +248,17 @@ pub enum Semantics {
     Reference,
 }
 
+impl Semantics {
+    /// As it is configured.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Corrected => "corrected",
+            Self::Reference => "reference",
+        }
+    }
+}
+
 /// The `[artifacts]` table: the dataset that is written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

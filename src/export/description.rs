@@ -74,7 +74,7 @@ impl Description {
             schema_version: SCHEMA_VERSION,
             tool: ToolEntry { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
             crawl: identity.clone(),
-            complete: counts.pending() == 0 && counts.failed() == 0 && counts.settled() > 0,
+            complete: counts.is_complete(),
             inputs,
             tables: BTreeMap::new(),
         }

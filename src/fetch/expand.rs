@@ -11,7 +11,7 @@ use crate::source::{AlertPageOutline, PassVerdict, judge_pass, pages_of};
 use crate::store::columns::{ColumnSet, Columns};
 use crate::store::{CrawlIdentity, Outcome, Pending, SettledSummary, Settlement, Store, StoreError, job_pending};
 
-/// Readings of the alert list until it stood still; more would mean that it never does.
+/// Readings of the alert list in one run until it stood still; more would mean that it never does.
 const MAX_PASSES: u16 = 8;
 
 /// Signatures per expansion, so that a long list does not fill the writer's memory.
@@ -33,12 +33,21 @@ pub fn first_requests(batch: &BatchConfig) -> Vec<Pending> {
 }
 
 /// What follows once no request for alert summaries is under way.
+#[derive(Debug)]
+pub(super) enum AfterAlerts {
+    /// These; nothing more when there are none.
+    Requests(Vec<Pending>),
+    /// The list moved in every reading of this run: rows may be missing, and the next run reads it again.
+    NeverStood,
+}
+
+/// See [`AfterAlerts`]; `first_pass` is the reading that the run began with.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be read.
-pub(super) fn after_alerts(store: &Store, page_size: u32) -> Result<Vec<Pending>, StoreError> {
+pub(super) fn after_alerts(store: &Store, page_size: u32, first_pass: u16) -> Result<AfterAlerts, StoreError> {
     let Some(pass) = store.last_alert_pass()? else {
-        return Ok(vec![Pending::of(Request::AlertPage { pass: 0, page: 1 })]);
+        return Ok(AfterAlerts::Requests(vec![Pending::of(Request::AlertPage { pass: 0, page: 1 })]));
     };
     let mut error = None;
     let verdict = judge_pass(page_size, |page| match store.alert_page(pass, page) {
@@ -52,22 +61,18 @@ pub(super) fn after_alerts(store: &Store, page_size: u32) -> Result<Vec<Pending>
         return Err(error);
     }
     let page = |page| Pending::of(Request::AlertPage { pass, page });
-    Ok(match verdict {
+    Ok(AfterAlerts::Requests(match verdict {
         PassVerdict::NeedsPages(last) => (1..=last).map(page).collect(),
         PassVerdict::NeedsClosingLook => vec![page(0)],
         PassVerdict::Still => Vec::new(),
-        PassVerdict::Shifted if pass + 1 < MAX_PASSES => {
-            tracing::info!(pass, "the list of alert summaries moved while it was read; reading it again");
-            vec![Pending::of(Request::AlertPage { pass: pass + 1, page: 1 })]
-        }
-        PassVerdict::Shifted => {
-            tracing::warn!(
-                passes = MAX_PASSES,
-                "the list of alert summaries moved in every reading; the last one counts"
-            );
-            Vec::new()
-        }
-    })
+        PassVerdict::Shifted => match pass.checked_add(1).filter(|next| next - first_pass < MAX_PASSES) {
+            Some(next) => {
+                tracing::info!(pass, "the list of alert summaries moved while it was read; reading it again");
+                vec![Pending::of(Request::AlertPage { pass: next, page: 1 })]
+            }
+            None => return Ok(AfterAlerts::NeverStood),
+        },
+    }))
 }
 
 /// The pages that page 1 shows to exist.

@@ -342,12 +342,13 @@ impl Fetcher {
     }
 
     fn adapt(&self, decide: impl FnOnce(&mut RateController) -> Option<super::adaptive::Decision>) {
+        // Under the controller's lock, so that the last decision is the last to reach the bucket, and one that was made by
+        // an older configuration does not undo what a retuning has set.
+        let mut controller = self.links.pressure.controller.lock().unwrap_or_else(PoisonError::into_inner);
         let config = Arc::clone(&self.links.config.borrow());
         if !config.limiter.adaptive {
             return;
         }
-        // Under the controller's lock, so that the last decision is the last to reach the bucket.
-        let mut controller = self.links.pressure.controller.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(decision) = decide(&mut controller) else { return };
         self.links.pressure.bucket.set_rate(decision.to, config.limiter.burst);
         drop(controller);

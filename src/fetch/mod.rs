@@ -28,7 +28,7 @@ pub use fetcher::{Fetcher, FetcherLinks};
 pub use limiter::{TokenBucket, TokenBucketHandle};
 pub use pressure::Pressure;
 pub use retry::{RetryDelays, Retryability, classify, failures_before_parts};
-pub use scheduler::{Limits, MAX_QUEUED, Scheduler, SchedulerStats};
+pub use scheduler::{Limits, MAX_QUEUED, Scheduler, SchedulerStats, tell_settled};
 pub use sizes::WorkedSizes;
 
 use crate::source::SourceError;

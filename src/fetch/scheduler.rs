@@ -12,12 +12,13 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::{FetchError, expand};
+use super::FetchError;
+use super::expand::{self, AfterAlerts};
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::model::{Batch, JobId, Kind, Request, Timestamp};
 use crate::observe::Counters;
-use crate::store::{Change, CrawlIdentity, Pending, Settlement, StoreError, StoreEvent, StoreHandle};
+use crate::store::{Change, Counts, CrawlIdentity, Pending, Settlement, StoreError, StoreEvent, StoreHandle};
 
 /// Batches that wait in a pool's mailbox at the most. Few, so that what is urgent soon has its turn; the scheduler fills a
 /// mailbox up when it is half empty, so that no fetcher waits for a commit.
@@ -39,6 +40,8 @@ pub struct Limits {
     pub job_details: Option<usize>,
     /// Ask only for the lists which tell what there is to ask: alert summaries and signatures.
     pub lists_only: bool,
+    /// Work nothing out of the lists and the data: an earlier frontier of the run did, and only jobs were added since.
+    pub jobs_only: bool,
 }
 
 /// What came of a frontier.
@@ -50,6 +53,15 @@ pub struct SchedulerStats {
     pub num_failed: u64,
     /// True when work was left because the run was drained.
     pub drained: bool,
+    /// True when the list of alert summaries moved in every reading, so that rows may be missing.
+    pub alerts_moved: bool,
+}
+
+/// Tells what is settled and failed of each kind.
+pub fn tell_settled(counters: &Counters, counts: &Counts) {
+    for kind in Kind::ALL {
+        counters.set_settled(kind, counts.of(kind).settled(), counts.of(kind).failed);
+    }
 }
 
 /// See the module.
@@ -80,6 +92,8 @@ pub struct Scheduler {
     to_expand: VecDeque<Settlement>,
     expanding: usize,
     samples_completed: bool,
+    /// The reading of the alert list that this run began with.
+    first_alert_pass: u16,
     ages_told_at: Option<Instant>,
     stats: SchedulerStats,
 }
@@ -116,7 +130,8 @@ impl Scheduler {
             num_in_flight: [0; 4],
             to_expand: VecDeque::new(),
             expanding: 0,
-            samples_completed: limits.lists_only,
+            samples_completed: limits.lists_only || limits.jobs_only,
+            first_alert_pass: 0,
             ages_told_at: None,
             stats: SchedulerStats::default(),
         }
@@ -129,8 +144,10 @@ impl Scheduler {
     pub async fn run(mut self) -> Result<SchedulerStats, FetchError> {
         self.counters.set_jobs_per_request(self.config.borrow().batch.job_ids.get());
         self.load_frontier()?;
-        for kind in [Kind::Alerts, Kind::Signatures] {
-            self.expand_when_idle(kind)?;
+        if !self.limits.jobs_only {
+            for kind in [Kind::Alerts, Kind::Signatures] {
+                self.expand_when_idle(kind)?;
+            }
         }
         loop {
             self.hand_out_expansions()?;
@@ -159,13 +176,11 @@ impl Scheduler {
 
     fn load_frontier(&mut self) -> Result<(), FetchError> {
         let store = Arc::clone(self.store.store());
+        self.first_alert_pass = store.last_alert_pass()?.unwrap_or_default();
         for pending in store.pending() {
             self.enqueue(pending?);
         }
-        let counts = store.counts()?;
-        for kind in Kind::ALL {
-            self.counters.set_settled(kind, counts.of(kind).settled(), counts.of(kind).failed);
-        }
+        tell_settled(&self.counters, &store.counts()?);
         Ok(())
     }
 
@@ -218,7 +233,13 @@ impl Scheduler {
         let expansions = match kind {
             Kind::Alerts => {
                 let page_size = self.config.borrow().batch.alert_page.get();
-                vec![Settlement::discovery(expand::after_alerts(store, page_size)?)]
+                match expand::after_alerts(store, page_size, self.first_alert_pass)? {
+                    AfterAlerts::Requests(requests) => vec![Settlement::discovery(requests)],
+                    AfterAlerts::NeverStood => {
+                        self.stats.alerts_moved = true;
+                        Vec::new()
+                    }
+                }
             }
             Kind::Signatures => expand::after_signatures(store, &self.identity)?,
             Kind::Summaries | Kind::JobDetails => return Ok(()),

@@ -63,7 +63,7 @@ pub(super) fn take(
     std::thread::scope(|scope| {
         let (buffer, buffers) = flume::bounded::<Vec<u8>>(under_way);
         let (work, inbox) = flume::bounded::<Block>(under_way);
-        let (done, results) = flume::bounded::<(usize, Parsed)>(under_way);
+        let (done, results) = flume::bounded::<Option<(usize, Parsed)>>(under_way);
         for _ in 0..under_way {
             let _room_for_all = buffer.try_send(Vec::new());
         }
@@ -81,11 +81,13 @@ pub(super) fn take(
             .map(|_| {
                 let (inbox, done) = (inbox.clone(), done.clone());
                 scope.spawn(move || {
+                    let mut farewell = Farewell { done: &done, in_order: false };
                     for block in inbox {
-                        if done.send((block.number, parse_block(block, store, window))).is_err() {
+                        if done.send(Some((block.number, parse_block(block, store, window)))).is_err() {
                             break; // the writer has failed
                         }
                     }
+                    farewell.in_order = true;
                 })
             })
             .collect();
@@ -93,7 +95,8 @@ pub(super) fn take(
         let mut early = BTreeMap::new();
         let mut next = 0;
         let mut written = Ok(());
-        'results: for (number, parsed) in &results {
+        'results: for result in &results {
+            let Some((number, parsed)) = result else { break }; // a worker has panicked, and its block will never come
             early.insert(number, parsed);
             while let Some(mut parsed) = early.remove(&next) {
                 let used = std::mem::take(&mut parsed.buffer);
@@ -115,6 +118,20 @@ pub(super) fn take(
     })?;
     collector.join_doubled(path, store)?;
     Ok(collector.report)
+}
+
+/// Says `None` when a worker ends by a panic: without this, its block would be waited for in vain.
+struct Farewell<'a> {
+    done: &'a flume::Sender<Option<(usize, Parsed)>>,
+    in_order: bool,
+}
+
+impl Drop for Farewell<'_> {
+    fn drop(&mut self) {
+        if !self.in_order {
+            let _nobody_waits = self.done.send(None);
+        }
+    }
 }
 
 fn parse_block(block: Block, store: &Store, window: Window) -> Parsed {

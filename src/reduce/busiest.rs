@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::json::{AsciiMode, dumps};
 use crate::artifact::redact_emails;
 use crate::config::{ArtifactsConfig, Semantics};
-use crate::model::{JobId, Kind, RawJson, Revision};
+use crate::model::{JobId, Kind, RawJson, Request, Revision};
 use crate::store::{Store, StoreError};
 
 use super::commits::Commits;
 use super::coverage::{Busiest, CoverageInputs, reduce_coverage};
 use super::durations::times_of;
 use super::job_times::{Corrections, wait_corrected, wait_reference};
+use super::manifest::JOBS_NOT_ASKED;
 use super::output::{LineFile, Outputs, RowCounts};
 use super::parts::SignatureParts;
 use super::scan::{CoverageRule, Means, Want, scan};
@@ -149,6 +150,8 @@ pub(super) struct Waits {
     pub(super) secs: Vec<i64>,
     /// Jobs whose details are there.
     pub(super) num_detailed: u64,
+    /// Jobs that no run has asked for: the crawl had no commits, or others.
+    num_not_asked: u64,
     corrections: Corrections,
     num_negative: u64,
 }
@@ -163,7 +166,10 @@ impl Waits {
     ) -> Result<Self, ReduceError> {
         let mut waits = Self::default();
         for id in revision.iter().flat_map(|revision| revision.jobs.iter().copied()) {
-            let Some(record) = store.job(id)? else { continue };
+            let Some(record) = store.job(id)? else {
+                waits.num_not_asked += u64::from(store.settled(&Request::Job { id })?.is_none());
+                continue;
+            };
             waits.num_detailed += 1;
             let times = times_of(&record, id)?;
             let secs = match semantics {
@@ -223,6 +229,7 @@ pub(super) fn reduce_waits(
     let num_jobs = busiest.map_or(0, |busiest| busiest.jobs.len() as u64);
     let counts = RowCounts::from([
         ("jobs_not_there".to_owned(), num_jobs - waits.num_detailed),
+        (JOBS_NOT_ASKED.to_owned(), waits.num_not_asked),
         ("times_missing".to_owned(), waits.corrections.missing_time),
         ("times_reversed".to_owned(), waits.corrections.reversed + waits.num_negative),
     ]);

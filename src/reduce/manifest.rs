@@ -70,12 +70,16 @@ impl Sources<'_> {
                 records: counts.records,
             }
         };
+        let semantics = self.config.artifacts.semantics;
+        let follows =
+            |entry: &ArtifactEntry| entry.inputs.get(SEMANTICS).is_some_and(|named| *named == semantics.name());
         let mut manifest = Manifest {
             format: MANIFEST_FORMAT,
             tool: ToolEntry { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
             crawl: self.identity.clone(),
-            semantics: self.config.artifacts.semantics,
-            complete: self.counts.pending() == 0 && self.counts.failed() == 0 && self.counts.settled() > 0,
+            semantics: contents.made.values().all(follows).then_some(semantics),
+            complete: self.counts.is_complete()
+                && contents.made.iter().all(|(name, entry)| self.lacks_nothing(name, entry)),
             artifacts: contents.made,
             not_made: contents.not_made,
             run: RunEntry {
@@ -100,6 +104,23 @@ impl Sources<'_> {
         std::io::Write::write_all(&mut file, &text).map_err(|source| ReduceError::write(path, source))?;
         Ok((manifest, Some(file.finish()?)))
     }
+
+    /// Was it made of all that the crawl could bring? One that an earlier reduction left may be of less.
+    fn lacks_nothing(&self, name: &str, entry: &ArtifactEntry) -> bool {
+        let artifact = Artifact::ALL.iter().find(|artifact| artifact.file_name() == name);
+        !lacks_jobs(entry) && artifact.is_some_and(|artifact| self.still_hold(*artifact, &entry.inputs))
+    }
+}
+
+/// Of an entry's counts, the jobs that would be in it and were never asked for.
+pub(super) const JOBS_NOT_ASKED: &str = "jobs_not_asked";
+
+/// Of an entry's inputs, the definitions that it follows.
+pub(super) const SEMANTICS: &str = "semantics";
+
+/// Are there jobs that the artifact should hold, and that no run has asked for?
+pub(super) fn lacks_jobs(entry: &ArtifactEntry) -> bool {
+    entry.counts.get(JOBS_NOT_ASKED).is_some_and(|count| *count > 0)
 }
 
 /// Removes it, durably.

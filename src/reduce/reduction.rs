@@ -13,7 +13,7 @@ use crate::store::{CrawlIdentity, Store};
 use super::alert_table::reduce_alerts;
 use super::busiest::{self, BusiestRevisions};
 use super::commits::Commits;
-use super::manifest::{Contents, read_manifest, withdraw_manifest};
+use super::manifest::{Contents, lacks_jobs, read_manifest, withdraw_manifest};
 use super::output::{OnDisk, Outputs};
 use super::parts::complete_signatures;
 use super::relabelled::Labels;
@@ -44,6 +44,8 @@ pub struct ReduceSummary {
     pub written: Vec<Artifact>,
     /// Artifacts whose inputs had not changed.
     pub unchanged: Vec<Artifact>,
+    /// True when the artifacts that were asked for lack nothing that a crawl could bring.
+    pub complete: bool,
     /// The manifest, as it stands on the disk.
     pub manifest: Manifest,
 }
@@ -116,7 +118,9 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Re
     }
     outputs.finished.extend(described);
     publish(folder, outputs.finished)?;
-    Ok(ReduceSummary { written, unchanged, manifest })
+    let complete = sources.counts.is_complete()
+        && asked.iter().all(|artifact| !manifest.artifacts.get(artifact.file_name()).is_some_and(lacks_jobs));
+    Ok(ReduceSummary { written, unchanged, complete, manifest })
 }
 
 /// The busiest revisions of the window.

@@ -7,12 +7,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::actor::Shutdown;
 use crate::artifact::Manifest;
-use crate::config::{Config, Semantics};
+use crate::config::Config;
 use crate::model::Kind;
 use crate::observe::Reducing;
 use crate::store::{Counts, CrawlIdentity, Store};
 
 use super::commits::Commits;
+use super::manifest::SEMANTICS;
 use super::{Artifact, Input, ReduceError};
 
 const COMMITS_HINT: &str = "the commits of the repository, a JSON object a line with \"node\" and \"date\": [epoch, offset]; \
@@ -72,40 +73,42 @@ impl Sources<'_> {
     }
 
     pub(super) fn input_digests(&self, artifact: Artifact) -> BTreeMap<String, String> {
+        let inputs = artifact.inputs().iter();
+        let digests = inputs.map(|input| (input.name().to_owned(), self.digest_of(*input).unwrap_or_default()));
+        let options = self.options_of(artifact).into_iter().map(|(key, value)| (key.to_owned(), value));
+        digests.chain(options).collect()
+    }
+
+    /// Does the crawl, with the files that are configured, still hold what an artifact was made from? Its options may be
+    /// others.
+    pub(super) fn still_hold(&self, artifact: Artifact, inputs: &BTreeMap<String, String>) -> bool {
+        let same =
+            |input: &Input| self.digest_of(*input).is_none_or(|digest| inputs.get(input.name()) == Some(&digest));
+        artifact.inputs().iter().all(same)
+    }
+
+    /// A digest of an input as it is now; `None` for a file that is not configured.
+    fn digest_of(&self, input: Input) -> Option<String> {
         // What is missing may turn out to be empty, and then only this tells the two apart.
         let stored = |kind: Kind| match self.counts.of(kind).pending + self.counts.of(kind).failed {
             0 => format!("xxh3:{:032x}", self.counts.digest(kind)),
             missing => format!("xxh3:{:032x}, {missing} requests missing", self.counts.digest(kind)),
         };
-        let mut digests = BTreeMap::new();
-        for input in artifact.inputs() {
-            let digest = match input {
-                Input::Alerts => stored(Kind::Alerts),
-                Input::Signatures => stored(Kind::Signatures),
-                Input::Summaries => stored(Kind::Summaries),
-                Input::JobDetails => stored(Kind::JobDetails),
-                Input::Commits => {
-                    self.commits.map_or_else(String::new, |c| format!("sha256:{}", c.report.digest_hex()))
-                }
-                Input::PerfLlmStruc => self.llm_digest.clone().unwrap_or_default(),
-            };
-            digests.insert(input.name().to_owned(), digest);
+        match input {
+            Input::Alerts => Some(stored(Kind::Alerts)),
+            Input::Signatures => Some(stored(Kind::Signatures)),
+            Input::Summaries => Some(stored(Kind::Summaries)),
+            Input::JobDetails => Some(stored(Kind::JobDetails)),
+            Input::Commits => self.commits.map(|commits| format!("sha256:{}", commits.report.digest_hex())),
+            Input::PerfLlmStruc => self.llm_digest.clone(),
         }
-        for (key, value) in self.options_of(artifact) {
-            digests.insert(key.to_owned(), value);
-        }
-        digests
     }
 
     /// The options that shape an artifact.
     fn options_of(&self, artifact: Artifact) -> Vec<(&'static str, String)> {
         let artifacts = &self.config.artifacts;
         let identity = &self.identity;
-        let semantics = match artifacts.semantics {
-            Semantics::Corrected => "corrected",
-            Semantics::Reference => "reference",
-        };
-        let mut options = vec![("semantics", semantics.to_owned())];
+        let mut options = vec![(SEMANTICS, artifacts.semantics.name().to_owned())];
         if artifact.inputs().contains(&Input::Commits) {
             options.push(("window", format!("{}..{}", identity.window_start, identity.window_end)));
         }

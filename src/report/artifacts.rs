@@ -53,12 +53,12 @@ fn table(facts: &Facts, described: &Described) -> Markup {
     html! {
         p { "Made at " (text::time(manifest.run.created_at)) " by " (shown(&manifest.tool.name)) " "
             (shown(&manifest.tool.version)) ". " code { "perfharvest verify" } " compares the digests." }
-        @if !manifest.complete { p.warning { "The crawl was not complete when they were made: rows are missing." } }
+        @if !manifest.complete { p.warning { "The crawl was not complete when they were made: rows may be missing." } }
         @if !described.current {
             p.warning { "The store has changed since: " code { "perfharvest reduce" } " brings them up to date." }
         }
-        @if manifest.semantics != facts.overview.semantics {
-            p.warning { "They follow the other semantics than this page: numbers differ." }
+        @if manifest.semantics != Some(facts.overview.semantics) {
+            p.warning { "Not all of them follow the semantics of this page: numbers differ." }
         }
         @if damaged { p.warning { "Some files are not what the manifest says: " code { "perfharvest verify" } " tells which." } }
         (Table { caption: "Artifacts", columns, rows, left_out }.draw())

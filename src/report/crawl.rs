@@ -42,6 +42,7 @@ pub(super) fn completeness(facts: &Facts) -> Markup {
                 strong { "This crawl is not complete." } " "
                 @if pending > 0 { (counted(pending, "request is", "requests are")) " still to be asked. " }
                 @if failed > 0 { (counted(failed, "request has", "requests have")) " failed. " }
+                @if pending + failed == 0 { "It was ended before all that follows from the answers so far was asked. " }
                 "Signatures whose data are not all there are left out of everything "
                 "below. " code { "perfharvest run" } " goes on where it was."
             }

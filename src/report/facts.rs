@@ -110,7 +110,7 @@ impl Facts {
 
     /// As the manifest means it: nothing failed, nothing is left to fetch.
     pub(super) fn is_complete(&self) -> bool {
-        self.counts.pending() == 0 && self.counts.failed() == 0 && self.counts.settled() > 0
+        self.counts.is_complete()
     }
 }
 

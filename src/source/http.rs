@@ -1,12 +1,12 @@
 //! One HTTP GET, its reply checked before anything is parsed. The only file with reqwest.
 //!
 //! An address goes in, the body of a JSON reply comes out, or a [`SourceError`] that says what came instead. Promises: no
-//! body over `source.max_body_bytes` is held, no redirect leaves the host, what an error shows of a reply is printable.
+//! body over `source.max_body_bytes` is held, no redirect is followed, what an error shows of a reply is printable.
 
 use std::sync::Once;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
 
 use super::SourceError;
@@ -42,7 +42,8 @@ impl HttpServer {
             .user_agent(&source.user_agent)
             .timeout(source.timeout)
             .connect_timeout(source.connect_timeout)
-            .redirect(same_host_redirects(base.host_str().unwrap_or_default().to_owned()));
+            // Each hop would be a request that has taken no token; and the API has no redirects.
+            .redirect(reqwest::redirect::Policy::none());
         if base.host().is_some_and(|host| is_loopback(&host)) {
             builder = builder.no_proxy(); // a simulator on this machine is not behind the proxy
         }
@@ -97,8 +98,6 @@ impl HttpServer {
             SourceError::Connect { host: format!("{}{port}", self.base.host_str().unwrap_or_default()), source: error }
         } else if error.is_timeout() {
             SourceError::Timeout { timeout: self.timeout, source: error }
-        } else if error.is_redirect() {
-            SourceError::Redirect { source: error }
         } else {
             SourceError::Interrupted { source: error }
         }
@@ -130,6 +129,12 @@ async fn status_error(mut response: Response) -> SourceError {
     let status = response.status();
     if status == StatusCode::FORBIDDEN {
         return SourceError::Forbidden;
+    }
+    if status.is_redirection()
+        && let Some(location) = response.headers().get(LOCATION)
+    {
+        let location = printable(&String::from_utf8_lossy(location.as_bytes()), 160);
+        return SourceError::Redirect { status: status.as_u16(), location };
     }
     let retry_after = response
         .headers()
@@ -163,18 +168,6 @@ fn is_loopback(host: &url::Host<&str>) -> bool {
         url::Host::Ipv4(ip) => ip.is_loopback(),
         url::Host::Ipv6(ip) => ip.is_loopback(),
     }
-}
-
-fn same_host_redirects(host: String) -> reqwest::redirect::Policy {
-    reqwest::redirect::Policy::custom(move |attempt| {
-        if attempt.previous().len() > 5 {
-            attempt.error("too many redirects")
-        } else if attempt.url().host_str() == Some(host.as_str()) {
-            attempt.follow()
-        } else {
-            attempt.error("a redirect to another host")
-        }
-    })
 }
 
 /// The wait that a `Retry-After` header asks for: seconds, or an HTTP date.

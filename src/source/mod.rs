@@ -79,12 +79,15 @@ pub enum SourceError {
         #[source]
         source: reqwest::Error,
     },
-    /// A redirect that leaves the host, or too many of them.
-    #[error("the server redirects elsewhere")]
+    /// A redirect; none is followed.
+    #[error(
+        "the server redirects to {location} ({status}); if that is its new address, configure it (source.base_url)"
+    )]
     Redirect {
-        /// Where to.
-        #[source]
-        source: reqwest::Error,
+        /// The HTTP status.
+        status: u16,
+        /// Where to, printable.
+        location: String,
     },
     /// 403: the server blocks this client.
     #[error("the server refuses this client (403 Forbidden)")]
@@ -140,9 +143,9 @@ impl SourceError {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Forbidden => Some(403),
-            Self::Status { status, .. } | Self::NotJson { status, .. } => Some(*status),
+            Self::Status { status, .. } | Self::NotJson { status, .. } | Self::Redirect { status, .. } => Some(*status),
             Self::TooLarge { .. } | Self::BrokenJson { .. } | Self::WrongShape { .. } => Some(200),
-            Self::Connect { .. } | Self::Timeout { .. } | Self::Interrupted { .. } | Self::Redirect { .. } => None,
+            Self::Connect { .. } | Self::Timeout { .. } | Self::Interrupted { .. } => None,
         }
     }
 

@@ -2,8 +2,10 @@
 //!
 //! The list is newest first and shifts while it is read: a new summary pushes rows to later pages (one row comes twice,
 //! the new one never), a summary that leaves the filter pulls rows up (one row is lost). So all pages are read, then page
-//! 1 once more; only when every page told the same count and page 1 begins with the same row was the list still. If not,
-//! the list is read again in another pass. The dataset holds the rows of the last pass, each id once.
+//! 1 once more; only when every page told the same count, every row came once and page 1 begins with the same row was the list still. If
+//! not, the list is read again in another pass. The dataset holds the rows of the last pass, each id once.
+
+use std::collections::HashSet;
 
 use crate::model::AlertSummaryId;
 
@@ -45,11 +47,13 @@ pub fn judge_pass(page_size: u32, mut page: impl FnMut(u32) -> Option<AlertPageO
     let mut missing = false;
     let mut counts_agree = true;
     let mut rows = first.ids.len() as u64;
+    let mut ids: HashSet<AlertSummaryId> = first.ids.iter().copied().collect();
     for number in 2..=last {
         match page(number) {
             Some(outline) => {
                 counts_agree &= outline.count == first.count;
                 rows += outline.ids.len() as u64;
+                ids.extend(outline.ids);
             }
             None => missing = true,
         }
@@ -58,7 +62,8 @@ pub fn judge_pass(page_size: u32, mut page: impl FnMut(u32) -> Option<AlertPageO
         return PassVerdict::NeedsPages(last);
     }
     let Some(closing) = page(0) else { return PassVerdict::NeedsClosingLook };
-    let still = counts_agree && closing.count == first.count && closing.ids == first.ids && rows == first.count;
+    let each_once = rows == first.count && ids.len() as u64 == first.count;
+    let still = counts_agree && closing.count == first.count && closing.ids == first.ids && each_once;
     if still { PassVerdict::Still } else { PassVerdict::Shifted }
 }
 
@@ -98,5 +103,7 @@ mod tests {
         assert_eq!(judge(&left), PassVerdict::Shifted);
         let one_in_one_out = [Some(outline(3, [10, 9])), Some(outline(3, [9, 8])), Some(outline(3, [7]))];
         assert_eq!(judge(&one_in_one_out), PassVerdict::Shifted);
+        let twice = [Some(outline(3, [9, 8])), Some(outline(3, [9, 8])), Some(outline(3, [8]))];
+        assert_eq!(judge(&twice), PassVerdict::Shifted, "the row that came twice hides one that did not come");
     }
 }

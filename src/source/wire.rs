@@ -15,6 +15,10 @@ use crate::model::{
     Signature, SignatureId, Summary, Timestamp, Window, bring_to_api_order, parse_datum, scan_data,
 };
 
+/// A list that claims to be longer is none: each of its pages would become a request. All of Mozilla's alert summaries, of
+/// ten years, are less than a tenth of this.
+const MAX_ALERT_SUMMARIES: u64 = 1_000_000;
+
 /// Names the endpoint in errors.
 #[derive(Clone, Copy)]
 pub(super) struct Shape(pub(super) &'static str);
@@ -65,6 +69,9 @@ pub(super) fn alert_page(text: &str) -> Result<Reply, SourceError> {
     }
     let shape = Shape("performance/alertsummary");
     let page: Page<'_> = shape.read(text)?;
+    if page.count > MAX_ALERT_SUMMARIES {
+        return Err(shape.wrong(format!("{} alert summaries", page.count)));
+    }
     let records = page.results.into_iter().map(|raw| {
         let view: View = shape.view(raw)?;
         let created = Timestamp::parse_naive(&view.created)
@@ -359,6 +366,8 @@ mod tests {
         let Reply::AlertPage { count: 2, records } = alert_page(text).unwrap() else { panic!() };
         assert_eq!(records[0].push_timestamp, Some(Timestamp::from_secs(5)));
         assert!(alert_page(r#"{"count":1,"results":[{"id":1}]}"#).is_err());
+        let endless = alert_page(r#"{"count":1000000000000,"results":[]}"#);
+        assert!(matches!(endless, Err(SourceError::WrongShape { .. })));
         assert!(alert_page(r#"{"detail":"Invalid page."}"#).is_err());
     }
 

@@ -88,6 +88,10 @@ pub struct Counts {
     kinds: [KindCounts; 4],
     /// Sums (wrapping) of the digests of all settled requests, by kind.
     digests: [u128; 4],
+    /// True when the last commit ended a crawl: nothing follows from what is stored. What follows from an answer is stored
+    /// after it, so in between nothing may be pending, and yet nothing is finished.
+    #[serde(default)]
+    pub(super) finished: bool,
 }
 
 impl Counts {
@@ -133,6 +137,13 @@ impl Counts {
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.failed).sum()
+    }
+
+    /// True when nothing failed and nothing is left to ask, nor to be worked out: what is made of the store lacks nothing
+    /// that the crawl could have brought.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.finished && self.pending() == 0 && self.failed() == 0 && self.settled() > 0
     }
 
     /// Requests settled, of all kinds.

@@ -15,7 +15,8 @@ const LOCK_NAME: &str = "importing.lock";
 /// See the module. Dropped without [`Incoming::finish`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct Incoming {
-    target: PathBuf,
+    /// Of the store that is to be.
+    config: StoreConfig,
     folder: PathBuf,
     /// `None` only once it is finished or given up.
     store: Option<Store>,
@@ -31,11 +32,10 @@ impl Incoming {
     /// [`StoreError::NotEmpty`] when there is something at that place, [`StoreError::Locked`] when another process is
     /// making one, and what making a store may raise.
     pub fn begin(config: &StoreConfig) -> Result<Self, StoreError> {
-        let target = config.path.clone();
-        check_empty(config)?;
-        let mut name = target.file_name().unwrap_or_default().to_owned();
+        drop(check_empty(config)?);
+        let mut name = config.path.file_name().unwrap_or_default().to_owned();
         name.push(".importing");
-        let folder = target.with_file_name(name);
+        let folder = config.path.with_file_name(name);
         let failed = |source| StoreError::Folder { path: folder.clone(), source };
         std::fs::create_dir_all(&folder).map_err(failed)?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(LOCK_NAME));
@@ -47,7 +47,7 @@ impl Incoming {
         }
         remove_left_over(&folder).map_err(failed)?;
         let store = Store::open(&StoreConfig { path: folder.clone(), ..config.clone() })?;
-        Ok(Self { target, folder, store: Some(store), is_in_place: false, _lock: lock })
+        Ok(Self { config: config.clone(), folder, store: Some(store), is_in_place: false, _lock: lock })
     }
 
     /// The store, to fill.
@@ -61,19 +61,24 @@ impl Incoming {
     /// Moves the store to its place. It must have been flushed.
     ///
     /// # Errors
-    /// [`StoreError::Folder`] when it cannot be moved; then nothing of it is left.
+    /// [`StoreError::NotEmpty`] or [`StoreError::Locked`] when there is another one by now, [`StoreError::Folder`] when it
+    /// cannot be moved; then nothing of it is left.
     pub fn finish(mut self) -> Result<(), StoreError> {
         drop(self.store.take()); // sled writes the last of it
+        // Somebody may have made a store there meanwhile. An empty one is held while it is removed.
+        let held = check_empty(&self.config)?;
+        let target = &self.config.path;
         let moved = || -> io::Result<()> {
-            if self.target.exists() {
-                std::fs::remove_dir_all(&self.target)?; // seen to be empty
+            if target.exists() {
+                std::fs::remove_dir_all(target)?; // seen to be empty
             }
             std::fs::remove_file(self.folder.join(LOCK_NAME))?;
             File::open(&self.folder)?.sync_all()?;
-            std::fs::rename(&self.folder, &self.target)?;
-            File::open(parent_of(&self.target))?.sync_all()
+            std::fs::rename(&self.folder, target)?;
+            File::open(parent_of(target))?.sync_all()
         };
-        moved().map_err(|source| StoreError::Folder { path: self.target.clone(), source })?;
+        moved().map_err(|source| StoreError::Folder { path: target.clone(), source })?;
+        drop(held);
         self.is_in_place = true;
         Ok(())
     }
@@ -96,11 +101,12 @@ fn parent_of(path: &Path) -> &Path {
     }
 }
 
-fn check_empty(config: &StoreConfig) -> Result<(), StoreError> {
+/// Is there nothing at the place of the store, or an empty one? That is given, still open, so that nobody fills it.
+fn check_empty(config: &StoreConfig) -> Result<Option<Store>, StoreError> {
     let path = &config.path;
     let mut entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(StoreError::Folder { path: path.clone(), source }),
     };
     let not_empty = || StoreError::NotEmpty { path: path.clone() };
@@ -108,9 +114,9 @@ fn check_empty(config: &StoreConfig) -> Result<(), StoreError> {
         let store = Store::open(config)?;
         let counts = store.counts()?;
         let is_empty = store.identity()?.is_none() && counts.pending() + counts.settled() + counts.failed() == 0;
-        return if is_empty { Ok(()) } else { Err(not_empty()) };
+        return if is_empty { Ok(Some(store)) } else { Err(not_empty()) };
     }
-    if entries.next().is_some() { Err(not_empty()) } else { Ok(()) }
+    if entries.next().is_some() { Err(not_empty()) } else { Ok(None) }
 }
 
 /// Removes what an import that was killed has left: only what a store consists of.
@@ -144,6 +150,21 @@ mod tests {
         let counts = Store::open_existing(&config).unwrap().counts().unwrap();
         assert_eq!((counts.settled(), std::fs::read_dir(folder.path()).unwrap().count()), (0, 1));
         Incoming::begin(&config).unwrap().finish().unwrap(); // an empty store is replaced
+    }
+
+    #[test]
+    fn a_store_that_was_filled_meanwhile_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path().join("store"));
+        let incoming = Incoming::begin(&config).unwrap();
+        let other = Store::open(&config).unwrap();
+        let request = crate::model::Request::Frameworks;
+        let settlement = crate::store::Settlement::discovery(vec![crate::store::Pending::of(request)]);
+        other.commit(crate::store::Change::Expand { settlement: Box::new(settlement) }).unwrap();
+        drop(other);
+        assert!(matches!(incoming.finish(), Err(StoreError::NotEmpty { .. })));
+        assert_eq!(Store::open_existing(&config).unwrap().pending().count(), 1);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -35,17 +35,26 @@ fn request_of(tree: &'static str, key: &[u8]) -> Result<Request, StoreError> {
     Request::from_key(key).ok_or_else(|| StoreError::damaged(tree, key, "it is the key of no request"))
 }
 
+fn open_submitted(key: &[u8], framed: &[u8]) -> Result<Timestamp, StoreError> {
+    let raw = open_frame("pending", key, framed)?;
+    let micros = raw.as_slice().try_into().map_err(|_| StoreError::damaged("pending", key, "it is no time"))?;
+    Ok(Timestamp::from_micros(i64::from_be_bytes(micros)))
+}
+
 impl Store {
     /// The frontier: what is still to be asked, in key order.
     pub fn pending(&self) -> impl Iterator<Item = Result<Pending, StoreError>> {
         self.pending.iter().map(|entry| {
             let (key, framed) = entry.map_err(reading)?;
-            let raw = open_frame("pending", &key, &framed)?;
-            let micros =
-                raw.as_slice().try_into().map_err(|_| StoreError::damaged("pending", &key, "it is no time"))?;
-            let submitted = Timestamp::from_micros(i64::from_be_bytes(micros));
+            let submitted = open_submitted(&key, &framed)?;
             Ok(Pending { request: request_of("pending", &key)?, submitted })
         })
+    }
+
+    /// See [`Pending::submitted`]; `None` of what is not pending.
+    pub(super) fn submitted(&self, request: &Request) -> Result<Option<Timestamp>, StoreError> {
+        let key = request.key();
+        self.pending.get(&key).map_err(reading)?.map(|framed| open_submitted(&key, &framed)).transpose()
     }
 
     /// What was given up for now, with the reasons, in key order.

@@ -46,6 +46,8 @@ pub(super) struct Staging<'a> {
     /// States that the batches will bring about, before they are in the trees.
     states: HashMap<Vec<u8>, State, RandomState>,
     counts: Counts,
+    /// See [`Staging::finish`].
+    finishes: bool,
     durable_pushes: &'a mut HashSet<PushId>,
     new_pushes: Vec<PushId>,
     /// False while a store is being made that nobody uses before it is complete: then transactions are not needed.
@@ -60,6 +62,7 @@ impl<'a> Staging<'a> {
             operations: 0,
             states: HashMap::default(),
             counts,
+            finishes: false,
             durable_pushes,
             new_pushes: Vec::new(),
             transactional: true,
@@ -150,8 +153,14 @@ impl<'a> Staging<'a> {
             kind.attempts += u64::from(failure.attempts);
         }
         let mut failure = failure.clone();
-        if let State::Failed(before) = state {
-            failure.attempts += before.attempts;
+        match state {
+            State::Failed(before) => {
+                failure.attempts += before.attempts;
+                failure.submitted = before.submitted;
+            }
+            // Its age, which tells when the server will have deleted it, goes on being known.
+            State::Pending => failure.submitted = self.store.submitted(request)?.unwrap_or(failure.submitted),
+            State::Unknown | State::Settled(_) => {}
         }
         self.put(FAILED, key.clone(), seal_json(&failure)?);
         self.states.insert(key, State::Failed(failure));
@@ -193,6 +202,12 @@ impl<'a> Staging<'a> {
         self.leave(request, &state);
         self.enter(&Pending { request: *request, submitted });
         self.transact_if_full()
+    }
+
+    /// Stages that the crawl has come to its end; any later change takes that back.
+    pub(super) fn finish(&mut self) {
+        self.finishes = true;
+        self.operations += 1;
     }
 
     /// Commits what is staged: one transaction over all trees, then a flush. Returns the tally.
@@ -279,6 +294,7 @@ impl<'a> Staging<'a> {
             return Ok(());
         }
         self.counts.commits += 1;
+        self.counts.finished = self.finishes;
         let counts = seal_json(&self.counts)?;
         self.batches[META].insert(META_COUNTS, counts);
         let store = self.store;

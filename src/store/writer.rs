@@ -53,6 +53,8 @@ pub enum Change {
         /// The requests.
         requests: Vec<Pending>,
     },
+    /// The crawl has come to its end: nothing follows from what is stored.
+    Finish,
 }
 
 /// What became durable.
@@ -197,6 +199,10 @@ fn stage(staging: &mut Staging<'_>, change: Change) -> Result<StoreEvent, StoreE
                 staging.ask_again(&pending.request, pending.submitted)?;
             }
             (None, requests)
+        }
+        Change::Finish => {
+            staging.finish();
+            (None, Vec::new())
         }
     };
     Ok(StoreEvent::Committed { batch, fresh, failed })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use perfharvest::simulator::{Behaviour, Endpoint, Latency, ScriptedReply, SimulatorHandle};
 
 use crate::arrivals::{asked_by, settled_in};
-use crate::child::{finish, opened_copy, run_command, signal, wait};
+use crate::child::{command, finish, opened_copy, run_command, signal, wait};
 use crate::support::{Crawl, assert_same_artifacts, simulator};
 
 async fn arrived(simulator: &SimulatorHandle, endpoint: Endpoint, num: u64) {
@@ -99,4 +99,22 @@ async fn the_second_signal_ends_at_once_and_loses_nothing_that_was_acknowledged(
     let ended = ended.await.expect("it does not wait for the grace").unwrap();
     assert_eq!(ended.code(), Some(130), "{}", ended.stderr);
     resume(&simulator, &crawl).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_or_a_crawl_that_is_ended_while_it_reads_the_lists_says_so() {
+    for name in ["plan", "crawl"] {
+        let (simulator, crawl) = slow().await;
+        let child = command(&crawl, &[name]).spawn().unwrap();
+        arrived(&simulator, Endpoint::Signatures, 1).await;
+        signal(&child, "INT");
+        let ended = tokio::task::spawn_blocking(|| wait(child)).await.unwrap();
+        assert_eq!((ended.code(), ended.stdout.as_str()), (Some(130), ""), "{name}: {}", ended.stderr);
+        assert!(ended.stderr.contains("Run the same command again"), "{name}: {}", ended.stderr);
+        for made in [&["reduce"][..], &["export", "--format", "parquet", "--output", "tables"]] {
+            let made = finish(command(&crawl, made));
+            assert_eq!(made.code(), Some(3), "{}", made.stderr);
+        }
+        resume(&simulator, &crawl).await;
+    }
 }

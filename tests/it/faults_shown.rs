@@ -103,7 +103,7 @@ async fn a_fatal_error_is_told_without_control_characters() {
 }
 
 /// An alert summary that is newer than all others.
-fn new_summary(id: u64) -> String {
+pub(crate) fn new_summary(id: u64) -> String {
     let text = std::fs::read_to_string(corpus().join("api/alertsummary_limit100.jsonl")).unwrap();
     let recorded: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     let mut page = recorded["body"].clone();

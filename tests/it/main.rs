@@ -6,6 +6,7 @@ mod adaptive;
 mod archive;
 mod commits;
 mod commits_hgweb;
+mod completeness;
 mod damage;
 mod damage_of_trees;
 mod faults;

@@ -256,7 +256,7 @@ async fn artifacts_that_are_missing_altered_or_of_another_crawl_are_told() {
     assert!(html.contains("Some files are not what the manifest says"));
 
     crawl.config.artifacts.semantics = Semantics::Corrected;
-    assert!(report(&crawl).html.contains("They follow the other semantics"));
+    assert!(report(&crawl).html.contains("Not all of them follow the semantics of this page"));
 
     let manifest = out.join("manifest.json");
     let other = std::fs::read_to_string(&manifest).unwrap().replace("\"autoland\"", "\"mozilla-central\"");
