@@ -1,8 +1,9 @@
 //! The rate that the server bears: lowered at once when it shows strain, raised slowly when it is calm.
 //!
 //! Decisions only; the bucket is set by whoever asks. A 503, a timeout or a slow answer says nothing about how much would
-//! be borne: enough of them halve the rate. A 429 does: the share that is refused is the share that is too much. What was
-//! borne then is remembered as the ceiling; below it the rate is raised in quick steps, at it only by small probes, each
+//! be borne: enough of them halve the rate. A 429 does: the share that is refused is the share that is too much; unless it
+//! makes everyone wait, so that what else would have been refused is never asked: then the rate goes down by steps, large
+//! ones while refusals follow each other, and a small one after calm. What was borne then is remembered as the ceiling; below it the rate is raised in quick steps, at it only by small probes, each
 //! failed one followed by a longer rest, so that the rate stays near what is borne and few requests are refused.
 
 use std::collections::VecDeque;
@@ -16,6 +17,8 @@ use tokio::time::Instant;
 pub enum Strain {
     /// 429 Too Many Requests.
     TooManyRequests,
+    /// The same, with a time to wait: everyone waits, so no share of refusals can be told.
+    AskedToWait(Duration),
     /// 503 Service Unavailable.
     Unavailable,
     /// No whole reply in time.
@@ -28,6 +31,7 @@ impl fmt::Display for Strain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooManyRequests => "429",
+            Self::AskedToWait(_) => "429 with a time to wait",
             Self::Unavailable => "503",
             Self::Timeout => "timeout",
             Self::Slow => "slow answer",
@@ -70,6 +74,11 @@ const PROBE_STEP: f64 = 0.02;
 const CEILING_BROKEN: f64 = 1.15;
 /// Put below what is thought to be borne, so that the server's own reserve fills again.
 const MARGIN: f64 = 0.97;
+/// What a 429 that makes everyone wait leaves of the rate: the first one, one that follows another, and one after calm.
+const FIRST_WAIT: f64 = 0.7;
+const NEXT_WAIT: f64 = 0.85;
+const LATE_WAIT: f64 = 0.95;
+
 /// An answer is slow when it takes this many times the usual, and longer than [`SLOW_FLOOR`]; and slowness counts from
 /// this share of answers, since some are slow on any day.
 const SLOW_FACTOR: f64 = 4.0;
@@ -89,6 +98,7 @@ pub struct RateController {
     signs: VecDeque<(Instant, Strain)>,
     served: VecDeque<Instant>,
     changed_at: Instant,
+    /// When strain was last seen; where the server asked to wait, when the wait is over.
     strained_at: Option<Instant>,
     /// Usual latency, seconds: a slow average.
     usual_latency: Option<f64>,
@@ -150,13 +160,23 @@ impl RateController {
         if since_change < SETTLING && self.rate < self.configured {
             return None; // sent before the last change
         }
-        self.strained_at = Some(now);
+        // Since the strain before this one; raising the rate meanwhile is no strain.
+        let calm = self.strained_at.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
+        let wait = if let Strain::AskedToWait(wait) = strain { Some(wait) } else { None };
+        self.strained_at = Some(now + wait.unwrap_or_default());
         self.signs.push_back((now, strain));
         let (num_signs, num_served) = (self.signs.len(), self.served.len());
         let share = ratio(num_signs, num_signs + num_served);
         let at_ceiling = self.ceiling.is_finite();
         let only_refusals = self.signs.iter().all(|(_, sign)| *sign == Strain::TooManyRequests);
-        let (factor, borne) = if only_refusals {
+        let (factor, borne) = if wait.is_some() {
+            let left = match at_ceiling {
+                false => FIRST_WAIT,
+                true if calm < MEMORY => NEXT_WAIT,
+                true => LATE_WAIT,
+            };
+            (left, self.rate * f64::midpoint(left, 1.0))
+        } else if only_refusals {
             // Where strain was expected, one sign is enough, when there are answers to compare it with.
             if num_signs < if at_ceiling { 1 } else { SIGNS } || num_signs + num_served < LEAST_RESULTS {
                 return None;
@@ -172,13 +192,15 @@ impl RateController {
         };
         let from = self.rate;
         let to = (from * factor).max(self.least);
-        self.rest = if from > self.ceiling * 0.9 && from < self.ceiling * CEILING_BROKEN {
+        let was_probe = wait.is_none() || calm >= MEMORY;
+        self.rest = if was_probe && from > self.ceiling * 0.9 && from < self.ceiling * CEILING_BROKEN {
             (self.rest * 2).min(LONGEST_REST) // a probe that failed
         } else {
             REST
         };
         // A single refusal at the ceiling tells little about it.
-        self.ceiling = if at_ceiling && num_signs < SIGNS { self.ceiling.min(from) } else { borne.max(to) };
+        let tells_little = at_ceiling && num_signs < SIGNS && wait.is_none();
+        self.ceiling = if tells_little { self.ceiling.min(from) } else { borne.max(to) };
         let spread = self.signs.front().map_or(Duration::ZERO, |(at, _)| now - *at).as_secs_f64().ceil().max(1.0);
         let reason = format!("{} in {spread} s", self.tally());
         self.change(to, now);
@@ -186,8 +208,7 @@ impl RateController {
     }
 
     fn raise(&mut self, now: Instant) -> Option<Decision> {
-        let calm_since = self.strained_at.map_or(self.changed_at, |at| at.max(self.changed_at));
-        let calm = now - calm_since;
+        let calm = now.saturating_duration_since(self.calm_since());
         if self.rate >= self.configured || calm < CALM {
             return None;
         }
@@ -219,6 +240,10 @@ impl RateController {
         Some(Decision { from, to, reason: format!("calm for {} s", calm.as_secs()), restored })
     }
 
+    fn calm_since(&self) -> Instant {
+        self.strained_at.map_or(self.changed_at, |at| at.max(self.changed_at))
+    }
+
     /// Lowers the rate; what was seen at the old one says nothing about the new one.
     fn change(&mut self, to: f64, now: Instant) {
         self.rate = to;
@@ -229,9 +254,14 @@ impl RateController {
 
     /// `3 x 503`, `2 x 429, 1 x timeout`
     fn tally(&self) -> String {
-        let kinds = [Strain::TooManyRequests, Strain::Unavailable, Strain::Timeout, Strain::Slow];
-        let counted = kinds.map(|kind| (self.signs.iter().filter(|(_, sign)| *sign == kind).count(), kind));
-        let parts: Vec<_> = counted.iter().filter(|(n, _)| *n > 0).map(|(n, kind)| format!("{n} x {kind}")).collect();
+        let mut counted: Vec<(usize, String)> = Vec::new();
+        for name in self.signs.iter().map(|(_, sign)| sign.to_string()) {
+            match counted.iter_mut().find(|(_, known)| *known == name) {
+                Some((n, _)) => *n += 1,
+                None => counted.push((1, name)),
+            }
+        }
+        let parts: Vec<_> = counted.iter().map(|(n, kind)| format!("{n} x {kind}")).collect();
         parts.join(", ")
     }
 
@@ -288,7 +318,8 @@ mod tests {
     }
 
     /// A crawl at `configured` against a server of `capacity`, for `secs` of virtual time.
-    async fn crawl(configured: f64, capacity: f64, secs: u64) -> Log {
+    /// With `retry_after`, its 429 make everyone wait.
+    async fn crawl(configured: f64, capacity: f64, secs: u64, retry_after: Option<Duration>) -> Log {
         let (bucket, tokens) = TokenBucket::new(configured, NonZeroU32::new(2).unwrap());
         tokio::spawn(bucket.run());
         let controller = Arc::new(Mutex::new(RateController::new(configured, 1.0)));
@@ -310,6 +341,9 @@ mod tests {
                         let mut controller = controller.lock().unwrap();
                         let decision = if admitted {
                             controller.served(latency)
+                        } else if let Some(wait) = retry_after {
+                            tokens.pause_for(wait);
+                            controller.strained(Strain::AskedToWait(wait))
                         } else {
                             controller.strained(Strain::TooManyRequests)
                         };
@@ -331,9 +365,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_crawl_at_four_times_the_capacity_settles_within_ten_percent_of_it_and_is_seldom_refused() {
-        for capacity in [2.0, 10.0, 100.0] {
+        let waits = [None, Some(Duration::from_secs(1)), Some(Duration::from_secs(5))];
+        for (capacity, retry_after) in [2.0, 10.0, 100.0].into_iter().flat_map(|of| waits.map(|wait| (of, wait))) {
             let secs = 600;
-            let log = crawl(4.0 * capacity, capacity, secs).await;
+            let log = crawl(4.0 * capacity, capacity, secs, retry_after).await;
             let refused = log.results.iter().filter(|(_, served)| !served).count();
             let share = refused as f64 / log.results.len() as f64;
             assert!(share < 0.05, "{:.1} % refused at {capacity}/s", share * 100.0);
@@ -341,19 +376,29 @@ mod tests {
                 let within = |at: f64| at >= start as f64 && at < (start + 30) as f64;
                 let served = log.results.iter().filter(|(at, served)| *served && within(*at)).count() as f64 / 30.0;
                 let off = (served / capacity - 1.0).abs();
-                assert!(off <= 0.1, "{served:.2}/s served from {start} s on, of {capacity}/s");
+                // One wait may lie in any such window.
+                let waited = retry_after.map_or(0.0, |wait| wait.as_secs_f64() / 30.0);
+                assert!(
+                    off <= 0.1 + waited,
+                    "{served:.2}/s served from {start} s on, of {capacity}/s, {retry_after:?}"
+                );
             }
             let settled = log.decisions.iter().filter(|(at, _)| *at > 60.0);
             for (at, decision) in settled {
                 let off = (decision.to / capacity - 1.0).abs();
-                assert!(off <= 0.1, "rate {:.2} at {at:.0} s, of {capacity}/s: {}", decision.to, decision.reason);
+                assert!(
+                    off <= 0.1,
+                    "rate {:.2} at {at:.0} s, of {capacity}/s, {retry_after:?}: {}",
+                    decision.to,
+                    decision.reason
+                );
             }
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_rate_that_is_borne_is_never_changed() {
-        let log = crawl(20.0, 40.0, 120).await;
+        let log = crawl(20.0, 40.0, 120, None).await;
         assert!(log.decisions.is_empty());
         assert!(log.results.len() as f64 >= 0.98 * 20.0 * 120.0, "{}", log.results.len());
     }

@@ -333,6 +333,9 @@ impl Fetcher {
 
     fn note_strain(&self, error: &SourceError) {
         let strain = match error {
+            SourceError::Status { status: 429, retry_after: Some(wait), .. } if !wait.is_zero() => {
+                Strain::AskedToWait(*wait)
+            }
             SourceError::Status { status: 429, .. } => Strain::TooManyRequests,
             SourceError::Status { status: 503, .. } => Strain::Unavailable,
             SourceError::Timeout { .. } => Strain::Timeout,
