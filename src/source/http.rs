@@ -3,6 +3,7 @@
 //! An address goes in, the body of a JSON reply comes out, or a [`SourceError`] that says what came instead. Promises: no
 //! body over `source.max_body_bytes` is held, no redirect is followed, what an error shows of a reply is printable.
 
+use std::io;
 use std::sync::Once;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ const PARSE_INLINE_BYTES: usize = 256 << 10;
 
 /// Most bodies are shorter: they are read without moving. Decompressed, their length is not known before their end.
 const USUAL_BODY_BYTES: usize = 64 << 10;
+
+/// Chunks, of some 8 kB each, that a reader of a body may be behind.
+const CHUNKS_AHEAD: usize = 64;
 
 /// A server, asked one request at a time. Cheap to clone; all clones share the connections.
 #[derive(Clone, Debug)]
@@ -65,6 +69,42 @@ impl HttpServer {
 
     /// Asks once; gives the body of a JSON reply with a status of success.
     pub(super) async fn get(&self, url: Url, accept: &'static str) -> Result<Vec<u8>, SourceError> {
+        let mut body = Vec::with_capacity(USUAL_BODY_BYTES);
+        let mut response = self.ask(url, accept).await?;
+        let mut left = self.max_body_bytes;
+        while let Some(chunk) = self.chunk(&mut response, &mut left).await? {
+            body.extend_from_slice(chunk.as_ref());
+        }
+        Ok(body)
+    }
+
+    /// As [`HttpServer::get`], for a long body of which not all is kept: `read` reads it as it comes, on a thread of its
+    /// own, and may not stop before its end. Also gives the body's length.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        url: Url,
+        accept: &'static str,
+        read: impl FnOnce(BodyReader) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<(T, u64), SourceError> {
+        let mut response = self.ask(url, accept).await?;
+        let (chunks, inbox) = flume::bounded(CHUNKS_AHEAD);
+        let reading = tokio::task::spawn_blocking(move || read(BodyReader { inbox, chunk: Vec::new(), at: 0 }));
+        let mut left = self.max_body_bytes;
+        while let Some(chunk) = self.chunk(&mut response, &mut left).await? {
+            if chunks.send_async(chunk.as_ref().to_vec()).await.is_err() {
+                break; // the reader has met an error
+            }
+        }
+        drop(chunks); // the body has ended
+        let unexpected = |error: tokio::task::JoinError| SourceError::WrongShape {
+            endpoint: "the parser",
+            found: error.to_string(),
+        };
+        Ok((reading.await.map_err(unexpected)??, self.max_body_bytes - left))
+    }
+
+    /// Asks once; gives a JSON reply with a status of success, its body yet to be read.
+    async fn ask(&self, url: Url, accept: &'static str) -> Result<Response, SourceError> {
         let response =
             self.client.get(url).header(ACCEPT, accept).send().await.map_err(|error| self.transport_error(error))?;
         let status = response.status();
@@ -75,20 +115,19 @@ impl HttpServer {
         if !is_json(&content_type) {
             return Err(SourceError::NotJson { status: status.as_u16(), content_type });
         }
-        self.read_body(response).await
+        Ok(response)
     }
 
-    async fn read_body(&self, mut response: Response) -> Result<Vec<u8>, SourceError> {
-        let limit = self.max_body_bytes;
-        let mut body = Vec::with_capacity(USUAL_BODY_BYTES);
-        // Chunks arrive decompressed, so a small reply that unpacks to a large one stops here too.
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.transport_error(error))? {
-            if (body.len() + chunk.len()) as u64 > limit {
-                return Err(SourceError::TooLarge { limit });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
+    /// The next of the body; `left` is how many bytes of it are still allowed. Chunks arrive decompressed, so a small reply
+    /// that unpacks to a large one is refused too.
+    async fn chunk(
+        &self,
+        response: &mut Response,
+        left: &mut u64,
+    ) -> Result<Option<impl AsRef<[u8]> + use<>>, SourceError> {
+        let Some(chunk) = response.chunk().await.map_err(|error| self.transport_error(error))? else { return Ok(None) };
+        *left = left.checked_sub(chunk.len() as u64).ok_or(SourceError::TooLarge { limit: self.max_body_bytes })?;
+        Ok(Some(chunk))
     }
 
     fn transport_error(&self, error: reqwest::Error) -> SourceError {
@@ -101,6 +140,30 @@ impl HttpServer {
         } else {
             SourceError::Interrupted { source: error }
         }
+    }
+}
+
+/// A body that is read while it comes.
+#[derive(Debug)]
+pub(super) struct BodyReader {
+    /// From the connection; it closes at the body's end, and also where the body is cut off: whoever sends knows which.
+    inbox: flume::Receiver<Vec<u8>>,
+    chunk: Vec<u8>,
+    at: usize,
+}
+
+impl io::Read for BodyReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.chunk.len() {
+            match self.inbox.recv() {
+                Ok(chunk) => (self.chunk, self.at) = (chunk, 0),
+                Err(flume::RecvError::Disconnected) => return Ok(0),
+            }
+        }
+        let len = out.len().min(self.chunk.len() - self.at);
+        out[..len].copy_from_slice(&self.chunk[self.at..self.at + len]);
+        self.at += len;
+        Ok(len)
     }
 }
 

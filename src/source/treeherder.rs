@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
-use super::http::{HttpServer, read_json};
+use super::http::{BodyReader, HttpServer, read_json};
 use super::{Reply, SourceError, wire};
 use crate::config::{BatchConfig, SourceConfig};
 use crate::model::{Batch, Request, Timestamp, Window};
@@ -65,6 +65,15 @@ impl Treeherder {
     /// Dropping the future abandons the request; nothing is kept of it.
     pub async fn fetch(&self, batch: &Batch) -> Result<Answer, SourceError> {
         let sent = Instant::now();
+        if let Request::Signatures { .. } | Request::UpdatedSignatures { .. } = batch.requests()[0] {
+            let asked = batch.requests()[0];
+            let read = move |body: BodyReader| match asked {
+                Request::Signatures { .. } => wire::signatures(body),
+                _ => wire::updated_signatures(body),
+            };
+            let (reply, body_bytes) = self.http.read(self.url_of(batch), ACCEPT, read).await?;
+            return Ok(Answer { reply, body_bytes, latency: sent.elapsed() });
+        }
         let body = match self.http.get(self.url_of(batch), ACCEPT).await {
             // The list has become shorter since its pages were counted; the pass will be seen to have shifted.
             Err(error) if beyond_the_last_page(batch, &error) => {
@@ -130,8 +139,8 @@ fn parse(batch: &Batch, text: &str) -> Result<Reply, SourceError> {
     match batch.requests()[0] {
         Request::AlertPage { .. } => wire::alert_page(text),
         Request::Frameworks => wire::frameworks(text),
-        Request::Signatures { .. } => wire::signatures(text),
-        Request::UpdatedSignatures { .. } => wire::updated_signatures(text),
+        Request::Signatures { .. } => wire::signatures(text.as_bytes()),
+        Request::UpdatedSignatures { .. } => wire::updated_signatures(text.as_bytes()),
         Request::Summary { signature, window } => wire::summary(text, signature, window),
         Request::Job { .. } => wire::jobs(text, batch),
     }

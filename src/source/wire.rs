@@ -4,9 +4,10 @@
 //! is not of an endpoint's shape is [`SourceError::WrongShape`], never an empty answer.
 
 use std::fmt;
+use std::io::{BufReader, Read};
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned, Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Reply, SourceError};
@@ -18,6 +19,9 @@ use crate::model::{
 /// A list that claims to be longer is none: each of its pages would become a request. All of Mozilla's alert summaries, of
 /// ten years, are less than a tenth of this.
 const MAX_ALERT_SUMMARIES: u64 = 1_000_000;
+
+/// What is read of a list at once.
+const LIST_BUFFER_BYTES: usize = 64 << 10;
 
 /// Names the endpoint in errors.
 #[derive(Clone, Copy)]
@@ -94,36 +98,72 @@ pub(super) fn frameworks(text: &str) -> Result<Reply, SourceError> {
 }
 
 /// Reads `performance/signatures`: an object whose keys are the ids.
-pub(super) fn signatures(text: &str) -> Result<Reply, SourceError> {
+pub(super) fn signatures(body: impl Read) -> Result<Reply, SourceError> {
     let keep = |id, framework_id, raw: &RawValue| Signature { id, framework_id, raw: raw.into() };
-    Ok(Reply::Signatures(each_signature(text, keep)?))
+    Ok(Reply::Signatures(each_signature(body, keep)?))
 }
 
 /// Reads the ids alone; what is no list of signatures must not make others look as if they had no data.
-pub(super) fn updated_signatures(text: &str) -> Result<Reply, SourceError> {
-    Ok(Reply::UpdatedSignatures(each_signature(text, |id, _, _| id)?))
+pub(super) fn updated_signatures(body: impl Read) -> Result<Reply, SourceError> {
+    Ok(Reply::UpdatedSignatures(each_signature(body, |id, _, _| id)?))
 }
 
-/// Hands each signature of a list to `keep`: the list may be of 10^5, and not all of each is needed.
+/// Hands each signature of a list to `keep` as it comes: the list may be of 10^5, and not all of each is needed.
 fn each_signature<T>(
-    text: &str,
-    keep: impl Fn(SignatureId, FrameworkId, &RawValue) -> T,
+    body: impl Read,
+    keep: impl FnMut(SignatureId, FrameworkId, &RawValue) -> T,
 ) -> Result<Vec<T>, SourceError> {
-    #[derive(Deserialize)]
-    struct View {
-        id: SignatureId,
-        framework_id: FrameworkId,
-    }
     let shape = Shape("performance/signatures");
-    let entries: RawEntries<'_> = shape.read(text)?;
-    let signatures = entries.0.into_iter().map(|(key, raw)| {
-        let view: View = shape.view(raw)?;
-        if key.parse() != Ok(view.id.0) {
-            return Err(shape.wrong(format!("signature {} under the key {key}", view.id)));
+    let mut refused = None;
+    let list = SignatureList { shape, keep, refused: &mut refused };
+    let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(LIST_BUFFER_BYTES, body));
+    let read = json.deserialize_map(list).and_then(|signatures| json.end().map(|()| signatures));
+    match (read, refused) {
+        (_, Some(error)) => Err(error),
+        (Ok(signatures), None) => Ok(signatures),
+        (Err(source), None) if source.is_data() => Err(shape.wrong(source)),
+        (Err(source), None) => Err(SourceError::BrokenJson { source }),
+    }
+}
+
+/// Reads a list of signatures entry by entry.
+struct SignatureList<'a, K> {
+    shape: Shape,
+    keep: K,
+    /// What is wrong with an entry.
+    refused: &'a mut Option<SourceError>,
+}
+
+impl<'de, T, K: FnMut(SignatureId, FrameworkId, &RawValue) -> T> Visitor<'de> for SignatureList<'_, K> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of signatures")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Vec<T>, A::Error> {
+        #[derive(Deserialize)]
+        struct View {
+            id: SignatureId,
+            framework_id: FrameworkId,
         }
-        Ok(keep(view.id, view.framework_id, raw))
-    });
-    signatures.collect()
+        let mut signatures = Vec::new();
+        while let Some((key, raw)) = map.next_entry::<String, Box<RawValue>>()? {
+            let view = self.shape.view(&raw).and_then(|view: View| {
+                let is_its_key = key.parse() == Ok(view.id.0);
+                let wrong = || self.shape.wrong(format!("signature {} under the key {key}", view.id));
+                if is_its_key { Ok(view) } else { Err(wrong()) }
+            });
+            match view {
+                Ok(view) => signatures.push((self.keep)(view.id, view.framework_id, &raw)),
+                Err(error) => {
+                    *self.refused = Some(error);
+                    return Err(de::Error::custom("a signature of another shape"));
+                }
+            }
+        }
+        Ok(signatures)
+    }
 }
 
 /// Reads data of which some are not of the documented form.
@@ -339,12 +379,23 @@ mod tests {
     fn signatures_are_read_whatever_their_fields_and_lower_is_better_stays_absent() {
         let text =
             r#"{"12":{"id":12,"framework_id":1,"new":1e+16},"3":{"id":3,"framework_id":2,"lower_is_better":false}}"#;
-        let Reply::Signatures(found) = signatures(text).unwrap() else { panic!() };
+        let Reply::Signatures(found) = signatures(text.as_bytes()).unwrap() else { panic!() };
         assert_eq!(found[0].raw.as_str(), r#"{"id":12,"framework_id":1,"new":1e+16}"#);
         assert_eq!(found[1].framework_id, FrameworkId(2));
-        assert!(signatures("[]").is_err() && signatures(r#"{"4":{"id":5,"framework_id":1}}"#).is_err());
-        assert_eq!(updated_signatures(text).unwrap(), Reply::UpdatedSignatures(vec![SignatureId(12), SignatureId(3)]));
-        assert!(updated_signatures(r#"{"4":{"id":5,"framework_id":1}}"#).is_err());
+        for wrong in ["[]", "null", r#"{"4":{"id":5,"framework_id":1}}"#, r#"{"4":{"id":4}}"#, r#"{"4":7}"#] {
+            let error = signatures(wrong.as_bytes()).unwrap_err();
+            assert!(matches!(error, SourceError::WrongShape { .. }), "{wrong}: {error}");
+        }
+        for broken in ["", &text[..text.len() - 1], &text[..20], "{\"12\":{\"id\":\u{7f}}}", &format!("{text} 1")] {
+            let error = signatures(broken.as_bytes()).unwrap_err();
+            assert!(matches!(error, SourceError::BrokenJson { .. }), "{broken}: {error}");
+        }
+        assert!(signatures(&b"{\"4\":{\"id\":4,\"framework_id\":1,\"suite\":\"\xff\"}}"[..]).is_err());
+        assert_eq!(
+            updated_signatures(text.as_bytes()).unwrap(),
+            Reply::UpdatedSignatures(vec![SignatureId(12), SignatureId(3)])
+        );
+        assert!(updated_signatures(&br#"{"4":{"id":5,"framework_id":1}}"#[..]).is_err());
     }
 
     #[test]
