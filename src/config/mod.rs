@@ -407,7 +407,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             path: PathBuf::from("perfharvest.store"),
-            cache_bytes: 32 << 20,
+            cache_bytes: 8 << 20,
             commit_records: non_zero_usize(256),
             commit_interval: Duration::from_millis(50),
         }
@@ -416,7 +416,7 @@ impl Default for StoreConfig {
 
 impl Default for ReduceConfig {
     fn default() -> Self {
-        Self { memory_bytes: non_zero_usize(64 << 20), workers: 0 }
+        Self { memory_bytes: non_zero_usize(16 << 20), workers: 0 }
     }
 }
 
