@@ -203,7 +203,9 @@ impl Canvas {
         let mut encoder = png::Encoder::new(&mut out, self.width, self.height);
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
-        encoder.set_compression(png::Compression::Best);
+        // Plain areas and straight lines repeat best unfiltered; more effort saves little and takes a tenth of a second.
+        encoder.set_filter(png::FilterType::NoFilter);
+        encoder.set_compression(png::Compression::Default);
         encoder.set_pixel_dims(Some(png::PixelDimensions {
             xppu: RESOLUTION,
             yppu: RESOLUTION,
