@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
+use tracing_subscriber::EnvFilter;
 
 use super::Config;
 
@@ -66,6 +67,11 @@ pub enum ConfigError {
 
 /// Prefix of environment variables: `PERFHARVEST_TABLE__KEY`.
 const ENV_PREFIX: &str = "PERFHARVEST_";
+/// What may follow the prefix and is no key; the last two are of this program's own tests.
+const ENV_OTHERS: [&str; 4] = ["CONFIG", "FAIL_POINT", "CRASH_SEED", "BLESS"];
+
+/// Plain words of `log.level`; everything else is a list of filter directives.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 impl Config {
     /// Reads `file` (when there is one), then the environment's variables, then `flags`, and checks the whole.
@@ -82,11 +88,13 @@ impl Config {
             None => (toml::Table::new(), Self::default()),
         };
         let mut config = file_config;
-        let from_environment = environment_overrides(environment);
-        for one in from_environment.iter().chain(flags) {
+        let from_environment = environment_overrides(environment)?;
+        let overrides = || from_environment.iter().chain(flags);
+        for one in overrides() {
             config = apply(&mut table, one)?;
         }
-        config.validate(file.filter(|_| flags.is_empty()))?;
+        let is_of_the_file = config.check().err().is_none_or(|(key, _)| !overrides().any(|one| one.key == key));
+        config.validate(file.filter(|_| is_of_the_file))?;
         Ok(config)
     }
 
@@ -118,10 +126,12 @@ impl Config {
             return Err(("window.data_end", format!("{data_end} is not after window.start, {start}")));
         }
         let url = url::Url::parse(&self.source.base_url).map_err(|why| {
-            ("source.base_url", format!("`{}` is no http or https address: {why}", self.source.base_url))
+            let hint = with_scheme(&self.source.base_url);
+            ("source.base_url", format!("`{}` is no http or https address: {why}{hint}", self.source.base_url))
         })?;
         if url.cannot_be_a_base() || !matches!(url.scheme(), "http" | "https") {
-            return Err(("source.base_url", format!("`{url}` is no http or https address")));
+            let hint = with_scheme(&self.source.base_url);
+            return Err(("source.base_url", format!("`{}` is no http or https address{hint}", self.source.base_url)));
         }
         let name = &self.source.repository;
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
@@ -158,8 +168,29 @@ impl Config {
         {
             return Err(("metrics.bind", format!("{bind} is no loopback address such as 127.0.0.1:9464")));
         }
-        Ok(())
+        check_level(&self.log.level).map_err(|message| ("log.level", message))
     }
+}
+
+/// The address that was meant where its beginning was left out.
+fn with_scheme(address: &str) -> String {
+    let host = address.split([':', '/']).next().unwrap_or_default();
+    let scheme = if matches!(host, "localhost" | "127.0.0.1") { "http" } else { "https" };
+    let whole = format!("{scheme}://{address}");
+    let is_host = !address.contains("://") && (host.contains('.') || host == "localhost");
+    if is_host && url::Url::parse(&whole).is_ok() { format!("; did you mean `{whole}`?") } else { String::new() }
+}
+
+/// The filter takes any word for the name of a module, so that a mistyped level would silence everything.
+fn check_level(level: &str) -> Result<(), String> {
+    if level.contains(['=', ',']) {
+        return EnvFilter::try_new(level).map(drop).map_err(|why| format!("`{level}` cannot be read: {why}"));
+    }
+    if LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level.trim())) {
+        return Ok(());
+    }
+    let nearest = nearest(&level.to_lowercase(), LEVELS.into_iter()).unwrap_or_default();
+    Err(format!("`{level}` is none of {}; did you mean `{nearest}`?", LEVELS.join(", ")))
 }
 
 fn read_file(path: &Path) -> Result<(toml::Table, Config), ConfigError> {
@@ -181,15 +212,49 @@ fn with_nearest(message: &str) -> String {
     let (true, Some(unknown)) = (message.starts_with("unknown field"), names.next()) else {
         return message.to_owned();
     };
-    match names.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b))) {
+    match nearest(unknown, names) {
         Some(nearest) => format!("{message}; did you mean `{nearest}`?"),
         None => message.to_owned(),
     }
 }
 
+fn nearest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))
+}
+
+/// The message for people: without the names of this program's types, and with the name that was meant.
+fn readable(error: &toml::de::Error) -> String {
+    let mut message = with_nearest(error.message().trim());
+    for number in ["u8", "u16", "u32", "u64", "usize"] {
+        for (said, meant) in [("a nonzero ", "a whole number from 1"), ("", "a whole number from 0")] {
+            let said = format!("expected {said}{number}");
+            if message.ends_with(&said) {
+                message = message.replace(&said, &format!("expected {meant}"));
+            }
+        }
+    }
+    message
+}
+
+/// All keys, as `table.key`: the shipped file shows each, those without a default as a comment.
+fn all_keys() -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut table = "";
+    for line in include_str!("../../config.toml").lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            table = header.split(']').next().unwrap_or_default();
+        } else if let Some((name, _)) = line.trim_start_matches("# ").split_once(" =")
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        {
+            keys.push(format!("{table}.{name}"));
+        }
+    }
+    keys
+}
+
 /// The error's message, with the source line's key where the message does not name it.
 fn message_with_key(text: &str, error: &toml::de::Error) -> String {
-    let message = with_nearest(error.message().trim());
+    let message = readable(error);
     let Some(span) = error.span() else { return message };
     let line_start = text[..span.start.min(text.len())].rfind('\n').map_or(0, |at| at + 1);
     let key = text[line_start..].split(['=', '\n']).next().unwrap_or_default().trim();
@@ -215,23 +280,42 @@ fn line_of_key(text: &str, key: &str) -> Option<usize> {
     None
 }
 
-fn environment_overrides(variables: impl Iterator<Item = (String, String)>) -> Overrides {
-    let mut found: Overrides = variables
-        .filter_map(|(name, value)| {
-            let (table, key) = name.strip_prefix(ENV_PREFIX)?.split_once("__")?;
-            let key = format!("{}.{}", table.to_lowercase(), key.to_lowercase());
-            Some(Override { origin: name, key, value })
-        })
-        .collect();
+fn environment_overrides(variables: impl Iterator<Item = (String, String)>) -> Result<Overrides, ConfigError> {
+    let mut found = Overrides::new();
+    for (name, value) in variables {
+        let Some(own) = name.strip_prefix(ENV_PREFIX) else { continue };
+        match own.split_once("__") {
+            Some((table, key)) => {
+                let key = format!("{}.{}", table.to_lowercase(), key.to_lowercase());
+                found.push(Override { origin: name, key, value });
+            }
+            None if ENV_OTHERS.contains(&own) => {}
+            None => return Err(unknown_variable(name)),
+        }
+    }
     found.sort_by(|a, b| a.origin.cmp(&b.origin)); // the environment has no order of its own
-    found
+    Ok(found)
+}
+
+/// A variable that would be passed over in silence, although it was meant for this program.
+fn unknown_variable(origin: String) -> ConfigError {
+    let names = all_keys().into_iter().map(|key| format!("{ENV_PREFIX}{}", key.to_uppercase().replacen('.', "__", 1)));
+    let names: Vec<String> = names.collect();
+    let nearest = nearest(&origin, names.iter().map(String::as_str)).unwrap_or_default();
+    let message =
+        format!("is no variable of this program, whose keys are PERFHARVEST_TABLE__KEY; did you mean {nearest}?");
+    ConfigError::Override { origin, message }
 }
 
 /// Puts one value over the table and reads the whole again, so that an error names the value it came with.
 fn apply(table: &mut toml::Table, one: &Override) -> Result<Config, ConfigError> {
     let wrong = |message: String| ConfigError::Override { origin: one.origin.clone(), message };
     let Some((section, name)) = one.key.split_once('.') else {
-        return Err(wrong(format!("`{}` is not of the form table.key", one.key)));
+        let keys = all_keys();
+        let names = || keys.iter().filter_map(|key| Some((key, key.split_once('.')?.1)));
+        let meant = nearest(&one.key, names().map(|(_, name)| name));
+        let meant = names().find(|(_, name)| Some(*name) == meant).map_or("", |(key, _)| key.as_str());
+        return Err(wrong(format!("`{}` is not of the form table.key; did you mean `{meant}`?", one.key)));
     };
     // Text that is no TOML is a string; a string that happens to be TOML (a path such as 1) is tried second.
     let literal = toml::from_str::<toml::Table>(&format!("v = {}", one.value)).ok().and_then(|mut t| t.remove("v"));
@@ -250,7 +334,7 @@ fn apply(table: &mut toml::Table, one: &Override) -> Result<Config, ConfigError>
                 return Ok(config);
             }
             Err(error) => {
-                first_error.get_or_insert(with_nearest(error.message().trim()));
+                first_error.get_or_insert(readable(&error));
             }
         }
     }
@@ -366,6 +450,7 @@ mod tests {
                 ("source.base_url", _) => "http://127.0.0.1:1".to_owned(),
                 ("artifacts.semantics", _) => "reference".to_owned(),
                 ("log.format", _) => "json".to_owned(),
+                ("log.level", _) => "debug".to_owned(),
                 ("limiter.min_requests_per_second", _) => "3".to_owned(),
                 ("retry.initial_delay", _) => "3s".to_owned(),
                 (_, toml::Value::Boolean(on)) => (!on).to_string(),
@@ -378,6 +463,52 @@ mod tests {
             let config = load("", &[(key, &other)]).unwrap_or_else(|error| panic!("{key}={other}: {error}"));
             assert_ne!(config, Config::default(), "{key}={other} changed nothing");
         }
+    }
+
+    #[test]
+    fn a_mistyped_level_is_refused_with_its_line_and_the_nearest() {
+        let said = message("[log]\nlevel = \"inof\"\n");
+        assert!(said.contains("config.toml:2: log.level: `inof`") && said.ends_with("did you mean `info`?"), "{said}");
+        assert!(message("[log]\nlevel = \"info,perfharvest=loud\"\n").contains("config.toml:2: log.level"));
+        let flags = [("limiter.burst", "3")];
+        let said = load("[log]\nlevel = \"loud\"\n", &flags).unwrap_err().to_string();
+        assert!(said.contains("config.toml:2:"), "another flag does not hide the line: {said}");
+        let said = load("[log]\nlevel = \"info\"\n", &[("log.level", "loud")]).unwrap_err().to_string();
+        assert!(said.starts_with("log.level: `loud`"), "{said}");
+        for level in ["off", "WARN", "info,perfharvest=debug", "perfharvest=trace"] {
+            load("", &[("log.level", &format!("\"{level}\""))]).unwrap_or_else(|error| panic!("{level}: {error}"));
+        }
+    }
+
+    #[test]
+    fn a_number_that_must_not_be_zero_is_asked_for_in_words() {
+        let said = message("[limiter]\nrequests_per_second = 0\n");
+        assert!(said.ends_with("expected a whole number from 1"), "{said}");
+        let said = load("", &[("batch.job_ids", "many")]).unwrap_err().to_string();
+        assert!(said.ends_with("expected a whole number from 1"), "{said}");
+    }
+
+    #[test]
+    fn a_key_without_its_table_and_an_unknown_variable_are_refused_with_what_was_meant() {
+        let said = load("", &[("requests_per_second", "3")]).unwrap_err().to_string();
+        assert!(said.ends_with("did you mean `limiter.requests_per_second`?"), "{said}");
+        let from = |name: &str| Config::load(None, [(name.to_owned(), "3".to_owned())].into_iter(), &[]);
+        let said = from("PERFHARVEST_LIMITER_REQUESTS_PER_SECOND").unwrap_err().to_string();
+        assert!(said.ends_with("did you mean PERFHARVEST_LIMITER__REQUESTS_PER_SECOND?"), "{said}");
+        from("PERFHARVEST_CONFIG").unwrap();
+        from("PERFHARVESTER").unwrap();
+    }
+
+    #[test]
+    fn an_address_without_its_scheme_is_refused_with_the_whole_one() {
+        for (given, meant) in
+            [("treeherder.mozilla.org", "https://treeherder.mozilla.org"), ("localhost:8000", "http://localhost:8000")]
+        {
+            let said = load("", &[("source.base_url", given)]).unwrap_err().to_string();
+            assert!(said.ends_with(&format!("did you mean `{meant}`?")), "{said}");
+        }
+        let said = load("", &[("source.base_url", "ftp://a.example")]).unwrap_err().to_string();
+        assert!(said.ends_with("is no http or https address"), "{said}");
     }
 
     #[test]
