@@ -181,7 +181,7 @@ impl Fetcher {
                 self.links.pressure.breaker.answered();
             } else if let Toll::Outage { began } = self.links.pressure.breaker.failed(&error) {
                 if began {
-                    warn!(error = %chain(&error), "the source answers nothing; probing it until it does");
+                    warn!(error = %chain(&error), "many requests in a row failed; probing the source until it answers one");
                 }
                 attempts -= 1;
                 continue; // the gate holds until the source answers
@@ -293,7 +293,7 @@ impl Fetcher {
             }
             Retryability::Passing | Retryability::TooMuch => {
                 self.links.pressure.breaker.probe_failed(&error);
-                debug!(error = %chain(&error), "the source answers nothing, not even the smallest request");
+                debug!(error = %chain(&error), "the source does not answer even the smallest request");
                 Ok(Probed::Failed)
             }
         }
