@@ -496,6 +496,7 @@ struct FetcherPools {
 impl FetcherPools {
     fn grow(&mut self, config: &Config) {
         for kind in Kind::ALL {
+            self.links.counters.set_fetchers(kind, config.concurrency_of(kind));
             for place in 0..config.concurrency_of(kind) {
                 if self.places.insert((kind, place)) {
                     let inbox = self.inboxes[kind.index()].clone();

@@ -235,13 +235,17 @@ impl Fetcher {
                         return Ok(true);
                     } // it went down while this one waited: the token is spent, the request is not
                 }
-                Gate::Wait(wait) => tokio::select! {
-                    biased;
-                    () = self.links.shutdown.drained() => return Ok(false),
-                    () = recovered => {}
-                    () = tokio::time::sleep(wait) => {}
-                },
+                Gate::Wait(wait) => {
+                    let _waiting = self.links.counters.wait_for_source();
+                    tokio::select! {
+                        biased;
+                        () = self.links.shutdown.drained() => return Ok(false),
+                        () = recovered => {}
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                }
                 Gate::Probe => {
+                    let _waiting = self.links.counters.wait_for_source();
                     if let Probed::Ended = self.probe().await? {
                         return Ok(false);
                     }

@@ -7,7 +7,7 @@ mod progress;
 mod reducing;
 mod run_file;
 
-pub use counters::{AttemptResult, Counters, KindProgress, LATENCY_BOUNDS, Limit, TokenWait, concurrency_hint};
+pub use counters::{AttemptResult, Counters, KindProgress, LATENCY_BOUNDS, Limit, SourceWait, TokenWait};
 pub use logging::{LogError, init as init_logging};
 pub use metrics::{Metrics, MetricsError};
 pub use progress::{Progress, human_bytes, human_duration};

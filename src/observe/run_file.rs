@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use super::progress::Pace;
-use super::{Counters, KindProgress, Limit, ReducingNow, concurrency_hint};
+use super::{Counters, KindProgress, Limit, ReducingNow};
 use crate::config::JOB_LIFE_DAYS;
 use crate::model::{Kind, Timestamp};
 
@@ -225,8 +225,8 @@ impl Teller {
     fn limit(&self) -> Limit {
         let seen = |limit| self.looks.iter().filter(|look| **look == limit).count();
         match (seen(Limit::Rate), seen(Limit::Concurrency)) {
-            (0, 0) => Limit::None,
-            (rate, concurrency) if concurrency > rate => Limit::Concurrency,
+            (rate, concurrency) if concurrency > rate.max(seen(Limit::None)) => Limit::Concurrency,
+            (0, _) => Limit::None,
             _ => Limit::Rate,
         }
     }
@@ -279,7 +279,7 @@ impl Teller {
             requests_left,
             eta_secs,
             limit,
-            hint: (limit == Limit::Concurrency).then(|| concurrency_hint(counters.rate(), latency)),
+            hint: if limit == Limit::Concurrency { counters.concurrency_hint() } else { None },
             settled: kinds.iter().map(|kind| kind.settled).sum(),
             failed: kinds.iter().map(|kind| kind.failed).sum(),
             reducing: counters.reducing().now(),
