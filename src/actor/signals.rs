@@ -35,6 +35,8 @@ pub fn end_on_signals(shutdown: Shutdown, grace: Duration) -> SignalListener {
 
 #[expect(clippy::exit, reason = "the person asked twice; waiting for anything would be waiting too long")]
 fn end_at_once() {
+    tracing::warn!("ended at once; everything acknowledged is kept");
+    crate::observe::clear_display(); // what is written next must not stand behind a bar
     std::process::exit(i32::from(crate::EXIT_INTERRUPTED));
 }
 

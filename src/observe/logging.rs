@@ -48,6 +48,13 @@ pub(super) fn step_aside_for(display: &MultiProgress) {
     let _first_wins = DISPLAY.set(display.clone());
 }
 
+/// Takes the display from the terminal, for a process that ends at once.
+pub fn clear_display() {
+    if let Some(display) = DISPLAY.get() {
+        let _cleared = display.clear();
+    }
+}
+
 /// Colours on a terminal, unless `NO_COLOR` asks for none.
 pub(super) fn colours() -> bool {
     use std::io::IsTerminal as _;

@@ -8,7 +8,7 @@ mod reducing;
 mod run_file;
 
 pub use counters::{AttemptResult, Counters, KindProgress, LATENCY_BOUNDS, Limit, SourceWait, TokenWait};
-pub use logging::{LogError, init as init_logging};
+pub use logging::{LogError, clear_display, init as init_logging};
 pub use metrics::{Metrics, MetricsError};
 pub use progress::{Progress, human_bytes, human_duration};
 pub use reducing::{Reducing, ReducingNow};

@@ -1,10 +1,12 @@
 //! Progress on stderr: bars on a terminal, else one plain line every few seconds.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::Term;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -14,6 +16,11 @@ use crate::model::Kind;
 const REDRAW: Duration = Duration::from_millis(250);
 const PLAIN_LINE: Duration = Duration::from_secs(10);
 const PACE: Duration = Duration::from_secs(10);
+/// Drawings a second at the most.
+const DRAWINGS_PER_SECOND: u8 = 20;
+/// Columns at the right that stay free: a terminal echoes `^C` behind the last bar, and where that wraps, the bars are no
+/// longer where they are taken to be. Room for two, as two may come between drawings.
+const FREE_COLUMNS: u16 = 5;
 
 /// A progress display; it ends when it is dropped.
 #[derive(Debug)]
@@ -32,10 +39,13 @@ impl Progress {
         if !std::io::stderr().is_terminal() {
             return Some(Self { task: tokio::spawn(plain_lines(counters, kinds)), bars: None });
         }
-        let display = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        let screen = Screen::of(Term::buffered_stderr());
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), DRAWINGS_PER_SECOND);
+        let display = MultiProgress::with_draw_target(target);
         logging::step_aside_for(&display);
-        let bars = kinds.iter().map(|kind| (*kind, display.add(bar(&kind.name().replace('_', " "))))).collect();
-        let task = tokio::spawn(redraw(counters, display.clone(), bars));
+        let layout = Layout::of(screen.width());
+        let bars = kinds.iter().map(|kind| (*kind, display.add(bar(&kind.name().replace('_', " "), layout)))).collect();
+        let task = tokio::spawn(redraw(counters, screen, display.clone(), bars));
         Some(Self { task, bars: Some(display) })
     }
 }
@@ -49,19 +59,131 @@ impl Drop for Progress {
     }
 }
 
-fn bar(name: &str) -> ProgressBar {
+/// The terminal at stderr, but for its last columns. indicatif ends each line by filling it with spaces up to the width
+/// and lets the terminal wrap; on a screen that is narrower than the terminal, the next line has to be begun.
+#[derive(Clone, Debug)]
+struct Screen {
+    term: Term,
+    /// The line was filled, and the next text belongs below it.
+    is_filled: Arc<AtomicBool>,
+}
+
+impl Screen {
+    fn of(term: Term) -> Self {
+        Self { term, is_filled: Arc::default() }
+    }
+
+    fn moved(&self) -> &Term {
+        self.is_filled.store(false, Relaxed);
+        &self.term
+    }
+}
+
+impl TermLike for Screen {
+    fn width(&self) -> u16 {
+        self.term.size().1.saturating_sub(FREE_COLUMNS).max(1)
+    }
+
+    fn height(&self) -> u16 {
+        self.term.size().0
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        self.moved().move_cursor_up(n)
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        self.moved().move_cursor_down(n)
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        self.moved().move_cursor_right(n)
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        self.moved().move_cursor_left(n)
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.moved().write_line(text)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        let is_filling = text.bytes().all(|byte| byte == b' ');
+        if self.is_filled.swap(is_filling, Relaxed) && !is_filling {
+            self.term.write_str("\n")?;
+        }
+        self.term.write_str(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.moved().clear_line()
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.moved().flush()
+    }
+}
+
+/// How a line is shared out on a screen of some width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Layout {
+    /// Columns of the bar itself; 0 for none.
+    bar: usize,
+    /// Columns of each of the two numbers.
+    number: usize,
+    /// Columns that are left for the message.
+    message: usize,
+}
+
+impl Layout {
+    const fn of(width: u16) -> Self {
+        let (bar, number) = match width {
+            95.. => (28, 7),
+            65.. => (10, 6),
+            _ => (0, 6),
+        };
+        let around_bar = if bar > 0 { "[] ".len() } else { 0 };
+        let fixed = "signatures   ".len() + bar + around_bar + number + "/".len() + number + " ".len();
+        Self { bar, number, message: (width as usize).saturating_sub(fixed) }
+    }
+
+    fn template(self, colours: bool) -> String {
+        let Self { bar, number, .. } = self;
+        let bar = match (bar, colours) {
+            (0, _) => String::new(),
+            (_, true) => format!("[{{bar:{bar}.cyan/dim}}] "),
+            (_, false) => format!("[{{bar:{bar}}}] "),
+        };
+        format!("{{prefix:>12}} {bar}{{pos:>{number}}}/{{len:<{number}}} {{wide_msg}}")
+    }
+
+    /// The parts, the most important first, as many as there is room for: half a number would be a wrong one.
+    fn message(self, parts: &[String]) -> String {
+        let mut message = String::new();
+        for part in parts {
+            let separator = if message.is_empty() { "" } else { ", " };
+            if message.len() + separator.len() + part.len() <= self.message {
+                message.push_str(separator);
+                message.push_str(part);
+            }
+        }
+        message
+    }
+}
+
+fn bar(name: &str, layout: Layout) -> ProgressBar {
     // Hidden until the display has it: a bar that is set up on its own would draw lines that nobody clears.
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
-    let style = if logging::colours() {
-        "{prefix:>12} [{bar:28.cyan/dim}] {pos:>7}/{len:<7} {msg}"
-    } else {
-        "{prefix:>12} [{bar:28}] {pos:>7}/{len:<7} {msg}"
-    };
-    if let Ok(style) = ProgressStyle::with_template(style) {
-        bar.set_style(style.progress_chars("=> "));
-    }
+    lay_out(&bar, layout);
     bar.set_prefix(name.to_owned());
     bar
+}
+
+fn lay_out(bar: &ProgressBar, layout: Layout) {
+    if let Ok(style) = ProgressStyle::with_template(&layout.template(logging::colours())) {
+        bar.set_style(style.progress_chars("=> "));
+    }
 }
 
 /// Requests per second over the last seconds.
@@ -90,11 +212,17 @@ impl Pace {
     }
 }
 
-async fn redraw(counters: Arc<Counters>, display: MultiProgress, bars: Vec<(Kind, ProgressBar)>) {
+async fn redraw(counters: Arc<Counters>, screen: Screen, display: MultiProgress, bars: Vec<(Kind, ProgressBar)>) {
     let mut pace = Pace::over(PACE);
     let mut reducers: Option<ProgressBar> = None;
+    let mut layout = Layout::of(screen.width());
     loop {
         let rate = pace.update(counters.attempts());
+        let now = Layout::of(screen.width());
+        if now != layout {
+            layout = now;
+            bars.iter().map(|(_, bar)| bar).chain(&reducers).for_each(|bar| lay_out(bar, layout));
+        }
         for (kind, bar) in &bars {
             let now = counters.of(*kind);
             bar.set_length(now.settled + now.failed + now.pending + now.in_flight);
@@ -103,20 +231,20 @@ async fn redraw(counters: Arc<Counters>, display: MultiProgress, bars: Vec<(Kind
             if now.in_flight > 0 {
                 message.push(format!("{rate:.1}/s of {:.1}", counters.rate()));
                 message.push(eta(counters.requests_left(), rate));
-                if counters.limit() == Limit::Concurrency {
-                    message.push("concurrency is the limit".to_owned());
-                }
-            }
-            if now.retries > 0 {
-                message.push(format!("{} retries", now.retries));
             }
             if now.failed > 0 {
                 message.push(format!("{} failed", now.failed));
             }
-            bar.set_message(message.join(", "));
+            if now.retries > 0 {
+                message.push(format!("{} retries", now.retries));
+            }
+            if now.in_flight > 0 && counters.limit() == Limit::Concurrency {
+                message.push("too few fetchers".to_owned());
+            }
+            bar.set_message(layout.message(&message));
         }
         if let Some(now) = counters.reducing().now() {
-            let bar = reducers.get_or_insert_with(|| display.add(bar("reducers")));
+            let bar = reducers.get_or_insert_with(|| display.add(bar("reducers", layout)));
             bar.set_message(now.stage);
             if now.total > 0 {
                 bar.update(|state| {
@@ -172,13 +300,14 @@ fn eta(requests: u64, rate: f64) -> String {
     format!("{} left", human_duration(Duration::from_secs_f64(secs.min(1e9))))
 }
 
-/// `3 s`, `4 min`, `2 h 5 min`, `3 d 4 h`
+/// `3 s`, `1 min 48 s`, `14 min`, `2 h 5 min`, `3 d 4 h`
 #[must_use]
 pub fn human_duration(duration: Duration) -> String {
     let secs = duration.as_secs();
     match secs {
         0..60 => format!("{secs} s"),
-        60..3600 => format!("{} min", secs / 60),
+        60..600 => format!("{} min {} s", secs / 60, secs % 60),
+        600..3600 => format!("{} min", secs / 60),
         3600..86_400 => format!("{} h {} min", secs / 3600, secs % 3600 / 60),
         _ => format!("{} d {} h", secs / 86_400, secs % 86_400 / 3600),
     }
@@ -209,7 +338,25 @@ mod tests {
         assert_eq!(human_bytes(999), "999 B");
         assert_eq!(human_bytes(1_530_000), "1.5 MB");
         assert_eq!(human_duration(Duration::from_secs(59)), "59 s");
+        assert_eq!(human_duration(Duration::from_secs(108)), "1 min 48 s");
+        assert_eq!(human_duration(Duration::from_secs(659)), "10 min");
         assert_eq!(human_duration(Duration::from_mins(125)), "2 h 5 min");
         assert_eq!(human_duration(Duration::from_hours(75)), "3 d 3 h");
+    }
+
+    #[test]
+    fn a_message_has_whole_parts_and_never_more_columns_than_the_line_has_left() {
+        let parts = ["6.2/s of 30.0", "1 min 48 s left", "2 failed", "7 retries", "too few fetchers"];
+        let parts = parts.map(str::to_owned);
+        for width in [1, 20, 55, 75, 115, 200] {
+            let layout = Layout::of(width);
+            let message = layout.message(&parts);
+            assert!(message.len() <= layout.message, "{width}: {message}");
+            let known = |part: &str| part.is_empty() || parts.iter().any(|whole| whole == part);
+            assert!(message.split(", ").all(known), "{width}: {message}");
+        }
+        assert_eq!(Layout::of(75).message(&parts), "6.2/s of 30.0, 1 min 48 s left");
+        assert_eq!(Layout::of(115).message(&parts), "6.2/s of 30.0, 1 min 48 s left, 2 failed, 7 retries");
+        assert_eq!(Layout::of(200).message(&parts), parts.join(", "));
     }
 }
