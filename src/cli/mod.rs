@@ -18,7 +18,7 @@ mod status;
 mod verify;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
@@ -348,15 +348,68 @@ fn print(text: &str) -> Result<(), Error> {
 /// Writes talk to stderr, for people; there is nowhere to tell a failure to.
 fn say(text: &str) {
     use std::io::Write as _;
-    if LevelFilter::current() == LevelFilter::ERROR {
-        return; // -q: errors and the exit code say what went wrong
+    if is_quiet() {
+        return; // errors and the exit code say what went wrong
     }
     let _nowhere_to_tell = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Writes what also a quiet run must say.
+fn say_even_if_quiet(text: &str) {
+    use std::io::Write as _;
+    let _nowhere_to_tell = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// True with `-q`.
+fn is_quiet() -> bool {
+    LevelFilter::current() <= LevelFilter::ERROR
+}
+
+/// A command of this program as it can be pasted: with the flags of what is not at its default.
+fn advice(config: &Config, command: &str) -> String {
+    let default = Config::default();
+    let mut text = command.to_owned();
+    let mut add = |flag: &str, path: &Path| text.push_str(&format!(" {flag} {}", quoted(path)));
+    let name = command.split(' ').nth(1).unwrap_or_default();
+    if config.store.path != default.store.path {
+        add("--store", &config.store.path);
+    }
+    if config.artifacts.out != default.artifacts.out && matches!(name, "run" | "reduce" | "report" | "verify") {
+        add("--out", &config.artifacts.out);
+    }
+    if let Some(commits) = config.commits_file().filter(|_| matches!(name, "run" | "reduce" | "report")) {
+        add("--commits", &commits);
+    }
+    if config.artifacts.semantics == Semantics::Reference && matches!(name, "run" | "reduce" | "report") {
+        text.push_str(" --semantics reference");
+    }
+    text
+}
+
+/// A path as a word of a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '+' | ',' | ':' | '@' | '%');
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn advice_names_what_is_not_at_its_default_and_can_be_pasted() {
+        let mut config = Config::default();
+        assert_eq!(advice(&config, "perfharvest failures"), "perfharvest failures");
+        config.store.path = PathBuf::from("my store");
+        config.artifacts.out = PathBuf::from("it's/out");
+        assert_eq!(advice(&config, "perfharvest failures"), "perfharvest failures --store 'my store'");
+        let said = advice(&config, "perfharvest verify --repair");
+        assert_eq!(said, r"perfharvest verify --repair --store 'my store' --out 'it'\''s/out'");
+        config.inputs.commits = Some(PathBuf::from("all.jsonl"));
+        config.artifacts.out = Config::default().artifacts.out;
+        assert_eq!(advice(&config, "perfharvest run"), "perfharvest run --store 'my store' --commits all.jsonl");
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -92,6 +92,22 @@ async fn control_characters_reach_neither_the_terminal_nor_a_log_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quiet_run_with_a_failed_request_says_so_in_one_line_with_the_command_that_lists_it() {
+    let fragment = &calm().await.summaries[0];
+    let simulator = simulator(Behaviour::default()).await;
+    let fragment = &fragment[fragment.find("signature=").unwrap()..];
+    simulator.script(ScriptedReply::status(400).containing(fragment).times(1_000_000));
+    let folder = tempfile::tempdir().unwrap();
+    for command in ["run", "crawl"] {
+        let run = perfharvest(command, &simulator.url(), folder.path(), &["-q"]).await;
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert_eq!((run.status.code(), said.lines().count()), (Some(3), 1), "{said}");
+        let list = format!("`perfharvest failures --store {}`", folder.path().join("store").display());
+        assert!(said.contains("1 request failed") && said.contains(&list), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fatal_error_is_told_without_control_characters() {
     let simulator = simulator(Behaviour::default()).await;
     simulator.script(ScriptedReply::status(429).header("retry-after", "86400").with_body(NASTY).at(Endpoint::Summary));
