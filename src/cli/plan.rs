@@ -103,7 +103,7 @@ async fn make(config: &Config, same_source: bool) -> Result<Option<Plan>, Error>
             (summary.counts, pending_by_day(&store)?, summary.identity.data_window().start, false)
         }
         Err(Error::Store(StoreError::Locked { path })) => {
-            let ledger = Ledger::read(&path)?.ok_or(StoreError::Missing { path })?;
+            let ledger = Ledger::read_existing(&path)?;
             let start = ledger.identity.map_or(Timestamp::default(), |crawl| crawl.data_window().start);
             let by_day = state.as_ref().map(|state| state.pending_jobs_by_day.clone()).unwrap_or_default();
             (ledger.counts, by_day, start, true)

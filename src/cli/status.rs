@@ -1,5 +1,7 @@
 //! `status`: how far a crawl is, read from what stands beside the store, which a running crawl has locked.
 
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,35 +11,79 @@ use super::plan::due_line;
 use super::{Common, StatusArgs, print};
 use crate::model::{Kind, Timestamp};
 use crate::observe::{DueJobs, RunPhase, RunState, human_bytes, human_duration};
-use crate::store::{Ledger, StoreError};
+use crate::store::{Counts, CrawlIdentity, KindCounts, Ledger, StoreError};
 use crate::{EXIT_INCOMPLETE, Error};
 
 /// How often `--watch` draws.
 const REDRAW: Duration = Duration::from_secs(1);
 
-/// The JSON: the ledger's fields, then what the last crawl says of itself.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 struct Status {
-    #[serde(flatten)]
     ledger: Ledger,
     run: Option<RunState>,
     jobs_due: DueJobs,
 }
 
+/// The JSON: the ledger's fields, then what the last crawl says of itself.
+#[derive(Debug, Serialize)]
+struct View<'a> {
+    format: u32,
+    store_id: &'a str,
+    identity: Option<&'a CrawlIdentity>,
+    counts: CountsView<'a>,
+    written_at: Timestamp,
+    run: Option<&'a RunState>,
+    jobs_due: DueJobs,
+}
+
+/// The tally, with names for people's programs, and digests as text: most readers of JSON round large numbers.
+#[derive(Debug, Serialize)]
+struct CountsView<'a> {
+    commits: u64,
+    complete: bool,
+    kinds: BTreeMap<&'static str, &'a KindCounts>,
+    digests: BTreeMap<&'static str, String>,
+}
+
+impl<'a> CountsView<'a> {
+    fn of(counts: &'a Counts) -> Self {
+        Self {
+            commits: counts.commits,
+            complete: counts.is_complete(),
+            kinds: Kind::ALL.into_iter().map(|kind| (kind.name(), counts.of(kind))).collect(),
+            digests: Kind::ALL.into_iter().map(|kind| (kind.name(), format!("{:032x}", counts.digest(kind)))).collect(),
+        }
+    }
+}
+
 impl Status {
     fn read(store: &Path) -> Result<Self, StoreError> {
-        let ledger = Ledger::read(store)?.ok_or_else(|| StoreError::Missing { path: store.to_owned() })?;
+        let ledger = Ledger::read_existing(store)?;
         let run = RunState::read(store);
         let by_day = run.as_ref().map(|run| run.pending_jobs_by_day.clone()).unwrap_or_default();
         Ok(Self { ledger, run, jobs_due: DueJobs::count(&by_day, Timestamp::now()) })
     }
 
-    fn show(&self, json: bool) -> Result<String, Error> {
-        if !json {
+    fn view(&self) -> View<'_> {
+        let Self { ledger, run, jobs_due } = self;
+        View {
+            format: ledger.format,
+            store_id: &ledger.store_id,
+            identity: ledger.identity.as_ref(),
+            counts: CountsView::of(&ledger.counts),
+            written_at: ledger.written_at,
+            run: run.as_ref(),
+            jobs_due: *jobs_due,
+        }
+    }
+
+    /// For one who watches, an object of JSON is a line.
+    fn show(&self, args: &StatusArgs) -> Result<String, Error> {
+        if !args.json {
             return Ok(table(self));
         }
-        let text = serde_json::to_string_pretty(self).map_err(|source| StoreError::Encode { source })?;
-        Ok(text + "\n")
+        let encode = if args.watch { serde_json::to_string } else { serde_json::to_string_pretty };
+        Ok(encode(&self.view()).map_err(|source| StoreError::Encode { source })? + "\n")
     }
 }
 
@@ -45,10 +91,15 @@ pub(super) async fn run(common: &Common<StatusArgs>) -> Result<u8, Error> {
     let config = common.flags.start()?;
     let path = &config.store.path;
     let mut status = Status::read(path)?;
-    print(&status.show(common.own.json)?)?;
-    let watched = common.own.watch;
+    print(&status.show(&common.own)?)?;
+    // From the top left, over what was there; where nothing can be drawn over, below it.
+    let between = match (common.own.json, std::io::stdout().is_terminal()) {
+        (true, _) => "",
+        (false, true) => "\x1b[H\x1b[2J",
+        (false, false) => "\n",
+    };
     loop {
-        if !watched {
+        if !common.own.watch {
             break;
         }
         tokio::select! {
@@ -56,9 +107,7 @@ pub(super) async fn run(common: &Common<StatusArgs>) -> Result<u8, Error> {
             () = tokio::time::sleep(REDRAW) => {}
         }
         status = Status::read(path)?;
-        let shown = status.show(common.own.json)?;
-        // From the top left, over what was there.
-        print(&if common.own.json { shown } else { format!("\x1b[H\x1b[2J{shown}") })?;
+        print(&format!("{between}{}", status.show(&common.own)?))?;
     }
     Ok(if status.ledger.counts.is_complete() { 0 } else { EXIT_INCOMPLETE })
 }
@@ -72,16 +121,19 @@ fn table(status: &Status) -> String {
             crawl.repository, crawl.base_url, crawl.window_start, crawl.window_end, crawl.data_end
         ));
     }
-    text.push_str("                 done    total  pending   failed\n");
+    text.push_str("                 done    total  pending   failed  skipped    empty     gone\n");
     for kind in Kind::ALL {
         let counts = ledger.counts.of(kind);
         text.push_str(&format!(
-            "{:>12} {:>8} {:>8} {:>8} {:>8}\n",
+            "{:>12} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}\n",
             kind.name().replace('_', " "),
             counts.settled(),
             counts.total(),
             counts.pending,
-            counts.failed
+            counts.failed,
+            counts.skipped,
+            counts.empty,
+            counts.gone,
         ));
     }
     text.push('\n');
@@ -134,4 +186,29 @@ fn run_lines(run: &RunState) -> String {
         text.push_str(&format!("{hint}\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_names_its_kinds_and_rounds_no_digest() {
+        let counts = Counts::default();
+        let ledger = Ledger {
+            format: 2,
+            store_id: "s".to_owned(),
+            identity: None,
+            counts: counts.clone(),
+            written_at: Timestamp::default(),
+        };
+        let status = Status { ledger, run: None, jobs_due: DueJobs::default() };
+        let text = status.show(&StatusArgs { json: true, watch: true }).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["counts"]["kinds"]["job_details"]["pending"], 0, "{text}");
+        assert_eq!(json["counts"]["digests"]["alerts"], "0".repeat(32), "{text}");
+        let shown = status.show(&StatusArgs { json: false, watch: false }).unwrap();
+        assert!(shown.contains("skipped    empty     gone"), "{shown}");
+    }
 }

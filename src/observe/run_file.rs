@@ -24,8 +24,10 @@ const LOOKS_PER_WRITING: usize = 10;
 const LOOKS_REMEMBERED: usize = 100;
 /// Writings between two measurements of the disk.
 const WRITINGS_PER_MEASURE: u64 = 10;
-/// A running crawl's file is never older than this.
+/// A running crawl's file is never older than this, in seconds.
 const STALE: i64 = 10;
+/// When it is older than this, its process is looked for, which in a container of its own cannot be seen from here.
+const LATE: i64 = 2;
 
 /// Whether a crawl runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,7 +135,7 @@ impl RunState {
     pub fn read(store: &Path) -> Option<Self> {
         let mut state: Self = serde_json::from_slice(&std::fs::read(Self::path_in(store)).ok()?).ok()?;
         let age = Timestamp::now().as_secs() - state.updated_at.as_secs();
-        if state.phase.is_alive() && age > STALE {
+        if state.phase.is_alive() && (age > STALE || age > LATE && !may_exist(state.pid)) {
             state.phase = RunPhase::Killed;
         }
         Some(state)
@@ -291,6 +293,11 @@ impl Teller {
     }
 }
 
+/// False when there is surely no such process.
+fn may_exist(pid: u32) -> bool {
+    !Path::new("/proc/self").exists() || Path::new("/proc").join(pid.to_string()).exists()
+}
+
 /// Bytes of all files under `folder`; what cannot be read counts nothing.
 fn bytes_in(folder: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
@@ -365,6 +372,14 @@ mod tests {
         let mut state = teller().state(RunPhase::Running);
         state.write(folder.path()).unwrap();
         assert_eq!(RunState::read(folder.path()).unwrap().phase, RunPhase::Running);
+        state.updated_at = Timestamp::now().plus_secs(-5);
+        state.write(folder.path()).unwrap();
+        assert_eq!(RunState::read(folder.path()).unwrap().phase, RunPhase::Running, "this process is there");
+        if cfg!(target_os = "linux") {
+            let gone = RunState { pid: u32::MAX, ..state.clone() };
+            gone.write(folder.path()).unwrap();
+            assert_eq!(RunState::read(folder.path()).unwrap().phase, RunPhase::Killed);
+        }
         state.updated_at = Timestamp::now().plus_secs(-60);
         state.write(folder.path()).unwrap();
         assert_eq!(RunState::read(folder.path()).unwrap().phase, RunPhase::Killed);

@@ -55,6 +55,21 @@ impl Ledger {
         }
     }
 
+    /// Reads the ledger of the store at `store`, which must be there.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when there is no store, [`StoreError::Ledger`] when only the ledger is missing or it cannot
+    /// be read.
+    pub fn read_existing(store: &Path) -> Result<Self, StoreError> {
+        match Self::read(store)? {
+            Some(ledger) => Ok(ledger),
+            None if store.join("db").is_dir() => {
+                Err(StoreError::Ledger { path: Self::path_in(store), reason: "is missing".to_owned() })
+            }
+            None => Err(StoreError::Missing { path: store.to_owned() }),
+        }
+    }
+
     /// The temporary files that killed processes left in the store at `store`.
     pub(super) fn leftovers(store: &Path) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(store).into_iter().flatten().flatten();
