@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::Args;
 use sha2::{Digest as _, Sha256};
 
-use super::{Common, print, say};
+use super::{Common, advice, print, say};
 use crate::Error;
 use crate::artifact::{ArtifactEntry, MANIFEST_NAME, Manifest, leftovers_in};
 use crate::reduce::Artifact;
@@ -30,14 +30,18 @@ pub(super) fn run(common: &Common<VerifyArgs>) -> Result<u8, Error> {
     let VerifyArgs { repair, json } = common.own;
     let mut open = 0_usize; // findings that are damage still
     let mut mended = 0_usize;
+    let mut seen = Vec::new();
     let mut printed = Ok(());
     let mut found = |finding: Finding| {
         match finding.remedy {
             Remedy::None => {}
             Remedy::Mended => mended += 1,
-            // What was put back into the frontier is no damage any more; the next run fetches it.
-            Remedy::RunAgain if repair => mended += 1,
-            Remedy::Repair | Remedy::RunAgain | Remedy::Lost => open += 1,
+            // What was put back into the frontier is no damage any more, and what was removed neither.
+            Remedy::RunAgain | Remedy::Reduce if repair => mended += 1,
+            Remedy::Repair | Remedy::RunAgain | Remedy::Reduce | Remedy::Lost => open += 1,
+        }
+        if !seen.contains(&finding.remedy) {
+            seen.push(finding.remedy);
         }
         let line = if json { json_line(&finding) } else { Ok(text_line(&finding)) };
         let told = line.and_then(|line| print(&line));
@@ -48,17 +52,40 @@ pub(super) fn run(common: &Common<VerifyArgs>) -> Result<u8, Error> {
     verify_store(&config.store, repair, &mut found)?;
     verify_artifacts(&config.artifacts.out, repair, &mut found);
     printed?;
+    let next = next_commands(&seen, repair);
+    let next: Vec<_> = next.into_iter().map(|command| advice(&config, command)).collect();
+    let next = next.join(", then: ");
     if open > 0 {
-        let next = if repair { "what is left needs the steps above" } else { "perfharvest verify --repair" };
-        say(&format!("{open} damaged; next: {next}"));
+        let next =
+            if next.is_empty() { "what is lost needs the steps above".to_owned() } else { format!("next: {next}") };
+        say(&format!("{open} damaged or missing; {next}"));
         return Ok(EXIT_DAMAGED);
     }
     if mended > 0 {
-        say("mended what can be mended without the network; next: perfharvest run");
+        let next = if next.is_empty() { String::new() } else { format!("; next: {next}") };
+        say(&format!("mended what can be mended without the network{next}"));
     } else {
         say("everything verifies");
     }
     Ok(0)
+}
+
+/// The commands that make it whole, in their order. A run makes the artifacts too.
+fn next_commands(seen: &[Remedy], repair: bool) -> Vec<&'static str> {
+    let saw = |remedy| seen.contains(&remedy);
+    if saw(Remedy::Lost) {
+        return Vec::new(); // nothing helps before that
+    }
+    let mut next = Vec::new();
+    if saw(Remedy::Repair) {
+        next.push(if repair { "perfharvest verify" } else { "perfharvest verify --repair" });
+    }
+    if saw(Remedy::RunAgain) || saw(Remedy::Mended) || (saw(Remedy::Repair) && !repair) {
+        next.push("perfharvest run");
+    } else if saw(Remedy::Reduce) {
+        next.push("perfharvest reduce");
+    }
+    next
 }
 
 fn text_line(finding: &Finding) -> String {
@@ -66,6 +93,7 @@ fn text_line(finding: &Finding) -> String {
         Remedy::None => "harmless",
         Remedy::Repair => "repair",
         Remedy::RunAgain => "run again",
+        Remedy::Reduce => "reduce",
         Remedy::Mended => "mended",
         Remedy::Lost => "lost",
     };
@@ -96,7 +124,9 @@ fn verify_artifacts(folder: &Path, repair: bool, found: &mut dyn FnMut(Finding))
     };
     for (name, entry) in &manifest.artifacts {
         let path = folder.join(name);
-        if let Err(why) = check_artifact(&path, entry) {
+        if is_missing(&path) {
+            found(Finding::new(format!("{}: missing; `perfharvest reduce` makes it", path.display()), Remedy::Reduce));
+        } else if let Err(why) = check_artifact(&path, entry) {
             tell_artifact(&path, &why, repair, found);
         }
     }
@@ -109,14 +139,18 @@ fn tell_unlisted(folder: &Path, found: &mut dyn FnMut(Finding)) {
         let path = folder.join(MANIFEST_NAME);
         let what =
             format!("{}: missing, so the artifacts cannot be checked; `perfharvest reduce` makes it", path.display());
-        found(Finding::new(what, Remedy::RunAgain));
+        found(Finding::new(what, Remedy::Reduce));
     }
 }
 
+fn is_missing(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
 fn tell_artifact(path: &Path, why: &str, repair: bool, found: &mut dyn FnMut(Finding)) {
-    let removed = repair && (!path.exists() || std::fs::remove_file(path).is_ok());
+    let removed = repair && std::fs::remove_file(path).is_ok();
     let (what, remedy) = if removed {
-        ("removed; `perfharvest reduce` makes it anew", Remedy::Mended)
+        ("removed; `perfharvest reduce` makes it anew", Remedy::Reduce)
     } else {
         ("`perfharvest verify --repair` removes it, and then `perfharvest reduce` makes it anew", Remedy::Repair)
     };

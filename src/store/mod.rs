@@ -209,7 +209,7 @@ impl StoreError {
     fn database(action: &'static str, source: sled::Error) -> Self {
         match source {
             sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => {
-                Self::Corrupt { reason: source.to_string() }
+                Self::Corrupt { reason: open::reason_of(&source.to_string()) }
             }
             source => Self::Database { action, source },
         }

@@ -193,15 +193,24 @@ fn open_sled(path: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
         Ok(Err(sled::Error::Io(source))) if source.kind() != std::io::ErrorKind::Other => {
             Err(StoreError::Folder { path: path.to_owned(), source })
         }
-        Ok(Err(error)) => Err(StoreError::Unopenable { path: path.to_owned(), reason: error.to_string() }),
+        Ok(Err(error)) => Err(StoreError::Unopenable { path: path.to_owned(), reason: reason_of(&error.to_string()) }),
         Err(panic) => {
             let reason = panic
                 .downcast_ref::<String>()
                 .cloned()
                 .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
                 .unwrap_or_else(|| "it cannot be read".to_owned());
-            Err(StoreError::Unopenable { path: path.to_owned(), reason })
+            Err(StoreError::Unopenable { path: path.to_owned(), reason: reason_of(&reason) })
         }
+    }
+}
+
+/// What sled said, for people: of damaged data it says only where, as its own types print themselves.
+pub(super) fn reason_of(said: &str) -> String {
+    if said.contains("backtrace") || said.contains("Corruption") {
+        "data in its files are not what was written".to_owned()
+    } else {
+        said.to_owned()
     }
 }
 
@@ -232,4 +241,16 @@ const LOCK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(50);
 
 fn is_lock_error(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sled_says_of_damaged_data_is_told_without_its_types() {
+        let said = sled::Error::Corruption { at: None, bt: () }.to_string();
+        assert_eq!(reason_of(&said), "data in its files are not what was written");
+        assert_eq!(reason_of("no space"), "no space");
+    }
 }

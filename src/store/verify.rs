@@ -19,6 +19,8 @@ pub enum Remedy {
     Repair,
     /// Repaired or not, the next `perfharvest run` has to ask the server again.
     RunAgain,
+    /// An artifact is not there (any more); `perfharvest reduce` makes it.
+    Reduce,
     /// It was mended just now.
     Mended,
     /// It cannot be mended: restore the store from a backup, or begin anew.
@@ -67,7 +69,22 @@ pub fn verify_store(config: &StoreConfig, repair: bool, found: &mut dyn FnMut(Fi
     }
     // sled panics on some damage that it meets only on the way.
     let verified = super::open::catch_silently(|| verify_opened(config, repair, found));
-    verified.unwrap_or_else(|_| Err(StoreError::Corrupt { reason: "sled cannot read it".to_owned() }))
+    match verified.unwrap_or_else(|_| Err(StoreError::Corrupt { reason: "sled cannot read it".to_owned() })) {
+        // The advice of the error itself is what was just tried.
+        Err(StoreError::Corrupt { reason } | StoreError::Unopenable { reason, .. }) if repair => {
+            found(Finding::new(
+                format!(
+                    "the database of the store {} is damaged ({reason}), and this cannot be mended: restore the store from \
+                     a backup, or make a new one from an archive with `perfharvest import`, or move this folder away and \
+                     run again",
+                    path.display()
+                ),
+                Remedy::Lost,
+            ));
+            Ok(())
+        }
+        verified => verified,
+    }
 }
 
 fn verify_opened(config: &StoreConfig, repair: bool, found: &mut dyn FnMut(Finding)) -> Result<(), StoreError> {
@@ -144,14 +161,16 @@ fn reopen(config: &StoreConfig, error: &StoreError, found: &mut dyn FnMut(Findin
     }
     match opened {
         Ok(store) => {
-            found(Finding::new(format!("{error} (opened without its snapshot, which was rebuilt)"), Remedy::Mended));
+            let reason = match error {
+                StoreError::Unopenable { reason, .. } | StoreError::Corrupt { reason } => reason.clone(),
+                error => error.to_string(),
+            };
+            let what =
+                format!("the database could not be opened ({reason}); opened without its snapshot, which was rebuilt");
+            found(Finding::new(what, Remedy::Mended));
             Ok(store)
         }
-        Err(error) => {
-            let hint = "restore the store from a backup, or move its folder away and run again";
-            found(Finding::new(format!("{error}; this cannot be mended: {hint}"), Remedy::Lost));
-            Err(error)
-        }
+        Err(error) => Err(error),
     }
 }
 

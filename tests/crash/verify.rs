@@ -4,7 +4,7 @@ use perfharvest::simulator::{Behaviour, Endpoint, Latency};
 use serde_json::Value;
 
 use crate::child::{Ended, command, finish, run_command, signal, wait};
-use crate::support::tamper::{cut, first_key, flip, tampered};
+use crate::support::tamper::{copy, cut, database, first_key, flip, put, tampered};
 use crate::support::{Crawl, assert_same_artifacts, simulator};
 
 fn verify(crawl: &Crawl, flags: &[&str]) -> Ended {
@@ -59,6 +59,63 @@ async fn artifacts_without_their_manifest_do_not_verify_and_a_reduction_makes_it
     assert_eq!(reduced.code(), Some(0), "{}", reduced.stderr);
     assert_same_artifacts(&whole, &crawl.artifacts());
     assert_eq!(verify(&crawl, &[]).code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_artifact_is_no_matter_for_a_repair_but_for_a_reduction() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let whole = crawl.artifacts();
+    std::fs::remove_file(crawl.config.artifacts.out.join("alert_summaries.csv")).unwrap();
+    for (flags, code) in [(&["--json"][..], 4), (&["--json", "--repair"], 0), (&["--json"], 4)] {
+        let seen = verify(&crawl, flags);
+        assert_eq!(seen.code(), Some(code), "{}", seen.stderr);
+        assert_eq!(remedies(&seen.stdout), ["reduce"], "{}", seen.stdout);
+        let next = format!("next: perfharvest reduce --store {}", crawl.config.store.path.display());
+        assert!(seen.stderr.contains(&next) && !seen.stderr.contains("verify --repair"), "{}", seen.stderr);
+    }
+    assert_eq!(finish(command(&crawl, &["reduce"])).code(), Some(0));
+    assert_same_artifacts(&whole, &crawl.artifacts());
+    assert_eq!(verify(&crawl, &[]).code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_without_the_ledger_says_what_writes_it() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    std::fs::remove_file(crawl.config.store.path.join("ledger.json")).unwrap();
+    let status = finish(command(&crawl, &["status"]));
+    assert_eq!(status.code(), Some(4), "{}", status.stderr);
+    assert!(status.stderr.contains("is missing") && status.stderr.contains("verify --repair"), "{}", status.stderr);
+    assert_eq!(verify(&crawl, &["--repair"]).code(), Some(0));
+    assert_eq!(finish(command(&crawl, &["status"])).code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repair_of_a_log_with_a_hole_never_advises_another_repair() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let log = database(&crawl).join("db");
+    let whole = std::fs::read(&log).unwrap();
+    let kept = crawl.folder.path().join("kept");
+    copy(&crawl.config.store.path, &kept);
+    for tenth in 1..10 {
+        std::fs::remove_dir_all(&crawl.config.store.path).unwrap();
+        copy(&kept, &crawl.config.store.path);
+        let mut bytes = whole.clone();
+        let hole = bytes.len() * tenth / 10;
+        bytes[hole..(hole + 3000).min(whole.len())].fill(0xff);
+        put(&log, &bytes);
+        let told = verify(&crawl, &["--repair"]);
+        let said = format!("{}{}", told.stdout, told.stderr);
+        assert!(!said.contains("verify --repair") && !said.contains("backtrace"), "{tenth}: {said}");
+        if told.code() == Some(4) {
+            assert!(said.contains("cannot be mended") && said.contains("backup"), "{tenth}: {said}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
