@@ -1,6 +1,7 @@
 //! `simulate`: a Treeherder on loopback.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ pub(super) struct SimulateArgs {
 
     /// Serve generated data of that many signatures
     #[arg(long, value_name = "N", help_heading = "Generated data")]
-    signatures: Option<usize>,
+    signatures: Option<NonZeroUsize>,
     /// Mean number of data of a signature
     #[arg(long, value_name = "N", requires = "signatures", help_heading = "Generated data")]
     data_per_signature: Option<usize>,
@@ -74,8 +75,9 @@ pub(super) struct SimulateArgs {
 }
 
 impl SimulateArgs {
-    fn generator(&self, signatures: usize) -> GeneratorConfig {
-        let mut config = GeneratorConfig { signatures, seed: self.seed, ..GeneratorConfig::default() };
+    fn generator(&self, signatures: NonZeroUsize) -> GeneratorConfig {
+        let mut config =
+            GeneratorConfig { signatures: signatures.get(), seed: self.seed, ..GeneratorConfig::default() };
         if let Some(data) = self.data_per_signature {
             config.data_per_signature = data;
         }
