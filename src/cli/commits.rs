@@ -16,17 +16,16 @@ use crate::store::{CrawlIdentity, Ledger, StoreError};
 
 /// The three ways, as commands.
 pub(super) const WAYS: &str = "\
-    perfharvest commits --from clone:DIR    # a Mercurial or git clone: exact and fastest\n  \
+    perfharvest commits --from clone:DIR  # Mercurial or git: exact and fastest\n  \
     perfharvest commits --from hgweb:https://hg.mozilla.org/integration/autoland\n  \
-    perfharvest commits --from pushes       # Treeherder itself: push times for commit dates, 20 commits a push";
+    perfharvest commits --from pushes  # Treeherder: push times, 20 commits a push";
 
 #[derive(Debug, Args)]
 pub(super) struct CommitsArgs {
-    /// clone:DIR, hgweb:URL or pushes [default: `inputs.commits_from`]
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(long, value_name = "SOURCE", help = "clone:DIR, hgweb:URL or pushes [default: inputs.commits_from]")]
     from: Option<CommitsFrom>,
-    /// The file to make [default: `inputs.commits`, or `all_commits.jsonl`]
     #[arg(short = 'o', long, value_name = "FILE")]
+    #[arg(help = "The file to make [default: inputs.commits, or all_commits.jsonl]")]
     output: Option<PathBuf>,
 }
 

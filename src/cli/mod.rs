@@ -42,58 +42,85 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Crawl what is missing, then make the artifacts: the main job. Run again, it resumes
-    #[command(after_help = "Examples:\n  \
-        perfharvest run --commits all_commits.jsonl --start 2026-07-01 --end 2026-11-05\n  \
+    #[command(after_help = help_with_exit_codes(
+        "Examples:\n  \
+        perfharvest run --commits all_commits.jsonl --start 2026-07-01\n  \
         perfharvest run -c my.toml --set limiter.requests_per_second=10\n  \
-        perfharvest run --sample 50 --store try.store --out try   # 50 signatures, to see what comes\n\n\
-        Exit codes: 0 complete, 1 unexpected, 2 usage or configuration, 3 finished with failed requests,\n\
-        4 store or disk, 5 source unreachable or refusing, 130 interrupted.")]
+        perfharvest run --sample 50 --store try.store --out try  # to see what comes"
+    ))]
     Run(Common<RunArgs>),
     /// Crawl what is missing; make no artifacts
+    #[command(after_help = help_with_exit_codes(
+        "Examples:\n  \
+        perfharvest crawl --start 2026-07-01 --store crawl.store\n  \
+        perfharvest crawl --dry-run  # ten job details, to see whether it works\n\n\
+        Run again, it goes on where it was. Without --commits, the busiest revision is not known, and the job details of \
+        its signatures are not fetched."
+    ))]
     Crawl(Common<RunArgs>),
     /// Make artifacts from what is stored; never touches the network
     #[command(after_help = artifact_help())]
     Reduce(Common<ReduceArgs>),
     /// Show what a run would ask, and how long it takes; asks only for the lists that tell
-    #[command(
-        after_help = "The answers are stored: a run that follows does not ask for them again. While a crawl runs,\n\
-        the plan is made from what it has written beside its store, without a request."
-    )]
+    #[command(after_help = "Examples:\n  \
+        perfharvest plan --start 2026-07-01\n  \
+        perfharvest plan --requests-per-second 10 --json\n\n\
+        The answers are stored: a run that follows does not ask for them again. While a crawl runs, the plan is made from \
+        what it has written beside its store, without a request.")]
     Plan(Common<plan::PlanArgs>),
     /// Show how far a crawl is, also while one runs
+    #[command(after_help = "Examples:\n  \
+        perfharvest status --store crawl.store\n  \
+        perfharvest status --watch\n  \
+        perfharvest status --json | jq .counts.kinds.summaries\n\n\
+        The exit code is 0 when the crawl is complete, else 3. With --watch, an object of --json is a line.")]
     Status(Common<StatusArgs>),
     /// List what failed and why; the next run tries these again
+    #[command(after_help = "Examples:\n  \
+        perfharvest failures --store crawl.store\n  \
+        perfharvest failures --json | jq -r 'select(.kind == \"job_details\").job_id'")]
     Failures(Common<FailuresArgs>),
     /// Write the store as one file, a backup of what the server deletes; or the dataset as Parquet
     #[command(after_help = "Examples:\n  \
         perfharvest export --format archive\n  \
         perfharvest export --format archive --output backup.phar --store crawl.store\n  \
-        perfharvest export --format parquet --output tables --commits all_commits.jsonl\n\n\
-        The same store gives the same bytes. `perfharvest import FILE` makes a store of an archive again.\n\
-        Parquet files of an earlier export are replaced. Of an unfinished crawl, what is settled is exported,\n\
-        with a warning and exit code 3.")]
+        perfharvest export --format parquet --commits all_commits.jsonl\n\n\
+        The same store gives the same bytes. `perfharvest import FILE` makes a store of an archive again. Parquet files of \
+        an earlier export are replaced. Of an unfinished crawl, what is settled is exported, with a warning and exit code 3.")]
     Export(Common<export::ExportArgs>),
     /// Take an archive, or the files of the older scripts, into an empty store
     #[command(after_help = "Examples:\n  \
-        perfharvest import perfharvest-autoland-2026-11-22.phar --store restored.store\n  \
-        perfharvest import old-scripts/ --start 2026-07-01 --data-end 2026-11-22   # then: perfharvest run …\n\n\
-        Of a folder, perf_jobs_by_signature.jsonl, all_signatures.jsonl and max_revision_jobs.jsonl are read. What is\n\
-        whole is not asked again; empty lists, which may be swallowed errors, and all that is missing are asked by\n\
-        the next run. alert_summaries.csv is not read: alerts do not expire, and the next run asks for them.")]
+        perfharvest import perfharvest-autoland-2026-11-22.phar --store new.store\n  \
+        perfharvest import old-scripts/ --start 2026-07-01 --data-end 2026-11-22\n\n\
+        Of a folder, perf_jobs_by_signature.jsonl, all_signatures.jsonl and max_revision_jobs.jsonl are read. What is whole \
+        is not asked again; empty lists, which may be swallowed errors, and all that is missing are asked by the next run. \
+        alert_summaries.csv is not read: alerts do not expire, and the next run asks for them.")]
     Import(Common<import::ImportArgs>),
     /// Check every stored value, the ledger and the artifacts
+    #[command(after_help = "Examples:\n  \
+        perfharvest verify --store crawl.store\n  \
+        perfharvest verify --repair\n\n\
+        The exit code is 4 when something is damaged or missing. A repair asks nothing of the server: damaged answers are \
+        fetched by the next run, damaged artifacts are removed and made by the next reduce.")]
     Verify(Common<verify::VerifyArgs>),
-    /// Make `all_commits.jsonl` from a clone, an hgweb server or Treeherder's pushes
+    #[command(about = "Make all_commits.jsonl from a clone, an hgweb server or Treeherder's pushes")]
     #[command(after_help = commits_help())]
     Commits(Common<commits::CommitsArgs>),
-    /// Relabel records of `perf_llm_struc.jsonl` by the stored alerts
+    #[command(about = "Relabel records of perf_llm_struc.jsonl by the stored alerts")]
+    #[command(after_help = "Example:\n  \
+        perfharvest relabel --input perf_llm_struc.jsonl --output relabelled.jsonl")]
     Relabel(Common<relabel::RelabelArgs>),
     /// Make an HTML page of what is stored: coverage, distributions, alerts, groups, failures
-    #[command(after_help = "Example: perfharvest report --commits all_commits.jsonl --output report.html\n\n\
-        One file that needs no network. It reads only, and also of a crawl that is not complete: it says so, and the exit\n\
+    #[command(after_help = "Example:\n  \
+        perfharvest report --commits all_commits.jsonl --output report.html\n\n\
+        One file that needs no network. It reads only, and also of a crawl that is not complete: it says so, and the exit \
         code is 3. Of artifacts in --out it shows sizes and digests.")]
     Report(Common<report::ReportArgs>),
     /// Check, show or begin a configuration
+    #[command(after_help = "Examples:\n  \
+        perfharvest config init my.toml\n  \
+        perfharvest config check -c my.toml\n  \
+        perfharvest config show --set limiter.burst=1")]
     #[command(subcommand)]
     Config(config::ConfigCommand),
     /// Serve a simulated Treeherder on loopback, to rehearse a crawl
@@ -102,8 +129,24 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Print a completion script for a shell
     Completions(shell::CompletionsArgs),
-    /// Print the manual page
-    Man,
+    /// Print the manual page, of a command where one is named
+    Man(shell::ManArgs),
+}
+
+/// The exit codes of the process, for those who write scripts.
+const EXIT_CODES: [(u8, &str); 7] = [
+    (0, "complete"),
+    (1, "unexpected"),
+    (2, "usage or configuration"),
+    (3, "finished with failed requests"),
+    (4, "store or disk"),
+    (5, "source unreachable or refusing"),
+    (130, "interrupted"),
+];
+
+fn help_with_exit_codes(help: &str) -> String {
+    let codes: Vec<String> = EXIT_CODES.iter().map(|(code, meaning)| format!("{code} {meaning}")).collect();
+    format!("{help}\n\nExit codes: {}.", codes.join(", "))
 }
 
 /// Flags of every command that crawls or reduces, around the command's own.
@@ -127,8 +170,7 @@ struct Flags {
     /// The repository to harvest
     #[arg(long, value_name = "NAME")]
     repository: Option<String>,
-    /// `all_commits.jsonl`: the repository's commits
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help = "The repository's commits, all_commits.jsonl")]
     commits: Option<PathBuf>,
     /// Folder of the store
     #[arg(long, value_name = "DIR")]
@@ -184,7 +226,7 @@ struct RunArgs {
 #[derive(Debug, Args)]
 struct ReduceArgs {
     /// Artifacts to make, by file name [default: all]
-    #[arg(value_name = "ARTIFACT")]
+    #[arg(value_name = "ARTIFACT", value_parser = shell::ArtifactNames, hide_possible_values = true)]
     artifacts: Vec<Artifact>,
 }
 
@@ -217,10 +259,10 @@ fn artifact_help() -> String {
 fn commits_help() -> String {
     format!(
         "Examples:\n  {}\n\n\
-         The commits of the window (--start, --end), oldest first, each once. Run again, it asks only for what is missing;\n\
+         The commits of the window (--start, --end), oldest first, each once. Run again, it asks only for what is missing; \
          what was fetched is kept in FILE.pages. With inputs.commits_from in config.toml, a run does this itself.\n\n\
-         A clone and hgweb give the same file. Treeherder lists the newest 20 commits of a push, without commit dates: each\n\
-         has the time of its push, so submit_time_iso and the window's edges differ, and the rows of older commits of large\n\
+         A clone and hgweb give the same file. Treeherder lists the newest 20 commits of a push, without commit dates: each \
+         has the time of its push, so submit_time_iso and the window's edges differ, and the rows of older commits of large \
          pushes are missing. No test runs on those, but on the heads, which are all there.",
         commits::WAYS
     )
@@ -330,7 +372,7 @@ impl Cli {
             Command::Simulate(args) => simulate::run(&args).await,
             Command::Demo(args) => demo::run(&args).await,
             Command::Completions(args) => shell::completions(&args),
-            Command::Man => shell::man(),
+            Command::Man(args) => shell::man(&args),
         }
     }
 }
@@ -414,6 +456,20 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn examples_fit_into_a_terminal_and_help_has_no_stray_backticks() {
+        let mut cli = <Cli as clap::CommandFactory>::command();
+        let commands = cli.get_subcommands().cloned().collect::<Vec<_>>();
+        for command in commands.iter().chain([&cli]) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines().filter(|line| line.starts_with("  ")) {
+                assert!(line.len() <= 80, "{}: {line}", command.get_name());
+            }
+        }
+        let help = cli.find_subcommand_mut("relabel").unwrap().render_help().to_string();
+        assert!(!help.contains('`'), "{help}");
     }
 
     #[test]

@@ -15,14 +15,13 @@ use crate::store::Store;
 
 #[derive(Debug, Args)]
 pub(super) struct RelabelArgs {
-    /// The records: a JSON object a line, with "`commit_id`" and "response"
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help = "The records: a JSON object a line, with \"commit_id\" and \"response\"")]
     input: PathBuf,
     /// Where the relabelled records go
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
-    /// Frameworks whose regressions do not count [default: `artifacts.excluded_framework_ids`]
     #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    #[arg(help = "Frameworks whose regressions do not count [default: artifacts.excluded_framework_ids]")]
     exclude_framework_ids: Option<Vec<u64>>,
     /// Where a report of what was changed goes
     #[arg(long, value_name = "FILE")]

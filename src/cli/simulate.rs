@@ -16,10 +16,10 @@ use crate::simulator::{
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    perfharvest simulate                                  # the corpus that is built in\n  \
-    perfharvest simulate --signatures 1000 --latency lognormal:80ms,0.5 --capacity 20\n  \
+    perfharvest simulate  # the corpus that is built in\n  \
+    perfharvest simulate --signatures 1000 --latency lognormal:80ms,0.5\n  \
     perfharvest simulate --fault 502@summary=0.05 --fault cut=0.01\n  \
-    perfharvest simulate --signatures 20000 --data-per-signature 120 --dump data  # write it, serve nothing\n\n\
+    perfharvest simulate --signatures 20000 --dump data  # write it, serve nothing\n\n\
     It prints its URL on stdout, and on Ctrl-C what it served.")]
 pub(super) struct SimulateArgs {
     /// Serve the recorded replies of this folder [default: the corpus that is built in]
