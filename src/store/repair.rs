@@ -38,6 +38,7 @@ struct Changes {
     settled: sled::Batch,
     failed: sled::Batch,
     provenance: sled::Batch,
+    signature_ids: sled::Batch,
     pushes: sled::Batch,
 }
 
@@ -97,6 +98,11 @@ impl Store {
                         }
                     }
                 }
+                Damage::Signature { key, .. } => {
+                    // A list that is asked again brings it back; one that the server no longer lists would stay damaged.
+                    repair.num_mended += 1;
+                    changes.signature_ids.remove(key.clone());
+                }
                 Damage::Push { key, .. } => {
                     repair.num_mended += 1;
                     changes.pushes.remove(key.clone());
@@ -153,11 +159,18 @@ impl Store {
     }
 
     fn apply(&self, changes: &Changes) -> Result<(), StoreError> {
-        let trees = [&self.meta, &self.pending, &self.settled, &self.failed, &self.provenance, &self.pushes];
-        let batches =
-            [&changes.meta, &changes.pending, &changes.settled, &changes.failed, &changes.provenance, &changes.pushes];
+        let trees = [
+            (&self.meta, &changes.meta),
+            (&self.pending, &changes.pending),
+            (&self.settled, &changes.settled),
+            (&self.failed, &changes.failed),
+            (&self.provenance, &changes.provenance),
+            (&self.signature_ids, &changes.signature_ids),
+            (&self.pushes, &changes.pushes),
+        ];
+        let (trees, batches): (Vec<_>, Vec<_>) = trees.into_iter().unzip();
         let done: Result<(), TransactionError<()>> = trees.as_slice().transaction(|views| {
-            for (view, batch) in views.iter().zip(batches) {
+            for (view, batch) in views.iter().zip(&batches) {
                 view.apply_batch(batch).map_err(ConflictableTransactionError::from)?;
             }
             Ok(())

@@ -42,6 +42,13 @@ pub enum Damage {
         /// The request.
         request: Request,
     },
+    /// A signature's id, or the record that belongs to it. The lists of signatures are damaged too.
+    Signature {
+        /// The key in the tree of ids.
+        key: Vec<u8>,
+        /// What was seen.
+        reason: String,
+    },
     /// An entry of the push table. The answers that refer to it are damaged too.
     Push {
         /// The key.
@@ -63,7 +70,9 @@ impl std::fmt::Display for Damage {
         match self {
             Self::Answer { request, reason } => write!(f, "{request}: {reason}"),
             Self::Twice { tree, request } => write!(f, "{request}: it stands in the tree {tree} besides another"),
-            Self::State { reason, .. } | Self::Push { reason, .. } => f.write_str(reason),
+            Self::State { reason, .. } | Self::Push { reason, .. } | Self::Signature { reason, .. } => {
+                f.write_str(reason)
+            }
             Self::Description { part, reason } => write!(f, "the store's {part}: {reason}"),
         }
     }
@@ -378,8 +387,12 @@ impl<'a> Surveyor<'a> {
         let (mut num_listed, mut damaged) = (0, None);
         for entry in self.store.signature_ids.iter().keys() {
             let entry = entry.map_err(listing)?;
+            let mut damage = |reason: String| {
+                found(Damage::Signature { key: entry.to_vec(), reason: reason.clone() });
+                damaged = Some(reason);
+            };
             let Ok(id) = entry.as_ref().try_into().map(|id| SignatureId(u64::from_be_bytes(id))) else {
-                damaged = Some("the key of a signature is none".to_owned());
+                damage("the key of a signature is none".to_owned());
                 continue;
             };
             num_listed += 1;
@@ -387,7 +400,7 @@ impl<'a> Surveyor<'a> {
                 record.ok_or_else(|| StoreError::damaged("records", &key::signature(id), "it is missing"))
             });
             if let Err(reason) = damage_of(record)? {
-                damaged = Some(format!("signature {id}: {reason}"));
+                damage(format!("signature {id}: {reason}"));
             }
         }
         let expected = whole.max(by_framework);

@@ -141,7 +141,13 @@ fn verify_opened(config: &StoreConfig, repair: bool, found: &mut dyn FnMut(Findi
 fn remedy_of(damage: &Damage, repair: bool) -> Remedy {
     match damage {
         Damage::Answer { .. } => Remedy::RunAgain,
-        Damage::State { .. } | Damage::Twice { .. } | Damage::Push { .. } | Damage::Description { .. } if repair => {
+        Damage::State { .. }
+        | Damage::Twice { .. }
+        | Damage::Signature { .. }
+        | Damage::Push { .. }
+        | Damage::Description { .. }
+            if repair =>
+        {
             Remedy::Mended
         }
         _ => Remedy::Repair,

@@ -8,7 +8,7 @@ use perfharvest::model::{Request, Window};
 use perfharvest::simulator::{Behaviour, SimulatorHandle};
 use perfharvest::store::{Remedy, frame, verify_store};
 
-use crate::support::tamper::tampered;
+use crate::support::tamper::{first_key, flip, tampered};
 use crate::support::{Crawl, assert_same_artifacts, simulator};
 
 async fn finished() -> (SimulatorHandle, Crawl) {
@@ -138,6 +138,30 @@ async fn ids_of_signatures_that_are_missing_have_the_list_asked_again() {
     assert_eq!(to_ask, 1, "{texts:?}");
     assert!(texts.iter().any(|text| text.contains("signatures are there")), "{texts:?}");
     assert_repaired(&crawl, &whole).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_signatures_are_found_and_mended_also_where_no_list_knows_them() {
+    for lists_are_settled in [true, false] {
+        let (_simulator, crawl) = finished().await;
+        let whole = crawl.artifacts();
+        if !lists_are_settled {
+            unsettle(&crawl, b"g", 1); // as after an import
+        }
+        tampered(&crawl, |db| {
+            let record = first_key(db, "records", b"G");
+            flip(db, "records", &record);
+            // Whose record is not there, and which no server lists; and what is no id at all.
+            let ids = db.open_tree("signature_ids").unwrap();
+            ids.insert(u64::MAX.to_be_bytes(), b"").unwrap();
+            ids.insert(b"odd", b"").unwrap();
+        });
+        let (texts, _) = findings(&crawl, false);
+        for told in ["checksum", "signature 18446744073709551615", "the key of a signature is none"] {
+            assert!(texts.iter().any(|text| text.contains(told)), "{told}: {texts:?}");
+        }
+        assert_repaired(&crawl, &whole).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
