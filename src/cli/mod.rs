@@ -402,9 +402,9 @@ fn say_even_if_quiet(text: &str) {
     let _nowhere_to_tell = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// True with `-q`.
+/// True with `-q`. Commands that log nothing set no level at all, and are not quiet.
 fn is_quiet() -> bool {
-    LevelFilter::current() <= LevelFilter::ERROR
+    LevelFilter::current() == LevelFilter::ERROR
 }
 
 /// A command of this program as it can be pasted: with the flags of what is not at its default.

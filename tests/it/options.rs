@@ -143,3 +143,16 @@ async fn the_sample_dataset_is_what_a_run_of_twelve_signatures_makes() {
     }
     assert_same_artifacts(&artifacts_in(&sample), &crawl.artifacts());
 }
+
+#[test]
+fn config_says_that_a_file_is_right_and_where_it_wrote_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |args: &[&str]| {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_perfharvest"));
+        let output = program.args(args).current_dir(folder.path()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, text) = said(&["config", "init", "my.toml"]);
+    assert!(code == Some(0) && text.contains("my.toml"), "{text}");
+    assert_eq!(said(&["config", "check", "-c", "my.toml"]), (Some(0), "my.toml: right\n".to_owned()));
+}
