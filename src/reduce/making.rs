@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::model::FrameworkId;
+use crate::model::{FrameworkId, JobId, SignatureId};
 
 use super::alert_table::reduce_alerts;
 use super::alerts::AlertTables;
@@ -15,20 +15,48 @@ use super::job_index::reduce_job_index;
 use super::output::{LineFile, Outputs, RowCounts};
 use super::parts::{SignatureParts, complete_signatures};
 use super::relabelled::{Labels, reduce_relabelled};
-use super::scan::{CoverageRule, Means, Want, finish_groups, scan};
+use super::scan::{CoverageRule, Means, Sorted, Want, finish_groups, scan};
 use super::sources::Sources;
 use super::tables::{CommitTable, FirstCovered, SignatureTable, read_signatures};
 use super::{Artifact, ReduceError};
 
+/// What one pass over the data gave.
+struct Pass {
+    want: Want,
+    /// The signatures that were passed over.
+    parts: Vec<SignatureParts>,
+    commits: Option<CommitTable>,
+    sorted: Sorted,
+    groups: SignatureGroups,
+    first_covered: FirstCovered,
+    samples: Vec<(SignatureId, Vec<JobId>)>,
+    num_fractions: u64,
+    num_resampled: u64,
+}
+
 impl Sources<'_> {
     /// Makes the wanted artifacts; nothing appears yet.
     pub(super) fn make(&self, wanted: &BTreeSet<Artifact>) -> Result<Outputs, ReduceError> {
+        // Alerts and signatures are read beside the data: only what follows from the pass needs both.
+        let (read, passed) = std::thread::scope(|scope| {
+            let reading = scope.spawn(|| self.make_from_lists(wanted));
+            let passed = self.pass_over_data(wanted);
+            (reading.join().unwrap_or(Err(ReduceError::WorkerPanicked)), passed)
+        });
+        let (signatures, mut outputs) = read?;
+        let (pass, of_pass) = passed?;
+        outputs.append(of_pass);
+        self.make_from_pass(wanted, pass, signatures.as_ref(), &mut outputs)?;
+        Ok(outputs)
+    }
+
+    /// Makes what is made from the alert summaries and the signatures; gives what others need of the latter.
+    fn make_from_lists(&self, wanted: &BTreeSet<Artifact>) -> Result<(Option<SignatureTable>, Outputs), ReduceError> {
         let folder = &self.config.artifacts.out;
         let config = &self.config.artifacts;
         let mut outputs = Outputs::default();
         let any = |artifacts: &[Artifact]| artifacts.iter().any(|artifact| wanted.contains(artifact));
 
-        self.reducing.enter("reading alerts and signatures");
         let relabelling = any(&[Artifact::Relabelled, Artifact::RelabelReport]);
         let from_alerts =
             [Artifact::AlertSummaries, Artifact::AlertsWithBug, Artifact::FailingSignatures, Artifact::TimeToCulprit];
@@ -53,80 +81,26 @@ impl Sources<'_> {
             let labels = Labels { tables: &tables, frameworks: &signatures.frameworks, excluded: &excluded };
             reduce_relabelled(folder, wanted, &labels, input, &mut outputs)?;
         }
-        drop(tables);
-        self.make_from_data(wanted, signatures.as_ref(), &mut outputs)?;
-        Ok(outputs)
+        Ok((signatures, outputs))
     }
 
-    /// Makes what is made from the data, in one pass over them.
-    fn make_from_data(
-        &self,
-        wanted: &BTreeSet<Artifact>,
-        signatures: Option<&SignatureTable>,
-        outputs: &mut Outputs,
-    ) -> Result<(), ReduceError> {
+    /// Passes over the data once, for all that is made from them; writes their lines on the way.
+    fn pass_over_data(&self, wanted: &BTreeSet<Artifact>) -> Result<(Pass, Outputs), ReduceError> {
         let folder = &self.config.artifacts.out;
-        let config = &self.config.artifacts;
-        let any = |artifacts: &[Artifact]| artifacts.iter().any(|artifact| wanted.contains(artifact));
-        let durations = any(&[
-            Artifact::JobDurations,
-            Artifact::GroupDurations,
-            Artifact::GroupDurationStats,
-            Artifact::DurationsHistogram,
-        ]);
-        let rectified = any(&[Artifact::RectifiedDetails]);
-        let coverage = rectified
-            || any(&[
-                Artifact::JobsPerRevision,
-                Artifact::JobsPerRevisionDetails,
-                Artifact::JobsStats,
-                Artifact::JobsHistogram,
-            ]);
-        let waits = any(&[Artifact::MaxRevisionJobs, Artifact::WaitTimeStats]);
+        let mut outputs = Outputs::default();
         let commits = self.commits.map(CommitTable::new);
-        let want = Want {
-            lines: any(&[Artifact::JobsBySignature]),
-            coverage: commits
-                .as_ref()
-                .filter(|_| coverage)
-                .map(|table| CoverageRule { semantics: config.semantics, ranks: table.ranks() }),
-            jobs: any(&[Artifact::SignaturesByJob, Artifact::SignaturesByJobDetailed]),
-            groups: rectified || durations || any(&[Artifact::SignatureGroups]),
-            samples: durations.then_some(config.semantics),
-            jobs_of: Vec::new(),
-        };
-        let means = Means::of(self.config, folder, self.reducing);
+        let want = self.want(wanted, commits.as_ref());
+        // Where nothing is wanted of the data, there is nothing to pass over.
+        let asks = want.lines || want.coverage.is_some() || want.jobs || want.groups;
         let parts = complete_signatures(self.store)?;
-        if want.lines || want.coverage.is_some() || want.jobs || want.groups {
-            self.pass_over(&parts, &want, means, wanted, signatures, commits.as_ref(), outputs)?;
-        }
-        if let (true, Some(commits)) = (waits, self.commits) {
-            let busiest = busiest::find(self.store, &parts, commits, means)?;
-            reduce_waits(self.store, folder, config, wanted, busiest.of(config.semantics), outputs)?;
-        }
-        Ok(())
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "what the pass needs stands ready in its one caller")]
-    fn pass_over(
-        &self,
-        parts: &[SignatureParts],
-        want: &Want,
-        means: Means<'_>,
-        wanted: &BTreeSet<Artifact>,
-        signatures: Option<&SignatureTable>,
-        commits: Option<&CommitTable>,
-        outputs: &mut Outputs,
-    ) -> Result<(), ReduceError> {
-        let folder = &self.config.artifacts.out;
-        let config = &self.config.artifacts;
+        let scanned = if asks { parts.as_slice() } else { &[] };
         let mut lines = want.lines.then(|| LineFile::create(folder, Artifact::JobsBySignature)).transpose()?;
         let mut first_covered = FirstCovered::new();
         let mut builder = GroupBuilder::default();
         let mut samples = Vec::new();
         let (mut num_fractions, mut num_resampled) = (0, 0);
-        self.reducing.pass("reading the data", parts.len() as u64);
-        let sorted = scan(self.store, parts, want, means, |block| {
+        self.reducing.pass("reading the data", scanned.len() as u64);
+        let sorted = scan(self.store, scanned, &want, self.means(), |block| {
             self.check_interrupted()?;
             if let Some(lines) = &mut lines {
                 lines.append(&block.lines)?;
@@ -142,11 +116,58 @@ impl Sources<'_> {
             Ok(())
         })?;
         if let Some(lines) = lines {
-            lines.finish(outputs, Artifact::JobsBySignature, RowCounts::new())?;
+            lines.finish(&mut outputs, Artifact::JobsBySignature, RowCounts::new())?;
         }
         self.reducing.enter("making groups");
-        let groups = finish_groups(builder, self.store, parts)?;
+        let groups = finish_groups(builder, self.store, &parts)?;
         self.check_interrupted()?;
+        let pass = Pass { want, parts, commits, sorted, groups, first_covered, samples, num_fractions, num_resampled };
+        Ok((pass, outputs))
+    }
+
+    /// What the wanted artifacts need of the data.
+    fn want(&self, wanted: &BTreeSet<Artifact>, commits: Option<&CommitTable>) -> Want {
+        let any = |artifacts: &[Artifact]| artifacts.iter().any(|artifact| wanted.contains(artifact));
+        let semantics = self.config.artifacts.semantics;
+        let durations = any(&[
+            Artifact::JobDurations,
+            Artifact::GroupDurations,
+            Artifact::GroupDurationStats,
+            Artifact::DurationsHistogram,
+        ]);
+        let rectified = any(&[Artifact::RectifiedDetails]);
+        let coverage = rectified
+            || any(&[
+                Artifact::JobsPerRevision,
+                Artifact::JobsPerRevisionDetails,
+                Artifact::JobsStats,
+                Artifact::JobsHistogram,
+            ]);
+        Want {
+            lines: any(&[Artifact::JobsBySignature]),
+            coverage: commits.filter(|_| coverage).map(|table| CoverageRule { semantics, ranks: table.ranks() }),
+            jobs: any(&[Artifact::SignaturesByJob, Artifact::SignaturesByJobDetailed]),
+            groups: rectified || durations || any(&[Artifact::SignatureGroups]),
+            samples: durations.then_some(semantics),
+            jobs_of: Vec::new(),
+        }
+    }
+
+    fn means(&self) -> Means<'_> {
+        Means::of(self.config, &self.config.artifacts.out, self.reducing)
+    }
+
+    /// Makes what is made from the data, with the signatures' metadata where it is needed.
+    fn make_from_pass(
+        &self,
+        wanted: &BTreeSet<Artifact>,
+        pass: Pass,
+        signatures: Option<&SignatureTable>,
+        outputs: &mut Outputs,
+    ) -> Result<(), ReduceError> {
+        let folder = &self.config.artifacts.out;
+        let config = &self.config.artifacts;
+        let Pass { want, parts, commits, sorted, groups, first_covered, samples, num_fractions, num_resampled } = pass;
         if wanted.contains(&Artifact::SignatureGroups) {
             write_groups(folder, &groups, outputs)?;
         }
@@ -161,7 +182,7 @@ impl Sources<'_> {
         };
         let coverage_and_durations = || {
             let mut outputs = Outputs::default();
-            if let (true, Some(commits)) = (want.coverage.is_some(), commits) {
+            if let (true, Some(commits)) = (want.coverage.is_some(), &commits) {
                 let inputs = CoverageInputs {
                     commits,
                     first_covered: &first_covered,
@@ -188,7 +209,13 @@ impl Sources<'_> {
         });
         outputs.append(of_jobs?);
         outputs.append(of_revisions?);
-        self.check_interrupted()
+        self.check_interrupted()?;
+        let waits = wanted.contains(&Artifact::MaxRevisionJobs) || wanted.contains(&Artifact::WaitTimeStats);
+        if let (true, Some(commits)) = (waits, self.commits) {
+            let busiest = busiest::find(self.store, &parts, commits, self.means())?;
+            reduce_waits(self.store, folder, config, wanted, busiest.of(config.semantics), outputs)?;
+        }
+        Ok(())
     }
 }
 
