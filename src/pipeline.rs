@@ -305,6 +305,7 @@ impl CrawlJob<'_> {
         // the end of a crawl says that nothing does.
         let stats = if store.counts()?.is_complete() {
             tell_settled(counters, &store.counts()?);
+            store.renew_ledger()?; // no writer will
             SchedulerStats::default()
         } else {
             let limits = limits(options, 0);

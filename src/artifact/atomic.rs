@@ -158,7 +158,10 @@ impl ArtifactFile {
     /// [`ArtifactError::Write`] when writing has stopped.
     pub fn complete(mut self) -> Result<Completing, ArtifactError> {
         match self.send().and_then(|()| self.hand_over(Vec::new())) {
-            Ok(()) => Ok(Completing(self)),
+            Ok(()) => {
+                drop(self.blocks.take()); // the writing thread goes on to the disk
+                Ok(Completing(self))
+            }
             Err(met) => Err(self.explain_now(met)),
         }
     }
@@ -203,7 +206,6 @@ impl Completing {
         let Self(mut file) = self;
         let path = std::mem::take(&mut file.path);
         let failed = |source| ArtifactError::Write { path: path.clone(), source };
-        drop(file.blocks.take());
         let thread = file.thread.take().ok_or_else(|| failed(io::Error::other("it was finished before")))?;
         let written = thread.join().map_err(|_| failed(io::Error::other("the writing thread panicked")))?;
         let written = written.map_err(failed)?;

@@ -77,7 +77,8 @@ fn next_commands(seen: &[Remedy], repair: bool) -> Vec<&'static str> {
         return Vec::new(); // nothing helps before that
     }
     let mut next = Vec::new();
-    if saw(Remedy::Repair) {
+    // A run asks again for what it meets, and one that has nothing to do meets nothing.
+    if saw(Remedy::Repair) || (saw(Remedy::RunAgain) && !repair) {
         next.push(if repair { "perfharvest verify" } else { "perfharvest verify --repair" });
     }
     if saw(Remedy::RunAgain) || saw(Remedy::Mended) || (saw(Remedy::Repair) && !repair) {
@@ -176,4 +177,19 @@ fn check_artifact(path: &Path, entry: &ArtifactEntry) -> Result<(), String> {
     }
     let sha256: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     if sha256 == entry.sha256 { Ok(()) } else { Err("its bytes are not those that the manifest knows".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_answers_are_to_be_repaired_before_a_run_asks_for_them() {
+        let (verify, run) = ("perfharvest verify --repair", "perfharvest run");
+        assert_eq!(next_commands(&[Remedy::RunAgain], false), [verify, run]);
+        assert_eq!(next_commands(&[Remedy::RunAgain, Remedy::Mended], true), [run]);
+        assert_eq!(next_commands(&[Remedy::Repair, Remedy::Reduce], false), [verify, run]);
+        assert_eq!(next_commands(&[Remedy::Reduce], false), ["perfharvest reduce"]);
+        assert!(next_commands(&[Remedy::Lost, Remedy::RunAgain], false).is_empty());
+    }
 }

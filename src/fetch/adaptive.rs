@@ -76,7 +76,7 @@ const CEILING_BROKEN: f64 = 1.15;
 const MARGIN: f64 = 0.97;
 /// What a 429 that makes everyone wait leaves of the rate: the first one, one that follows another, and one after calm.
 const FIRST_WAIT: f64 = 0.7;
-const NEXT_WAIT: f64 = 0.85;
+const NEXT_WAIT: f64 = 0.8;
 const LATE_WAIT: f64 = 0.95;
 
 /// An answer is slow when it takes this many times the usual, and longer than [`SLOW_FLOOR`]; and slowness counts from
@@ -157,13 +157,14 @@ impl RateController {
         let now = Instant::now();
         self.forget(now);
         let since_change = now - self.changed_at;
-        if since_change < SETTLING && self.rate < self.configured {
+        let waits = self.strained_at.is_some_and(|over_at| now < over_at);
+        if waits || (since_change < SETTLING && self.rate < self.configured) {
             return None; // sent before the last change
         }
         // Since the strain before this one; raising the rate meanwhile is no strain.
         let calm = self.strained_at.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
         let wait = if let Strain::AskedToWait(wait) = strain { Some(wait) } else { None };
-        self.strained_at = Some(now + wait.unwrap_or_default());
+        self.strained_at = now.checked_add(wait.unwrap_or_default()).or(Some(now));
         self.signs.push_back((now, strain));
         let (num_signs, num_served) = (self.signs.len(), self.served.len());
         let share = ratio(num_signs, num_signs + num_served);
@@ -401,6 +402,20 @@ mod tests {
         let log = crawl(20.0, 40.0, 120, None).await;
         assert!(log.decisions.is_empty());
         assert!(log.results.len() as f64 >= 0.98 * 20.0 * 120.0, "{}", log.results.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_that_come_while_everyone_waits_lower_the_rate_once_and_no_wait_is_too_long() {
+        let mut controller = RateController::new(20.0, 1.0);
+        let wait = Strain::AskedToWait(Duration::from_secs(5));
+        assert!((controller.strained(wait).unwrap().to - 14.0).abs() < 1e-9);
+        for _ in 0..4 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert_eq!(controller.strained(wait), None, "it was sent before the wait");
+        }
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let endless = Strain::AskedToWait(Duration::from_secs(u64::MAX));
+        assert!(controller.strained(endless).is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -171,8 +171,8 @@ impl Fetcher {
             let label = error.label();
             self.links.counters.attempt(self.kind, attempts, AttemptResult::Failed(&label));
             self.links.counters.note_error(format!("{batch}: {}", chain(&error)));
+            self.heed_retry_after(&error)?; // a wait that is too long ends the run
             self.note_strain(&error);
-            self.heed_retry_after(&error)?;
             let verdict = classify(&error);
             if verdict == Retryability::Refused {
                 return Err(self.refused(batch, error));

@@ -57,6 +57,12 @@ impl Healing {
                 lost.push(request.to_string());
             }
         }
+        for id in self.done.iter().flat_map(|repair| &repair.forgotten) {
+            if !store.lists_signature(*id)? {
+                tracing::error!(signature = %id, "its stored record was damaged, and the server no longer lists it");
+                lost.push(format!("signature {id}"));
+            }
+        }
         Ok(lost)
     }
 }

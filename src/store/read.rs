@@ -146,6 +146,14 @@ impl Store {
             .collect()
     }
 
+    /// Was the signature listed?
+    ///
+    /// # Errors
+    /// What reading may raise.
+    pub fn lists_signature(&self, id: SignatureId) -> Result<bool, StoreError> {
+        self.signature_ids.contains_key(id.0.to_be_bytes()).map_err(reading)
+    }
+
     /// The record of a signature.
     ///
     /// # Errors

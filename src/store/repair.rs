@@ -11,13 +11,15 @@ use super::{
     Counts, CrawlIdentity, Damage, Ledger, META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, Store, StoreError,
     frame,
 };
-use crate::model::{Request, Timestamp};
+use crate::model::{Request, SignatureId, Timestamp};
 
 /// What was mended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repair {
     /// Requests whose answers were damaged: back in the frontier.
     pub asked_again: BTreeSet<Request>,
+    /// Signatures whose records were damaged: they are known no more, until a list brings them back.
+    pub forgotten: BTreeSet<SignatureId>,
     /// Damaged values that were worked out anew or were of no use.
     pub num_mended: usize,
 }
@@ -101,6 +103,8 @@ impl Store {
                 Damage::Signature { key, .. } => {
                     // A list that is asked again brings it back; one that the server no longer lists would stay damaged.
                     repair.num_mended += 1;
+                    let id = key.as_slice().try_into().map(u64::from_be_bytes);
+                    repair.forgotten.extend(id.map(SignatureId));
                     changes.signature_ids.remove(key.clone());
                 }
                 Damage::Push { key, .. } => {

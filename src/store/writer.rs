@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::value::{Failure, Pending};
-use super::{Counts, Settlement, Store, StoreError, staging::Staging};
+use super::{Counts, Ledger, Settlement, Store, StoreError, staging::Staging};
 use crate::config::StoreConfig;
 use crate::model::Batch;
 
@@ -220,5 +220,15 @@ impl Store {
         let counts = staging.commit()?;
         self.write_ledger(&counts)?;
         Ok(counts)
+    }
+
+    /// Writes the ledger where it is behind the store: a process may have been killed between the two.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be written.
+    pub fn renew_ledger(&self) -> Result<(), StoreError> {
+        let counts = self.counts()?;
+        let is_current = Ledger::read(&self.path)?.is_some_and(|ledger| ledger.counts == counts);
+        if is_current { Ok(()) } else { self.write_ledger(&counts) }
     }
 }

@@ -7,9 +7,10 @@ use perfharvest::config::Semantics;
 use perfharvest::pipeline;
 use perfharvest::reduce::{Artifact, ReduceSummary};
 use perfharvest::simulator::{AlertChange, Behaviour, Endpoint, ScriptedReply};
-use perfharvest::store::Store;
+use perfharvest::store::{Ledger, Store};
 
 use crate::faults_shown::new_summary;
+use crate::support::tamper::put;
 use crate::support::{Crawl, simulator};
 
 async fn reduce(crawl: &Crawl, artifacts: &[Artifact]) -> ReduceSummary {
@@ -110,6 +111,27 @@ async fn a_finished_crawl_asks_nothing_whatever_the_sizes_of_its_batches_are_now
     let again = crawl.run().await.unwrap();
     assert_eq!(again.crawl.requests_made, 0);
     assert_eq!(again.reduction.unwrap().written, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_that_a_kill_left_behind_is_written_by_the_next_run_of_a_finished_crawl() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    let store = &crawl.config.store.path;
+    crawl.crawl_only().await.unwrap();
+    let path = store.join("ledger.json");
+    let current = std::fs::read_to_string(&path).unwrap();
+    assert!(Ledger::read(store).unwrap().unwrap().counts.is_complete());
+    put(
+        &path,
+        current
+            .replace("\"finished\": true", "\"finished\": false")
+            .replace("\"finished\":true", "\"finished\":false")
+            .as_bytes(),
+    );
+    assert!(!Ledger::read(store).unwrap().unwrap().counts.is_complete());
+    crawl.crawl_only().await.unwrap();
+    assert!(Ledger::read(store).unwrap().unwrap().counts.is_complete());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -165,6 +165,14 @@ async fn damaged_signatures_are_found_and_mended_also_where_no_list_knows_them()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_names_a_signature_that_damage_lost_and_no_list_brings_back() {
+    let (_simulator, crawl) = finished().await;
+    tampered(&crawl, |db| drop(db.open_tree("signature_ids").unwrap().insert(u64::MAX.to_be_bytes(), b"").unwrap()));
+    std::fs::remove_dir_all(&crawl.config.artifacts.out).unwrap();
+    assert_eq!(crawl.run().await.unwrap().crawl.lost, ["signature 18446744073709551615"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parts_of_a_window_that_no_tree_knows_are_asked_again() {
     let kill = Behaviour { kill_over_data: Some(70), kill_after: Duration::ZERO, ..Behaviour::default() };
     let simulator = simulator(kill).await;
