@@ -409,7 +409,7 @@ impl Default for StoreConfig {
             path: PathBuf::from("perfharvest.store"),
             cache_bytes: 8 << 20,
             commit_records: non_zero_usize(256),
-            commit_interval: Duration::from_millis(50),
+            commit_interval: Duration::from_millis(10),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! This runs in the fetchers, many at a time, so that the one writer only writes.
 
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::columns::encode;
@@ -146,14 +147,19 @@ impl Settlement {
         let mut digest = 0_u128;
         signatures.sort_by_key(|signature| signature.id);
         let num = signatures.len();
-        // Each record is let go when it is compressed: there may be 10^5.
-        for signature in signatures {
+        // On all cores, and each record is let go when it is compressed: there may be 10^5.
+        let sealed = signatures.into_par_iter().map(|signature| {
             let mut hash = Xxh3::new();
             hash.update(&signature.id.0.to_be_bytes());
             hash.update(signature.raw.as_str().as_bytes());
-            digest = digest.wrapping_add(hash.digest128());
-            settlement.put_text(&key::signature(signature.id), &signature.raw);
-            settlement.signature_ids.push(signature.id);
+            let mut record = Self::default();
+            record.put_text(&key::signature(signature.id), &signature.raw);
+            (signature.id, hash.digest128(), record.records)
+        });
+        for (id, hash, records) in sealed.collect::<Vec<_>>() {
+            digest = digest.wrapping_add(hash);
+            settlement.records.extend(records);
+            settlement.signature_ids.push(id);
         }
         let outcome = if num == 0 { Outcome::Empty } else { Outcome::Data };
         settlement.settle_as(request, outcome, num, 0, digest);

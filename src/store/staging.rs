@@ -12,7 +12,7 @@ use sled::transaction::{ConflictableTransactionError, TransactionError};
 use super::value::{Failure, Pending, Provenance, Settled, open_json, seal_json};
 use super::{Counts, META_COUNTS, Outcome, Settlement, Store, StoreError, frame, key};
 use crate::actor::fail_point;
-use crate::model::{PushId, Request, Timestamp};
+use crate::model::{JobId, PushId, Request, Timestamp};
 
 /// Operations per transaction, about. A larger settlement (a list of 10^5 signatures) takes several; a request leaves one
 /// state and enters the next in the same transaction, the settled one in the last, so that a crash in between only repeats
@@ -38,6 +38,22 @@ const SIGNATURE_IDS: usize = 5;
 const PUSHES: usize = 6;
 const RECORDS: usize = 7;
 
+/// Jobs that a writer has seen: whatever becomes of one, it stays known. Holds the latest only, some megabytes of them.
+#[derive(Debug, Default)]
+pub(super) struct KnownJobs(HashSet<JobId, RandomState>);
+
+impl KnownJobs {
+    const MOST: usize = 1 << 18;
+
+    /// False when the job was there.
+    fn insert(&mut self, id: JobId) -> bool {
+        if self.0.len() >= Self::MOST {
+            self.0.clear();
+        }
+        self.0.insert(id)
+    }
+}
+
 /// Changes that wait for their commit.
 pub(super) struct Staging<'a> {
     store: &'a Store,
@@ -50,6 +66,9 @@ pub(super) struct Staging<'a> {
     finishes: bool,
     durable_pushes: &'a mut HashSet<PushId>,
     new_pushes: Vec<PushId>,
+    /// Jobs that are settled, pending or failed, where a writer remembers them from commit to commit: most data lead to
+    /// jobs that others led to before.
+    known_jobs: Option<&'a mut KnownJobs>,
     /// False while a store is being made that nobody uses before it is complete: then transactions are not needed.
     transactional: bool,
 }
@@ -65,8 +84,14 @@ impl<'a> Staging<'a> {
             finishes: false,
             durable_pushes,
             new_pushes: Vec::new(),
+            known_jobs: None,
             transactional: true,
         }
+    }
+
+    /// Looks jobs up among `known_jobs` first.
+    pub(super) fn with_known_jobs(self, known_jobs: &'a mut KnownJobs) -> Self {
+        Self { known_jobs: Some(known_jobs), ..self }
     }
 
     /// Changes of a store that is not in use before it is complete.
@@ -130,6 +155,11 @@ impl<'a> Staging<'a> {
     pub(super) fn discover(&mut self, discovered: &[Pending]) -> Result<Vec<Pending>, StoreError> {
         let mut fresh = Vec::new();
         for pending in discovered {
+            if let (Some(known), Request::Job { id }) = (&mut self.known_jobs, pending.request)
+                && !known.insert(id)
+            {
+                continue;
+            }
             if matches!(self.state(&pending.request)?, State::Unknown) {
                 self.enter(pending);
                 self.transact_if_full()?;

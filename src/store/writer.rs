@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::staging::{KnownJobs, Staging};
 use super::value::{Failure, Pending};
-use super::{Counts, Ledger, Settlement, Store, StoreError, staging::Staging};
+use super::{Counts, Ledger, Settlement, Store, StoreError};
 use crate::config::StoreConfig;
 use crate::model::Batch;
 
@@ -139,10 +140,12 @@ impl StoreWriter {
     pub fn run(self) -> Result<Counts, StoreError> {
         let mut counts = self.store.counts()?;
         let mut durable_pushes: HashSet<_> = self.store.durable_push_ids()?;
+        let mut known_jobs = KnownJobs::default();
         let mut ledger_due = Instant::now();
         while let Ok(first) = self.inbox.recv() {
             let gathered = self.gather(first);
-            let mut staging = Staging::new(&self.store, counts, &mut durable_pushes);
+            let staging = Staging::new(&self.store, counts, &mut durable_pushes);
+            let mut staging = staging.with_known_jobs(&mut known_jobs);
             let mut events = Vec::with_capacity(gathered.len());
             for change in gathered {
                 events.push(stage(&mut staging, change)?);
