@@ -3,8 +3,9 @@
 //! Decisions only; the bucket is set by whoever asks. A 503, a timeout or a slow answer says nothing about how much would
 //! be borne: enough of them halve the rate. A 429 does: the share that is refused is the share that is too much; unless it
 //! makes everyone wait, so that what else would have been refused is never asked: then the rate goes down by steps, large
-//! ones while refusals follow each other, and a small one after calm. What was borne then is remembered as the ceiling; below it the rate is raised in quick steps, at it only by small probes, each
-//! failed one followed by a longer rest, so that the rate stays near what is borne and few requests are refused.
+//! ones while refusals follow each other, and a small one after calm. What was borne then is remembered as the ceiling;
+//! below it the rate is raised in quick steps, at it only by small probes, each failed one followed by a longer rest, so
+//! that the rate stays near what is borne and few requests are refused.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -80,9 +80,7 @@ pub enum SourceError {
         source: reqwest::Error,
     },
     /// A redirect; none is followed.
-    #[error(
-        "the server redirects to {location} ({status}); if that is its new address, configure it (source.base_url)"
-    )]
+    #[error("the server redirects to {location} ({status}); if it has moved there, ask it there")]
     Redirect {
         /// The HTTP status.
         status: u16,

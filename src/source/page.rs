@@ -2,8 +2,8 @@
 //!
 //! The list is newest first and shifts while it is read: a new summary pushes rows to later pages (one row comes twice,
 //! the new one never), a summary that leaves the filter pulls rows up (one row is lost). So all pages are read, then page
-//! 1 once more; only when every page told the same count, every row came once and page 1 begins with the same row was the list still. If
-//! not, the list is read again in another pass. The dataset holds the rows of the last pass, each id once.
+//! 1 once more; only when every page told the same count, every row came once and page 1 holds the same rows was the list
+//! still. If not, the list is read again in another pass. The dataset holds the rows of the last pass, each id once.
 
 use std::collections::HashSet;
 

@@ -65,12 +65,12 @@ impl Treeherder {
     /// Dropping the future abandons the request; nothing is kept of it.
     pub async fn fetch(&self, batch: &Batch) -> Result<Answer, SourceError> {
         let sent = Instant::now();
-        if let Request::Signatures { .. } | Request::UpdatedSignatures { .. } = batch.requests()[0] {
-            let asked = batch.requests()[0];
-            let read = move |body: BodyReader| match asked {
-                Request::Signatures { .. } => wire::signatures(body),
-                _ => wire::updated_signatures(body),
-            };
+        let read_list: Option<fn(BodyReader) -> Result<Reply, SourceError>> = match batch.requests()[0] {
+            Request::Signatures { .. } => Some(wire::signatures),
+            Request::UpdatedSignatures { .. } => Some(wire::updated_signatures),
+            _ => None,
+        };
+        if let Some(read) = read_list {
             let (reply, body_bytes) = self.http.read(self.url_of(batch), ACCEPT, read).await?;
             return Ok(Answer { reply, body_bytes, latency: sent.elapsed() });
         }
