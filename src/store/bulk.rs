@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::staging::Staging;
-use super::{Counts, META_COUNTS, Pending, Settlement, Store, StoreError};
+use super::{Counts, META_COUNTS, META_VALUES, Pending, Settlement, Store, StoreError};
 use crate::model::{PushId, Request, Timestamp};
 
 /// The one writer of a store that is being made.
@@ -73,7 +73,10 @@ impl<'a> BulkWriter<'a> {
 impl Store {
     /// Flushes everything, then writes the ledger.
     pub(super) fn flush_all(&self, counts: &Counts) -> Result<(), StoreError> {
-        self.db.flush().map_err(|source| StoreError::Database { action: "flush to the disk", source })?;
+        let failed = |source| StoreError::Database { action: "flush to the disk", source };
+        self.values.sync().map_err(|source| failed(source.into()))?;
+        self.put_meta(META_VALUES, &self.values.len())?;
+        self.db.flush().map_err(failed)?;
         self.write_ledger(counts)
     }
 }

@@ -126,6 +126,7 @@ fn remove_left_over(folder: &Path) -> io::Result<()> {
         _ => Ok(()),
     };
     gone(std::fs::remove_dir_all(folder.join("db")))?;
+    gone(std::fs::remove_file(super::ValueLog::path_in(folder)))?;
     gone(std::fs::remove_file(super::Ledger::path_in(folder)))
 }
 

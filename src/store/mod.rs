@@ -4,10 +4,11 @@
 //! transaction that inserts its records and the requests found in them; the transaction is flushed before it is
 //! acknowledged. Reducers read records by key. The only folder with sled.
 //!
-//! Layout of the store's folder: `db/` is sled's, `ledger.json` says from outside what must be inside (`Ledger`).
-//! Trees: `meta`, `pending`, `settled`, `failed`, `provenance`, `signature_ids`, `pushes` hold small values and can be
-//! listed; `records` holds the rest, in pieces, and is only ever read by key: iterating over large values would keep all
-//! of them in memory.
+//! Layout of the store's folder: `db/` is sled's, `values` holds the records' bytes (`ValueLog`), `ledger.json` says from
+//! outside what must be inside (`Ledger`). Trees: `meta`, `pending`, `settled`, `failed`, `provenance`, `signature_ids`,
+//! `pushes` hold small values and can be listed; `records` says where in `values` the rest stands, in pieces. In stores of
+//! older versions it holds the rest itself, so it is only ever read by key: iterating over large values would keep all of
+//! them in memory.
 
 pub mod archive;
 mod bulk;
@@ -25,6 +26,7 @@ mod settlement;
 mod staging;
 mod survey;
 mod value;
+mod value_log;
 mod verify;
 mod writer;
 
@@ -50,10 +52,11 @@ pub use writer::{Change, StoreEvent, StoreHandle, StoreWriter};
 
 use crate::model::{PushId, PushRevisions, Revision};
 use value::{open_json, seal_json};
+use value_log::ValueLog;
 
 /// Version of what is stored. A later one is not read: a newer program may have written it. A store of version 1 (before
-/// the frames' dictionary) becomes one of version 2 when it is opened.
-pub const STORE_FORMAT_VERSION: u32 = 2;
+/// the frames' dictionary) or 2 (before the value log) becomes one of version 3 when it is opened.
+pub const STORE_FORMAT_VERSION: u32 = 3;
 
 /// The versions that are read.
 const READABLE_FORMATS: std::ops::RangeInclusive<u32> = 1..=STORE_FORMAT_VERSION;
@@ -113,6 +116,16 @@ pub enum StoreError {
         /// Commits in the ledger.
         expected: u64,
         /// Commits in the database.
+        found: u64,
+    },
+    /// The value log is shorter than the database knows.
+    #[error("the store {} has lost data: its file of values has {found} bytes, the database knows {expected}; restore the store from a backup, or accept the loss with `perfharvest verify --repair`", path.display())]
+    ValuesCut {
+        /// The store.
+        path: PathBuf,
+        /// Bytes that the database knows.
+        expected: u64,
+        /// Bytes in the file.
         found: u64,
     },
     /// The ledger is missing, unreadable, or that of another store.
@@ -233,6 +246,7 @@ pub struct Store {
     signature_ids: Tree,
     pushes: Tree,
     records: Tree,
+    values: ValueLog,
     /// Which revision each push has; grows as columns refer to it.
     push_table: RwLock<PushRevisions>,
     /// A push did not verify when the store was opened.
@@ -244,6 +258,7 @@ const META_IDENTITY: &[u8] = b"identity";
 const META_COUNTS: &[u8] = b"counts";
 const META_STORE_ID: &[u8] = b"store_id";
 const META_BUSIEST: &[u8] = b"busiest";
+const META_VALUES: &[u8] = b"values";
 
 impl Store {
     /// The store's folder.

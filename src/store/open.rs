@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sled::Db;
 
 use super::{
-    Counts, Ledger, META_COUNTS, META_FORMAT, META_STORE_ID, READABLE_FORMATS, STORE_FORMAT_VERSION, Store, StoreError,
-    value,
+    Counts, Ledger, META_COUNTS, META_FORMAT, META_STORE_ID, META_VALUES, READABLE_FORMATS, STORE_FORMAT_VERSION,
+    Store, StoreError, ValueLog, value,
 };
 use crate::actor::fail_point;
 use crate::config::StoreConfig;
@@ -42,6 +42,7 @@ impl Store {
         } else {
             store.check_format()?;
             store.check_ledger(ledger)?;
+            store.check_values()?;
         }
         store.load_pushes()?;
         Ok(store)
@@ -61,6 +62,7 @@ impl Store {
             signature_ids: tree("signature_ids")?,
             pushes: tree("pushes")?,
             records: tree("records")?,
+            values: ValueLog::open(path)?,
             push_table: RwLock::default(),
             push_damaged: AtomicBool::new(false),
             db,
@@ -127,6 +129,19 @@ impl Store {
                 expected: ledger.counts.commits,
                 found: counts.commits,
             });
+        }
+        Ok(())
+    }
+
+    /// How long the value log must be, bytes.
+    pub(super) fn known_values(&self) -> Result<u64, StoreError> {
+        Ok(self.get_meta(META_VALUES)?.unwrap_or_default())
+    }
+
+    pub(super) fn check_values(&self) -> Result<(), StoreError> {
+        let (expected, found) = (self.known_values()?, self.values.len());
+        if found < expected {
+            return Err(StoreError::ValuesCut { path: self.path.clone(), expected, found });
         }
         Ok(())
     }

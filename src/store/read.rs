@@ -1,10 +1,12 @@
 //! Reading: the frontier by listing small values, records by key.
 
 use std::collections::HashSet;
+use std::io;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::value::{Failure, Pending, Provenance, Settled, StoredPage, open_frame, open_json};
+use super::value_log::Place;
 use super::{CrawlIdentity, Outcome, Store, StoreError, frame, key};
 use crate::model::{AlertSummaryId, JobId, PushId, PushRevisions, RawJson, Request, SignatureId, Timestamp, Window};
 
@@ -194,9 +196,8 @@ impl Store {
             return Ok(None);
         }
         let key = key::page(&request);
-        let found = self.records.get(&key).map_err(reading)?;
-        let framed = found.ok_or_else(|| StoreError::MissingValue { key: request.to_string() })?;
-        open_json("records", &key, &framed).map(Some)
+        let found = self.with_record(&key, |framed| open_json("records", &key, framed))?;
+        found.ok_or_else(|| StoreError::MissingValue { key: request.to_string() })?.map(Some)
     }
 
     /// The last reading of the list of alert summaries, from 0; `None` before the first.
@@ -278,12 +279,24 @@ impl Store {
     /// [`StoreError::Damaged`] or [`StoreError::MissingValue`], and what reading may raise.
     pub fn chunk(&self, request: &Request, number: u16, out: &mut Vec<u8>) -> Result<(), StoreError> {
         let key = key::chunk(request, usize::from(number));
-        let found = self.records.get(&key).map_err(reading)?;
-        let framed = found.ok_or_else(|| StoreError::MissingValue { key: request.to_string() })?;
-        frame::open(&framed, out).map_err(|source| StoreError::Damaged {
-            tree: "records",
-            key: request.to_string(),
-            reason: source.to_string(),
+        let damaged = |reason: String| StoreError::Damaged { tree: "records", key: request.to_string(), reason };
+        let opened = self.with_record(&key, |framed| frame::open(framed, out)).map_err(|error| match error {
+            StoreError::Damaged { reason, .. } => damaged(reason),
+            error => error,
+        })?;
+        let opened = opened.ok_or_else(|| StoreError::MissingValue { key: request.to_string() })?;
+        opened.map_err(|source| damaged(source.to_string()))
+    }
+
+    /// Hands the framed value at `key` to `read`; `None` when there is none. Older stores hold it in the database itself.
+    pub(super) fn with_record<T>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, StoreError> {
+        let Some(found) = self.records.get(key).map_err(reading)? else { return Ok(None) };
+        let Some(place) = Place::from_bytes(&found) else { return Ok(Some(read(&found))) };
+        self.values.read(place, read).map(Some).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                StoreError::damaged("records", key, &error.to_string())
+            }
+            _ => reading(error.into()),
         })
     }
 
@@ -311,7 +324,7 @@ impl Store {
     /// # Errors
     /// What reading may raise.
     pub fn size_on_disk(&self) -> Result<u64, StoreError> {
-        self.db.size_on_disk().map_err(reading)
+        Ok(self.db.size_on_disk().map_err(reading)? + self.values.len())
     }
 
     fn text(&self, key: &[u8]) -> Result<Option<RawJson>, StoreError> {
@@ -326,13 +339,13 @@ impl Store {
         let mut number: u16 = 0;
         loop {
             let piece_key = key::piece(key, number);
-            let Some(framed) = self.records.get(&piece_key).map_err(reading)? else {
+            let Some(raw) = self.with_record(&piece_key, |framed| open_frame("records", key, framed))? else {
                 if number == 0 {
                     return Ok(None);
                 }
                 return Err(StoreError::damaged("records", key, "a piece of it is missing"));
             };
-            let raw = open_frame("records", key, &framed)?;
+            let raw = raw?;
             let [high, low, piece @ ..] = raw.as_slice() else {
                 return Err(StoreError::damaged("records", key, "a piece of it is too short"));
             };

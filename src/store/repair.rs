@@ -8,8 +8,8 @@ use sled::transaction::{ConflictableTransactionError, TransactionError};
 
 use super::value::seal_json;
 use super::{
-    Counts, CrawlIdentity, Damage, Ledger, META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, Store, StoreError,
-    frame,
+    Counts, CrawlIdentity, Damage, Ledger, META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, META_VALUES, Store,
+    StoreError, frame,
 };
 use crate::model::{Request, SignatureId, Timestamp};
 
@@ -152,6 +152,11 @@ impl Store {
         if self.get_meta::<String>(META_BUSIEST).is_err() {
             changes.meta.remove(META_BUSIEST);
         }
+        // What stood behind the end of a file that was cut is lost, and asked for again.
+        let known = self.known_values().unwrap_or_default();
+        let accepted = self.values.accept_loss(known);
+        accepted.map_err(|source| StoreError::Folder { path: self.values.path().to_owned(), source })?;
+        changes.meta.insert(META_VALUES, seal_json(&self.values.len())?);
         let pinned = self.get_meta::<CrawlIdentity>(META_IDENTITY);
         if !matches!(pinned, Ok(Some(_))) {
             match ledger.and_then(|ledger| ledger.identity.as_ref()) {

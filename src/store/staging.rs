@@ -10,7 +10,7 @@ use sled::Transactional as _;
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 
 use super::value::{Failure, Pending, Provenance, Settled, open_json, seal_json};
-use super::{Counts, META_COUNTS, Outcome, Settlement, Store, StoreError, frame, key};
+use super::{Counts, META_COUNTS, META_VALUES, Outcome, Settlement, Store, StoreError, frame, key};
 use crate::actor::fail_point;
 use crate::model::{JobId, PushId, Request, Timestamp};
 
@@ -58,6 +58,8 @@ impl KnownJobs {
 pub(super) struct Staging<'a> {
     store: &'a Store,
     batches: [sled::Batch; NUM_TREES],
+    /// Key and framed value of each record; the values go to the value log.
+    records: Vec<(Vec<u8>, Vec<u8>)>,
     operations: usize,
     /// States that the batches will bring about, before they are in the trees.
     states: HashMap<Vec<u8>, State, RandomState>,
@@ -78,6 +80,7 @@ impl<'a> Staging<'a> {
         Self {
             store,
             batches: Default::default(),
+            records: Vec::new(),
             operations: 0,
             states: HashMap::default(),
             counts,
@@ -107,8 +110,9 @@ impl<'a> Staging<'a> {
 
     /// Stages an answer. Returns the requests that it newly brought into the frontier.
     pub(super) fn settle(&mut self, settlement: Settlement) -> Result<Vec<Pending>, StoreError> {
-        for (key, value) in settlement.records {
-            self.put(RECORDS, key, value);
+        for record in settlement.records {
+            self.records.push(record);
+            self.operations += 1;
             self.transact_if_full()?;
         }
         for id in settlement.signature_ids {
@@ -328,6 +332,8 @@ impl<'a> Staging<'a> {
         let counts = seal_json(&self.counts)?;
         self.batches[META].insert(META_COUNTS, counts);
         let store = self.store;
+        let has_records = !self.records.is_empty();
+        store.put_records(self.records.drain(..), &mut self.batches[RECORDS])?;
         let trees = [
             &store.meta,
             &store.pending,
@@ -339,11 +345,17 @@ impl<'a> Staging<'a> {
             &store.records,
         ];
         if !self.transactional {
+            // The values' length is written when the store is complete.
             for (tree, batch) in trees.iter().zip(std::mem::take(&mut self.batches)) {
                 tree.apply_batch(batch).map_err(|source| StoreError::Database { action: "write records", source })?;
             }
             self.operations = 0;
             return Ok(());
+        }
+        if has_records {
+            fail_point("store.before_sync");
+            store.values.sync().map_err(|source| StoreError::database("commit answers", source.into()))?;
+            self.batches[META].insert(META_VALUES, seal_json(&store.values.len())?);
         }
         let batches = &self.batches;
         fail_point("store.before_transaction");
@@ -368,5 +380,22 @@ impl<'a> Staging<'a> {
             }
             Err(TransactionError::Abort(())) => Err(StoreError::WriterStopped),
         }
+    }
+}
+
+impl Store {
+    /// Appends the values of records to the value log, and stages their places. To be durable, the log takes a sync.
+    pub(super) fn put_records(
+        &self,
+        records: impl ExactSizeIterator<Item = (Vec<u8>, Vec<u8>)>,
+        batch: &mut sled::Batch,
+    ) -> Result<(), StoreError> {
+        let (keys, values): (Vec<_>, Vec<_>) = records.unzip();
+        let places = self.values.append(values.iter().map(Vec::as_slice));
+        let places = places.map_err(|source| StoreError::database("write records", source.into()))?;
+        for (key, place) in keys.into_iter().zip(places) {
+            batch.insert(key, place.to_bytes().as_slice());
+        }
+        Ok(())
     }
 }

@@ -85,7 +85,7 @@ fn damage_of<T>(result: Result<T, StoreError>) -> Result<Result<T, String>, Stor
         Err(StoreError::Damaged { tree, key, reason }) => {
             Ok(Err(format!("the stored value of {key} (tree {tree}) is damaged: {reason}")))
         }
-        Err(error @ StoreError::MissingValue { .. }) => Ok(Err(error.to_string())),
+        Err(error @ (StoreError::MissingValue { .. } | StoreError::ValuesCut { .. })) => Ok(Err(error.to_string())),
         Err(error) => Err(error),
     }
 }
@@ -156,6 +156,7 @@ impl Store {
             ("identity", damage_of(self.get_meta::<CrawlIdentity>(META_IDENTITY))?.map(drop)),
             ("id", damage_of(self.get_meta::<String>(META_STORE_ID))?.map(drop)),
             ("note of the busiest revisions", damage_of(self.get_meta::<String>(META_BUSIEST))?.map(drop)),
+            ("values", damage_of(self.check_values())?),
         ];
         for (part, read) in parts {
             if let Err(reason) = read {

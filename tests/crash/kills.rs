@@ -23,6 +23,7 @@ const SIGKILL: i32 = 9;
 /// Fail points, and how often a run passes them at the most, about.
 const FAIL_POINTS: &[(&str, u64)] = &[
     ("store.before_first_ledger", 1),
+    ("store.before_sync", 60),
     ("store.before_transaction", 90),
     ("store.after_transaction", 90),
     ("store.before_flush", 60),

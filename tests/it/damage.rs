@@ -8,7 +8,7 @@ use perfharvest::model::{JobId, Kind, Request};
 use perfharvest::simulator::{Behaviour, SimulatorHandle};
 use perfharvest::store::{Finding, Ledger, Remedy, Store, verify_store};
 
-use crate::support::tamper::{copy, cut, database, first_key, flip, put, tampered};
+use crate::support::tamper::{copy, cut, database, first_key, flip, make_older, put, tampered, values};
 use crate::support::{Crawl, assert_same_artifacts, simulator};
 
 /// A finished crawl.
@@ -208,6 +208,77 @@ async fn a_truncated_log_is_refused_and_what_is_gone_is_fetched_again_after_a_re
         assert_same_artifacts(&whole, &crawl.artifacts());
         assert_eq!(findings(&crawl, false), []);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_values_that_was_cut_is_refused_and_what_is_gone_is_fetched_again_after_a_repair() {
+    let (_simulator, crawl) = finished().await;
+    let whole = crawl.artifacts();
+    let len = std::fs::metadata(values(&crawl)).unwrap().len();
+    for keep in [Some(len - 1), Some(len / 2), None] {
+        match keep {
+            Some(keep) => cut(&values(&crawl), keep),
+            None => std::fs::remove_file(values(&crawl)).unwrap(),
+        }
+        forget_artifacts(&crawl);
+        let text = refused(&crawl).await;
+        assert!(text.contains("has lost data") && text.contains("verify --repair"), "{text}");
+        let found = findings(&crawl, false);
+        assert!(found.iter().any(|finding| finding.what.contains("its file of values")), "{found:?}");
+        assert!(findings(&crawl, true).iter().all(|finding| finding.remedy != Remedy::Lost));
+        crawl.run().await.unwrap();
+        assert_same_artifacts(&whole, &crawl.artifacts());
+        assert_eq!(findings(&crawl, false), []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_flipped_anywhere_among_the_values_are_fetched_again_by_the_next_run() {
+    let (simulator, crawl) = finished().await;
+    let whole = crawl.artifacts();
+    let len = std::fs::metadata(values(&crawl)).unwrap().len();
+    for round in 0..8 {
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(values(&crawl)).unwrap();
+        for hit in 0..20 {
+            let at = (len / 9 * (round + 1) + hit * 4099) % len;
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[byte[0] ^ 0x5a], at).unwrap();
+        }
+        drop(file);
+        forget_artifacts(&crawl);
+        let before = simulator.served().total();
+        let summary = crawl.run().await.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert_eq!(summary.crawl.counts.failed(), 0, "round {round}");
+        assert!(simulator.served().total() > before, "round {round}");
+        assert_same_artifacts(&whole, &crawl.artifacts());
+        assert_eq!(findings(&crawl, false), [], "round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_holds_its_values_in_the_database_is_read_and_crawled_on() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    // The first half: the crawl without its commits does not know the busiest revision.
+    let commits = crawl.config.inputs.commits.take();
+    crawl.run().await.unwrap();
+    let half = crawl.artifacts();
+    make_older(&crawl);
+    forget_artifacts(&crawl);
+    let asked = simulator.served().total();
+    crawl.run().await.unwrap();
+    assert_eq!(simulator.served().total(), asked);
+    assert_same_artifacts(&half, &crawl.artifacts());
+    assert_eq!(findings(&crawl, false), []);
+
+    crawl.config.inputs.commits = commits;
+    crawl.run().await.unwrap();
+    assert!(std::fs::metadata(values(&crawl)).unwrap().len() > 0);
+    assert_eq!(findings(&crawl, false), []);
+    let fresh = Crawl::of(&simulator.url());
+    fresh.run().await.unwrap();
+    assert_same_artifacts(&fresh.artifacts(), &crawl.artifacts());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

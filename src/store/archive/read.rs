@@ -229,10 +229,16 @@ fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<C
             })
             .collect();
         let mut batches: [sled::Batch; 8] = Default::default();
+        let mut records = Vec::new();
         for (entry, framed) in sealed {
             count(&entry, &framed, &mut tally)?;
-            batches[usize::from(entry.tree) - 1].insert(entry.key, framed);
+            if entry.tree == RECORDS {
+                records.push((entry.key, framed));
+            } else {
+                batches[usize::from(entry.tree) - 1].insert(entry.key, framed);
+            }
         }
+        store.put_records(records.into_iter(), &mut batches[usize::from(RECORDS) - 1])?;
         for (tree, batch) in trees.iter().zip(batches) {
             let written = tree.apply_batch(batch);
             written.map_err(|source| StoreError::Database { action: "write records", source })?;

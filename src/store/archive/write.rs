@@ -10,7 +10,7 @@ use super::{ARCHIVE_FORMAT_VERSION, ArchiveError, ArchiveHeader, ArchiveSummary,
 use crate::actor::Shutdown;
 use crate::model::Request;
 use crate::store::value::{Settled, StoredPage, open_frame};
-use crate::store::{META_STORE_ID, Outcome, STORE_FORMAT_VERSION, Store, StoreError, key};
+use crate::store::{META_STORE_ID, META_VALUES, Outcome, STORE_FORMAT_VERSION, Store, StoreError, key};
 
 /// Entries are handed to the compressing thread in blocks of about this.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -130,6 +130,9 @@ impl Gathering<'_> {
         ] {
             for entry in tree {
                 let (key, framed) = entry.map_err(reading)?;
+                if number == META && key == META_VALUES {
+                    continue; // of this store alone
+                }
                 if number == SIGNATURE_IDS {
                     self.put(number, &key, &[])?;
                 } else {
@@ -193,9 +196,8 @@ impl Gathering<'_> {
 
     /// A record of one value; also gives it.
     fn single(&mut self, key: &[u8], owner: &dyn std::fmt::Display) -> Result<Vec<u8>, ArchiveError> {
-        let found = self.store.records.get(key).map_err(reading)?;
-        let framed = found.ok_or_else(|| StoreError::MissingValue { key: owner.to_string() })?;
-        let raw = open_frame("records", key, &framed)?;
+        let found = self.store.with_record(key, |framed| open_frame("records", key, framed))?;
+        let raw = found.ok_or_else(|| StoreError::MissingValue { key: owner.to_string() })??;
         self.put(RECORDS, key, &raw)?;
         Ok(raw)
     }

@@ -1,0 +1,290 @@
+//! The value log: the framed bytes of the records, one behind the other in a file beside the database.
+//!
+//! In: framed values. Out: the [`Place`] of each, which the database keeps in the value's stead, and by it the value again.
+//! sled writes a page of some 16 values anew as others come to it, and reads all of it for one of them: that costs little
+//! for places, and much for data. (Keys apart from values: Lu et al., `WiscKey`, FAST 2016.)
+//!
+//! What is written is never written over, and it is on the disk before the database knows of it. So a crash leaves at most
+//! bytes that nobody knows of, and a file that is shorter than the database says has lost data.
+
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::StoreError;
+
+const NAME: &str = "values";
+const MAGIC: [u8; 2] = *b"PV";
+
+/// Values are written in portions of about this.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// Longer values are not read, whatever a place says: none is written.
+const MAX_VALUE_BYTES: u32 = 1 << 30;
+
+/// Where a value stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    offset: u64,
+    len: u32,
+    /// The last four bytes of the value, which are of its checksum: another value at this place is not taken for it.
+    check: u32,
+}
+
+impl Place {
+    pub(super) const BYTES: usize = MAGIC.len() + 8 + 4 + 4;
+
+    fn of(offset: u64, framed: &[u8]) -> io::Result<Self> {
+        let len = u32::try_from(framed.len()).ok().filter(|len| *len <= MAX_VALUE_BYTES);
+        let len = len.ok_or_else(|| io::Error::other("a value is too long to be stored"))?;
+        Ok(Self { offset, len, check: check_of(framed) })
+    }
+
+    /// Little-endian, behind a magic that no frame begins with.
+    pub(super) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..2].copy_from_slice(&MAGIC);
+        bytes[2..10].copy_from_slice(&self.offset.to_le_bytes());
+        bytes[10..14].copy_from_slice(&self.len.to_le_bytes());
+        bytes[14..].copy_from_slice(&self.check.to_le_bytes());
+        bytes
+    }
+
+    /// `None` for what is no place, as a value itself.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; Self::BYTES] = bytes.try_into().ok()?;
+        let (magic, rest) = bytes.split_first_chunk::<2>()?;
+        let (offset, rest) = rest.split_first_chunk::<8>()?;
+        let (len, rest) = rest.split_first_chunk::<4>()?;
+        let check = rest.first_chunk::<4>()?;
+        let (offset, len) = (u64::from_le_bytes(*offset), u32::from_le_bytes(*len));
+        (*magic == MAGIC).then_some(Self { offset, len, check: u32::from_le_bytes(*check) })
+    }
+}
+
+fn check_of(framed: &[u8]) -> u32 {
+    framed.last_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes))
+}
+
+/// The log of one store, open to read from any thread and to append to by one.
+#[derive(Debug)]
+pub(super) struct ValueLog {
+    path: PathBuf,
+    file: File,
+    /// Where the next value goes.
+    end: AtomicU64,
+    /// What is not written yet. Held while values are appended.
+    buffer: Mutex<Vec<u8>>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl ValueLog {
+    /// The file of the store at `store`.
+    pub(super) fn path_in(store: &Path) -> PathBuf {
+        store.join(NAME)
+    }
+
+    /// Opens the log of the store at `store`, or begins one.
+    pub(super) fn open(store: &Path) -> Result<Self, StoreError> {
+        let path = Self::path_in(store);
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let read_len = |file: File| file.metadata().map(|metadata| (file, metadata.len()));
+        match opened.and_then(read_len) {
+            Ok((file, end)) => Ok(Self { path, file, end: AtomicU64::new(end), buffer: Mutex::default() }),
+            Err(source) => Err(StoreError::Folder { path, source }),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its length, bytes.
+    pub(super) fn len(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// Writes values behind the last; their places, in the same order. They are durable after [`ValueLog::sync`].
+    pub(super) fn append<'a>(&self, values: impl Iterator<Item = &'a [u8]>) -> io::Result<Vec<Place>> {
+        let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        buffer.clear();
+        let mut places = Vec::new();
+        for framed in values {
+            places.push(Place::of(self.len() + buffer.len() as u64, framed)?);
+            buffer.extend_from_slice(framed);
+            if buffer.len() >= WRITE_BYTES {
+                self.write(&mut buffer)?;
+            }
+        }
+        self.write(&mut buffer)?;
+        Ok(places)
+    }
+
+    fn write(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
+        write_all_at(&self.file, buffer, self.len())?;
+        self.end.fetch_add(buffer.len() as u64, Ordering::Release);
+        buffer.clear();
+        Ok(())
+    }
+
+    /// Waits until all values are on the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Hands the value at `place` to `read`; an error of the kind [`io::ErrorKind::InvalidData`] when there is another.
+    pub(super) fn read<T>(&self, place: Place, read: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+        let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+        // Before there is memory for it: a place may be damaged too.
+        let end = place.offset.checked_add(u64::from(place.len));
+        if place.len > MAX_VALUE_BYTES || end.is_none_or(|end| end > self.len()) {
+            return Err(invalid("the file of values ends before it"));
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.resize(place.len as usize, 0);
+            read_exact_at(&self.file, scratch, place.offset)?;
+            if check_of(scratch) != place.check {
+                return Err(invalid("there are other bytes at its place"));
+            }
+            Ok(read(scratch))
+        })
+    }
+
+    /// Makes the file `len` bytes long where it is shorter, so that no lost place is ever given to another value.
+    pub(super) fn accept_loss(&self, len: u64) -> io::Result<()> {
+        let _nobody_appends = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.len() < len {
+            self.file.set_len(len)?;
+            self.file.sync_all()?;
+            self.end.store(len, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
+}
+
+#[cfg(unix)]
+fn write_all_at(file: &File, buffer: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, buffer, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, buffer, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(len) => (buffer, offset) = (&mut buffer[len..], offset + len as u64),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(windows)]
+fn write_all_at(file: &File, mut buffer: &[u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match std::os::windows::fs::FileExt::seek_write(file, buffer, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(len) => (buffer, offset) = (&buffer[len..], offset + len as u64),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::frame;
+
+    fn append(log: &ValueLog, values: &[Vec<u8>]) -> Vec<Place> {
+        log.append(values.iter().map(Vec::as_slice)).unwrap()
+    }
+
+    fn file_in(store: &Path) -> File {
+        OpenOptions::new().write(true).open(ValueLog::path_in(store)).unwrap()
+    }
+
+    #[test]
+    fn values_come_back_also_after_it_was_closed_and_more_were_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let first: Vec<_> = (0_u8..50).map(|at| frame::seal(&vec![at; usize::from(at) * 10])).collect();
+        let second = vec![frame::seal(&vec![7; WRITE_BYTES]), frame::seal(b"small")];
+        let log = ValueLog::open(folder.path()).unwrap();
+        let mut places = append(&log, &first);
+        assert_eq!(append(&log, &[]), []);
+        drop(log);
+        let log = ValueLog::open(folder.path()).unwrap();
+        places.extend(append(&log, &second));
+        for (place, framed) in places.iter().zip(first.iter().chain(&second)) {
+            assert_eq!(log.read(*place, <[u8]>::to_vec).unwrap(), *framed);
+        }
+        assert_eq!(log.len(), first.iter().chain(&second).map(|framed| framed.len() as u64).sum::<u64>());
+    }
+
+    #[test]
+    fn what_a_crash_left_is_never_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = ValueLog::open(folder.path()).unwrap();
+        let known = append(&log, &[frame::seal(b"known")])[0];
+        let len = log.len();
+        drop(log);
+        write_all_at(&file_in(folder.path()), b"torn", len).unwrap();
+        let log = ValueLog::open(folder.path()).unwrap();
+        let later = append(&log, &[frame::seal(b"later")])[0];
+        assert_eq!(later.offset, len + 4);
+        assert_eq!(log.read(known, <[u8]>::to_vec).unwrap(), frame::seal(b"known"));
+        assert_eq!(log.read(later, <[u8]>::to_vec).unwrap(), frame::seal(b"later"));
+    }
+
+    #[test]
+    fn a_lost_place_is_never_given_to_another_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = ValueLog::open(folder.path()).unwrap();
+        let lost = append(&log, &[frame::seal(b"lost")])[0];
+        let len = log.len();
+        drop(log);
+        file_in(folder.path()).set_len(0).unwrap();
+        let log = ValueLog::open(folder.path()).unwrap();
+        assert_eq!(log.read(lost, <[u8]>::to_vec).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        log.accept_loss(len).unwrap();
+        let other = append(&log, &[frame::seal(b"next")])[0];
+        assert_eq!(log.read(lost, <[u8]>::to_vec).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(log.read(other, <[u8]>::to_vec).unwrap(), frame::seal(b"next"));
+    }
+
+    proptest! {
+        #[test]
+        fn places_come_back_and_frames_are_none(offset: u64, len: u32, check: u32, raw in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let place = Place { offset, len, check };
+            prop_assert_eq!(Place::from_bytes(&place.to_bytes()), Some(place));
+            prop_assert_eq!(Place::from_bytes(&frame::seal(&raw)), None);
+        }
+
+        #[test]
+        fn no_place_whatsoever_is_read_wrongly(offset in 0_u64..200, len in 0_u32..200, check: u32) {
+            let folder = tempfile::tempdir().unwrap();
+            let log = ValueLog::open(folder.path()).unwrap();
+            append(&log, &[frame::seal(&[1; 50]), frame::seal(&[2; 30])]);
+            for place in [Place { offset, len, check }, Place { offset: u64::MAX - offset, len: u32::MAX - len, check }] {
+                if let Ok(framed) = log.read(place, <[u8]>::to_vec) {
+                    prop_assert_eq!((framed.len(), check_of(&framed)), (len as usize, check));
+                }
+            }
+        }
+    }
+}
