@@ -11,9 +11,9 @@ use crate::actor::Shutdown;
 use crate::artifact::parquet::{Cell, TableWriter};
 use crate::model::{PushId, PushRevisions, Revision, SignatureId, Timestamp};
 use crate::reduce::groups::{GroupBuilder, SignatureGroups};
-use crate::reduce::{ReduceError, SignatureParts, damaged, distinct_jobs};
+use crate::reduce::{ReduceError, Signatures, damaged, distinct_jobs};
+use crate::store::Store;
 use crate::store::columns::{ColumnSet, Columns};
-use crate::store::{Store, StoreError};
 
 /// What an irregular datum's text is read for; all else of it stands in the columns.
 const IRREGULAR: &[Field] = &[Field::nullable("value", Reading::Float), Field::nullable("machine_name", Reading::Text)];
@@ -24,7 +24,7 @@ pub(super) type Heads = HashMap<Revision, (Timestamp, Option<PushId>)>;
 /// What is wanted of the pass.
 pub(super) struct Pass<'a> {
     pub(super) store: &'a Store,
-    pub(super) signatures: &'a [SignatureParts],
+    pub(super) signatures: &'a Signatures,
     pub(super) shutdown: &'a Shutdown,
     /// Rows of `data`.
     pub(super) rows: Option<&'a mut TableWriter>,
@@ -55,14 +55,14 @@ impl Pass<'_> {
         }
         let revisions = self.store.push_revisions();
         let (mut columns, mut raw, mut jobs) = (Columns::default(), Vec::new(), Vec::new());
-        for parts in self.signatures {
+        for parts in self.signatures.iter() {
             if self.shutdown.is_draining() {
                 return Err(ExportError::Interrupted);
             }
             let signature = parts[0].signature;
             jobs.clear();
             for part in parts {
-                for number in 0..part.settled.num_chunks {
+                for number in 0..part.num_chunks {
                     self.store.chunk(&part.request(), number, &mut raw)?;
                     columns.decode(&raw, wanted).map_err(|source| damaged(part, &source))?;
                     if let Some(rows) = self.rows.as_deref_mut() {
@@ -158,13 +158,9 @@ fn find_heads(columns: &Columns, revisions: &PushRevisions, heads: &mut Heads) {
 pub(super) fn finish_groups(
     groups: GroupBuilder,
     store: &Store,
-    signatures: &[SignatureParts],
+    signatures: &Signatures,
 ) -> Result<SignatureGroups, ExportError> {
-    let made = groups.finish(|signature| {
-        let place = signatures.binary_search_by_key(&signature, |parts| parts[0].signature);
-        let missing = || StoreError::MissingValue { key: format!("the data of signature {signature}") };
-        distinct_jobs(store, &signatures[place.map_err(|_| missing())?])
-    });
+    let made = groups.finish(|signature| distinct_jobs(store, signatures.parts_of(signature)));
     made.map_err(|error| ReduceError::from(error).into())
 }
 

@@ -29,7 +29,7 @@ use crate::config::Config;
 use crate::model::{PushId, Timestamp};
 use crate::reduce::commits::Commits;
 use crate::reduce::groups::{GroupBuilder, SignatureGroups};
-use crate::reduce::{ReduceError, complete_signatures, read_commits};
+use crate::reduce::{ReduceError, Signatures, read_commits};
 use crate::store::{Counts, CrawlIdentity, Store, StoreError};
 
 /// Why nothing was exported. What an earlier export wrote stands untouched, unless [`ExportError::Artifact`] says otherwise.
@@ -149,7 +149,7 @@ fn write_data(
     shutdown: &Shutdown,
     writers: &mut Writers,
 ) -> Result<(), ExportError> {
-    let signatures = complete_signatures(store)?;
+    let signatures = Signatures::complete(store)?;
     let mut heads = writers.contains_key(&Table::Revisions).then(Heads::new);
     let mut groups = writers.contains_key(&Table::SigGroups).then(GroupBuilder::default);
     let pass = Pass {

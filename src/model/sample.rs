@@ -15,8 +15,8 @@ pub fn reference_sample<T: Copy>(jobs: &[Option<T>]) -> impl Iterator<Item = T> 
 
 /// The corrected sample: first, middle and last of the data whose job still exists.
 pub fn corrected_sample<T: Copy>(jobs: &[Option<T>]) -> impl Iterator<Item = T> {
-    let existing: Vec<T> = jobs.iter().copied().flatten().collect();
-    positions(existing.len()).map(move |at| existing[at]).collect::<Vec<_>>().into_iter()
+    let existing = jobs.iter().copied().flatten();
+    positions(existing.clone().count()).filter_map(move |at| existing.clone().nth(at))
 }
 
 /// The jobs that a crawl fetches for a signature: both samples, each job once, so that either semantics can be reduced
@@ -33,17 +33,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_middle_and_last_are_taken_and_deleted_jobs_give_none() {
-        let jobs = [None, Some(1), Some(2), None, Some(4), None];
-        assert_eq!(reference_sample(&jobs).collect::<Vec<_>>(), Vec::<i32>::new());
-        assert_eq!(corrected_sample(&jobs).collect::<Vec<_>>(), [1, 2, 4]);
-        assert_eq!(reference_sample(&jobs[1..5]).collect::<Vec<_>>(), [1, 4]);
-    }
-
-    #[test]
-    fn one_datum_stands_at_all_three_positions() {
-        assert_eq!(reference_sample(&[Some(7)]).collect::<Vec<_>>(), [7, 7, 7]);
-        assert_eq!(corrected_sample::<u8>(&[None, None]).count(), 0);
-        assert_eq!(reference_sample::<u8>(&[]).count(), 0);
+    fn samples_stand_at_the_first_the_middle_and_the_last_place_and_deleted_jobs_give_none() {
+        let some = |ids: &[u64]| ids.iter().map(|&id| (id > 0).then_some(id)).collect::<Vec<_>>();
+        for (data, reference, corrected) in [
+            (some(&[]), vec![], vec![]),
+            (some(&[7]), vec![7, 7, 7], vec![7, 7, 7]),
+            (some(&[7, 8]), vec![7, 8, 8], vec![7, 8, 8]),
+            (some(&[1, 2, 3, 4, 5]), vec![1, 3, 5], vec![1, 3, 5]),
+            (some(&[0, 2, 0, 4, 0]), vec![], vec![2, 4, 4]),
+            (some(&[0, 0, 3, 4]), vec![3, 4], vec![3, 4, 4]),
+            (some(&[0, 0]), vec![], vec![]),
+        ] {
+            assert_eq!(reference_sample(&data).collect::<Vec<_>>(), reference, "{data:?}");
+            assert_eq!(corrected_sample(&data).collect::<Vec<_>>(), corrected, "{data:?}");
+        }
     }
 }

@@ -17,7 +17,7 @@ use super::durations::times_of;
 use super::job_times::{Corrections, wait_corrected, wait_reference};
 use super::manifest::JOBS_NOT_ASKED;
 use super::output::{LineFile, Outputs, RowCounts};
-use super::parts::SignatureParts;
+use super::parts::Signatures;
 use super::scan::{CoverageRule, Means, Want, scan};
 use super::summary_stats::{WaitTimes, job_wait_time_stats};
 use super::tables::{CommitTable, FirstCovered};
@@ -79,7 +79,7 @@ pub(super) fn noted(store: &Store, commits: &Commits) -> Result<Option<BusiestRe
 /// Finds the busiest revisions, unless the store has a note of them, and leaves one.
 pub(super) fn find(
     store: &Store,
-    signatures: &[SignatureParts],
+    signatures: &Signatures,
     commits: &Commits,
     means: Means<'_>,
 ) -> Result<BusiestRevisions, ReduceError> {
@@ -120,7 +120,7 @@ pub(super) fn find(
 /// The jobs of revisions, in one pass.
 pub(super) fn jobs_of(
     store: &Store,
-    signatures: &[SignatureParts],
+    signatures: &Signatures,
     revisions: Vec<Option<Busiest>>,
     means: Means<'_>,
 ) -> Result<Vec<Option<RevisionJobs>>, ReduceError> {

@@ -4,15 +4,21 @@
 //! compared by integers. What comes out are names of fields, sorted: those that every signature of
 //! the job has, with equal values. A signature without metadata leaves nothing in common.
 //!
-//! Values are equal as JSON values: the order of an object's keys does not count, nor does `1` or `1.0`.
+//! Values are equal as JSON values: the order of an object's keys does not count, nor does `1` or `1.0`. They are told apart
+//! by 128 bits of a hash, so memory does not grow with their length.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt::Write;
-use std::hash::Hash;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::{RawJson, SignatureId};
 
@@ -39,24 +45,22 @@ pub enum SignatureFieldsError {
     TooMany,
 }
 
-/// A field of a record: the name's number and the value's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Cell {
-    field: u32,
-    value: u32,
-}
+/// A field with its value, hashed.
+type Cell = [u8; 16];
 
 /// Collects signature records.
 #[derive(Debug, Default)]
 pub struct SignatureFieldsBuilder {
     excluded: BTreeSet<String>,
-    fields: HashMap<String, u32>,
-    values: HashMap<String, u32>,
+    fields: BTreeMap<String, u32>,
     /// A number for each cell: most records share most of theirs.
-    cells: HashMap<Cell, u32>,
+    cells: HashMap<Cell, u32, RandomState>,
+    /// The field of each cell.
+    field_of_cell: Vec<u32>,
     /// The records' cells, by number, one record after the other.
     records: Vec<u32>,
-    spans: HashMap<SignatureId, Span>,
+    spans: HashMap<SignatureId, Span, RandomState>,
+    canonical: String,
 }
 
 /// Where in the cells of all records those of one are.
@@ -84,42 +88,56 @@ impl SignatureFieldsBuilder {
     /// # Errors
     /// When the record is no object.
     pub fn add(&mut self, signature: SignatureId, record: &RawJson) -> Result<(), SignatureFieldsError> {
-        let record: BTreeMap<String, Value> =
-            record.view().map_err(|source| SignatureFieldsError::NotObject { signature, source })?;
+        let not_object = |source| SignatureFieldsError::NotObject { signature, source };
+        let Fields(record) = record.view().map_err(not_object)?;
         let start = self.records.len();
-        for (name, value) in record {
-            if self.excluded.contains(&name) {
-                continue;
+        for (name, value) in &record {
+            if !self.excluded.contains(name.as_ref()) {
+                let cell = self.cell(name, value.get()).map_err(not_object)?;
+                let next = number_of(self.cells.len())?;
+                let number = *self.cells.entry(cell.0).or_insert(next);
+                if number == next {
+                    self.field_of_cell.push(cell.1);
+                }
+                self.records.push(number);
             }
-            let mut text = String::new();
-            write_canonical(&value, &mut text);
-            let cell = Cell { field: number(&mut self.fields, name)?, value: number(&mut self.values, text)? };
-            self.records.push(number(&mut self.cells, cell)?);
         }
-        let place = |at: usize| u32::try_from(at).map_err(|_| SignatureFieldsError::TooMany);
-        let (start, end) = (place(start)?, place(self.records.len())?);
+        let (start, end) = (number_of(start)?, number_of(self.records.len())?);
         self.spans.insert(signature, Span { start, len: end - start });
         Ok(())
+    }
+
+    /// The cell of a field with the JSON text of its value, and the field's number.
+    fn cell(&mut self, name: &str, value: &str) -> Result<(Cell, u32), serde_json::Error> {
+        let field = if let Some(&known) = self.fields.get(name) {
+            known
+        } else {
+            let next = u32::try_from(self.fields.len()).unwrap_or(u32::MAX);
+            *self.fields.entry(name.to_owned()).or_insert(next)
+        };
+        self.canonical.clear();
+        let _ = write!(self.canonical, "{field} "); // writing to a String cannot fail
+        if is_canonical(value) {
+            self.canonical.push_str(value);
+        } else {
+            write_canonical(&serde_json::from_str(value)?, &mut self.canonical);
+        }
+        Ok((xxh3_128(self.canonical.as_bytes()).to_le_bytes(), field))
     }
 
     /// Makes the records comparable.
     #[must_use]
     pub fn finish(mut self) -> SignatureFields {
-        drop(self.values);
-        let mut by_name: Vec<(String, u32)> = self.fields.into_iter().collect();
-        by_name.sort_unstable();
+        drop(self.cells);
         // Fields are renumbered in the order of their names and cells in that of their fields, so that what is common needs
         // no sorting.
-        let renumbered = renumber(by_name.iter().map(|(_, old)| *old));
-        let names = by_name.into_iter().map(|(name, _)| Arc::from(name)).collect();
-        let mut by_cell: Vec<(Cell, u32)> = self
-            .cells
-            .into_iter()
-            .map(|(cell, old)| (Cell { field: renumbered[cell.field as usize], ..cell }, old))
-            .collect();
-        by_cell.sort_unstable();
-        let renumbered = renumber(by_cell.iter().map(|(_, old)| *old));
-        let field_of_cell = by_cell.into_iter().map(|(cell, _)| cell.field).collect();
+        let renumbered = renumber(self.fields.values().copied());
+        let names = self.fields.into_keys().map(Arc::from).collect();
+        let mut by_field: Vec<(u32, u32)> =
+            (0..).zip(&self.field_of_cell).map(|(old, field)| (renumbered[*field as usize], old)).collect();
+        by_field.sort_unstable();
+        let renumbered = renumber(by_field.iter().map(|(_, old)| *old));
+        let field_of_cell = by_field.into_iter().map(|(field, _)| field).collect();
         for cell in &mut self.records {
             *cell = renumbered[*cell as usize];
         }
@@ -131,13 +149,47 @@ impl SignatureFieldsBuilder {
     }
 }
 
-fn number<K: Eq + Hash>(numbers: &mut HashMap<K, u32>, key: K) -> Result<u32, SignatureFieldsError> {
-    if let Some(&known) = numbers.get(&key) {
-        return Ok(known);
+fn number_of(at: usize) -> Result<u32, SignatureFieldsError> {
+    u32::try_from(at).map_err(|_| SignatureFieldsError::TooMany)
+}
+
+/// The fields of an object with the texts of their values; of one that stands twice, the last.
+struct Fields<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+        struct Entries;
+
+        impl<'de> Visitor<'de> for Entries {
+            type Value = BTreeMap<Cow<'de, str>, &'de RawValue>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = BTreeMap::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    fields.insert(name, value);
+                }
+                Ok(fields)
+            }
+        }
+
+        deserializer.deserialize_map(Entries).map(Self)
     }
-    let next = u32::try_from(numbers.len()).map_err(|_| SignatureFieldsError::TooMany)?;
-    numbers.insert(key, next);
-    Ok(next)
+}
+
+/// True of the texts that [`write_canonical`] gives back as they are: most.
+fn is_canonical(value: &str) -> bool {
+    match value.as_bytes() {
+        [b'"', .., b'"'] => !value.contains('\\'),
+        [b'1'..=b'9', digits @ ..] if digits.len() < 18 => digits.iter().all(u8::is_ascii_digit),
+        _ => matches!(value, "0" | "null" | "true" | "false"),
+    }
 }
 
 /// The new number of each old one, when these are the old numbers in the new order.
@@ -154,7 +206,6 @@ fn write_canonical(value: &Value, out: &mut String) {
     match value {
         Value::Number(number) => {
             let whole = number.as_f64().filter(|float| !number.is_i64() && !number.is_u64() && float.fract() == 0.0);
-            // Writing to a String cannot fail.
             let _ = match whole {
                 Some(float) => write!(out, "{float:.0}"),
                 None => write!(out, "{number}"),
@@ -196,7 +247,7 @@ pub struct SignatureFields {
     field_of_cell: Vec<u32>,
     /// See [`SignatureFieldsBuilder::records`]; each record's cells are ascending.
     records: Vec<u32>,
-    spans: HashMap<SignatureId, Span>,
+    spans: HashMap<SignatureId, Span, RandomState>,
 }
 
 impl SignatureFields {
@@ -230,7 +281,7 @@ impl SignatureFields {
 #[derive(Debug)]
 pub struct CommonFeatures<'a> {
     fields: &'a SignatureFields,
-    cache: HashMap<Box<[SignatureId]>, FeatureNames>,
+    cache: HashMap<Box<[SignatureId]>, FeatureNames, RandomState>,
     cached_ids: usize,
 }
 
@@ -238,7 +289,7 @@ impl<'a> CommonFeatures<'a> {
     /// Over `fields`; each thread has its own.
     #[must_use]
     pub fn new(fields: &'a SignatureFields) -> Self {
-        Self { fields, cache: HashMap::new(), cached_ids: 0 }
+        Self { fields, cache: HashMap::default(), cached_ids: 0 }
     }
 
     /// As [`SignatureFields::common`].

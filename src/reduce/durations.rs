@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
+use foldhash::fast::RandomState;
 use serde::Deserialize;
 
 use crate::artifact::csv::Dialect;
@@ -16,15 +17,39 @@ use super::output::{CsvFile, Outputs, RowCounts};
 use super::summary_stats::{job_durations_histogram, sig_group_job_duration_stats};
 use super::{Artifact, ReduceError};
 
+/// The sampled jobs of a signature: three at the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sample {
+    signature: SignatureId,
+    jobs: [JobId; 3],
+    num: u8,
+}
+
+impl Sample {
+    /// `None` of no jobs.
+    pub(super) fn of(signature: SignatureId, sampled: impl Iterator<Item = JobId>) -> Option<Self> {
+        let mut sample = Self { signature, jobs: [JobId::default(); 3], num: 0 };
+        for (place, job) in sample.jobs.iter_mut().zip(sampled) {
+            *place = job;
+            sample.num += 1;
+        }
+        (sample.num > 0).then_some(sample)
+    }
+
+    fn jobs(&self) -> &[JobId] {
+        &self.jobs[..usize::from(self.num)]
+    }
+}
+
 /// The times of jobs, each read once however many signatures share it.
 pub(super) struct JobTable<'a> {
     store: &'a Store,
-    times: HashMap<JobId, Option<JobTimes>>,
+    times: HashMap<JobId, Option<JobTimes>, RandomState>,
 }
 
 impl<'a> JobTable<'a> {
     pub(super) fn new(store: &'a Store) -> Self {
-        Self { store, times: HashMap::new() }
+        Self { store, times: HashMap::default() }
     }
 
     /// The times of a job; `None` when it was not fetched or is gone.
@@ -73,16 +98,16 @@ impl Durations {
     pub(super) fn measure(
         semantics: Semantics,
         jobs: &mut JobTable<'_>,
-        samples: &[(SignatureId, Vec<JobId>)],
+        samples: &[Sample],
         groups: &SignatureGroups,
         num_resampled: u64,
     ) -> Result<Self, StoreError> {
         let mut corrections = Corrections::default();
         let mut missing_jobs = 0;
         let mut rows: Vec<(SignatureId, String)> = Vec::new();
-        for (signature, sample) in samples {
-            let mut minutes = Vec::with_capacity(sample.len());
-            for job in sample {
+        for sample in samples {
+            let mut minutes = Vec::with_capacity(sample.jobs().len());
+            for job in sample.jobs() {
                 let Some(times) = jobs.times(*job)? else {
                     missing_jobs += 1;
                     continue;
@@ -92,7 +117,7 @@ impl Durations {
                     Semantics::Corrected => corrections.keep(duration_corrected(times)),
                 });
             }
-            rows.extend(mean(minutes).map(|mean| (*signature, minutes_text(mean))));
+            rows.extend(mean(minutes).map(|mean| (sample.signature, minutes_text(mean))));
         }
         let counts = RowCounts::from([
             ("sampled_jobs_not_there".to_owned(), missing_jobs),

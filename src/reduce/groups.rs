@@ -5,9 +5,12 @@
 //! caller supplies. The promise: memory grows with the signatures, not with their data, and no two different sets of
 //! jobs are ever one group.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::HashMap;
 
-use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use foldhash::fast::RandomState;
+use rayon::iter::ParallelIterator as _;
+use rayon::slice::ParallelSlice as _;
 use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -31,16 +34,16 @@ pub enum GroupsError<E: std::error::Error + 'static> {
         /// The signature.
         signature: SignatureId,
     },
-    /// There are more groups than can be numbered.
-    #[error("more than {} signature groups", u32::MAX)]
+    /// There are more signatures than can be numbered.
+    #[error("more than {} signatures", u32::MAX)]
     TooMany,
 }
 
 /// What two signatures of one group have in common, in 24 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fingerprint {
-    hash: u128,
-    num_jobs: usize,
+    hash: [u64; 2],
+    num_jobs: u32,
 }
 
 impl Fingerprint {
@@ -51,31 +54,34 @@ impl Fingerprint {
         for id in job_ids {
             hasher.update(&id.to_le_bytes());
         }
-        Self { hash: hasher.digest128(), num_jobs: job_ids.len() }
+        let hash = hasher.digest128();
+        #[expect(clippy::cast_possible_truncation, reason = "both halves of the hash")]
+        let hash = [(hash >> 64) as u64, hash as u64];
+        Self { hash, num_jobs: u32::try_from(job_ids.len()).unwrap_or(u32::MAX) }
     }
 }
 
-/// Collects signatures, in any order.
+/// Collects signatures, in any order, each once.
 #[derive(Clone, Debug, Default)]
 pub struct GroupBuilder {
-    fingerprints: BTreeMap<SignatureId, Fingerprint>,
+    fingerprints: Vec<(Fingerprint, SignatureId)>,
 }
 
+/// A signature, behind the smallest one of its group.
+type Member = (SignatureId, SignatureId);
+
 impl GroupBuilder {
-    /// Takes in a signature with its job ids, ascending and distinct. A signature without jobs is in no group; one that
-    /// comes again replaces what was known of it.
+    /// Takes in a signature with its job ids, ascending and distinct. A signature without jobs is in no group.
     pub fn push(&mut self, signature: SignatureId, job_ids: &[u64]) {
         debug_assert!(job_ids.is_sorted_by(|a, b| a < b), "job ids must be ascending and distinct");
-        if job_ids.is_empty() {
-            self.fingerprints.remove(&signature);
-        } else {
-            self.fingerprints.insert(signature, Fingerprint::of(job_ids));
+        if !job_ids.is_empty() {
+            self.insert(signature, Fingerprint::of(job_ids));
         }
     }
 
     /// Takes in a signature whose jobs have been fingerprinted elsewhere; there must be some.
     pub fn insert(&mut self, signature: SignatureId, fingerprint: Fingerprint) {
-        self.fingerprints.insert(signature, fingerprint);
+        self.fingerprints.push((fingerprint, signature));
     }
 
     /// Makes the groups. `look_up` gives the job ids of a signature once more, as they were pushed; it is asked only
@@ -87,60 +93,73 @@ impl GroupBuilder {
         self,
         look_up: impl Fn(SignatureId) -> Result<Vec<u64>, E> + Sync,
     ) -> Result<SignatureGroups, GroupsError<E>> {
-        let mut candidates: BTreeMap<Fingerprint, Vec<SignatureId>> = BTreeMap::new();
-        for (signature, fingerprint) in self.fingerprints {
-            candidates.entry(fingerprint).or_default().push(signature);
-        }
-        let confirmed: Result<Vec<_>, _> = candidates
-            .into_par_iter()
-            .map(|(fingerprint, signatures)| confirm(fingerprint, signatures, &look_up))
+        let mut fingerprints = self.fingerprints;
+        fingerprints.sort_unstable();
+        let agree = |one: &(Fingerprint, _), other: &(Fingerprint, _)| one.0 == other.0;
+        let alone = fingerprints.chunk_by(agree).filter(|agreeing| agreeing.len() == 1);
+        let mut members: Vec<Member> = alone.map(|agreeing| (agreeing[0].1, agreeing[0].1)).collect();
+        let confirmed: Result<Vec<Vec<Member>>, _> = fingerprints
+            .par_chunk_by(agree)
+            .filter(|agreeing| agreeing.len() > 1)
+            .map(|agreeing| confirm(agreeing, &look_up))
             .collect();
-        let groups = confirmed?.into_iter().flatten().collect();
-        SignatureGroups::from_members(groups).ok_or(GroupsError::TooMany)
+        drop(fingerprints);
+        members.extend(confirmed?.into_iter().flatten());
+        SignatureGroups::from_members(members).ok_or(GroupsError::TooMany)
     }
 }
 
-/// Splits signatures of one fingerprint into those with equal sets of job ids: one set each, unless two sets have one hash.
+/// Splits signatures of one fingerprint, ascending, into those with equal sets of job ids: one set, unless two sets have
+/// one hash.
 fn confirm<E: std::error::Error + 'static>(
-    fingerprint: Fingerprint,
-    signatures: Vec<SignatureId>,
+    agreeing: &[(Fingerprint, SignatureId)],
     look_up: &impl Fn(SignatureId) -> Result<Vec<u64>, E>,
-) -> Result<Vec<Vec<SignatureId>>, GroupsError<E>> {
-    if signatures.len() == 1 {
-        return Ok(vec![signatures]);
-    }
-    let mut sets: Vec<(Vec<u64>, Vec<SignatureId>)> = Vec::with_capacity(1);
-    for signature in signatures {
+) -> Result<Vec<Member>, GroupsError<E>> {
+    let mut sets: Vec<(Vec<u64>, SignatureId)> = Vec::with_capacity(1);
+    let mut members = Vec::with_capacity(agreeing.len());
+    for &(fingerprint, signature) in agreeing {
         let job_ids = look_up(signature).map_err(|source| GroupsError::LookUp { signature, source })?;
         if Fingerprint::of(&job_ids) != fingerprint {
             return Err(GroupsError::Changed { signature });
         }
-        match sets.iter_mut().find(|(set, _)| *set == job_ids) {
-            Some((_, members)) => members.push(signature),
-            None => sets.push((job_ids, vec![signature])),
+        if let Some((_, first)) = sets.iter().find(|(set, _)| *set == job_ids) {
+            members.push((*first, signature));
+        } else {
+            sets.push((job_ids, signature));
+            members.push((signature, signature));
         }
     }
-    Ok(sets.into_iter().map(|(_, members)| members).collect())
+    Ok(members)
 }
 
 /// The groups: the largest first, those of one size by their smallest signature. A group's id is its place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SignatureGroups {
-    members: Vec<Vec<SignatureId>>,
-    group_of: HashMap<SignatureId, u32>,
+    /// Those of the first group, then those of the second, ...
+    members: Vec<SignatureId>,
+    /// Where the members of each group end.
+    ends: Vec<u32>,
+    group_of: HashMap<SignatureId, u32, RandomState>,
 }
 
 impl SignatureGroups {
-    /// Numbers the groups; each must hold at least one signature, ascending. `None` when there are more than a `u32`
-    /// counts.
-    fn from_members(mut members: Vec<Vec<SignatureId>>) -> Option<Self> {
-        members.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.first().cmp(&b.first())));
-        u32::try_from(members.len()).ok()?;
-        let mut group_of = HashMap::with_capacity(members.iter().map(Vec::len).sum());
-        for (id, signatures) in (0..).zip(&members) {
-            group_of.extend(signatures.iter().map(|&signature| (signature, id)));
+    /// Numbers the groups. `None` when there are more signatures than a `u32` counts.
+    fn from_members(mut by_first: Vec<Member>) -> Option<Self> {
+        u32::try_from(by_first.len()).ok()?;
+        by_first.sort_unstable();
+        let mut groups: Vec<&[Member]> = by_first.chunk_by(|one, other| one.0 == other.0).collect();
+        groups.sort_by_key(|group| Reverse(group.len())); // stable: those of one size stay in order
+        let mut made = Self {
+            members: Vec::with_capacity(by_first.len()),
+            ends: Vec::with_capacity(groups.len()),
+            group_of: HashMap::with_capacity_and_hasher(by_first.len(), RandomState::default()),
+        };
+        for (id, group) in (0..).zip(groups) {
+            made.members.extend(group.iter().map(|(_, signature)| *signature));
+            made.ends.push(u32::try_from(made.members.len()).ok()?);
+            made.group_of.extend(group.iter().map(|(_, signature)| (*signature, id)));
         }
-        Some(Self { members, group_of })
+        Some(made)
     }
 
     /// The group of a signature; `None` when it has no jobs.
@@ -151,25 +170,30 @@ impl SignatureGroups {
 
     /// Each group's id and its signatures, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &[SignatureId])> {
-        (0..).zip(self.members.iter().map(Vec::as_slice))
+        let mut start = 0;
+        (0..).zip(self.ends.iter().map(move |end| {
+            let members = &self.members[start..*end as usize];
+            start = *end as usize;
+            members
+        }))
     }
 
     /// How many groups there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.members.len()
+        self.ends.len()
     }
 
     /// True when no signature has jobs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.ends.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeSet, HashSet};
+    use std::collections::{BTreeMap, BTreeSet, HashSet};
     use std::convert::Infallible;
 
     use proptest::prelude::*;

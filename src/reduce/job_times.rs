@@ -1,4 +1,4 @@
-//! How long jobs run and wait: which jobs are sampled, and what their times say.
+//! How long jobs run and wait: what their times say.
 //!
 //! Job ids and [`JobTimes`] go in, minutes and seconds come out. Each measure exists twice: `…_reference` as the older
 //! scripts compute it, times of 0 and reversed intervals included, and `…_corrected`, where such a measure is missing
@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{JobId, JobTimes, SignatureId};
+use crate::model::{JobTimes, SignatureId};
 
 /// Why a measure is missing in the corrected semantics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,40 +46,6 @@ impl Corrections {
     pub fn total(&self) -> u64 {
         self.missing_time + self.reversed
     }
-}
-
-/// The jobs to sample of a signature, from the job ids of its data in API order: those of the first, the middle
-/// (`len / 2`) and the last datum. A datum without a job gives nothing, whatever stands beside it.
-///
-/// A job in two of the places stands twice in the list and weighs twice in the mean: of one datum the three samples are
-/// the same job, of two data the second counts twice. See [`distinct`] for what is to be fetched.
-#[must_use]
-pub fn sample_reference(data: &[Option<JobId>]) -> Vec<JobId> {
-    places(data.len()).into_iter().flatten().filter_map(|place| data[place]).collect()
-}
-
-/// As [`sample_reference`], with the three places counted among the data whose job still exists: a signature with any
-/// job has samples.
-#[must_use]
-pub fn sample_corrected(data: &[Option<JobId>]) -> Vec<JobId> {
-    let present: Vec<JobId> = data.iter().copied().flatten().collect();
-    places(present.len()).into_iter().flatten().map(|place| present[place]).collect()
-}
-
-fn places(len: usize) -> Option<[usize; 3]> {
-    len.checked_sub(1).map(|last| [0, len / 2, last])
-}
-
-/// The jobs to fetch for a list of samples: each once, in order of appearance.
-#[must_use]
-pub fn distinct(samples: &[JobId]) -> Vec<JobId> {
-    let mut jobs = Vec::with_capacity(samples.len());
-    for job in samples {
-        if !jobs.contains(job) {
-            jobs.push(*job);
-        }
-    }
-    jobs
 }
 
 /// Minutes from start to end, with no question asked: about ±30 million where one of the times is 0. `None` when the
@@ -190,6 +156,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::model::{JobId, corrected_sample, reference_sample};
     use crate::reduce::corpus;
 
     fn times(submit: i64, start: i64, end: i64) -> JobTimes {
@@ -232,14 +199,17 @@ mod tests {
 
     #[test]
     fn durations_are_those_of_the_reference() {
-        let rows = corpus_durations(sample_reference, duration_reference);
+        let rows = corpus_durations(|data| reference_sample(data).collect(), duration_reference);
         assert_eq!(rows, corpus::csv("golden/job_durations.csv"));
     }
 
     #[test]
     fn corrected_durations_are_plausible_and_cover_more_signatures() {
         let mut corrections = Corrections::default();
-        let rows = corpus_durations(sample_corrected, |times| corrections.keep(duration_corrected(times)));
+        let rows = corpus_durations(
+            |data| corrected_sample(data).collect(),
+            |times| corrections.keep(duration_corrected(times)),
+        );
         let minutes: Vec<f64> = rows.iter().map(|row| row[1].parse().unwrap()).collect();
         assert!(minutes.iter().all(|minutes| (0.0..1_000.0).contains(minutes)), "{minutes:?}");
         assert!(rows.len() >= corpus::csv("golden/job_durations.csv").len());
@@ -284,25 +254,6 @@ mod tests {
         assert_eq!(golden["seconds"]["min"].as_f64(), waits.iter().copied().reduce(f64::min));
         assert_eq!(golden["seconds"]["max"].as_f64(), waits.iter().copied().reduce(f64::max));
         assert_eq!(golden["seconds"]["mean"].as_f64(), mean(waits));
-    }
-
-    #[test]
-    fn samples_stand_at_the_first_the_middle_and_the_last_place() {
-        let some = |ids: &[u64]| ids.iter().map(|&id| (id > 0).then_some(JobId(id))).collect::<Vec<_>>();
-        let ids = |jobs: Vec<JobId>| jobs.into_iter().map(|job| job.0).collect::<Vec<_>>();
-        for (data, reference, corrected) in [
-            (some(&[]), vec![], vec![]),
-            (some(&[7]), vec![7, 7, 7], vec![7, 7, 7]),
-            (some(&[7, 8]), vec![7, 8, 8], vec![7, 8, 8]),
-            (some(&[1, 2, 3, 4, 5]), vec![1, 3, 5], vec![1, 3, 5]),
-            (some(&[0, 2, 0, 4, 0]), vec![], vec![2, 4, 4]),
-            (some(&[0, 0, 3, 4]), vec![3, 4], vec![3, 4, 4]),
-            (some(&[0, 0]), vec![], vec![]),
-        ] {
-            assert_eq!(ids(sample_reference(&data)), reference, "{data:?}");
-            assert_eq!(ids(sample_corrected(&data)), corrected, "{data:?}");
-        }
-        assert_eq!(ids(distinct(&[JobId(7), JobId(8), JobId(8), JobId(7)])), [7, 8]);
     }
 
     #[test]

@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::model::{FrameworkId, JobId, SignatureId};
+use crate::model::FrameworkId;
 
 use super::alert_table::reduce_alerts;
 use super::alerts::AlertTables;
 use super::busiest::{self, reduce_waits};
 use super::coverage::{CoverageInputs, reduce_coverage};
-use super::durations::{Durations, JobTable, reduce_durations};
+use super::durations::{Durations, JobTable, Sample, reduce_durations};
 use super::groups::{GroupBuilder, SignatureGroups};
 use super::job_index::reduce_job_index;
 use super::output::{LineFile, Outputs, RowCounts};
-use super::parts::{SignatureParts, complete_signatures};
+use super::parts::Signatures;
 use super::relabelled::{Labels, reduce_relabelled};
 use super::scan::{CoverageRule, Means, Sorted, Want, finish_groups, scan};
 use super::sources::Sources;
@@ -24,12 +24,12 @@ use super::{Artifact, ReduceError};
 struct Pass {
     want: Want,
     /// The signatures that were passed over.
-    parts: Vec<SignatureParts>,
+    parts: Signatures,
     commits: Option<CommitTable>,
     sorted: Sorted,
     groups: SignatureGroups,
     first_covered: FirstCovered,
-    samples: Vec<(SignatureId, Vec<JobId>)>,
+    samples: Vec<Sample>,
     num_fractions: u64,
     num_resampled: u64,
 }
@@ -92,8 +92,8 @@ impl Sources<'_> {
         let want = self.want(wanted, commits.as_ref());
         // Where nothing is wanted of the data, there is nothing to pass over.
         let asks = want.lines || want.coverage.is_some() || want.jobs || want.groups;
-        let parts = complete_signatures(self.store)?;
-        let scanned = if asks { parts.as_slice() } else { &[] };
+        let parts = Signatures::complete(self.store)?;
+        let scanned = if asks { &parts } else { &Signatures::default() };
         let mut lines = want.lines.then(|| LineFile::create(folder, Artifact::JobsBySignature)).transpose()?;
         let mut first_covered = FirstCovered::new();
         let mut builder = GroupBuilder::default();

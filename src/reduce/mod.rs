@@ -47,7 +47,7 @@ pub use busiest::{BusiestRevisions, RevisionJobs};
 pub use catalogue::{Artifact, Input, UnknownArtifact};
 pub use counts::Counts as ValueCounts;
 pub use overview::{CoveredRevision, Overview, WaitingJob, survey};
-pub(crate) use parts::{SignatureParts, complete_signatures};
+pub(crate) use parts::Signatures;
 pub use reduction::{ReduceOrder, ReduceSummary, busiest_revisions, read_commits, reduce, relabel_with_store};
 pub(crate) use scan::{damaged, distinct_jobs};
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::actor::Shutdown;
 use crate::config::{Config, Semantics};
-use crate::model::{JobId, RawJson, SignatureId, Timestamp};
+use crate::model::{JobId, RawJson, Timestamp};
 use crate::observe::Reducing;
 use crate::store::{CrawlIdentity, Store};
 
@@ -25,7 +25,7 @@ use super::coverage::{Busiest, CoverageInputs, rows};
 use super::durations::{Durations, JobTable, times_of};
 use super::groups::{GroupBuilder, SignatureGroups};
 use super::job_times::{duration_corrected, wait_corrected};
-use super::parts::{SignatureParts, complete_signatures};
+use super::parts::Signatures;
 use super::scan::{CoverageRule, Means, Want, finish_groups, scan};
 use super::tables::{CommitTable, FirstCovered};
 use super::{ReduceError, read_commits};
@@ -139,10 +139,10 @@ impl Surveyor<'_> {
         let rule = |table: &CommitTable| CoverageRule { semantics: self.semantics, ranks: table.ranks() };
         let want =
             Want { coverage: table.as_ref().map(rule), groups: true, samples: Some(self.semantics), ..Want::default() };
-        let parts = complete_signatures(self.store)?;
+        let parts = Signatures::complete(self.store)?;
         let mut first_covered = FirstCovered::new();
         let mut builder = GroupBuilder::default();
-        let mut samples: Vec<(SignatureId, Vec<JobId>)> = Vec::new();
+        let mut samples = Vec::new();
         let (mut num_data, mut num_jobless) = (0, 0);
         let sorted = scan(self.store, &parts, &want, self.means, |block| {
             self.check_interrupted()?;
@@ -207,7 +207,7 @@ impl Surveyor<'_> {
     fn busiest(
         &self,
         commits: &Commits,
-        parts: &[SignatureParts],
+        parts: &Signatures,
         revisions: &[CoveredRevision],
     ) -> Result<Option<RevisionJobs>, ReduceError> {
         if let Some(noted) = busiest::noted(self.store, commits)? {

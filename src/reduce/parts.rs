@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Request, SignatureId};
+use crate::model::{Request, SignatureId, Window};
 use crate::store::{SettledSummary, Store, StoreError};
 
 /// Data per block, about: some 1 MB of text.
@@ -10,57 +10,107 @@ const DATA_PER_BLOCK: u64 = 4096;
 /// Signatures per block at the most, for signatures with little data.
 const SIGNATURES_PER_BLOCK: usize = 256;
 
-/// The windows of one signature, in order; one, unless its window was asked in parts.
-pub(crate) type SignatureParts = Vec<SettledSummary>;
-
-/// The signatures whose data are all there. Those that are pending or failed, in any part, are left out: half of their
-/// data would look like all of it.
-pub(crate) fn complete_signatures(store: &Store) -> Result<Vec<SignatureParts>, StoreError> {
-    let signature_of = |request: Request| match request {
-        Request::Summary { signature, .. } => Some(signature),
-        _ => None,
-    };
-    let mut incomplete: BTreeSet<SignatureId> = BTreeSet::new();
-    for pending in store.pending() {
-        incomplete.extend(signature_of(pending?.request));
-    }
-    for failure in store.failures() {
-        incomplete.extend(signature_of(failure?.0));
-    }
-    signature_parts(store.settled_summaries(), |signature| incomplete.contains(&signature))
+/// A window of a signature's data; the only one, unless its window was asked in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) signature: SignatureId,
+    window: Window,
+    pub(crate) num_data: u32,
+    pub(crate) num_chunks: u16,
 }
 
-fn signature_parts(
-    summaries: impl Iterator<Item = Result<SettledSummary, StoreError>>,
-    incomplete: impl Fn(SignatureId) -> bool,
-) -> Result<Vec<SignatureParts>, StoreError> {
-    let mut signatures: Vec<SignatureParts> = Vec::new();
-    for summary in summaries {
-        let summary = summary?;
-        if incomplete(summary.signature) {
-            continue;
-        }
-        match signatures.last_mut() {
-            Some(parts) if parts[0].signature == summary.signature => parts.push(summary),
-            _ => signatures.push(vec![summary]),
-        }
+impl Part {
+    fn of(summary: &SettledSummary) -> Self {
+        let SettledSummary { signature, window, settled } = *summary;
+        Self { signature, window, num_data: settled.num_records, num_chunks: settled.num_chunks }
     }
-    Ok(signatures)
+
+    /// The request that it answers.
+    pub(crate) fn request(&self) -> Request {
+        Request::Summary { signature: self.signature, window: self.window }
+    }
 }
 
-/// Deals the signatures out in blocks of about the same number of data.
-pub(super) fn blocks_of(signatures: &[SignatureParts]) -> Vec<&[SignatureParts]> {
-    let mut blocks = Vec::new();
-    let (mut start, mut data) = (0, 0);
-    for (at, parts) in signatures.iter().enumerate() {
-        data += parts.iter().map(|part| u64::from(part.settled.num_records)).sum::<u64>();
-        if data >= DATA_PER_BLOCK || at + 1 - start >= SIGNATURES_PER_BLOCK {
-            blocks.push(&signatures[start..=at]);
-            (start, data) = (at + 1, 0);
+/// Signatures with their parts; there may be 10^5, so they stand in one list.
+#[derive(Debug, Default)]
+pub(crate) struct Signatures {
+    /// By signature, then window.
+    parts: Vec<Part>,
+    num: usize,
+}
+
+impl Signatures {
+    /// Those whose data are all there. Those that are pending or failed, in any part, are left out: half of their data
+    /// would look like all of it.
+    pub(crate) fn complete(store: &Store) -> Result<Self, StoreError> {
+        let signature_of = |request: Request| match request {
+            Request::Summary { signature, .. } => Some(signature),
+            _ => None,
+        };
+        let mut incomplete: BTreeSet<SignatureId> = BTreeSet::new();
+        for pending in store.pending() {
+            incomplete.extend(signature_of(pending?.request));
         }
+        for failure in store.failures() {
+            incomplete.extend(signature_of(failure?.0));
+        }
+        Self::of(store.settled_summaries(), |signature| incomplete.contains(&signature))
     }
-    if start < signatures.len() {
-        blocks.push(&signatures[start..]);
+
+    fn of(
+        summaries: impl Iterator<Item = Result<SettledSummary, StoreError>>,
+        incomplete: impl Fn(SignatureId) -> bool,
+    ) -> Result<Self, StoreError> {
+        let mut parts = Vec::new();
+        for summary in summaries {
+            let summary = summary?;
+            if !incomplete(summary.signature) {
+                parts.push(Part::of(&summary));
+            }
+        }
+        parts.shrink_to_fit();
+        let num = by_signature(&parts).count();
+        Ok(Self { parts, num })
     }
-    blocks
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.num
+    }
+
+    /// The parts of each.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[Part]> {
+        by_signature(&self.parts)
+    }
+
+    /// The parts of one; none of one that is not there.
+    pub(crate) fn parts_of(&self, signature: SignatureId) -> &[Part] {
+        let start = self.parts.partition_point(|part| part.signature < signature);
+        let end = self.parts.partition_point(|part| part.signature <= signature);
+        &self.parts[start..end]
+    }
+
+    /// Deals the signatures out in blocks of about the same number of data.
+    pub(super) fn blocks(&self) -> Vec<&[Part]> {
+        let mut blocks = Vec::new();
+        let (mut start, mut end, mut num, mut data) = (0, 0, 0, 0);
+        for parts in self.iter() {
+            end += parts.len();
+            num += 1;
+            data += parts.iter().map(|part| u64::from(part.num_data)).sum::<u64>();
+            if data >= DATA_PER_BLOCK || num >= SIGNATURES_PER_BLOCK {
+                blocks.push(&self.parts[start..end]);
+                (start, num, data) = (end, 0, 0);
+            }
+        }
+        if start < end {
+            blocks.push(&self.parts[start..]);
+        }
+        blocks
+    }
+}
+
+/// The parts of each signature of a block.
+pub(super) fn by_signature(parts: &[Part]) -> impl Iterator<Item = &[Part]> {
+    parts.chunk_by(|one, other| one.signature == other.signature)
 }

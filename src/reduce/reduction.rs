@@ -15,7 +15,7 @@ use super::busiest::{self, BusiestRevisions};
 use super::commits::Commits;
 use super::manifest::{Contents, lacks_jobs, read_manifest, withdraw_manifest};
 use super::output::{OnDisk, Outputs};
-use super::parts::complete_signatures;
+use super::parts::Signatures;
 use super::relabelled::Labels;
 use super::scan::Means;
 use super::sources::{Sources, file_digest};
@@ -135,7 +135,7 @@ pub fn busiest_revisions(
 ) -> Result<BusiestRevisions, ReduceError> {
     // Sorting may need room for temporary files; the store's own folder has it, whatever the artifacts' folder is.
     let means = Means::of(config, store.path(), reducing);
-    let signatures = complete_signatures(store)?;
+    let signatures = Signatures::complete(store)?;
     busiest::find(store, &signatures, commits, means)
 }
 

@@ -15,12 +15,13 @@ use crate::model::{
 };
 use crate::observe::Reducing;
 use crate::store::columns::{ColumnSet, Columns, ColumnsError, PythonText};
-use crate::store::{SettledSummary, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 use super::ReduceError;
+use super::durations::Sample;
 use super::external_sort::{PairSorter, SortedPairs};
 use super::groups::{Fingerprint, GroupBuilder, SignatureGroups};
-use super::parts::{SignatureParts, blocks_of};
+use super::parts::{Part, Signatures, by_signature};
 
 /// A job counts for a revision when it was submitted at most this long after its push: later ones are retriggers.
 const ACCEPTED_SECS: i64 = 600;
@@ -95,7 +96,7 @@ pub(super) struct Block {
     /// See [`Want::groups`]; signatures without jobs are left out.
     pub(super) fingerprints: Vec<(SignatureId, Fingerprint)>,
     /// See [`Want::samples`]; signatures without any are left out.
-    pub(super) samples: Vec<(SignatureId, Vec<JobId>)>,
+    pub(super) samples: Vec<Sample>,
     /// See [`Want::jobs_of`]: places in that list, and jobs.
     pub(super) jobs_of: Vec<(u32, JobId)>,
     /// Jobs that count only because fractions of a second are read.
@@ -141,20 +142,20 @@ impl<'a> Means<'a> {
 /// Passes over `signatures` and hands each block to `take`, in order.
 pub(super) fn scan(
     store: &Store,
-    signatures: &[SignatureParts],
+    signatures: &Signatures,
     want: &Want,
     means: Means<'_>,
     mut take: impl FnMut(&mut Block) -> Result<(), ReduceError>,
 ) -> Result<Sorted, ReduceError> {
     let revisions = store.push_revisions();
     let context = Context::new(store, want, &revisions);
-    let blocks = blocks_of(signatures);
+    let blocks = signatures.blocks();
     let workers = means.workers.clamp(1, blocks.len().max(1));
     let num_sorters = usize::from(want.coverage.is_some()) + usize::from(want.jobs);
     let budget = means.memory_bytes / (workers * num_sorters.max(1));
     std::thread::scope(|scope| {
         let under_way = workers * 3;
-        let (work, inbox) = flume::bounded::<(usize, &[SignatureParts])>(under_way);
+        let (work, inbox) = flume::bounded::<(usize, &[Part])>(under_way);
         let (done, results) = flume::bounded(under_way);
         // The text of a block is the largest thing about it, so its memory serves the next one.
         let (used, spare) = flume::bounded::<Vec<u8>>(under_way);
@@ -225,9 +226,9 @@ impl Drop for Farewell<'_> {
 
 /// Keeps at most `under_way` blocks between dealing out and handing on.
 fn deal_out<'a>(
-    blocks: &[&'a [SignatureParts]],
+    blocks: &[&'a [Part]],
     under_way: usize,
-    work: &flume::Sender<(usize, &'a [SignatureParts])>,
+    work: &flume::Sender<(usize, &'a [Part])>,
     results: &flume::Receiver<Done>,
     take: &mut impl FnMut(Block) -> Result<(), ReduceError>,
 ) -> Result<(), ReduceError> {
@@ -253,11 +254,11 @@ fn deal_out<'a>(
 }
 
 /// What the lines of these signatures take, about, in bytes.
-fn usual_len_of_lines(signatures: &[SignatureParts]) -> usize {
+fn usual_len_of_lines(block: &[Part]) -> usize {
     const LINE: usize = 64;
     const DATUM: usize = 270;
-    let data = signatures.iter().flatten().map(|part| part.settled.num_records as usize).sum::<usize>();
-    signatures.len() * LINE + data * DATUM
+    let data = block.iter().map(|part| part.num_data as usize).sum::<usize>();
+    block.len() * LINE + data * DATUM
 }
 
 /// What all workers share.
@@ -310,18 +311,18 @@ impl<'a> Worker<'a> {
 
     fn run(
         mut self,
-        inbox: &flume::Receiver<(usize, &'a [SignatureParts])>,
+        inbox: &flume::Receiver<(usize, &'a [Part])>,
         done: &flume::Sender<Done>,
         spare: &flume::Receiver<Vec<u8>>,
     ) -> Result<WorkerSorters, ReduceError> {
         let mut farewell = Farewell { done, in_order: false };
-        for (number, signatures) in inbox {
+        for (number, dealt) in inbox {
             let mut block = Block::default();
             if self.context.want.lines {
                 block.lines = spare.try_recv().unwrap_or_default();
-                block.lines.reserve(usual_len_of_lines(signatures));
+                block.lines.reserve(usual_len_of_lines(dealt));
             }
-            for parts in signatures {
+            for parts in by_signature(dealt) {
                 self.reduce(parts, &mut block)?;
             }
             if done.send(Done::Block(number, block)).is_err() {
@@ -332,7 +333,7 @@ impl<'a> Worker<'a> {
         Ok((self.coverage, self.jobs))
     }
 
-    fn reduce(&mut self, parts: &SignatureParts, block: &mut Block) -> Result<(), ReduceError> {
+    fn reduce(&mut self, parts: &[Part], block: &mut Block) -> Result<(), ReduceError> {
         let signature = parts[0].signature;
         let want = self.context.want;
         self.job_ids.clear();
@@ -345,7 +346,7 @@ impl<'a> Worker<'a> {
         }
         let mut first = true;
         for part in parts {
-            for number in 0..part.settled.num_chunks {
+            for number in 0..part.num_chunks {
                 self.context.store.chunk(&part.request(), number, &mut self.raw)?;
                 let decoded = self.columns.decode(&self.raw, self.context.columns);
                 decoded.map_err(|source| damaged(part, &source))?;
@@ -367,7 +368,7 @@ impl<'a> Worker<'a> {
         self.finish_signature(signature, block)
     }
 
-    fn write_data(&self, part: &SettledSummary, first: &mut bool, lines: &mut Vec<u8>) -> Result<(), ReduceError> {
+    fn write_data(&self, part: &Part, first: &mut bool, lines: &mut Vec<u8>) -> Result<(), ReduceError> {
         let revisions = self.context.revisions;
         for at in 0..self.columns.len() {
             if !std::mem::take(first) {
@@ -455,35 +456,32 @@ impl<'a> Worker<'a> {
             }
         }
         if let Some(semantics) = want.samples {
-            let reference: Vec<JobId> = reference_sample(&self.job_ids).collect();
-            let sample = match semantics {
+            let reference = Sample::of(signature, reference_sample(&self.job_ids));
+            block.samples.extend(match semantics {
                 Semantics::Reference => reference,
                 Semantics::Corrected => {
-                    let corrected: Vec<JobId> = corrected_sample(&self.job_ids).collect();
+                    let corrected = Sample::of(signature, corrected_sample(&self.job_ids));
                     block.num_resampled += u64::from(corrected != reference);
                     corrected
                 }
-            };
-            if !sample.is_empty() {
-                block.samples.push((signature, sample));
-            }
+            });
         }
         Ok(())
     }
 }
 
 /// The error of a chunk that cannot be decoded.
-pub(crate) fn damaged(part: &SettledSummary, source: &ColumnsError) -> StoreError {
+pub(crate) fn damaged(part: &Part, source: &ColumnsError) -> StoreError {
     StoreError::Damaged { tree: "records", key: part.request().to_string(), reason: source.to_string() }
 }
 
 /// The distinct job ids of one signature, ascending, read once more.
-pub(crate) fn distinct_jobs(store: &Store, parts: &SignatureParts) -> Result<Vec<u64>, StoreError> {
+pub(crate) fn distinct_jobs(store: &Store, parts: &[Part]) -> Result<Vec<u64>, StoreError> {
     let mut columns = Columns::default();
     let mut raw = Vec::new();
     let mut jobs = Vec::new();
     for part in parts {
-        for number in 0..part.settled.num_chunks {
+        for number in 0..part.num_chunks {
             store.chunk(&part.request(), number, &mut raw)?;
             columns.decode(&raw, ColumnSet::JOB_IDS).map_err(|source| damaged(part, &source))?;
             jobs.extend((0..columns.len()).filter_map(|at| columns.job_id(at)).map(|job| job.0));
@@ -494,17 +492,13 @@ pub(crate) fn distinct_jobs(store: &Store, parts: &SignatureParts) -> Result<Vec
     Ok(jobs)
 }
 
-/// Makes the groups of the fingerprints that a pass over `parts` gave.
+/// Makes the groups of the fingerprints that a pass over `signatures` gave.
 pub(super) fn finish_groups(
     builder: GroupBuilder,
     store: &Store,
-    parts: &[SignatureParts],
+    signatures: &Signatures,
 ) -> Result<SignatureGroups, ReduceError> {
-    Ok(builder.finish(|signature| {
-        let place = parts.binary_search_by_key(&signature, |parts| parts[0].signature);
-        let missing = || StoreError::MissingValue { key: format!("the data of signature {signature}") };
-        distinct_jobs(store, &parts[place.map_err(|_| missing())?])
-    })?)
+    Ok(builder.finish(|signature| distinct_jobs(store, signatures.parts_of(signature)))?)
 }
 
 #[cfg(test)]
