@@ -1,7 +1,8 @@
 //! Signature groups: signatures that were measured by exactly the same jobs.
 //!
 //! Signatures come in one at a time with their sorted distinct job ids; only a 128-bit hash and the number of the ids
-//! are kept. Signatures that agree in both are compared id by id before they share a group, through a look-up that the
+//! are kept. Signatures that agree in both are compared id by id before they share a group: with one of the last sets, which
+//! are remembered since signatures of one group mostly come soon after each other, or else through a look-up that the
 //! caller supplies. The promise: memory grows with the signatures, not with their data, and no two different sets of
 //! jobs are ever one group.
 
@@ -9,8 +10,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
-use rayon::iter::ParallelIterator as _;
-use rayon::slice::ParallelSlice as _;
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -40,7 +40,7 @@ pub enum GroupsError<E: std::error::Error + 'static> {
 }
 
 /// What two signatures of one group have in common, in 24 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint {
     hash: [u64; 2],
     num_jobs: u32,
@@ -61,13 +61,54 @@ impl Fingerprint {
     }
 }
 
+/// A signature with the fingerprint of its jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fingerprinted {
+    fingerprint: Fingerprint,
+    /// A signature that was seen to have the same jobs, the same one for many; itself where none was.
+    like: SignatureId,
+    signature: SignatureId,
+}
+
+/// Fingerprints signatures. Holds the latest sets of jobs, to compare others with.
+#[derive(Clone, Debug, Default)]
+pub struct Fingerprinter {
+    sets: HashMap<Fingerprint, (SignatureId, Box<[u64]>), RandomState>,
+    num_ids: usize,
+}
+
+impl Fingerprinter {
+    /// How many job ids it holds at the most: 1 MiB.
+    const MAX_IDS: usize = 1 << 17;
+
+    /// The fingerprint of a signature with its job ids, ascending and distinct.
+    pub fn take(&mut self, signature: SignatureId, job_ids: &[u64]) -> Fingerprinted {
+        let fingerprint = Fingerprint::of(job_ids);
+        let mut like = signature;
+        if let Some((first, set)) = self.sets.get(&fingerprint) {
+            if **set == *job_ids {
+                like = *first;
+            }
+        } else if job_ids.len() <= Self::MAX_IDS {
+            if self.num_ids + job_ids.len() > Self::MAX_IDS {
+                self.sets.clear();
+                self.num_ids = 0;
+            }
+            self.num_ids += job_ids.len();
+            self.sets.insert(fingerprint, (signature, job_ids.into()));
+        }
+        Fingerprinted { fingerprint, like, signature }
+    }
+}
+
 /// Collects signatures, in any order, each once.
 #[derive(Clone, Debug, Default)]
 pub struct GroupBuilder {
-    fingerprints: Vec<(Fingerprint, SignatureId)>,
+    found: Vec<Fingerprinted>,
+    fingerprinter: Fingerprinter,
 }
 
-/// A signature, behind the smallest one of its group.
+/// A signature, behind one that stands for its group.
 type Member = (SignatureId, SignatureId);
 
 impl GroupBuilder {
@@ -75,17 +116,18 @@ impl GroupBuilder {
     pub fn push(&mut self, signature: SignatureId, job_ids: &[u64]) {
         debug_assert!(job_ids.is_sorted_by(|a, b| a < b), "job ids must be ascending and distinct");
         if !job_ids.is_empty() {
-            self.insert(signature, Fingerprint::of(job_ids));
+            let fingerprinted = self.fingerprinter.take(signature, job_ids);
+            self.found.push(fingerprinted);
         }
     }
 
-    /// Takes in a signature whose jobs have been fingerprinted elsewhere; there must be some.
-    pub fn insert(&mut self, signature: SignatureId, fingerprint: Fingerprint) {
-        self.fingerprints.push((fingerprint, signature));
+    /// Takes in signatures that have been fingerprinted elsewhere; each must have jobs.
+    pub fn extend(&mut self, fingerprinted: impl IntoIterator<Item = Fingerprinted>) {
+        self.found.extend(fingerprinted);
     }
 
     /// Makes the groups. `look_up` gives the job ids of a signature once more, as they were pushed; it is asked only
-    /// for signatures that agree with another one.
+    /// for signatures that agree with another one and were not compared with it.
     ///
     /// # Errors
     /// When a look-up fails, or gives other ids than before.
@@ -93,41 +135,45 @@ impl GroupBuilder {
         self,
         look_up: impl Fn(SignatureId) -> Result<Vec<u64>, E> + Sync,
     ) -> Result<SignatureGroups, GroupsError<E>> {
-        let mut fingerprints = self.fingerprints;
-        fingerprints.sort_unstable();
-        let agree = |one: &(Fingerprint, _), other: &(Fingerprint, _)| one.0 == other.0;
-        let alone = fingerprints.chunk_by(agree).filter(|agreeing| agreeing.len() == 1);
-        let mut members: Vec<Member> = alone.map(|agreeing| (agreeing[0].1, agreeing[0].1)).collect();
-        let confirmed: Result<Vec<Vec<Member>>, _> = fingerprints
-            .par_chunk_by(agree)
-            .filter(|agreeing| agreeing.len() > 1)
-            .map(|agreeing| confirm(agreeing, &look_up))
-            .collect();
-        drop(fingerprints);
-        members.extend(confirmed?.into_iter().flatten());
+        let Self { mut found, fingerprinter } = self;
+        drop(fingerprinter);
+        found.sort_unstable();
+        let agree = |one: &Fingerprinted, other: &Fingerprinted| one.fingerprint == other.fingerprint;
+        let mut compared: Vec<&[Fingerprinted]> = Vec::new();
+        let mut to_compare: Vec<&[Fingerprinted]> = Vec::new();
+        for agreeing in found.chunk_by(agree) {
+            // All of one fingerprint stand by what they are like.
+            let is_compared = agreeing[0].like == agreeing[agreeing.len() - 1].like;
+            if is_compared { &mut compared } else { &mut to_compare }.push(agreeing);
+        }
+        let confirmed: Result<Vec<Vec<Member>>, _> =
+            to_compare.into_par_iter().map(|agreeing| confirm(agreeing, &look_up)).collect();
+        let mut members: Vec<Member> = confirmed?.into_iter().flatten().collect();
+        members.extend(compared.into_iter().flatten().map(|found| (found.like, found.signature)));
+        drop(found);
         SignatureGroups::from_members(members).ok_or(GroupsError::TooMany)
     }
 }
 
-/// Splits signatures of one fingerprint, ascending, into those with equal sets of job ids: one set, unless two sets have
-/// one hash.
+/// Splits signatures of one fingerprint into those with equal sets of job ids: one set, unless two sets have one hash.
 fn confirm<E: std::error::Error + 'static>(
-    agreeing: &[(Fingerprint, SignatureId)],
+    agreeing: &[Fingerprinted],
     look_up: &impl Fn(SignatureId) -> Result<Vec<u64>, E>,
 ) -> Result<Vec<Member>, GroupsError<E>> {
     let mut sets: Vec<(Vec<u64>, SignatureId)> = Vec::with_capacity(1);
     let mut members = Vec::with_capacity(agreeing.len());
-    for &(fingerprint, signature) in agreeing {
+    for alike in agreeing.chunk_by(|one, other| one.like == other.like) {
+        let Fingerprinted { fingerprint, like: signature, .. } = alike[0];
         let job_ids = look_up(signature).map_err(|source| GroupsError::LookUp { signature, source })?;
         if Fingerprint::of(&job_ids) != fingerprint {
             return Err(GroupsError::Changed { signature });
         }
-        if let Some((_, first)) = sets.iter().find(|(set, _)| *set == job_ids) {
-            members.push((*first, signature));
-        } else {
+        let known = sets.iter().find(|(set, _)| *set == job_ids).map(|(_, first)| *first);
+        let first = known.unwrap_or_else(|| {
             sets.push((job_ids, signature));
-            members.push((signature, signature));
-        }
+            signature
+        });
+        members.extend(alike.iter().map(|found| (first, found.signature)));
     }
     Ok(members)
 }
@@ -144,15 +190,15 @@ pub struct SignatureGroups {
 
 impl SignatureGroups {
     /// Numbers the groups. `None` when there are more signatures than a `u32` counts.
-    fn from_members(mut by_first: Vec<Member>) -> Option<Self> {
-        u32::try_from(by_first.len()).ok()?;
-        by_first.sort_unstable();
-        let mut groups: Vec<&[Member]> = by_first.chunk_by(|one, other| one.0 == other.0).collect();
-        groups.sort_by_key(|group| Reverse(group.len())); // stable: those of one size stay in order
+    fn from_members(mut by_group: Vec<Member>) -> Option<Self> {
+        u32::try_from(by_group.len()).ok()?;
+        by_group.sort_unstable();
+        let mut groups: Vec<&[Member]> = by_group.chunk_by(|one, other| one.0 == other.0).collect();
+        groups.sort_unstable_by_key(|group| (Reverse(group.len()), group[0].1));
         let mut made = Self {
-            members: Vec::with_capacity(by_first.len()),
+            members: Vec::with_capacity(by_group.len()),
             ends: Vec::with_capacity(groups.len()),
-            group_of: HashMap::with_capacity_and_hasher(by_first.len(), RandomState::default()),
+            group_of: HashMap::with_capacity_and_hasher(by_group.len(), RandomState::default()),
         };
         for (id, group) in (0..).zip(groups) {
             made.members.extend(group.iter().map(|(_, signature)| *signature));
@@ -229,13 +275,23 @@ mod tests {
         assert_eq!(ungrouped, data.values().filter(|jobs| jobs.is_empty()).count());
     }
 
-    #[test]
-    fn only_signatures_that_agree_are_looked_up_and_changed_jobs_are_noticed() {
+    /// Groups of signatures that were fingerprinted far from each other.
+    fn apart(data: &[(u64, [u64; 2])]) -> GroupBuilder {
         let mut builder = GroupBuilder::default();
-        for (signature, jobs) in [(1, [5, 6]), (2, [5, 7]), (3, [5, 6])] {
-            builder.push(SignatureId(signature), &jobs);
+        builder.extend(data.iter().map(|(id, jobs)| Fingerprinter::default().take(SignatureId(*id), jobs)));
+        builder
+    }
+
+    #[test]
+    fn only_signatures_that_agree_and_were_not_compared_are_looked_up_and_changed_jobs_are_noticed() {
+        let data = [(1, [5, 6]), (2, [5, 7]), (3, [5, 6])];
+        let mut near = GroupBuilder::default();
+        for (id, jobs) in &data {
+            near.push(SignatureId(*id), jobs);
         }
-        builder.push(SignatureId(4), &[]);
+        let compared = near.finish(|_| Err(std::io::Error::other("nothing is looked up"))).unwrap();
+
+        let builder = apart(&data);
         let asked = std::sync::Mutex::new(Vec::new());
         let groups = builder
             .clone()
@@ -247,24 +303,51 @@ mod tests {
         let mut asked = asked.into_inner().unwrap();
         asked.sort_unstable();
         assert_eq!(asked, [1, 3]);
-        assert_eq!(
-            (groups.len(), groups.group_of(SignatureId(2)), groups.group_of(SignatureId(4))),
-            (2, Some(1), None)
-        );
+        assert_eq!((groups.len(), groups.group_of(SignatureId(2))), (2, Some(1)));
+        assert_eq!(groups, compared);
         let changed = builder.clone().finish(|_| Ok::<_, Infallible>(vec![5, 8]));
         assert!(matches!(changed, Err(GroupsError::Changed { signature: SignatureId(1) })));
         let failed = builder.finish(|_| Err(std::io::Error::other("gone")));
         assert!(matches!(failed, Err(GroupsError::LookUp { signature: SignatureId(1), .. })));
     }
 
+    #[test]
+    fn a_set_of_the_same_hash_is_not_taken_for_another() {
+        let mut fingerprinter = Fingerprinter::default();
+        fingerprinter.sets.insert(Fingerprint::of(&[5, 6]), (SignatureId(2), Box::new([5, 7]))); // as if they had one
+        assert_eq!(fingerprinter.take(SignatureId(1), &[5, 6]).like, SignatureId(1));
+    }
+
+    #[test]
+    fn few_sets_are_remembered() {
+        let mut fingerprinter = Fingerprinter::default();
+        let set = |start: u64| (start..start + 1000).collect::<Vec<_>>();
+        for id in 0..1000 {
+            fingerprinter.take(SignatureId(id), &set(id));
+            assert!(fingerprinter.num_ids <= Fingerprinter::MAX_IDS);
+        }
+        let huge: Vec<u64> = (0..=Fingerprinter::MAX_IDS as u64).collect();
+        assert_eq!(fingerprinter.take(SignatureId(1), &huge), fingerprinter.take(SignatureId(1), &huge));
+        assert_eq!(fingerprinter.take(SignatureId(7), &set(999)).like, SignatureId(999));
+    }
+
     proptest! {
         #[test]
         fn one_group_if_and_only_if_one_set_of_jobs(
-            sets in prop::collection::vec(prop::collection::btree_set(0_u64..4, 0..4), 0..40)
+            sets in prop::collection::vec(prop::collection::btree_set(0_u64..4, 0..4), 0..40),
+            forget_every in 1_usize..10,
         ) {
             let data: BTreeMap<SignatureId, Vec<u64>> =
                 (0..).map(SignatureId).zip(sets.into_iter().map(Vec::from_iter)).collect();
             let groups = groups_of(&data);
+            let mut builder = GroupBuilder::default();
+            for (place, (signature, jobs)) in data.iter().enumerate() {
+                if place % forget_every == 0 {
+                    builder.fingerprinter = Fingerprinter::default();
+                }
+                builder.push(*signature, jobs);
+            }
+            prop_assert_eq!(&builder.finish(|signature| Ok::<_, Infallible>(data[&signature].clone())).unwrap(), &groups);
             for (a, jobs_a) in &data {
                 prop_assert_eq!(groups.group_of(*a).is_some(), !jobs_a.is_empty());
                 for (b, jobs_b) in data.iter().filter(|(_, jobs)| !jobs.is_empty()) {

@@ -107,9 +107,7 @@ impl Sources<'_> {
                 lines.count_rows(block.num_signatures);
             }
             first_covered.extend(&block.first_covered);
-            for (signature, fingerprint) in block.fingerprints.drain(..) {
-                builder.insert(signature, fingerprint);
-            }
+            builder.extend(block.fingerprints.drain(..));
             samples.append(&mut block.samples);
             num_fractions += block.num_fractions;
             num_resampled += block.num_resampled;

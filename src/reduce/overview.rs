@@ -147,9 +147,7 @@ impl Surveyor<'_> {
         let sorted = scan(self.store, &parts, &want, self.means, |block| {
             self.check_interrupted()?;
             first_covered.extend(&block.first_covered);
-            for (signature, fingerprint) in block.fingerprints.drain(..) {
-                builder.insert(signature, fingerprint);
-            }
+            builder.extend(block.fingerprints.drain(..));
             samples.append(&mut block.samples);
             num_data += block.num_data;
             num_jobless += block.num_jobless;

@@ -43,17 +43,7 @@ impl Signatures {
     /// Those whose data are all there. Those that are pending or failed, in any part, are left out: half of their data
     /// would look like all of it.
     pub(crate) fn complete(store: &Store) -> Result<Self, StoreError> {
-        let signature_of = |request: Request| match request {
-            Request::Summary { signature, .. } => Some(signature),
-            _ => None,
-        };
-        let mut incomplete: BTreeSet<SignatureId> = BTreeSet::new();
-        for pending in store.pending() {
-            incomplete.extend(signature_of(pending?.request));
-        }
-        for failure in store.failures() {
-            incomplete.extend(signature_of(failure?.0));
-        }
+        let incomplete: BTreeSet<SignatureId> = store.unsettled_signatures().collect::<Result<_, _>>()?;
         Self::of(store.settled_summaries(), |signature| incomplete.contains(&signature))
     }
 

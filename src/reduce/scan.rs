@@ -20,7 +20,7 @@ use crate::store::{Store, StoreError};
 use super::ReduceError;
 use super::durations::Sample;
 use super::external_sort::{PairSorter, SortedPairs};
-use super::groups::{Fingerprint, GroupBuilder, SignatureGroups};
+use super::groups::{Fingerprinted, Fingerprinter, GroupBuilder, SignatureGroups};
 use super::parts::{Part, Signatures, by_signature};
 
 /// A job counts for a revision when it was submitted at most this long after its push: later ones are retriggers.
@@ -94,7 +94,7 @@ pub(super) struct Block {
     /// Commit ranks in the order in which they were first covered.
     pub(super) first_covered: Vec<u32>,
     /// See [`Want::groups`]; signatures without jobs are left out.
-    pub(super) fingerprints: Vec<(SignatureId, Fingerprint)>,
+    pub(super) fingerprints: Vec<Fingerprinted>,
     /// See [`Want::samples`]; signatures without any are left out.
     pub(super) samples: Vec<Sample>,
     /// See [`Want::jobs_of`]: places in that list, and jobs.
@@ -290,6 +290,7 @@ struct Worker<'a> {
     raw: Vec<u8>,
     job_ids: Vec<Option<JobId>>,
     distinct_jobs: Vec<u64>,
+    fingerprinter: Fingerprinter,
     ranks: Vec<u32>,
 }
 
@@ -305,6 +306,7 @@ impl<'a> Worker<'a> {
             raw: Vec::new(),
             job_ids: Vec::new(),
             distinct_jobs: Vec::new(),
+            fingerprinter: Fingerprinter::default(),
             ranks: Vec::new(),
         }
     }
@@ -449,7 +451,7 @@ impl<'a> Worker<'a> {
             self.distinct_jobs.sort_unstable();
             self.distinct_jobs.dedup();
             if want.groups && !self.distinct_jobs.is_empty() {
-                block.fingerprints.push((signature, Fingerprint::of(&self.distinct_jobs)));
+                block.fingerprints.push(self.fingerprinter.take(signature, &self.distinct_jobs));
             }
             if want.jobs {
                 self.jobs.extend(self.distinct_jobs.iter().map(|job| (*job, signature.0))).map_err(sorting)?;

@@ -107,6 +107,19 @@ impl Store {
         })
     }
 
+    /// The signatures of whose data some are pending or were given up.
+    pub fn unsettled_signatures(&self) -> impl Iterator<Item = Result<SignatureId, StoreError>> {
+        [("pending", &self.pending), ("failed", &self.failed)].into_iter().flat_map(|(name, tree)| {
+            tree.scan_prefix(b"s").keys().map(move |key| {
+                let key = key.map_err(reading)?;
+                match request_of(name, &key)? {
+                    Request::Summary { signature, .. } => Ok(signature),
+                    _ => Err(StoreError::damaged(name, &key, "it is the key of no summary")),
+                }
+            })
+        })
+    }
+
     /// The jobs whose records are stored, ascending.
     pub fn stored_jobs(&self) -> impl Iterator<Item = Result<JobId, StoreError>> {
         self.settled.scan_prefix(b"j").filter_map(|entry| {
