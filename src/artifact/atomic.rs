@@ -94,6 +94,8 @@ pub struct ArtifactFile {
     block: Vec<u8>,
     /// To the writing thread; an empty block tells that the file is complete, dropping this without one that it is given up.
     blocks: Option<flume::Sender<Vec<u8>>>,
+    /// Blocks that were written: their memory serves again.
+    spare: flume::Receiver<Vec<u8>>,
     thread: Option<JoinHandle<io::Result<Option<Written>>>>,
 }
 
@@ -126,14 +128,16 @@ impl ArtifactFile {
             .tempfile_in(folder)
             .map_err(failed)?;
         let (blocks, inbox) = flume::bounded(MAILBOX);
+        let (used, spare) = flume::bounded(MAILBOX);
         let thread = std::thread::Builder::new()
             .name(format!("write {name}"))
-            .spawn(move || write_blocks(temporary, &inbox))
+            .spawn(move || write_blocks(temporary, &inbox, &used))
             .map_err(failed)?;
         Ok(Self {
             path: folder.join(name),
             block: Vec::with_capacity(BLOCK_BYTES),
             blocks: Some(blocks),
+            spare,
             thread: Some(thread),
         })
     }
@@ -187,8 +191,22 @@ impl ArtifactFile {
         if self.block.is_empty() {
             return Ok(());
         }
-        let block = std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK_BYTES));
+        let next = self.spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(BLOCK_BYTES));
+        let block = std::mem::replace(&mut self.block, next);
         self.hand_over(block)
+    }
+
+    /// Writes all of `block` without copying it; leaves an empty one, with memory for the next where there is some.
+    ///
+    /// # Errors
+    /// When writing has stopped; [`ArtifactFile::explain`] tells why.
+    pub fn write_block(&mut self, block: &mut Vec<u8>) -> io::Result<()> {
+        self.send()?;
+        let next = self.spare.try_recv().unwrap_or_default();
+        match std::mem::replace(block, next) {
+            nothing if nothing.is_empty() => Ok(()), // an empty block says more than that
+            block => self.hand_over(block),
+        }
     }
 
     fn hand_over(&self, block: Vec<u8>) -> io::Result<()> {
@@ -240,12 +258,26 @@ impl Write for ArtifactFile {
 
 /// Writes what comes, and hashes it beside: either takes as long as the other, and longer than making the rows. `None`
 /// when the file is given up.
-fn write_blocks(mut temporary: NamedTempFile, inbox: &flume::Receiver<Vec<u8>>) -> io::Result<Option<Written>> {
+fn write_blocks(
+    mut temporary: NamedTempFile,
+    inbox: &flume::Receiver<Vec<u8>>,
+    used: &flume::Sender<Vec<u8>>,
+) -> io::Result<Option<Written>> {
+    // Whoever of the two is the last to use a block hands its memory back.
+    let done_with = |block: Arc<Vec<u8>>| {
+        if let Some(mut block) = Arc::into_inner(block) {
+            block.clear();
+            let _enough_are_spare = used.try_send(block);
+        }
+    };
     std::thread::scope(|scope| {
         let (hasher, to_hash) = flume::bounded::<Arc<Vec<u8>>>(MAILBOX);
         let hashing = scope.spawn(move || {
             let mut hash = Sha256::new();
-            to_hash.iter().for_each(|block| hash.update(block.as_slice()));
+            for block in to_hash {
+                hash.update(block.as_slice());
+                done_with(block);
+            }
             hash.finalize()
         });
         let (mut bytes, mut synced) = (0, 0);
@@ -263,6 +295,7 @@ fn write_blocks(mut temporary: NamedTempFile, inbox: &flume::Receiver<Vec<u8>>) 
             let block = Arc::new(block);
             let _never_gone_before = hasher.send(Arc::clone(&block));
             temporary.write_all(&block)?;
+            done_with(block);
             if bytes - synced >= SYNC_BYTES && syncing.as_ref().is_none_or(ScopedJoinHandle::is_finished) {
                 synced_well(syncing.take())?;
                 let file = temporary.as_file().try_clone()?;
@@ -342,6 +375,30 @@ mod tests {
         publish(folder.path(), vec![finished]).unwrap();
         assert_eq!(std::fs::read(folder.path().join("a.csv")).unwrap(), text);
         assert_eq!(names(folder.path()), ["a.csv"]);
+    }
+
+    #[test]
+    fn blocks_and_bytes_come_in_the_order_in_which_they_were_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = ArtifactFile::create(folder.path(), "a.csv").unwrap();
+        let (mut expected, mut block) = (Vec::new(), Vec::new());
+        for number in 0..200_u32 {
+            let bytes = number.to_le_bytes().repeat(1 << (number % 12));
+            expected.extend_from_slice(&bytes);
+            if number % 3 == 0 {
+                file.write_all(&bytes).unwrap();
+            } else {
+                block.extend_from_slice(&bytes);
+                file.write_block(&mut block).unwrap();
+                assert!(block.is_empty());
+                file.write_block(&mut block).unwrap(); // nothing
+            }
+        }
+        let finished = file.finish().unwrap();
+        assert_eq!(finished.bytes, expected.len() as u64);
+        assert_eq!(finished.sha256[..], Sha256::digest(&expected)[..]);
+        publish(folder.path(), vec![finished]).unwrap();
+        assert_eq!(std::fs::read(folder.path().join("a.csv")).unwrap(), expected);
     }
 
     #[test]

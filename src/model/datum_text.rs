@@ -85,6 +85,7 @@ impl DatumView<'_> {
         self.write(&PYTHON, out);
     }
 
+    #[inline]
     fn write(&self, template: &Template, out: &mut Vec<u8>) {
         out.reserve(USUAL_TEXT_BYTES);
         let mut digits = itoa::Buffer::new();

@@ -77,33 +77,23 @@ impl Timestamp {
         let days = self.0.div_euclid(86_400 * MICROS);
         let in_day = self.0.rem_euclid(86_400 * MICROS);
         let (year, month, day) = civil_from_days(days);
-        let two = |out: &mut Vec<u8>, n: i64| {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "n is below 100")]
-            out.extend_from_slice(&[b'0' + (n / 10) as u8, b'0' + (n % 10) as u8]);
-        };
+        let (secs, micros) = (in_day / MICROS, in_day % MICROS);
+        let [mo1, mo2] = two_digits(month);
+        let [d1, d2] = two_digits(day);
+        let [h1, h2] = two_digits(secs / 3600);
+        let [mi1, mi2] = two_digits(secs / 60 % 60);
+        let [s1, s2] = two_digits(secs % 60);
         if (0..=9999).contains(&year) {
-            two(out, year / 100);
-            two(out, year % 100);
+            let ([y1, y2], [y3, y4]) = (two_digits(year / 100), two_digits(year % 100));
+            out.extend_from_slice(&[y1, y2, y3, y4]);
         } else {
             out.extend_from_slice(year.to_string().as_bytes());
         }
-        out.push(b'-');
-        two(out, month);
-        out.push(b'-');
-        two(out, day);
-        out.push(b'T');
-        let secs = in_day / MICROS;
-        two(out, secs / 3600);
-        out.push(b':');
-        two(out, secs / 60 % 60);
-        out.push(b':');
-        two(out, secs % 60);
-        let micros = in_day % MICROS;
+        out.extend_from_slice(&[b'-', mo1, mo2, b'-', d1, d2, b'T', h1, h2, b':', mi1, mi2, b':', s1, s2]);
         if micros != 0 {
-            out.push(b'.');
-            two(out, micros / 10_000);
-            two(out, micros / 100 % 100);
-            two(out, micros % 100);
+            let ([f1, f2], [f3, f4]) = (two_digits(micros / 10_000), two_digits(micros / 100 % 100));
+            let [f5, f6] = two_digits(micros % 100);
+            out.extend_from_slice(&[b'.', f1, f2, f3, f4, f5, f6]);
         }
     }
 
@@ -147,6 +137,12 @@ impl Timestamp {
         let days = days_from_civil(year, month, day);
         Some(Self((days * 86_400 + hour * 3600 + minute * 60 + second) * MICROS + micros))
     }
+}
+
+/// The digits of a number below 100.
+const fn two_digits(number: i64) -> [u8; 2] {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is below 100")]
+    [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
 }
 
 /// The length of a month (1 to 12) of the proleptic Gregorian calendar.

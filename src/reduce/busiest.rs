@@ -92,7 +92,7 @@ pub(super) fn find(
     for semantics in [Semantics::Corrected, Semantics::Reference] {
         means.reducing.pass("finding the busiest revision", signatures.len() as u64);
         let want = Want { coverage: Some(CoverageRule { semantics, ranks: table.ranks() }), ..Want::default() };
-        let mut first_covered = FirstCovered::new();
+        let mut first_covered = FirstCovered::default();
         let sorted = scan(store, signatures, &want, means, |block| {
             first_covered.extend(&block.first_covered);
             Ok(())

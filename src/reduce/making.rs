@@ -95,7 +95,7 @@ impl Sources<'_> {
         let parts = Signatures::complete(self.store)?;
         let scanned = if asks { &parts } else { &Signatures::default() };
         let mut lines = want.lines.then(|| LineFile::create(folder, Artifact::JobsBySignature)).transpose()?;
-        let mut first_covered = FirstCovered::new();
+        let mut first_covered = FirstCovered::default();
         let mut builder = GroupBuilder::default();
         let mut samples = Vec::new();
         let (mut num_fractions, mut num_resampled) = (0, 0);
@@ -103,8 +103,7 @@ impl Sources<'_> {
         let sorted = scan(self.store, scanned, &want, self.means(), |block| {
             self.check_interrupted()?;
             if let Some(lines) = &mut lines {
-                lines.append(&block.lines)?;
-                lines.count_rows(block.num_signatures);
+                lines.append_block(&mut block.lines, block.num_signatures)?;
             }
             first_covered.extend(&block.first_covered);
             builder.extend(block.fingerprints.drain(..));

@@ -102,15 +102,17 @@ impl LineFile {
         self.file.write_all(bytes).map_err(|source| ReduceError::write(path, source))
     }
 
+    /// Appends whole lines without copying them; see [`ArtifactFile::write_block`].
+    pub(super) fn append_block(&mut self, lines: &mut Vec<u8>, rows: u64) -> Result<(), ReduceError> {
+        self.rows += rows;
+        let path = self.file.path().to_owned();
+        self.file.write_block(lines).map_err(|source| ReduceError::write(path, source))
+    }
+
     /// Appends a line; `line` ends with its line break.
     pub(super) fn append_line(&mut self, line: &[u8]) -> Result<(), ReduceError> {
         self.rows += 1;
         self.append(line)
-    }
-
-    /// Counts lines that were appended as bytes.
-    pub(super) fn count_rows(&mut self, rows: u64) {
-        self.rows += rows;
     }
 
     pub(super) fn finish(

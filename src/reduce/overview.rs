@@ -140,7 +140,7 @@ impl Surveyor<'_> {
         let want =
             Want { coverage: table.as_ref().map(rule), groups: true, samples: Some(self.semantics), ..Want::default() };
         let parts = Signatures::complete(self.store)?;
-        let mut first_covered = FirstCovered::new();
+        let mut first_covered = FirstCovered::default();
         let mut builder = GroupBuilder::default();
         let mut samples = Vec::new();
         let (mut num_data, mut num_jobless) = (0, 0);

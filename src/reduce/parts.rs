@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::model::{Request, SignatureId, Window};
 use crate::store::{SettledSummary, Store, StoreError};
 
-/// Data per block, about: some 1 MB of text.
-const DATA_PER_BLOCK: u64 = 4096;
+/// Data per block, about: some 500 KB of text.
+const DATA_PER_BLOCK: u64 = 2048;
 /// Signatures per block at the most, for signatures with little data.
 const SIGNATURES_PER_BLOCK: usize = 256;
 

@@ -1,6 +1,6 @@
 //! What the reducers share beside the data: the signatures' metadata and the window's commits.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -81,26 +81,32 @@ impl CommitTable {
 }
 
 /// Rows of one date are put in the order of their first job; rows without jobs follow in the order of the file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct FirstCovered {
-    order: BTreeMap<u32, u32>,
+    /// By rank; [`FirstCovered::NEVER`] of those without jobs.
+    order: Vec<u32>,
+    next: u32,
 }
 
 impl FirstCovered {
-    pub(super) fn new() -> Self {
-        Self { order: BTreeMap::new() }
-    }
+    const NEVER: u32 = u32::MAX;
 
     /// Takes in ranks in the order of signatures and data.
     pub(super) fn extend(&mut self, ranks: &[u32]) {
-        for rank in ranks {
-            let next = u32::try_from(self.order.len()).unwrap_or(u32::MAX);
-            self.order.entry(*rank).or_insert(next);
+        for &rank in ranks {
+            let at = rank as usize;
+            if at >= self.order.len() {
+                self.order.resize(at + 1, Self::NEVER);
+            }
+            if self.order[at] == Self::NEVER {
+                self.order[at] = self.next;
+                self.next += 1;
+            }
         }
     }
 
     /// The key to sort the ranks of one date by.
     pub(super) fn key(&self, rank: u32) -> (u32, u32) {
-        (self.order.get(&rank).copied().unwrap_or(u32::MAX), rank)
+        (self.order.get(rank as usize).copied().unwrap_or(Self::NEVER), rank)
     }
 }
