@@ -193,7 +193,7 @@ mod tests {
             |(common, revision, number, machine, regular)| {
                 let (job_id, id, push_timestamp, push_id, submit_time) = common;
                 if let (true, Some(revision), Some(value)) = (regular, revision, number) {
-                    let machine_name = machine.clone();
+                    let machine_name = machine.clone().map(Into::into);
                     let datum =
                         Datum { job_id, id, value, push_timestamp, push_id, revision, submit_time, machine_name };
                     return (DatumRecord::Regular(datum), number, machine);

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use smol_str::SmolStr;
+
 use super::{DatumId, JobId, PushId, RawJson, Revision, Timestamp};
 
 /// A datum whose every field has the form that Treeherder documents, so that its exact JSON text can be made again:
@@ -23,7 +25,7 @@ pub struct Datum {
     /// When the job was submitted; `None` together with the job.
     pub submit_time: Option<Timestamp>,
     /// The machine it ran on; `None` together with the job.
-    pub machine_name: Option<String>,
+    pub machine_name: Option<SmolStr>,
 }
 
 /// A datum of another form (a field more or less, other number text, a revision that is no hash): its text is kept,

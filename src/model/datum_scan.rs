@@ -282,7 +282,7 @@ mod tests {
                 push_id: PushId(push_id),
                 revision: Revision(revision),
                 submit_time: submit_secs.map(Timestamp::from_secs),
-                machine_name,
+                machine_name: machine_name.map(Into::into),
             };
             let (mut compact, mut python) = (Vec::new(), Vec::new());
             datum.write_compact(&mut compact);

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use smol_str::SmolStr;
 
 use super::datum_scan::{Spacing, scan_datum};
 use super::{Datum, DatumId, DatumRecord, IrregularDatum, JobId, PushId, RawJson, Revision, Timestamp, write_float};
@@ -159,7 +160,7 @@ impl From<DatumView<'_>> for Datum {
             push_id: view.push_id,
             revision: view.revision,
             submit_time: view.submit_time,
-            machine_name: view.machine_name.map(str::to_owned),
+            machine_name: view.machine_name.map(SmolStr::new),
         }
     }
 }
@@ -453,7 +454,7 @@ mod tests {
                 push_id: PushId(push_id),
                 revision: Revision(revision),
                 submit_time: submit_micros.map(Timestamp::from_micros),
-                machine_name,
+                machine_name: machine_name.map(Into::into),
             };
             let mut text = Vec::new();
             datum.write_compact(&mut text);

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::staging::Staging;
+use super::staging::{KnownJobs, Staging};
 use super::{Counts, META_COUNTS, META_VALUES, Pending, Settlement, Store, StoreError};
 use crate::model::{PushId, Request, Timestamp};
 
@@ -15,6 +15,7 @@ pub struct BulkWriter<'a> {
     store: &'a Store,
     counts: Counts,
     pushes: HashSet<PushId>,
+    known_jobs: KnownJobs,
 }
 
 impl<'a> BulkWriter<'a> {
@@ -23,7 +24,7 @@ impl<'a> BulkWriter<'a> {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub fn new(store: &'a Store) -> Result<Self, StoreError> {
-        Ok(Self { store, counts: store.counts()?, pushes: store.durable_push_ids()? })
+        Ok(Self { store, counts: store.counts()?, pushes: store.durable_push_ids()?, known_jobs: KnownJobs::default() })
     }
 
     /// Writes settlements; what is settled already stays as it is.
@@ -31,7 +32,8 @@ impl<'a> BulkWriter<'a> {
     /// # Errors
     /// [`StoreError`] when the store cannot be written.
     pub fn settle(&mut self, settlements: impl IntoIterator<Item = Settlement>) -> Result<(), StoreError> {
-        let mut staging = Staging::of_unfinished(self.store, self.counts.clone(), &mut self.pushes);
+        let staging = Staging::of_unfinished(self.store, self.counts.clone(), &mut self.pushes);
+        let mut staging = staging.with_known_jobs(&mut self.known_jobs);
         for settlement in settlements {
             staging.settle(settlement)?;
         }

@@ -1,7 +1,6 @@
 //! Records to chunks.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use foldhash::fast::RandomState;
 
@@ -21,69 +20,31 @@ pub struct EncodedChunk {
     pub bytes: Vec<u8>,
     /// How many data it holds.
     pub num_data: u32,
-    /// What the push table must say for the chunk to be whole: each pair once, as they first occur.
+    /// What the push table must say for the chunk to be whole: each pair once, ascending.
     pub pushes: Vec<(PushId, Revision)>,
 }
 
 /// Encodes data in their order, in chunks of at most `max_data_per_chunk` (and [`MAX_DATA_PER_CHUNK`]); no data, no
 /// chunks.
 ///
-/// `interned` is asked once for every pair whether the push table maps, or may from now on map, that push to that
-/// revision. If so the chunk leaves the revision out and lists the pair in [`EncodedChunk::pushes`]; if not, the
-/// revision is kept inline. The same data and answers give the same bytes.
+/// `interned` is asked whether the push table maps, or may from now on map, that push to that revision, once for data
+/// of one pair that follow each other. If so the chunk leaves the revision out and lists the pair in
+/// [`EncodedChunk::pushes`]; if not, the revision is kept inline. The same data and answers give the same bytes.
 pub fn encode(
     data: &[DatumRecord],
     interned: &mut dyn FnMut(PushId, Revision) -> bool,
     max_data_per_chunk: usize,
 ) -> Vec<EncodedChunk> {
-    let mut pushes = SeenPushes { seen: HashMap::default(), interned };
     let mut encoder = ChunkEncoder::default();
     data.chunks(max_data_per_chunk.clamp(1, MAX_DATA_PER_CHUNK))
-        .enumerate()
-        .map(|(number, chunk)| {
+        .map(|chunk| {
             let mut gathered = Gathered::default();
             for record in chunk {
-                gathered.add(record, number, &mut pushes);
+                gathered.add(record, interned);
             }
             encoder.encode(gathered)
         })
         .collect()
-}
-
-/// What the push table says of each pair that was met so far.
-struct SeenPushes<'a> {
-    /// `None` when the table has another revision; else the last chunk that lists the pair.
-    seen: HashMap<(PushId, Revision), Option<usize>, RandomState>,
-    interned: &'a mut dyn FnMut(PushId, Revision) -> bool,
-}
-
-/// Where a revision goes.
-enum RevisionGoes {
-    Inline,
-    /// The push table has it, and the chunk is to list it.
-    IntoList,
-    /// The push table has it, and the chunk lists it already.
-    Nowhere,
-}
-
-impl SeenPushes<'_> {
-    fn place(&mut self, pair: (PushId, Revision), chunk: usize) -> RevisionGoes {
-        match self.seen.entry(pair) {
-            Entry::Occupied(mut entry) => match entry.get_mut() {
-                None => RevisionGoes::Inline,
-                Some(last) if *last == chunk => RevisionGoes::Nowhere,
-                Some(last) => {
-                    *last = chunk;
-                    RevisionGoes::IntoList
-                }
-            },
-            Entry::Vacant(entry) => {
-                let is_interned = (self.interned)(pair.0, pair.1);
-                entry.insert(is_interned.then_some(chunk));
-                if is_interned { RevisionGoes::IntoList } else { RevisionGoes::Inline }
-            }
-        }
-    }
 }
 
 /// The columns of one chunk, before they are packed.
@@ -117,7 +78,7 @@ impl Times {
 }
 
 impl<'a> Gathered<'a> {
-    fn add(&mut self, record: &'a DatumRecord, chunk: usize, pushes: &mut SeenPushes<'_>) {
+    fn add(&mut self, record: &'a DatumRecord, interned: &mut dyn FnMut(PushId, Revision) -> bool) {
         let mut flags = 0;
         let landed = record.push_timestamp();
         self.ids.push(record.id().0);
@@ -133,7 +94,7 @@ impl<'a> Gathered<'a> {
         }
         flags |= match record.revision() {
             None => flag::NO_REVISION,
-            Some(revision) => self.add_revision((record.push_id(), revision), chunk, pushes),
+            Some(revision) => self.add_revision((record.push_id(), revision), interned),
         };
         match record {
             DatumRecord::Regular(datum) => {
@@ -151,19 +112,16 @@ impl<'a> Gathered<'a> {
         self.flags.push(flags);
     }
 
-    fn add_revision(&mut self, pair: (PushId, Revision), chunk: usize, pushes: &mut SeenPushes<'_>) -> u8 {
+    fn add_revision(&mut self, pair: (PushId, Revision), interned: &mut dyn FnMut(PushId, Revision) -> bool) -> u8 {
         if self.pushes.last() == Some(&pair) {
             return 0; // as with most: data come by push
         }
-        match pushes.place(pair, chunk) {
-            RevisionGoes::Inline => {
-                self.inline_revisions.push(pair.1);
-                return flag::INLINE_REVISION;
-            }
-            RevisionGoes::IntoList => self.pushes.push(pair),
-            RevisionGoes::Nowhere => {}
+        if interned(pair.0, pair.1) {
+            self.pushes.push(pair);
+            return 0;
         }
-        0
+        self.inline_revisions.push(pair.1);
+        flag::INLINE_REVISION
     }
 }
 
@@ -228,7 +186,10 @@ impl ChunkEncoder {
         if out.len() < num_data {
             out.resize(num_data, 0);
         }
-        EncodedChunk { bytes: out, num_data: u32::try_from(num_data).unwrap_or(u32::MAX), pushes: gathered.pushes }
+        let mut pushes = gathered.pushes;
+        pushes.sort_unstable();
+        pushes.dedup();
+        EncodedChunk { bytes: out, num_data: u32::try_from(num_data).unwrap_or(u32::MAX), pushes }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Columns to records and to text.
 
+use smol_str::SmolStr;
+
 use super::{Columns, ColumnsError, RevisionPlace, malformed};
 use crate::model::{Datum, DatumRecord, DatumView, IrregularDatum, PushId, RawJson, Revision};
 
@@ -93,7 +95,7 @@ impl Columns {
             push_id,
             revision,
             submit_time: view.submit_time,
-            machine_name: view.machine_name.map(str::to_owned),
+            machine_name: view.machine_name.map(SmolStr::new),
         }))
     }
 }

@@ -19,17 +19,22 @@ const POWERS: [f64; MAX_PLACES as usize + 1] =
 
 const MAX_MANTISSA: f64 = 9_007_199_254_740_992.0;
 
+/// From here on, every float is whole.
+const ALL_WHOLE: f64 = 4_503_599_627_370_496.0;
+
 /// About what an exception takes, bytes.
 const EXCEPTION_BYTES: u64 = 9;
 
 /// The integer that gives exactly `value` when divided by 10 to the power of `places`.
 fn mantissa(value: f64, places: u8) -> Option<u64> {
-    let scaled = (value * POWERS[usize::from(places)]).round();
+    let scaled = value * POWERS[usize::from(places)];
     if scaled.is_nan() || scaled.abs() >= MAX_MANTISSA {
         return None;
     }
-    #[expect(clippy::cast_possible_truncation, reason = "a whole number below 2^53")]
-    let integer = (scaled as i64).cast_unsigned();
+    // The nearest whole number; `round` calls a library function where the processor need not have an instruction.
+    let shifted = if scaled.abs() < ALL_WHOLE { scaled + 0.5_f64.copysign(scaled) } else { scaled };
+    #[expect(clippy::cast_possible_truncation, reason = "whole or truncated, below 2^53")]
+    let integer = (shifted as i64).cast_unsigned();
     (quotient(integer, places).to_bits() == value.to_bits()).then_some(integer)
 }
 
@@ -44,6 +49,9 @@ fn quotient(mantissa: u64, places: u8) -> f64 {
 pub(super) struct ValueEncoder {
     words: Vec<u64>,
     best: Vec<u64>,
+    /// Where the values stand that have no mantissa among the words, and among the best.
+    exceptions: Vec<usize>,
+    best_exceptions: Vec<usize>,
 }
 
 impl ValueEncoder {
@@ -56,66 +64,77 @@ impl ValueEncoder {
         self.best.extend(values.iter().map(|value| value.to_bits()));
         let mut best_places = None;
         let mut best_cost = IntegerEncoder::cost_bytes(&self.best);
-        for places in distinct_places(values) {
-            let num_exceptions = self.scale(values, places);
-            let cost = IntegerEncoder::cost_bytes(&self.words) + EXCEPTION_BYTES * num_exceptions;
+        for (places, num_longer) in distinct_places(values) {
+            if EXCEPTION_BYTES * num_longer >= best_cost {
+                continue; // those alone cost as much
+            }
+            self.scale(values, places);
+            let cost = IntegerEncoder::cost_bytes(&self.words) + EXCEPTION_BYTES * self.exceptions.len() as u64;
             if cost < best_cost {
                 best_cost = cost;
                 best_places = Some(places);
                 std::mem::swap(&mut self.words, &mut self.best);
+                std::mem::swap(&mut self.exceptions, &mut self.best_exceptions);
             }
         }
         match best_places {
             None => out.push(0),
             Some(places) => {
                 out.push(places + 1);
-                put_exceptions(values, places, out);
+                put_exceptions(values, &self.best_exceptions, out);
             }
         }
         integers.encode(&self.best, out);
     }
 
-    /// Fills `words` with the mantissas and says how many values have none; these repeat the one before.
-    fn scale(&mut self, values: &[f64], places: u8) -> u64 {
+    /// Fills `words` with the mantissas, and `exceptions` with the places of values that have none; these repeat the one
+    /// before.
+    fn scale(&mut self, values: &[f64], places: u8) {
         let mut last = values.iter().find_map(|&value| mantissa(value, places)).unwrap_or_default();
-        let mut num_exceptions = 0;
         self.words.clear();
-        for &value in values {
+        self.exceptions.clear();
+        for (at, &value) in values.iter().enumerate() {
             match mantissa(value, places) {
                 Some(word) => last = word,
-                None => num_exceptions += 1,
+                None => self.exceptions.push(at),
             }
             self.words.push(last);
         }
-        num_exceptions
     }
 }
 
-fn put_exceptions(values: &[f64], places: u8, out: &mut Vec<u8>) {
-    let exceptions = || values.iter().enumerate().filter(|&(_, &value)| mantissa(value, places).is_none());
-    put_len(exceptions().count(), out);
+fn put_exceptions(values: &[f64], exceptions: &[usize], out: &mut Vec<u8>) {
+    put_len(exceptions.len(), out);
     let mut next = 0;
-    for (at, value) in exceptions() {
+    for &at in exceptions {
         put_len(at - next, out);
-        out.extend_from_slice(&value.to_bits().to_le_bytes());
+        out.extend_from_slice(&values[at].to_bits().to_le_bytes());
         next = at + 1;
     }
 }
 
-/// The numbers of places that at least one value needs, ascending.
-fn distinct_places(values: &[f64]) -> impl Iterator<Item = u8> + use<> {
-    let mut needed = 0_u32;
+/// The numbers of places that at least one value needs, ascending, and how many values need more than that.
+fn distinct_places(values: &[f64]) -> impl Iterator<Item = (u8, u64)> + use<> {
+    let mut needed = [0_u64; MAX_PLACES as usize + 1];
     let mut last = 0; // values of one test mostly need the same number
     for &value in values {
         let fits = |places| mantissa(value, places).is_some();
-        if fits(last) && (last == 0 || !fits(last - 1)) {
-            needed |= 1 << last;
-        } else if let Some(places) = (0..=MAX_PLACES).find(|&places| fits(places)) {
-            needed |= 1 << places;
+        // A value that has a mantissa has one at every number of places from the fewest to where it grows too large.
+        let fitting =
+            (last..=MAX_PLACES).find(|&places| fits(places)).or_else(|| (0..last).rev().find(|&places| fits(places)));
+        if let Some(mut places) = fitting {
+            while places > 0 && fits(places - 1) {
+                places -= 1;
+            }
+            needed[usize::from(places)] += 1;
             last = places;
         }
     }
-    (0..=MAX_PLACES).filter(move |places| needed >> places & 1 != 0)
+    let mut num_longer: u64 = needed.iter().sum();
+    (0..).zip(needed).filter(|(_, num)| *num > 0).map(move |(places, num)| {
+        num_longer -= num;
+        (places, num_longer)
+    })
 }
 
 /// Reads the column of `count` values as bits into `words`.
