@@ -5,8 +5,9 @@ use std::path::Path;
 use perfharvest::actor::Shutdown;
 use perfharvest::config::StoreConfig;
 use perfharvest::simulator::Behaviour;
-use perfharvest::store::{Store, archive};
+use perfharvest::store::{STORE_FORMAT_VERSION, Store, archive, frame};
 
+use crate::support::tamper::{make_older, tampered};
 use crate::support::{Crawl, assert_same_artifacts, simulator};
 
 fn export(store: &StoreConfig, to: &Path) {
@@ -36,6 +37,28 @@ async fn an_imported_archive_gives_the_same_artifacts_and_asks_nothing_again() {
     std::fs::remove_file(&two).unwrap();
     export(&crawl.config.store, &two);
     assert!(std::fs::read(&one).unwrap() == std::fs::read(&two).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_does_not_depend_on_how_the_store_keeps_its_values() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let (one, two) = (crawl.folder.path().join("one"), crawl.folder.path().join("two"));
+    export(&crawl.config.store, &one);
+    make_older(&crawl);
+    export(&crawl.config.store, &two);
+    assert!(std::fs::read(&one).unwrap() == std::fs::read(&two).unwrap());
+
+    // The store that is made of it has this program's format, whatever it was archived from.
+    let format = |crawl: &Crawl| {
+        let mut format = Vec::new();
+        tampered(crawl, |db| format = db.open_tree("meta").unwrap().get("format").unwrap().unwrap().to_vec());
+        format
+    };
+    crawl.config.store.path = crawl.folder.path().join("restored");
+    archive::read(&two, &crawl.config.store, &Shutdown::new()).unwrap();
+    assert_eq!(format(&crawl), frame::seal(STORE_FORMAT_VERSION.to_string().as_bytes()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

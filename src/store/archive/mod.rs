@@ -11,7 +11,7 @@
 //! |---|---|
 //! | 8 | the magic `PHSTORE\n` |
 //! | 4 | version of the archive's format: 1 |
-//! | 4 | version of the store's format, of which the keys and values are |
+//! | 4 | version of the store's format, of which the keys and values are: 2 |
 //! | 4 | length of the header |
 //! | … | the header: JSON, `{"store_id", "identity", "counts"}`, as in the store's `ledger.json` |
 //! | 8 | XXH3-64 of all bytes before this |
@@ -49,6 +49,9 @@ pub use write::write;
 
 /// Version of the archive's format. A newer one is not read.
 pub const ARCHIVE_FORMAT_VERSION: u32 = 1;
+
+/// The store's format of which an archive's keys and values are: how a store keeps them beside the database is not told.
+const KEPT_FORMAT: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"PHSTORE\n";
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::entry::{Entry, FAILED, Next, PENDING, RECORDS, SETTLED, SIGNATURE_IDS, read_next};
+use super::entry::{Entry, FAILED, META, Next, PENDING, RECORDS, SETTLED, SIGNATURE_IDS, read_next};
 use super::{
     ARCHIVE_FORMAT_VERSION, ArchiveError, ArchiveHeader, ArchiveSummary, MAGIC, PREAMBLE_BYTES, TRAILER_BYTES,
 };
@@ -18,7 +18,7 @@ use crate::actor::Shutdown;
 use crate::config::StoreConfig;
 use crate::model::{Kind, Request};
 use crate::store::value::Settled;
-use crate::store::{Counts, Incoming, READABLE_FORMATS, STORE_FORMAT_VERSION, Store, StoreError, frame};
+use crate::store::{Counts, Incoming, META_FORMAT, READABLE_FORMATS, STORE_FORMAT_VERSION, Store, StoreError, frame};
 
 /// Entries are handed on in batches of at most so many, or of about so many bytes.
 const BATCH_ENTRIES: usize = 4096;
@@ -234,7 +234,8 @@ fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<C
             count(&entry, &framed, &mut tally)?;
             if entry.tree == RECORDS {
                 records.push((entry.key, framed));
-            } else {
+            } else if entry.tree != META || entry.key != META_FORMAT {
+                // The store that is made has a format of its own.
                 batches[usize::from(entry.tree) - 1].insert(entry.key, framed);
             }
         }

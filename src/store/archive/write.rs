@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::entry::{FAILED, META, PENDING, PROVENANCE, PUSHES, RECORDS, SETTLED, SIGNATURE_IDS, put, put_end};
-use super::{ARCHIVE_FORMAT_VERSION, ArchiveError, ArchiveHeader, ArchiveSummary, MAGIC};
+use super::{ARCHIVE_FORMAT_VERSION, ArchiveError, ArchiveHeader, ArchiveSummary, KEPT_FORMAT, MAGIC};
 use crate::actor::Shutdown;
 use crate::model::Request;
 use crate::store::value::{Settled, StoredPage, open_frame};
-use crate::store::{META_STORE_ID, META_VALUES, Outcome, STORE_FORMAT_VERSION, Store, StoreError, key};
+use crate::store::{META_FORMAT, META_STORE_ID, META_VALUES, Outcome, Store, StoreError, key};
 
 /// Entries are handed to the compressing thread in blocks of about this.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -34,7 +34,7 @@ pub fn write<W: Write + Send>(store: &Store, out: &mut W, shutdown: &Shutdown) -
     let mut head = Vec::from(MAGIC);
     let json = serde_json::to_vec(&header).map_err(|source| StoreError::Encode { source })?;
     let json_len = u32::try_from(json.len()).unwrap_or(u32::MAX); // a few kilobytes
-    for number in [ARCHIVE_FORMAT_VERSION, STORE_FORMAT_VERSION, json_len] {
+    for number in [ARCHIVE_FORMAT_VERSION, KEPT_FORMAT, json_len] {
         head.extend_from_slice(&number.to_le_bytes());
     }
     head.extend_from_slice(&json);
@@ -133,7 +133,9 @@ impl Gathering<'_> {
                 if number == META && key == META_VALUES {
                     continue; // of this store alone
                 }
-                if number == SIGNATURE_IDS {
+                if number == META && key == META_FORMAT {
+                    self.put(number, &key, KEPT_FORMAT.to_string().as_bytes())?;
+                } else if number == SIGNATURE_IDS {
                     self.put(number, &key, &[])?;
                 } else {
                     let name = super::entry::TREES[usize::from(number) - 1];
