@@ -75,10 +75,10 @@ impl<'a> BulkWriter<'a> {
 impl Store {
     /// Flushes everything, then writes the ledger.
     pub(super) fn flush_all(&self, counts: &Counts) -> Result<(), StoreError> {
-        let failed = |source| StoreError::Database { action: "flush to the disk", source };
-        self.values.sync().map_err(|source| failed(source.into()))?;
+        let action = "flush to the disk";
+        self.values.sync().map_err(|source| StoreError::database(action, source.into()))?;
         self.put_meta(META_VALUES, &self.values.len())?;
-        self.db.flush().map_err(failed)?;
+        self.flush(action)?;
         self.write_ledger(counts)
     }
 }

@@ -30,6 +30,7 @@ mod value_log;
 mod verify;
 mod writer;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{PoisonError, RwLock};
@@ -119,14 +120,31 @@ pub enum StoreError {
         found: u64,
     },
     /// The value log is shorter than the database knows.
-    #[error("the store {} has lost data: its file of values has {found} bytes, the database knows {expected}; restore the store from a backup, or accept the loss with `perfharvest verify --repair`", path.display())]
+    #[error("the store {} has lost data: its file `values` {}, the database knows {expected} bytes; restore the store from a backup, or accept the loss with `perfharvest verify --repair`", path.display(), found.map_or_else(|| "is missing".to_owned(), |found| format!("has {found} bytes")))]
     ValuesCut {
         /// The store.
         path: PathBuf,
         /// Bytes that the database knows.
         expected: u64,
-        /// Bytes in the file.
-        found: u64,
+        /// Bytes in the file; `None` when there is none.
+        found: Option<u64>,
+    },
+    /// Something else stands where the value log should be.
+    #[error("{} is no regular file, so it cannot hold the store's values; move it away and put back the file that was there, or accept the loss with `perfharvest verify --repair`", path.display())]
+    NoFile {
+        /// What stands there.
+        path: PathBuf,
+    },
+    /// The disk does not give a value back.
+    #[error("cannot read {} at byte {offset}: the disk may be failing; copy the store to another disk, or, where it is lost, accept that with `perfharvest verify --repair`, and it is asked for again", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
     },
     /// The ledger is missing, unreadable, or that of another store.
     #[error("the ledger {} {reason}; `perfharvest verify --repair` writes it anew from what the database holds", path.display())]
@@ -238,6 +256,8 @@ impl StoreError {
 pub struct Store {
     path: PathBuf,
     db: Db,
+    /// sled's file, to flush it.
+    db_file: File,
     meta: Tree,
     pending: Tree,
     settled: Tree,
@@ -247,6 +267,8 @@ pub struct Store {
     pushes: Tree,
     records: Tree,
     values: ValueLog,
+    /// Whether a value that the disk cannot read counts as damaged: only where its loss is accepted.
+    unreadable_is_damage: AtomicBool,
     /// Which revision each push has; grows as columns refer to it.
     push_table: RwLock<PushRevisions>,
     /// A push did not verify when the store was opened.
@@ -296,7 +318,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn pin_identity(&self, identity: &CrawlIdentity) -> Result<(), StoreError> {
         self.put_meta(META_IDENTITY, identity)?;
-        self.db.flush().map_err(|source| StoreError::database("write the crawl's identity", source))?;
+        self.flush("write the crawl's identity")?;
         self.write_ledger(&self.counts()?)
     }
 
@@ -322,7 +344,24 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn keep_busiest_note(&self, note: &str) -> Result<(), StoreError> {
         self.put_meta(META_BUSIEST, &note)?;
-        self.db.flush().map_err(|source| StoreError::database("write a note", source)).map(drop)
+        self.flush("write a note")
+    }
+
+    /// Waits until all that was written is on the disk. sled alone hands its pages to the disk (`sync_file_range`) and
+    /// leaves the file's length and extents to the system: not every file system keeps these when the power fails.
+    fn flush(&self, action: &'static str) -> Result<(), StoreError> {
+        self.db.flush().map_err(|source| StoreError::database(action, source))?;
+        self.db_file.sync_data().map_err(|source| StoreError::database(action, source.into()))
+    }
+
+    /// How many entries a tree has. (`Tree::len` never ends where sled cannot read one.)
+    fn num_entries(tree: &Tree) -> Result<u64, StoreError> {
+        let mut num = 0;
+        for key in tree.iter().keys() {
+            key.map_err(|source| StoreError::database("be read", source))?;
+            num += 1;
+        }
+        Ok(num)
     }
 
     fn get_meta<T: for<'de> serde::Deserialize<'de>>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {

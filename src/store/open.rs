@@ -1,5 +1,6 @@
 //! Opening: finds the folder, the lock, the format and the ledger in order, and refuses a store that has lost data.
 
+use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::RwLock;
@@ -63,8 +64,10 @@ impl Store {
             pushes: tree("pushes")?,
             records: tree("records")?,
             values: ValueLog::open(path)?,
+            unreadable_is_damage: AtomicBool::new(false),
             push_table: RwLock::default(),
             push_damaged: AtomicBool::new(false),
+            db_file: open_db_file(path).map_err(|source| StoreError::Folder { path: path.to_owned(), source })?,
             db,
         })
     }
@@ -85,7 +88,10 @@ impl Store {
         self.put_meta(META_STORE_ID, &id)?;
         self.put_meta(META_COUNTS, &Counts::default())?;
         self.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
-        self.db.flush().map_err(|source| StoreError::database("write its format", source))?;
+        self.flush("write its format")?;
+        let folder = self.path.join("db");
+        let synced = File::open(&folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| StoreError::Folder { path: folder, source })?;
         fail_point("store.before_first_ledger");
         self.write_ledger(&Counts::default())
     }
@@ -96,7 +102,7 @@ impl Store {
             Some(older) if READABLE_FORMATS.contains(&older) => {
                 // Before anything is written that an older program would take for damage.
                 self.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
-                self.db.flush().map(drop).map_err(|source| StoreError::database("write its format", source))
+                self.flush("write its format")
             }
             Some(found) => Err(StoreError::OtherFormat { path: self.path.clone(), found }),
             // Killed while it was made: nothing had been acknowledged. But an empty database under a ledger is a loss.
@@ -139,11 +145,12 @@ impl Store {
     }
 
     pub(super) fn check_values(&self) -> Result<(), StoreError> {
-        let (expected, found) = (self.known_values()?, self.values.len());
-        if found < expected {
-            return Err(StoreError::ValuesCut { path: self.path.clone(), expected, found });
+        let expected = self.known_values()?;
+        if self.values.len() >= expected {
+            return Ok(());
         }
-        Ok(())
+        let found = self.values.exists().then(|| self.values.len());
+        Err(StoreError::ValuesCut { path: self.path.clone(), expected, found })
     }
 
     /// Reads the push table. What does not verify is left out and remembered: the answers that refer to it must be
@@ -174,8 +181,12 @@ impl Store {
     pub fn needs_healing(&self) -> Result<bool, StoreError> {
         let counts = self.counts()?;
         let told = [counts.pending(), counts.settled(), counts.failed()];
-        let held = [&self.pending, &self.settled, &self.failed].map(|tree| tree.len() as u64);
-        Ok(self.push_damaged.load(Ordering::Relaxed) || told != held)
+        for (tree, told) in [&self.pending, &self.settled, &self.failed].into_iter().zip(told) {
+            if Self::num_entries(tree)? != told {
+                return Ok(true);
+            }
+        }
+        Ok(self.push_damaged.load(Ordering::Relaxed))
     }
 }
 
@@ -185,6 +196,10 @@ pub(super) fn read_push(key: &[u8], framed: &[u8]) -> Result<(PushId, Revision),
         (Ok(id), Ok(bytes)) => Ok((PushId(u64::from_be_bytes(id)), Revision(bytes))),
         _ => Err(StoreError::damaged("pushes", key, "it is no revision")),
     }
+}
+
+fn open_db_file(path: &Path) -> std::io::Result<File> {
+    File::options().write(true).open(path.join("db").join("db"))
 }
 
 /// Opens sled's part. sled panics on some damage, so a panic becomes an error here.

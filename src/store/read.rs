@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::sync::atomic::Ordering;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -305,11 +306,12 @@ impl Store {
     pub(super) fn with_record<T>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, StoreError> {
         let Some(found) = self.records.get(key).map_err(reading)? else { return Ok(None) };
         let Some(place) = Place::from_bytes(&found) else { return Ok(Some(read(&found))) };
-        self.values.read(place, read).map(Some).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-                StoreError::damaged("records", key, &error.to_string())
+        self.values.read(place, read).map(Some).map_err(|source| {
+            let is_damage = matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
+            if is_damage || self.unreadable_is_damage.load(Ordering::Relaxed) {
+                return StoreError::damaged("records", key, &source.to_string());
             }
-            _ => reading(error.into()),
+            StoreError::Unreadable { path: self.values.path().to_owned(), offset: place.offset(), source }
         })
     }
 
@@ -337,7 +339,7 @@ impl Store {
     /// # Errors
     /// What reading may raise.
     pub fn size_on_disk(&self) -> Result<u64, StoreError> {
-        Ok(self.db.size_on_disk().map_err(reading)? + self.values.len())
+        Ok(self.db.size_on_disk().map_err(reading)? + self.values.size_on_disk())
     }
 
     fn text(&self, key: &[u8]) -> Result<Option<RawJson>, StoreError> {

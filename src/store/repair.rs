@@ -1,16 +1,19 @@
 //! Mending without the network: damaged answers go back to the frontier, so that the next crawl asks for them again; what
-//! can be worked out from the rest is worked out. One transaction, one flush.
+//! can be worked out from the rest is worked out. In portions, since all answers may be damaged: first the tally says
+//! that the crawl has not ended, last what there is; a request changes its state within a portion. A repair that was
+//! killed in between is seen by the tally, and made again.
 
 use std::collections::{BTreeSet, HashSet};
 
-use sled::Transactional as _;
 use sled::transaction::{ConflictableTransactionError, TransactionError};
+use sled::{Transactional as _, Tree};
 
 use super::value::seal_json;
 use super::{
     Counts, CrawlIdentity, Damage, Ledger, META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, META_VALUES, Store,
     StoreError, frame,
 };
+use crate::actor::fail_point;
 use crate::model::{Request, SignatureId, Timestamp};
 
 /// What was mended.
@@ -32,16 +35,23 @@ impl Repair {
     }
 }
 
-/// What a repair changes, by tree.
+/// Operations per transaction, about: sled keeps every page that one replaces until its end.
+const MAX_OPERATIONS: usize = if cfg!(debug_assertions) { 16 } else { 4096 };
+
+/// A tree, a key in it, and what that gets; `None` where the entry goes.
+type EntryChange<'a> = (&'a Tree, Vec<u8>, Option<Vec<u8>>);
+
+/// What a repair changes besides the states of the requests that are asked again.
 #[derive(Debug, Default)]
-struct Changes {
+struct Changes<'a> {
     meta: sled::Batch,
-    pending: sled::Batch,
-    settled: sled::Batch,
-    failed: sled::Batch,
-    provenance: sled::Batch,
-    signature_ids: sled::Batch,
-    pushes: sled::Batch,
+    entries: Vec<EntryChange<'a>>,
+}
+
+impl<'a> Changes<'a> {
+    fn remove(&mut self, tree: &'a Tree, key: Vec<u8>) {
+        self.entries.push((tree, key, None));
+    }
 }
 
 impl Store {
@@ -77,13 +87,13 @@ impl Store {
                     match *tree {
                         // How it was settled or failed is not known any more, so it is asked.
                         "settled" | "failed" if request.is_some() => repair.asked_again.extend(request),
-                        "pending" if request.is_some() => changes.pending.insert(key.clone(), no_time()),
-                        "provenance" => changes.provenance.remove(key.clone()),
-                        "settled" => changes.settled.remove(key.clone()),
-                        "failed" => changes.failed.remove(key.clone()),
-                        _ => {
-                            changes.pending.remove(key.clone());
+                        "pending" if request.is_some() => {
+                            changes.entries.push((&self.pending, key.clone(), Some(no_time())));
                         }
+                        "provenance" => changes.remove(&self.provenance, key.clone()),
+                        "settled" => changes.remove(&self.settled, key.clone()),
+                        "failed" => changes.remove(&self.failed, key.clone()),
+                        _ => changes.remove(&self.pending, key.clone()),
                     }
                     if request.is_none() {
                         gone.insert(key.clone());
@@ -92,10 +102,10 @@ impl Store {
                 Damage::Twice { tree, request } => {
                     repair.num_mended += 1;
                     match *tree {
-                        "pending" => changes.pending.remove(request.key()),
-                        "failed" => changes.failed.remove(request.key()),
+                        "pending" => changes.remove(&self.pending, request.key()),
+                        "failed" => changes.remove(&self.failed, request.key()),
                         _ => {
-                            changes.settled.remove(request.key());
+                            changes.remove(&self.settled, request.key());
                             gone.insert(request.key());
                         }
                     }
@@ -105,24 +115,19 @@ impl Store {
                     repair.num_mended += 1;
                     let id = key.as_slice().try_into().map(u64::from_be_bytes);
                     repair.forgotten.extend(id.map(SignatureId));
-                    changes.signature_ids.remove(key.clone());
+                    changes.remove(&self.signature_ids, key.clone());
                 }
                 Damage::Push { key, .. } => {
                     repair.num_mended += 1;
-                    changes.pushes.remove(key.clone());
+                    changes.remove(&self.pushes, key.clone());
                 }
                 Damage::Description { .. } => repair.num_mended += 1,
             }
         }
-        for request in &repair.asked_again {
-            let key = request.key();
-            changes.settled.remove(key.clone());
-            changes.failed.remove(key.clone());
-            changes.pending.insert(key.clone(), no_time());
-            gone.insert(key);
-        }
+        gone.extend(repair.asked_again.iter().map(Request::key));
         let counts = self.mend_description(ledger, &gone, &repair, &mut changes)?;
-        self.apply(&changes)?;
+        drop(gone);
+        self.apply(&changes, &repair)?;
         self.load_pushes()?;
         self.write_ledger(&counts)?;
         Ok(repair)
@@ -134,7 +139,7 @@ impl Store {
         ledger: Option<&Ledger>,
         gone: &HashSet<Vec<u8>>,
         repair: &Repair,
-        changes: &mut Changes,
+        changes: &mut Changes<'_>,
     ) -> Result<Counts, StoreError> {
         let known = ledger.map(|ledger| ledger.counts.clone()).unwrap_or_default();
         let before = self.get_meta::<Counts>(META_COUNTS).ok().flatten().unwrap_or_else(|| known.clone());
@@ -167,28 +172,55 @@ impl Store {
         Ok(counts)
     }
 
-    fn apply(&self, changes: &Changes) -> Result<(), StoreError> {
-        let trees = [
-            (&self.meta, &changes.meta),
-            (&self.pending, &changes.pending),
-            (&self.settled, &changes.settled),
-            (&self.failed, &changes.failed),
-            (&self.provenance, &changes.provenance),
-            (&self.signature_ids, &changes.signature_ids),
-            (&self.pushes, &changes.pushes),
-        ];
-        let (trees, batches): (Vec<_>, Vec<_>) = trees.into_iter().unzip();
-        let done: Result<(), TransactionError<()>> = trees.as_slice().transaction(|views| {
-            for (view, batch) in views.iter().zip(&batches) {
-                view.apply_batch(batch).map_err(ConflictableTransactionError::from)?;
-            }
-            Ok(())
-        });
-        match done {
-            Ok(()) => self.db.flush().map(drop).map_err(|source| StoreError::database("flush a repair", source)),
-            Err(TransactionError::Storage(source)) => Err(StoreError::database("store a repair", source)),
-            Err(TransactionError::Abort(())) => Err(StoreError::WriterStopped),
+    fn apply(&self, changes: &Changes<'_>, repair: &Repair) -> Result<(), StoreError> {
+        if let Ok(Some(mut counts)) = self.get_meta::<Counts>(META_COUNTS) {
+            counts.finished = false;
+            self.put_meta(META_COUNTS, &counts)?;
         }
+        for portion in changes.entries.chunks(MAX_OPERATIONS) {
+            let mut batches: Vec<(&Tree, sled::Batch)> = Vec::new();
+            for (tree, key, value) in portion {
+                let known = batches.iter().position(|(known, _)| std::ptr::eq(*known, *tree));
+                let at = known.unwrap_or_else(|| {
+                    batches.push((tree, sled::Batch::default()));
+                    batches.len() - 1
+                });
+                match value {
+                    Some(value) => batches[at].1.insert(key.as_slice(), value.as_slice()),
+                    None => batches[at].1.remove(key.as_slice()),
+                }
+            }
+            transact(&batches)?;
+        }
+        let asked_again: Vec<&Request> = repair.asked_again.iter().collect();
+        for portion in asked_again.chunks(MAX_OPERATIONS / 3) {
+            let [mut settled, mut failed, mut pending]: [sled::Batch; 3] = Default::default();
+            for request in portion {
+                let key = request.key();
+                settled.remove(key.as_slice());
+                failed.remove(key.as_slice());
+                pending.insert(key, no_time());
+            }
+            transact(&[(&self.settled, settled), (&self.failed, failed), (&self.pending, pending)])?;
+            fail_point("repair.within");
+        }
+        transact(&[(&self.meta, changes.meta.clone())])?;
+        self.flush("flush a repair")
+    }
+}
+
+fn transact(batches: &[(&Tree, sled::Batch)]) -> Result<(), StoreError> {
+    let trees: Vec<&Tree> = batches.iter().map(|(tree, _)| *tree).collect();
+    let done: Result<(), TransactionError<()>> = trees.as_slice().transaction(|views| {
+        for (view, (_, batch)) in views.iter().zip(batches) {
+            view.apply_batch(batch).map_err(ConflictableTransactionError::from)?;
+        }
+        Ok(())
+    });
+    match done {
+        Ok(()) => Ok(()),
+        Err(TransactionError::Storage(source)) => Err(StoreError::database("store a repair", source)),
+        Err(TransactionError::Abort(())) => Err(StoreError::WriterStopped),
     }
 }
 

@@ -248,7 +248,7 @@ impl<'a> Staging<'a> {
     pub(super) fn commit(mut self) -> Result<Counts, StoreError> {
         self.transact()?;
         fail_point("store.before_flush");
-        self.store.db.flush().map_err(|source| StoreError::database("flush a commit to the disk", source))?;
+        self.store.flush("flush a commit to the disk")?;
         fail_point("store.after_flush");
         Ok(self.counts)
     }
@@ -350,6 +350,7 @@ impl<'a> Staging<'a> {
                 tree.apply_batch(batch).map_err(|source| StoreError::Database { action: "write records", source })?;
             }
             self.operations = 0;
+            self.states.clear();
             return Ok(());
         }
         if has_records {
@@ -370,6 +371,7 @@ impl<'a> Staging<'a> {
                 fail_point("store.after_transaction");
                 self.batches = Default::default();
                 self.operations = 0;
+                self.states.clear(); // the trees tell them now
                 Ok(())
             }
             Err(TransactionError::Storage(source)) => {

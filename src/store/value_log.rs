@@ -12,7 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::StoreError;
 
@@ -35,6 +35,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Its first byte.
+    pub(super) const fn offset(self) -> u64 {
+        self.offset
+    }
+
     pub(super) const BYTES: usize = MAGIC.len() + 8 + 4 + 4;
 
     fn of(offset: u64, framed: &[u8]) -> io::Result<Self> {
@@ -73,7 +78,8 @@ fn check_of(framed: &[u8]) -> u32 {
 #[derive(Debug)]
 pub(super) struct ValueLog {
     path: PathBuf,
-    file: File,
+    /// Not set before there is one: reading alone makes none.
+    file: OnceLock<File>,
     /// Where the next value goes.
     end: AtomicU64,
     /// What is not written yet. Held while values are appended.
@@ -90,15 +96,51 @@ impl ValueLog {
         store.join(NAME)
     }
 
-    /// Opens the log of the store at `store`, or begins one.
+    /// Opens the log of the store at `store`; the first value begins one.
     pub(super) fn open(store: &Path) -> Result<Self, StoreError> {
         let path = Self::path_in(store);
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let read_len = |file: File| file.metadata().map(|metadata| (file, metadata.len()));
-        match opened.and_then(read_len) {
-            Ok((file, end)) => Ok(Self { path, file, end: AtomicU64::new(end), buffer: Mutex::default() }),
-            Err(source) => Err(StoreError::Folder { path, source }),
+        let log = Self { file: OnceLock::new(), end: AtomicU64::new(0), buffer: Mutex::default(), path };
+        match std::fs::metadata(&log.path) {
+            Ok(metadata) if !metadata.is_file() => return Err(StoreError::NoFile { path: log.path }),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(log),
+            Err(source) => return Err(StoreError::Folder { path: log.path, source }),
         }
+        let opened = OpenOptions::new().read(true).write(true).open(&log.path);
+        let read_len = |file: File| file.metadata().map(|metadata| (file, metadata.len()));
+        let (file, len) =
+            opened.and_then(read_len).map_err(|source| StoreError::Folder { path: log.path.clone(), source })?;
+        log.end.store(len, Ordering::Release);
+        log.file.get_or_init(|| file);
+        Ok(log)
+    }
+
+    /// The file, begun where there is none; its name is on the disk.
+    fn file(&self) -> io::Result<&File> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&self.path)?;
+        if let Some(store) = self.path.parent() {
+            File::open(store)?.sync_all()?;
+        }
+        Ok(self.file.get_or_init(|| file))
+    }
+
+    /// True when there is a file.
+    pub(super) fn exists(&self) -> bool {
+        self.file.get().is_some()
+    }
+
+    /// What it takes of the disk, bytes: less than its length after a loss.
+    pub(super) fn size_on_disk(&self) -> u64 {
+        self.file.get().and_then(|file| file.metadata().ok()).map_or(0, |metadata| {
+            #[cfg(unix)]
+            let taken = std::os::unix::fs::MetadataExt::blocks(&metadata) * 512; // whatever the file system's own size
+            #[cfg(not(unix))]
+            let taken = metadata.len();
+            taken.min(metadata.len())
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -127,7 +169,10 @@ impl ValueLog {
     }
 
     fn write(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
-        write_all_at(&self.file, buffer, self.len())?;
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        write_all_at(self.file()?, buffer, self.len())?;
         self.end.fetch_add(buffer.len() as u64, Ordering::Release);
         buffer.clear();
         Ok(())
@@ -135,7 +180,7 @@ impl ValueLog {
 
     /// Waits until all values are on the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.get().map_or(Ok(()), File::sync_data)
     }
 
     /// Hands the value at `place` to `read`; an error of the kind [`io::ErrorKind::InvalidData`] when there is another.
@@ -143,12 +188,13 @@ impl ValueLog {
         let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
         // Before there is memory for it: a place may be damaged too.
         let end = place.offset.checked_add(u64::from(place.len));
-        if place.len > MAX_VALUE_BYTES || end.is_none_or(|end| end > self.len()) {
+        let is_possible = place.len <= MAX_VALUE_BYTES && end.is_some_and(|end| end <= self.len());
+        let Some(file) = self.file.get().filter(|_| is_possible) else {
             return Err(invalid("the file of values ends before it"));
-        }
+        };
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.resize(place.len as usize, 0);
-            read_exact_at(&self.file, scratch, place.offset)?;
+            read_exact_at(file, scratch, place.offset)?;
             if check_of(scratch) != place.check {
                 return Err(invalid("there are other bytes at its place"));
             }
@@ -160,8 +206,9 @@ impl ValueLog {
     pub(super) fn accept_loss(&self, len: u64) -> io::Result<()> {
         let _nobody_appends = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         if self.len() < len {
-            self.file.set_len(len)?;
-            self.file.sync_all()?;
+            let file = self.file()?;
+            file.set_len(len)?;
+            file.sync_all()?;
             self.end.store(len, Ordering::Release);
         }
         Ok(())
@@ -234,6 +281,19 @@ mod tests {
             assert_eq!(log.read(*place, <[u8]>::to_vec).unwrap(), *framed);
         }
         assert_eq!(log.len(), first.iter().chain(&second).map(|framed| framed.len() as u64).sum::<u64>());
+    }
+
+    #[test]
+    fn reading_makes_no_file_and_the_first_value_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = ValueLog::open(folder.path()).unwrap();
+        let place = Place { offset: 0, len: 20, check: 0 };
+        assert_eq!(log.read(place, <[u8]>::to_vec).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        log.sync().unwrap();
+        append(&log, &[]);
+        assert!(!log.exists() && !ValueLog::path_in(folder.path()).exists());
+        append(&log, &[frame::seal(b"first")]);
+        assert!(log.exists());
     }
 
     #[test]

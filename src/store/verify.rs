@@ -3,6 +3,7 @@
 //! In: a store that nobody has open. Out: findings, one by one, each with what helps. Nothing is changed unless asked.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
@@ -99,6 +100,7 @@ fn verify_opened(config: &StoreConfig, repair: bool, found: &mut dyn FnMut(Findi
         }
         opened => opened?,
     };
+    store.unreadable_is_damage.store(true, Ordering::Relaxed);
     for leftover in Ledger::leftovers(path) {
         let remedy = if repair && std::fs::remove_file(&leftover).is_ok() { Remedy::Mended } else { Remedy::None };
         found(Finding::new(format!("{}: left by a process that was killed", leftover.display()), remedy));
@@ -201,8 +203,8 @@ fn restart_description(
 ) -> Result<(), StoreError> {
     let what = error.map_or_else(|| "the store's description is gone".to_owned(), |error| error.to_string());
     let settled = ledger.map_or(0, |ledger| ledger.counts.settled());
-    let what =
-        format!("{what}; the ledger knew {settled} settled requests, the database holds {}", store.settled.len());
+    let held = Store::num_entries(&store.settled)?;
+    let what = format!("{what}; the ledger knew {settled} settled requests, the database holds {held}");
     if !repair {
         found(Finding::new(what, Remedy::Repair));
         return Ok(());

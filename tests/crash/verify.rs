@@ -4,7 +4,7 @@ use perfharvest::simulator::{Behaviour, Endpoint, Latency};
 use serde_json::Value;
 
 use crate::child::{Ended, command, finish, run_command, signal, wait};
-use crate::support::tamper::{copy, cut, database, first_key, flip, put, tampered};
+use crate::support::tamper::{copy, cut, database, first_key, flip, put, tampered, values};
 use crate::support::{Crawl, assert_same_artifacts, simulator};
 
 fn verify(crawl: &Crawl, flags: &[&str]) -> Ended {
@@ -43,6 +43,31 @@ async fn verify_names_damage_a_line_each_exits_4_and_a_repair_and_a_run_make_it_
     assert_eq!(again.code(), Some(0), "{}", again.stderr);
     assert_same_artifacts(&whole, &crawl.artifacts());
     assert_eq!(verify(&crawl, &["--json"]).stdout, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repair_that_is_killed_is_made_again_and_nothing_is_called_complete_meanwhile() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let whole = crawl.artifacts();
+    std::fs::remove_file(values(&crawl)).unwrap();
+    for portion in [1, 4] {
+        let mut repair = command(&crawl, &["verify", "--repair"]);
+        let killed = finish({
+            repair.env("PERFHARVEST_FAIL_POINT", format!("repair.within:{portion}"));
+            repair
+        });
+        assert!(killed.signal().is_some(), "{}", killed.stderr);
+        let status = finish(command(&crawl, &["status"]));
+        assert!(!status.stdout.contains("complete: nothing is left"), "{}", status.stdout);
+        assert_eq!(verify(&crawl, &[]).code(), Some(4));
+    }
+    let again = run_command(&crawl);
+    let again = tokio::task::spawn_blocking(|| finish(again)).await.unwrap();
+    assert_eq!(again.code(), Some(0), "{}", again.stderr);
+    assert_same_artifacts(&whole, &crawl.artifacts());
+    assert_eq!(verify(&crawl, &[]).code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

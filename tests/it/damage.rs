@@ -198,7 +198,7 @@ async fn a_truncated_log_is_refused_and_what_is_gone_is_fetched_again_after_a_re
     let whole = crawl.artifacts();
     let log = database(&crawl).join("db");
     let len = std::fs::metadata(&log).unwrap().len();
-    for keep in [len / 2, 0] {
+    for keep in [len / 2, len * 3 / 10, 0] {
         cut(&log, keep);
         let text = refused(&crawl).await;
         assert!(text.contains("verify --repair") || text.contains("damaged"), "{text}");
@@ -224,12 +224,26 @@ async fn a_file_of_values_that_was_cut_is_refused_and_what_is_gone_is_fetched_ag
         let text = refused(&crawl).await;
         assert!(text.contains("has lost data") && text.contains("verify --repair"), "{text}");
         let found = findings(&crawl, false);
-        assert!(found.iter().any(|finding| finding.what.contains("its file of values")), "{found:?}");
+        assert!(found.iter().any(|finding| finding.what.contains("its file `values`")), "{found:?}");
+        assert_eq!(values(&crawl).exists(), keep.is_some(), "verifying changes nothing");
         assert!(findings(&crawl, true).iter().all(|finding| finding.remedy != Remedy::Lost));
         crawl.run().await.unwrap();
         assert_same_artifacts(&whole, &crawl.artifacts());
         assert_eq!(findings(&crawl, false), []);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn something_else_in_the_place_of_the_values_is_named_and_left_alone() {
+    let (_simulator, crawl) = finished().await;
+    let kept = crawl.folder.path().join("kept");
+    std::fs::rename(values(&crawl), &kept).unwrap();
+    std::fs::create_dir(values(&crawl)).unwrap();
+    let text = refused(&crawl).await;
+    assert!(text.contains("no regular file") && text.contains("move it away"), "{text}");
+    std::fs::remove_dir(values(&crawl)).unwrap();
+    std::fs::rename(&kept, values(&crawl)).unwrap();
+    assert_eq!(findings(&crawl, false), []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
