@@ -6,7 +6,7 @@
 //! Every batch comes back as a change of the store, or stays pending because the run ends.
 
 use std::error::Error as _;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -19,8 +19,10 @@ use crate::actor::Shutdown;
 use crate::config::{Config, RetryConfig};
 use crate::model::{Batch, Kind, Request, Timestamp};
 use crate::observe::{AttemptResult, Counters};
-use crate::source::{Answer, Reply, SourceError, Split, Treeherder, batches_of, printable, split};
-use crate::store::{Change, CrawlIdentity, Failure, Pending, Provenance, Settlement, StoreError, StoreHandle};
+use crate::source::{Answer, Reply, SignatureSink, SourceError, Split, Treeherder, batches_of, printable, split};
+use crate::store::{
+    Change, CrawlIdentity, Failure, Pending, Provenance, Settlement, SignatureListing, StoreError, StoreHandle,
+};
 
 /// When so many single jobs of a batch have failed in a row, the rest of it is not asked: the endpoint is broken, not they.
 const HOPELESS_JOBS: u32 = 3;
@@ -153,16 +155,17 @@ impl Fetcher {
                 return Ok(Ending::LeftPending);
             }
             attempts += 1;
+            let listing = Arc::new(Mutex::new(SignatureListing::default()));
             let result = tokio::select! {
                 biased;
                 () = self.links.shutdown.abandoned() => return Ok(Ending::LeftPending),
-                result = self.links.source.fetch(batch) => result,
+                result = self.links.source.fetch(batch, sink_of(&listing)) => result,
             };
             let error = match result {
                 Ok(answer) => {
                     self.note_answer(batch, attempts, &answer);
                     trail.failed_in_a_row = 0;
-                    let change = self.settlement(batch, answer, attempts)?;
+                    let change = self.settlement(batch, answer, taken(&listing), attempts)?;
                     self.links.store.submit(change).await?;
                     return Ok(Ending::Answered);
                 }
@@ -276,7 +279,7 @@ impl Fetcher {
         let result = tokio::select! {
             biased;
             () = self.links.shutdown.abandoned() => return Ok(Probed::Ended),
-            result = self.links.source.fetch(&probe) => result,
+            result = self.links.source.fetch(&probe, Box::new(drop)) => result,
         };
         let error = match result {
             Ok(answer) => {
@@ -441,7 +444,13 @@ impl Fetcher {
         Ok(ending)
     }
 
-    fn settlement(&self, batch: &Batch, answer: Answer, attempts: u32) -> Result<Change, StoreError> {
+    fn settlement(
+        &self,
+        batch: &Batch,
+        answer: Answer,
+        listing: SignatureListing,
+        attempts: u32,
+    ) -> Result<Change, StoreError> {
         let provenance = Provenance {
             fetched_at: Timestamp::now(),
             attempts,
@@ -455,7 +464,7 @@ impl Fetcher {
                 Settlement::of_alert_page(request, count, &records)?
                     .with_discovered(expand::pages_after(pass, page, count, page_size))
             }
-            (Reply::Signatures(signatures), _) => Settlement::of_signatures(request, signatures),
+            (Reply::Signatures, _) => listing.settle(request),
             (Reply::UpdatedSignatures(ids), _) => Settlement::of_ids(request, ids.into_iter().map(|id| id.0).collect()),
             (Reply::Frameworks(ids), _) => Settlement::of_ids(request, ids.into_iter().map(|id| id.0).collect()),
             (Reply::Summary(summary), Request::Summary { window, .. }) => {
@@ -473,6 +482,16 @@ impl Fetcher {
     fn retry(&self) -> RetryConfig {
         self.links.config.borrow().retry.clone()
     }
+}
+
+/// Compresses the signatures of a list while the rest of it is on its way.
+fn sink_of(listing: &Arc<Mutex<SignatureListing>>) -> SignatureSink {
+    let listing = Arc::clone(listing);
+    Box::new(move |portion| listing.lock().unwrap_or_else(PoisonError::into_inner).add(portion))
+}
+
+fn taken(listing: &Mutex<SignatureListing>) -> SignatureListing {
+    std::mem::take(&mut listing.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn failure(batch: &Batch, attempts: u32, error: &SourceError) -> Change {

@@ -29,6 +29,10 @@ pub(crate) use wire::printable;
 
 use crate::model::{AlertSummary, FrameworkId, Job, Signature, SignatureId, Summary};
 
+/// Takes the signatures of a list as they come, in no defined order and some thousands at a time: there may be 10^5, and
+/// whoever takes them need not keep all of each. What it took counts only if the reply is whole.
+pub type SignatureSink = Box<dyn FnMut(Vec<Signature>) + Send>;
+
 /// What the server answered, as records.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
@@ -41,8 +45,8 @@ pub enum Reply {
     },
     /// The enabled frameworks.
     Frameworks(Vec<FrameworkId>),
-    /// Signatures, in no defined order.
-    Signatures(Vec<Signature>),
+    /// Signatures, which were handed to the [`SignatureSink`].
+    Signatures,
     /// The ids of the signatures with data at or after an instant.
     UpdatedSignatures(Vec<SignatureId>),
     /// The data of one signature.

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::http::{BodyReader, HttpServer, read_json};
-use super::{Reply, SourceError, wire};
+use super::{Reply, SignatureSink, SourceError, wire};
 use crate::config::{BatchConfig, SourceConfig};
 use crate::model::{Batch, Request, Timestamp, Window};
 
@@ -24,6 +24,9 @@ pub struct Treeherder {
     /// Alert summaries of pushes at or after this are asked for.
     alerts_since: Timestamp,
 }
+
+/// Makes a reply of a body.
+type Parse = Box<dyn FnOnce(&str) -> Result<Reply, SourceError> + Send>;
 
 /// A reply with what it cost.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,24 +59,26 @@ impl Treeherder {
         })
     }
 
-    /// Asks `batch` once.
+    /// Asks `batch` once. Of a list of signatures, `take` gets these.
     ///
     /// # Errors
     /// [`SourceError`] says what was wrong; nothing is retried here.
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; nothing is kept of it.
-    pub async fn fetch(&self, batch: &Batch) -> Result<Answer, SourceError> {
-        let sent = Instant::now();
-        let read_list: Option<fn(BodyReader) -> Result<Reply, SourceError>> = match batch.requests()[0] {
-            Request::Signatures { .. } => Some(wire::signatures),
-            Request::UpdatedSignatures { .. } => Some(wire::updated_signatures),
-            _ => None,
+    pub async fn fetch(&self, batch: &Batch, take: SignatureSink) -> Result<Answer, SourceError> {
+        let parse: Parse = match batch.requests()[0] {
+            Request::Signatures { .. } => return self.read(batch, |body| wire::signatures(body, take)).await,
+            Request::UpdatedSignatures { .. } => return self.read(batch, wire::updated_signatures).await,
+            Request::AlertPage { .. } => Box::new(wire::alert_page),
+            Request::Frameworks => Box::new(wire::frameworks),
+            Request::Summary { signature, window } => Box::new(move |text| wire::summary(text, signature, window)),
+            Request::Job { .. } => {
+                let batch = batch.clone();
+                Box::new(move |text| wire::jobs(text, &batch))
+            }
         };
-        if let Some(read) = read_list {
-            let (reply, body_bytes) = self.http.read(self.url_of(batch), ACCEPT, read).await?;
-            return Ok(Answer { reply, body_bytes, latency: sent.elapsed() });
-        }
+        let sent = Instant::now();
         let body = match self.http.get(self.url_of(batch), ACCEPT).await {
             // The list has become shorter since its pages were counted; the pass will be seen to have shifted.
             Err(error) if beyond_the_last_page(batch, &error) => {
@@ -84,9 +89,19 @@ impl Treeherder {
         };
         let latency = sent.elapsed();
         let body_bytes = body.len() as u64;
-        let batch = batch.clone();
-        let reply = read_json(body, move |text| parse(&batch, text)).await?;
+        let reply = read_json(body, parse).await?;
         Ok(Answer { reply, body_bytes, latency })
+    }
+
+    /// Asks for what is read as it comes.
+    async fn read(
+        &self,
+        batch: &Batch,
+        read: impl FnOnce(BodyReader) -> Result<Reply, SourceError> + Send + 'static,
+    ) -> Result<Answer, SourceError> {
+        let sent = Instant::now();
+        let (reply, body_bytes) = self.http.read(self.url_of(batch), ACCEPT, read).await?;
+        Ok(Answer { reply, body_bytes, latency: sent.elapsed() })
     }
 
     fn url_of(&self, batch: &Batch) -> Url {
@@ -132,17 +147,6 @@ impl Treeherder {
             }
         };
         self.http.url(&format!("api/{path}"), &query)
-    }
-}
-
-fn parse(batch: &Batch, text: &str) -> Result<Reply, SourceError> {
-    match batch.requests()[0] {
-        Request::AlertPage { .. } => wire::alert_page(text),
-        Request::Frameworks => wire::frameworks(text),
-        Request::Signatures { .. } => wire::signatures(text.as_bytes()),
-        Request::UpdatedSignatures { .. } => wire::updated_signatures(text.as_bytes()),
-        Request::Summary { signature, window } => wire::summary(text, signature, window),
-        Request::Job { .. } => wire::jobs(text, batch),
     }
 }
 

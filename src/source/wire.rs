@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeOwned, Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Reply, SourceError};
+use super::{Reply, SignatureSink, SourceError};
 use crate::model::{
     AlertSummary, AlertSummaryId, Batch, DatumRecord, FrameworkId, Job, JobId, JobTimes, RawEntries, RawJson,
     Signature, SignatureId, Summary, Timestamp, Window, bring_to_api_order, parse_datum, scan_data,
@@ -22,6 +22,9 @@ const MAX_ALERT_SUMMARIES: u64 = 1_000_000;
 
 /// What is read of a list at once.
 const LIST_BUFFER_BYTES: usize = 64 << 10;
+
+/// Signatures of a list that are handed on at once.
+const SIGNATURES_PER_PORTION: usize = 4096;
 
 /// Names the endpoint in errors.
 #[derive(Clone, Copy)]
@@ -98,56 +101,61 @@ pub(super) fn frameworks(text: &str) -> Result<Reply, SourceError> {
 }
 
 /// Reads `performance/signatures`: an object whose keys are the ids.
-pub(super) fn signatures(body: impl Read) -> Result<Reply, SourceError> {
-    let keep = |id, framework_id, raw: &RawValue| Signature { id, framework_id, raw: raw.into() };
-    Ok(Reply::Signatures(each_signature(body, keep)?))
+pub(super) fn signatures(body: impl Read, mut take: SignatureSink) -> Result<Reply, SourceError> {
+    let mut portion = Vec::new();
+    each_signature(body, |id, framework_id, raw| {
+        portion.push(Signature { id, framework_id, raw: raw.into() });
+        if portion.len() >= SIGNATURES_PER_PORTION {
+            take(std::mem::take(&mut portion));
+        }
+    })?;
+    take(portion);
+    Ok(Reply::Signatures)
 }
 
 /// Reads the ids alone; what is no list of signatures must not make others look as if they had no data.
 pub(super) fn updated_signatures(body: impl Read) -> Result<Reply, SourceError> {
-    Ok(Reply::UpdatedSignatures(each_signature(body, |id, _, _| id)?))
+    let mut ids = Vec::new();
+    each_signature(body, |id, _, _| ids.push(id))?;
+    Ok(Reply::UpdatedSignatures(ids))
 }
 
-/// Hands each signature of a list to `keep` as it comes: the list may be of 10^5, and not all of each is needed.
-fn each_signature<T>(
-    body: impl Read,
-    keep: impl FnMut(SignatureId, FrameworkId, &RawValue) -> T,
-) -> Result<Vec<T>, SourceError> {
+/// Hands each signature of a list to `take` as it comes: the list may be of 10^5, and not all of each is needed.
+fn each_signature(body: impl Read, take: impl FnMut(SignatureId, FrameworkId, &RawValue)) -> Result<(), SourceError> {
     let shape = Shape("performance/signatures");
     let mut refused = None;
-    let list = SignatureList { shape, keep, refused: &mut refused };
+    let list = SignatureList { shape, take, refused: &mut refused };
     let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(LIST_BUFFER_BYTES, body));
-    let read = json.deserialize_map(list).and_then(|signatures| json.end().map(|()| signatures));
+    let read = json.deserialize_map(list).and_then(|()| json.end());
     match (read, refused) {
         (_, Some(error)) => Err(error),
-        (Ok(signatures), None) => Ok(signatures),
+        (Ok(()), None) => Ok(()),
         (Err(source), None) if source.is_data() => Err(shape.wrong(source)),
         (Err(source), None) => Err(SourceError::BrokenJson { source }),
     }
 }
 
 /// Reads a list of signatures entry by entry.
-struct SignatureList<'a, K> {
+struct SignatureList<'a, T> {
     shape: Shape,
-    keep: K,
+    take: T,
     /// What is wrong with an entry.
     refused: &'a mut Option<SourceError>,
 }
 
-impl<'de, T, K: FnMut(SignatureId, FrameworkId, &RawValue) -> T> Visitor<'de> for SignatureList<'_, K> {
-    type Value = Vec<T>;
+impl<'de, T: FnMut(SignatureId, FrameworkId, &RawValue)> Visitor<'de> for SignatureList<'_, T> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of signatures")
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Vec<T>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         #[derive(Deserialize)]
         struct View {
             id: SignatureId,
             framework_id: FrameworkId,
         }
-        let mut signatures = Vec::new();
         while let Some((key, raw)) = map.next_entry::<String, Box<RawValue>>()? {
             let view = self.shape.view(&raw).and_then(|view: View| {
                 let is_its_key = key.parse() == Ok(view.id.0);
@@ -155,14 +163,14 @@ impl<'de, T, K: FnMut(SignatureId, FrameworkId, &RawValue) -> T> Visitor<'de> fo
                 if is_its_key { Ok(view) } else { Err(wrong()) }
             });
             match view {
-                Ok(view) => signatures.push((self.keep)(view.id, view.framework_id, &raw)),
+                Ok(view) => (self.take)(view.id, view.framework_id, &raw),
                 Err(error) => {
                     *self.refused = Some(error);
                     return Err(de::Error::custom("a signature of another shape"));
                 }
             }
         }
-        Ok(signatures)
+        Ok(())
     }
 }
 
@@ -379,7 +387,13 @@ mod tests {
     fn signatures_are_read_whatever_their_fields_and_lower_is_better_stays_absent() {
         let text =
             r#"{"12":{"id":12,"framework_id":1,"new":1e+16},"3":{"id":3,"framework_id":2,"lower_is_better":false}}"#;
-        let Reply::Signatures(found) = signatures(text.as_bytes()).unwrap() else { panic!() };
+        let signatures = |text: &[u8]| {
+            let (found, taken) = flume::bounded(1);
+            let sink: SignatureSink = Box::new(move |portion| found.send(portion).unwrap());
+            super::signatures(text, sink).map(|reply| (reply, taken.recv().unwrap()))
+        };
+        let (reply, found) = signatures(text.as_bytes()).unwrap();
+        assert_eq!((reply, found.len()), (Reply::Signatures, 2));
         assert_eq!(found[0].raw.as_str(), r#"{"id":12,"framework_id":1,"new":1e+16}"#);
         assert_eq!(found[1].framework_id, FrameworkId(2));
         for wrong in ["[]", "null", r#"{"4":{"id":5,"framework_id":1}}"#, r#"{"4":{"id":4}}"#, r#"{"4":7}"#] {

@@ -45,7 +45,7 @@ pub use incoming::Incoming;
 pub use ledger::Ledger;
 pub use read::SettledSummary;
 pub use repair::Repair;
-pub use settlement::{Settlement, job_pending};
+pub use settlement::{Settlement, SignatureListing, job_pending};
 pub use survey::Damage;
 pub use value::{Failure, Pending, Provenance, Settled, StoredPage};
 pub use verify::{Finding, Remedy, verify_store};

@@ -139,33 +139,6 @@ impl Settlement {
         Ok(settlement)
     }
 
-    /// A list of signatures. The digest is a sum over them, so that it is the same whether the list was asked as a whole
-    /// or by framework.
-    #[must_use]
-    pub fn of_signatures(request: Request, mut signatures: Vec<Signature>) -> Self {
-        let mut settlement = Self::default();
-        let mut digest = 0_u128;
-        signatures.sort_by_key(|signature| signature.id);
-        let num = signatures.len();
-        // On all cores, and each record is let go when it is compressed: there may be 10^5.
-        let sealed = signatures.into_par_iter().map(|signature| {
-            let mut hash = Xxh3::new();
-            hash.update(&signature.id.0.to_be_bytes());
-            hash.update(signature.raw.as_str().as_bytes());
-            let mut record = Self::default();
-            record.put_text(&key::signature(signature.id), &signature.raw);
-            (signature.id, hash.digest128(), record.records)
-        });
-        for (id, hash, records) in sealed.collect::<Vec<_>>() {
-            digest = digest.wrapping_add(hash);
-            settlement.records.extend(records);
-            settlement.signature_ids.push(id);
-        }
-        let outcome = if num == 0 { Outcome::Empty } else { Outcome::Data };
-        settlement.settle_as(request, outcome, num, 0, digest);
-        settlement
-    }
-
     /// A list of ids: those of updated signatures, or of frameworks. They only say what to ask, so they have no part in the
     /// digest of the data.
     #[must_use]
@@ -272,6 +245,45 @@ impl Settlement {
     }
 }
 
+/// A list of signatures while it is read. The digest is a sum over them, so that it is the same whether the list was asked
+/// as a whole or by framework.
+#[derive(Debug, Default)]
+pub struct SignatureListing {
+    settlement: Settlement,
+    digest: u128,
+}
+
+impl SignatureListing {
+    /// Takes in some of the list. They are compressed on all cores, and each is let go then: there may be 10^5.
+    pub fn add(&mut self, signatures: Vec<Signature>) {
+        let sealed = signatures.into_par_iter().map(|signature| {
+            let mut hash = Xxh3::new();
+            hash.update(&signature.id.0.to_be_bytes());
+            hash.update(signature.raw.as_str().as_bytes());
+            let mut record = Settlement::default();
+            record.put_text(&key::signature(signature.id), &signature.raw);
+            (signature.id, hash.digest128(), record.records)
+        });
+        for (id, hash, records) in sealed.collect::<Vec<_>>() {
+            self.digest = self.digest.wrapping_add(hash);
+            self.settlement.records.extend(records);
+            self.settlement.signature_ids.push(id);
+        }
+    }
+
+    /// The list is whole.
+    #[must_use]
+    pub fn settle(self, request: Request) -> Settlement {
+        let Self { mut settlement, digest } = self;
+        settlement.records.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        settlement.signature_ids.sort_unstable();
+        let num = settlement.signature_ids.len();
+        let outcome = if num == 0 { Outcome::Empty } else { Outcome::Data };
+        settlement.settle_as(request, outcome, num, 0, digest);
+        settlement
+    }
+}
+
 /// Hashes a datum with its signature: of a regular one all fields, of which its text is made, else the text.
 fn datum_digest(signature: SignatureId, record: &DatumRecord, bytes: &mut Vec<u8>) -> u128 {
     bytes.clear();
@@ -309,4 +321,31 @@ fn datum_digest(signature: SignatureId, record: &DatumRecord, bytes: &mut Vec<u8
 #[must_use]
 pub fn job_pending((id, submitted): (JobId, Timestamp)) -> Pending {
     Pending { request: Request::Job { id }, submitted }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FrameworkId;
+
+    #[test]
+    fn a_list_is_settled_in_the_same_way_however_it_came() {
+        let signature = |id: u64| {
+            let raw = RawJson::parse(&format!("{{\"id\":{id},\"framework_id\":1}}")).unwrap();
+            Signature { id: SignatureId(id), framework_id: FrameworkId(1), raw }
+        };
+        let settled = |portions: &[&[u64]]| {
+            let mut listing = SignatureListing::default();
+            for portion in portions {
+                listing.add(portion.iter().map(|&id| signature(id)).collect());
+            }
+            let settlement = listing.settle(Request::Signatures { framework: None });
+            (settlement.settled, settlement.records, settlement.signature_ids)
+        };
+        let whole = settled(&[&[1, 2, 3, 4, 5]]);
+        assert_eq!(settled(&[&[5, 1], &[], &[4, 3], &[2]]), whole);
+        assert_eq!((whole.0[0].1.outcome, whole.0[0].1.num_records, whole.1.len()), (Outcome::Data, 5, 5));
+        assert_ne!(settled(&[&[1, 2, 3, 4]]).0, whole.0);
+        assert_eq!(settled(&[&[]]).0[0].1.outcome, Outcome::Empty);
+    }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::actor::Shutdown;
 use crate::config::StoreConfig;
 use crate::model::{FrameworkId, RawJson, Request, Signature, SignatureId};
-use crate::store::{Change, Pending, Settlement, Store};
+use crate::store::{Change, Pending, Settlement, SignatureListing, Store};
 
 fn config(path: &Path) -> StoreConfig {
     StoreConfig { path: path.to_owned(), ..crate::config::Config::default().store }
@@ -26,7 +26,10 @@ fn filled(folder: &Path) -> Store {
         raw: RawJson::parse(&format!("{{\"id\":{id},\"suite\":\"{}\"}}", "long".repeat(40_000))).unwrap(),
     };
     let list = Request::Signatures { framework: None };
-    let settlement = Settlement::of_signatures(list, (1..20).map(signature).collect())
+    let mut listing = SignatureListing::default();
+    listing.add((1..20).map(signature).collect());
+    let settlement = listing
+        .settle(list)
         .and(Settlement::of_ids(Request::UpdatedSignatures { framework: None }, vec![1, 2, 3]))
         .with_discovered([Pending::of(Request::AlertPage { pass: 0, page: 1 })]);
     store.commit(Change::Expand { settlement: Box::new(settlement) }).unwrap();
