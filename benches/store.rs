@@ -24,7 +24,7 @@ use perfharvest::observe::Reducing;
 use perfharvest::reduce::{Artifact, ReduceOrder, read_commits, reduce};
 use perfharvest::simulator::{GeneratorConfig, dump};
 use perfharvest::store::columns::{ColumnSet, Columns};
-use perfharvest::store::{Change, CrawlIdentity, Settlement, Store};
+use perfharvest::store::{Change, CrawlIdentity, Settlement, Store, frame};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -127,11 +127,40 @@ fn pass(store: &Store, decoded: bool) -> usize {
     seen
 }
 
+/// The chunks of all data as they stand on the disk.
+fn frames(store: &Store) -> Vec<Vec<u8>> {
+    let (mut bytes, mut frames) = (Vec::new(), Vec::new());
+    for summary in store.settled_summaries() {
+        let summary = summary.unwrap();
+        for number in 0..summary.settled.num_chunks {
+            store.chunk(&summary.request(), number, &mut bytes).unwrap();
+            frames.push(frame::seal(&bytes));
+        }
+    }
+    frames
+}
+
+/// The least that a pass can cost: the store's files read, and each chunk decompressed.
+fn read_files(store: &Store, frames: &[Vec<u8>]) -> usize {
+    let mut seen = 0;
+    for file in [store.path().join("values"), store.path().join("db/db")] {
+        seen += std::fs::read(file).unwrap().len();
+    }
+    let mut bytes = Vec::new();
+    for framed in frames {
+        frame::open(framed, &mut bytes).unwrap();
+        seen += bytes.len();
+    }
+    seen
+}
+
 fn on_the_way_out(criterion: &mut Criterion, config: &Config) {
     let store = Store::open_existing(&config.store).unwrap();
     let num_data = pass(&store, true);
+    let frames = frames(&store);
     let mut group = criterion.benchmark_group("pass");
     group.sample_size(10).throughput(Throughput::Elements(num_data as u64));
+    group.bench_function("files_alone", |bencher| bencher.iter(|| read_files(&store, &frames)));
     group.bench_function("decompressed", |bencher| bencher.iter(|| pass(&store, false)));
     group.bench_function("decoded", |bencher| bencher.iter(|| pass(&store, true)));
     group.finish();
