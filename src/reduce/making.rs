@@ -27,7 +27,7 @@ struct Pass {
     parts: Signatures,
     commits: Option<CommitTable>,
     sorted: Sorted,
-    groups: SignatureGroups,
+    groups: GroupBuilder,
     first_covered: FirstCovered,
     samples: Vec<Sample>,
     num_fractions: u64,
@@ -96,7 +96,7 @@ impl Sources<'_> {
         let scanned = if asks { &parts } else { &Signatures::default() };
         let mut lines = want.lines.then(|| LineFile::create(folder, Artifact::JobsBySignature)).transpose()?;
         let mut first_covered = FirstCovered::default();
-        let mut builder = GroupBuilder::default();
+        let mut groups = GroupBuilder::default();
         let mut samples = Vec::new();
         let (mut num_fractions, mut num_resampled) = (0, 0);
         self.reducing.pass("reading the data", scanned.len() as u64);
@@ -106,7 +106,7 @@ impl Sources<'_> {
                 lines.append_block(&mut block.lines, block.num_signatures)?;
             }
             first_covered.extend(&block.first_covered);
-            builder.extend(block.fingerprints.drain(..));
+            groups.extend(block.fingerprints.drain(..));
             samples.append(&mut block.samples);
             num_fractions += block.num_fractions;
             num_resampled += block.num_resampled;
@@ -115,8 +115,6 @@ impl Sources<'_> {
         if let Some(lines) = lines {
             lines.finish(&mut outputs, Artifact::JobsBySignature, RowCounts::new())?;
         }
-        self.reducing.enter("making groups");
-        let groups = finish_groups(builder, self.store, &parts)?;
         self.check_interrupted()?;
         let pass = Pass { want, parts, commits, sorted, groups, first_covered, samples, num_fractions, num_resampled };
         Ok((pass, outputs))
@@ -165,10 +163,7 @@ impl Sources<'_> {
         let folder = &self.config.artifacts.out;
         let config = &self.config.artifacts;
         let Pass { want, parts, commits, sorted, groups, first_covered, samples, num_fractions, num_resampled } = pass;
-        if wanted.contains(&Artifact::SignatureGroups) {
-            write_groups(folder, &groups, outputs)?;
-        }
-        self.reducing.enter("writing the signatures of each job and the jobs of each revision");
+        self.reducing.enter("making groups, and writing the signatures of each job and the jobs of each revision");
         let job_index = || {
             let mut outputs = Outputs::default();
             if want.jobs {
@@ -177,8 +172,13 @@ impl Sources<'_> {
             }
             Ok::<_, ReduceError>(outputs)
         };
-        let coverage_and_durations = || {
+        let groups_and_what_follows = || {
             let mut outputs = Outputs::default();
+            let groups = finish_groups(groups, self.store, &parts)?;
+            if wanted.contains(&Artifact::SignatureGroups) {
+                write_groups(folder, &groups, &mut outputs)?;
+            }
+            self.check_interrupted()?;
             if let (true, Some(commits)) = (want.coverage.is_some(), &commits) {
                 let inputs = CoverageInputs {
                     commits,
@@ -201,7 +201,7 @@ impl Sources<'_> {
         // Threads of their own, since they wait for the disk.
         let (of_jobs, of_revisions) = std::thread::scope(|scope| {
             let of_jobs = scope.spawn(job_index);
-            let of_revisions = coverage_and_durations();
+            let of_revisions = groups_and_what_follows();
             (of_jobs.join().unwrap_or(Err(ReduceError::WorkerPanicked)), of_revisions)
         });
         outputs.append(of_jobs?);
