@@ -127,7 +127,7 @@ impl Store {
         gone.extend(repair.asked_again.iter().map(Request::key));
         let counts = self.mend_description(ledger, &gone, &repair, &mut changes)?;
         drop(gone);
-        self.apply(&changes, &repair)?;
+        self.apply(changes, &repair)?;
         self.load_pushes()?;
         self.write_ledger(&counts)?;
         Ok(repair)
@@ -157,11 +157,6 @@ impl Store {
         if self.get_meta::<String>(META_BUSIEST).is_err() {
             changes.meta.remove(META_BUSIEST);
         }
-        // What stood behind the end of a file that was cut is lost, and asked for again.
-        let known = self.known_values().unwrap_or_default();
-        let accepted = self.values.accept_loss(known);
-        accepted.map_err(|source| StoreError::Folder { path: self.values.path().to_owned(), source })?;
-        changes.meta.insert(META_VALUES, seal_json(&self.values.len())?);
         let pinned = self.get_meta::<CrawlIdentity>(META_IDENTITY);
         if !matches!(pinned, Ok(Some(_))) {
             match ledger.and_then(|ledger| ledger.identity.as_ref()) {
@@ -172,10 +167,15 @@ impl Store {
         Ok(counts)
     }
 
-    fn apply(&self, changes: &Changes<'_>, repair: &Repair) -> Result<(), StoreError> {
+    fn apply(&self, changes: Changes<'_>, repair: &Repair) -> Result<(), StoreError> {
         if let Ok(Some(mut counts)) = self.get_meta::<Counts>(META_COUNTS) {
             counts.finished = false;
             self.put_meta(META_COUNTS, &counts)?;
+            self.flush("flush a repair")?;
+            if let Ok(Some(mut ledger)) = Ledger::read(&self.path) {
+                ledger.counts.finished = false;
+                ledger.write(&self.path)?;
+            }
         }
         for portion in changes.entries.chunks(MAX_OPERATIONS) {
             let mut batches: Vec<(&Tree, sled::Batch)> = Vec::new();
@@ -204,7 +204,14 @@ impl Store {
             transact(&[(&self.settled, settled), (&self.failed, failed), (&self.pending, pending)])?;
             fail_point("repair.within");
         }
-        transact(&[(&self.meta, changes.meta.clone())])?;
+        // Now that what stood behind the end of a file that was cut is asked for again, its loss is accepted. Until
+        // then the store is refused.
+        self.flush("flush a repair")?;
+        let accepted = self.values.accept_loss(self.known_values().unwrap_or_default());
+        accepted.map_err(|source| StoreError::Folder { path: self.values.path().to_owned(), source })?;
+        let mut meta = changes.meta;
+        meta.insert(META_VALUES, seal_json(&self.values.len())?);
+        transact(&[(&self.meta, meta)])?;
         self.flush("flush a repair")
     }
 }

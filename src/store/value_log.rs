@@ -35,12 +35,12 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Its first byte.
+    pub(super) const BYTES: usize = MAGIC.len() + 8 + 4 + 4;
+
+    /// Where its first byte stands.
     pub(super) const fn offset(self) -> u64 {
         self.offset
     }
-
-    pub(super) const BYTES: usize = MAGIC.len() + 8 + 4 + 4;
 
     fn of(offset: u64, framed: &[u8]) -> io::Result<Self> {
         let len = u32::try_from(framed.len()).ok().filter(|len| *len <= MAX_VALUE_BYTES);
@@ -74,7 +74,7 @@ fn check_of(framed: &[u8]) -> u32 {
     framed.last_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
-/// The log of one store, open to read from any thread and to append to by one.
+/// The log of one store. Any thread may read it; one after the other may append to it.
 #[derive(Debug)]
 pub(super) struct ValueLog {
     path: PathBuf,

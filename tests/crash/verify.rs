@@ -51,6 +51,7 @@ async fn a_repair_that_is_killed_is_made_again_and_nothing_is_called_complete_me
     let crawl = Crawl::of(&simulator.url());
     crawl.run().await.unwrap();
     let whole = crawl.artifacts();
+    assert_eq!(finish(command(&crawl, &["status"])).code(), Some(0));
     std::fs::remove_file(values(&crawl)).unwrap();
     for portion in [1, 4] {
         let mut repair = command(&crawl, &["verify", "--repair"]);
@@ -60,9 +61,13 @@ async fn a_repair_that_is_killed_is_made_again_and_nothing_is_called_complete_me
         });
         assert!(killed.signal().is_some(), "{}", killed.stderr);
         let status = finish(command(&crawl, &["status"]));
-        assert!(!status.stdout.contains("complete: nothing is left"), "{}", status.stdout);
+        assert_eq!(status.code(), Some(3), "it is not complete: {}", status.stdout);
         assert_eq!(verify(&crawl, &[]).code(), Some(4));
+        let refused = run_command(&crawl);
+        let refused = tokio::task::spawn_blocking(|| finish(refused)).await.unwrap();
+        assert!(refused.code() == Some(4) && refused.stderr.contains("verify --repair"), "{}", refused.stderr);
     }
+    assert_eq!(verify(&crawl, &["--repair"]).code(), Some(0));
     let again = run_command(&crawl);
     let again = tokio::task::spawn_blocking(|| finish(again)).await.unwrap();
     assert_eq!(again.code(), Some(0), "{}", again.stderr);
