@@ -40,9 +40,17 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Opens the database behind the store's back.
+/// Opens the database behind the store's back; sled's threads may hold it for a moment after it was closed.
 pub(crate) fn tampered(crawl: &Crawl, change: impl FnOnce(&sled::Db)) {
-    let db = sled::open(database(crawl)).unwrap();
+    let mut attempts = 0;
+    let db = loop {
+        match sled::open(database(crawl)) {
+            Ok(db) => break db,
+            Err(error) if error.to_string().contains("could not acquire lock") && attempts < 500 => attempts += 1,
+            Err(error) => panic!("{error}"),
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    };
     change(&db);
     db.flush().unwrap();
 }
