@@ -23,7 +23,7 @@ const MAILBOX: usize = 8;
 
 /// After so many bytes, what is written so far goes to the disk, beside the writing: else a long file would be on its way
 /// only when all rows are made.
-const SYNC_BYTES: u64 = 64 << 20;
+const SYNC_BYTES: u64 = 16 << 20;
 
 /// An output could not be written. Exit code 4, [`ArtifactError::Folder`] 2.
 #[derive(Debug, Error)]
