@@ -7,14 +7,11 @@
 //! Values are equal as JSON values: the order of an object's keys does not count, nor does `1` or `1.0`. They are told apart
 //! by 128 bits of a hash, so memory does not grow with their length.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt::{self, Write};
+use std::fmt::Write;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use serde::Deserialize;
-use serde::de::{MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -89,10 +86,10 @@ impl SignatureFieldsBuilder {
     /// When the record is no object.
     pub fn add(&mut self, signature: SignatureId, record: &RawJson) -> Result<(), SignatureFieldsError> {
         let not_object = |source| SignatureFieldsError::NotObject { signature, source };
-        let Fields(record) = record.view().map_err(not_object)?;
+        let record: BTreeMap<String, &RawValue> = record.view().map_err(not_object)?;
         let start = self.records.len();
         for (name, value) in &record {
-            if !self.excluded.contains(name.as_ref()) {
+            if !self.excluded.contains(name) {
                 let cell = self.cell(name, value.get()).map_err(not_object)?;
                 let next = number_of(self.cells.len())?;
                 let number = *self.cells.entry(cell.0).or_insert(next);
@@ -151,36 +148,6 @@ impl SignatureFieldsBuilder {
 
 fn number_of(at: usize) -> Result<u32, SignatureFieldsError> {
     u32::try_from(at).map_err(|_| SignatureFieldsError::TooMany)
-}
-
-/// The fields of an object with the texts of their values; of one that stands twice, the last.
-struct Fields<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-        struct Entries;
-
-        impl<'de> Visitor<'de> for Entries {
-            type Value = BTreeMap<Cow<'de, str>, &'de RawValue>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = BTreeMap::new();
-                while let Some((Name(name), value)) = map.next_entry()? {
-                    fields.insert(name, value);
-                }
-                Ok(fields)
-            }
-        }
-
-        deserializer.deserialize_map(Entries).map(Self)
-    }
 }
 
 /// True of the texts that [`write_canonical`] gives back as they are: most.
