@@ -10,8 +10,8 @@ use super::reading::{Field, Reading, Record};
 use crate::actor::Shutdown;
 use crate::artifact::parquet::{Cell, TableWriter};
 use crate::model::{PushId, PushRevisions, Revision, SignatureId, Timestamp};
-use crate::reduce::groups::{GroupBuilder, SignatureGroups};
-use crate::reduce::{ReduceError, Signatures, damaged, distinct_jobs};
+use crate::reduce::groups::GroupBuilder;
+use crate::reduce::{Signatures, damaged};
 use crate::store::Store;
 use crate::store::columns::{ColumnSet, Columns};
 
@@ -152,16 +152,6 @@ fn find_heads(columns: &Columns, revisions: &PushRevisions, heads: &mut Heads) {
             *head = found;
         }
     }
-}
-
-/// The groups by the reducers' definition; signatures that agree are compared job by job.
-pub(super) fn finish_groups(
-    groups: GroupBuilder,
-    store: &Store,
-    signatures: &Signatures,
-) -> Result<SignatureGroups, ExportError> {
-    let made = groups.finish(|signature| distinct_jobs(store, signatures.parts_of(signature)));
-    made.map_err(|error| ReduceError::from(error).into())
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use self::data::{Heads, Pass, finish_groups};
+use self::data::{Heads, Pass};
 use self::description::withdraw;
 pub use self::description::{Description, EXPORT_NAME, TableEntry};
 use self::records::Records;
@@ -29,7 +29,7 @@ use crate::config::Config;
 use crate::model::{PushId, Timestamp};
 use crate::reduce::commits::Commits;
 use crate::reduce::groups::{GroupBuilder, SignatureGroups};
-use crate::reduce::{ReduceError, Signatures, read_commits};
+use crate::reduce::{ReduceError, Signatures, finish_groups, read_commits};
 use crate::store::{Counts, CrawlIdentity, Store, StoreError};
 
 /// Why nothing was exported. What an earlier export wrote stands untouched, unless [`ExportError::Artifact`] says otherwise.

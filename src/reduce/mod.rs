@@ -49,7 +49,7 @@ pub use counts::Counts as ValueCounts;
 pub use overview::{CoveredRevision, Overview, WaitingJob, survey};
 pub(crate) use parts::Signatures;
 pub use reduction::{ReduceOrder, ReduceSummary, busiest_revisions, read_commits, reduce, relabel_with_store};
-pub(crate) use scan::{damaged, distinct_jobs};
+pub(crate) use scan::{damaged, finish_groups};
 
 use crate::artifact::ArtifactError;
 use crate::store::StoreError;

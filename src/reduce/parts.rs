@@ -44,23 +44,20 @@ impl Signatures {
     /// would look like all of it.
     pub(crate) fn complete(store: &Store) -> Result<Self, StoreError> {
         let incomplete: BTreeSet<SignatureId> = store.unsettled_signatures().collect::<Result<_, _>>()?;
-        Self::of(store.settled_summaries(), |signature| incomplete.contains(&signature))
-    }
-
-    fn of(
-        summaries: impl Iterator<Item = Result<SettledSummary, StoreError>>,
-        incomplete: impl Fn(SignatureId) -> bool,
-    ) -> Result<Self, StoreError> {
         let mut parts = Vec::new();
-        for summary in summaries {
+        for summary in store.settled_summaries() {
             let summary = summary?;
-            if !incomplete(summary.signature) {
+            if !incomplete.contains(&summary.signature) {
                 parts.push(Part::of(&summary));
             }
         }
         parts.shrink_to_fit();
+        Ok(Self::of(parts))
+    }
+
+    fn of(parts: Vec<Part>) -> Self {
         let num = by_signature(&parts).count();
-        Ok(Self { parts, num })
+        Self { parts, num }
     }
 
     /// How many there are.
@@ -103,4 +100,41 @@ impl Signatures {
 /// The parts of each signature of a block.
 pub(super) fn by_signature(parts: &[Part]) -> impl Iterator<Item = &[Part]> {
     parts.chunk_by(|one, other| one.signature == other.signature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+
+    fn part(signature: u64, start: i64, num_data: u32) -> Part {
+        let window = Window { start: Timestamp::from_secs(start), end: Timestamp::from_secs(start + 1) };
+        Part { signature: SignatureId(signature), window, num_data, num_chunks: 1 }
+    }
+
+    #[test]
+    fn blocks_hold_whole_signatures_and_all_of_them_once() {
+        // Every third signature was asked in parts; one has more data than a block.
+        let parts = (0..2000_u64).flat_map(|signature| {
+            let num_data = if signature == 70 { 100_000 } else { u32::try_from(signature % 40).unwrap() };
+            (0..if signature % 3 == 0 { 3 } else { 1 }).map(move |start| part(signature, start, num_data))
+        });
+        let signatures = Signatures::of(parts.collect());
+        assert_eq!((signatures.len(), signatures.iter().count()), (2000, 2000));
+        let blocks = signatures.blocks();
+        assert_eq!(blocks.concat(), signatures.parts);
+        for pair in blocks.windows(2) {
+            assert_ne!(pair[0].last().unwrap().signature, pair[1][0].signature);
+        }
+        for block in blocks {
+            let whole: Vec<&[Part]> = by_signature(block).collect();
+            assert!(whole.len() <= SIGNATURES_PER_BLOCK);
+            let data = |of: &[&[Part]]| of.concat().iter().map(|part| u64::from(part.num_data)).sum::<u64>();
+            assert!(data(&whole[..whole.len() - 1]) < DATA_PER_BLOCK, "it could have ended before");
+        }
+        assert_eq!(signatures.parts_of(SignatureId(3)).len(), 3);
+        assert_eq!(signatures.parts_of(SignatureId(4)), [part(4, 0, 4)]);
+        assert!(signatures.parts_of(SignatureId(2000)).is_empty());
+        assert!(Signatures::default().blocks().is_empty());
+    }
 }

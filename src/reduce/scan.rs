@@ -478,7 +478,7 @@ pub(crate) fn damaged(part: &Part, source: &ColumnsError) -> StoreError {
 }
 
 /// The distinct job ids of one signature, ascending, read once more.
-pub(crate) fn distinct_jobs(store: &Store, parts: &[Part]) -> Result<Vec<u64>, StoreError> {
+fn distinct_jobs(store: &Store, parts: &[Part]) -> Result<Vec<u64>, StoreError> {
     let mut columns = Columns::default();
     let mut raw = Vec::new();
     let mut jobs = Vec::new();
@@ -495,7 +495,7 @@ pub(crate) fn distinct_jobs(store: &Store, parts: &[Part]) -> Result<Vec<u64>, S
 }
 
 /// Makes the groups of the fingerprints that a pass over `signatures` gave.
-pub(super) fn finish_groups(
+pub(crate) fn finish_groups(
     builder: GroupBuilder,
     store: &Store,
     signatures: &Signatures,
