@@ -1,14 +1,13 @@
 //! A damaged store: every kind of damage ends in a clear message or is mended, never in a panic, an empty store or a wrong
 //! artifact.
 
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use perfharvest::model::{JobId, Kind, Request};
 use perfharvest::simulator::{Behaviour, SimulatorHandle};
 use perfharvest::store::{Finding, Ledger, Remedy, Store, verify_store};
 
-use crate::support::tamper::{copy, cut, database, first_key, flip, make_older, put, tampered, values};
+use crate::support::tamper::{alter, copy, cut, database, first_key, flip, make_older, put, tampered, values};
 use crate::support::{Crawl, assert_same_artifacts, simulator};
 
 /// A finished crawl.
@@ -252,14 +251,7 @@ async fn bytes_flipped_anywhere_among_the_values_are_fetched_again_by_the_next_r
     let whole = crawl.artifacts();
     let len = std::fs::metadata(values(&crawl)).unwrap().len();
     for round in 0..8 {
-        let file = std::fs::OpenOptions::new().read(true).write(true).open(values(&crawl)).unwrap();
-        for hit in 0..20 {
-            let at = (len / 9 * (round + 1) + hit * 4099) % len;
-            let mut byte = [0];
-            file.read_exact_at(&mut byte, at).unwrap();
-            file.write_all_at(&[byte[0] ^ 0x5a], at).unwrap();
-        }
-        drop(file);
+        alter(&values(&crawl), (0..20).map(|hit| len / 9 * (round + 1) + hit * 4099));
         forget_artifacts(&crawl);
         let before = simulator.served().total();
         let summary = crawl.run().await.unwrap_or_else(|error| panic!("round {round}: {error}"));
@@ -357,14 +349,7 @@ async fn bytes_flipped_anywhere_in_the_database_give_an_error_or_the_same_artifa
     for round in 0..12 {
         std::fs::remove_dir_all(&crawl.config.store.path).unwrap();
         copy(&sound, &crawl.config.store.path);
-        let file = std::fs::OpenOptions::new().read(true).write(true).open(&log).unwrap();
-        for hit in 0..20 {
-            let at = (len / 13 * (round + 1) + hit * 4099) % len;
-            let mut byte = [0];
-            file.read_exact_at(&mut byte, at).unwrap();
-            file.write_all_at(&[byte[0] ^ 0x5a], at).unwrap();
-        }
-        drop(file);
+        alter(&log, (0..20).map(|hit| len / 13 * (round + 1) + hit * 4099));
         if crawl.config.artifacts.out.exists() {
             forget_artifacts(&crawl);
         }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each target that shares this file uses a part of it")]
 
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use perfharvest::store::frame;
@@ -19,6 +20,17 @@ pub(crate) fn values(crawl: &Crawl) -> PathBuf {
 
 pub(crate) fn cut(path: &Path, len: u64) {
     std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(len).unwrap();
+}
+
+/// Alters the bytes of a file at some places, counted on from its beginning behind its end.
+pub(crate) fn alter(path: &Path, places: impl Iterator<Item = u64>) {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let len = file.metadata().unwrap().len();
+    for at in places.map(|at| at % len) {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 0x5a], at).unwrap();
+    }
 }
 
 pub(crate) fn put(path: &Path, bytes: &[u8]) {
