@@ -372,3 +372,31 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StoreConfig;
+    use crate::store::{Change, Settlement};
+
+    #[test]
+    fn a_value_that_the_disk_does_not_give_back_is_told_with_its_place_and_is_damage_only_where_its_loss_is_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = StoreConfig { path: folder.path().join("store"), ..crate::config::Config::default().store };
+        let mut store = Store::open(&config).unwrap();
+        let settlement = Settlement::of_ids(Request::Frameworks, vec![1, 2]);
+        store.commit(Change::Expand { settlement: Box::new(settlement) }).unwrap();
+        assert_eq!(store.id_list(&Request::Frameworks).unwrap(), Some(vec![1, 2]));
+
+        store.values.make_unreadable();
+        let error = store.id_list(&Request::Frameworks).unwrap_err();
+        assert!(matches!(error, StoreError::Unreadable { offset: 0, .. }) && !error.is_damaged_value(), "{error}");
+        let mut damages = 0;
+        assert!(matches!(store.survey(|_| damages += 1), Err(StoreError::Unreadable { .. })));
+        assert_eq!(damages, 0);
+        store.unreadable_is_damage.store(true, Ordering::Relaxed);
+        assert!(store.id_list(&Request::Frameworks).unwrap_err().is_damaged_value());
+        store.survey(|_| damages += 1).unwrap();
+        assert_eq!(damages, 1);
+    }
+}

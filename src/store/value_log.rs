@@ -132,6 +132,13 @@ impl ValueLog {
         self.file.get().is_some()
     }
 
+    /// As if the disk gave nothing back: the file can be written only.
+    #[cfg(test)]
+    pub(super) fn make_unreadable(&mut self) {
+        let file = OpenOptions::new().write(true).open(&self.path).unwrap();
+        self.file = OnceLock::from(file);
+    }
+
     /// What it takes of the disk, bytes: less than its length after a loss.
     pub(super) fn size_on_disk(&self) -> u64 {
         self.file.get().and_then(|file| file.metadata().ok()).map_or(0, |metadata| {
