@@ -16,12 +16,12 @@ use std::path::Path;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use perfharvest::actor::Shutdown;
 use perfharvest::config::Config;
+use perfharvest::dataset::{Artifact, ReduceOrder, read_commits, reduce};
 use perfharvest::import::import_folder;
 use perfharvest::model::{
     Batch, DatumRecord, Request, SignatureId, Window, bring_to_api_order, parse_datum, scan_data,
 };
 use perfharvest::observe::Reducing;
-use perfharvest::reduce::{Artifact, ReduceOrder, read_commits, reduce};
 use perfharvest::simulator::{GeneratorConfig, dump};
 use perfharvest::store::columns::{ColumnSet, Columns};
 use perfharvest::store::{Change, CrawlIdentity, Settlement, Store, frame};

@@ -12,15 +12,15 @@
 
 use thiserror::Error;
 
-use crate::artifact::ArtifactError;
-use crate::artifact::parquet::TableError;
 use crate::commits::FetchCommitsError;
 use crate::config::ConfigError;
-use crate::export::ExportError;
+use crate::dataset::ReduceError;
+use crate::dataset::tables::ExportError;
+use crate::dataset::write::ArtifactError;
+use crate::dataset::write::parquet::TableError;
 use crate::fetch::FetchError;
 use crate::import::ImportError;
 use crate::observe::{LogError, MetricsError};
-use crate::reduce::ReduceError;
 use crate::simulator::SimulatorError;
 use crate::source::SourceError;
 use crate::store::StoreError;

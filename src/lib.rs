@@ -33,13 +33,9 @@ pub mod fetch;
 
 pub mod import;
 
-pub mod artifact;
-
 pub mod commits;
 
-pub mod reduce;
-
-pub mod export;
+pub mod dataset;
 
 pub mod report;
 

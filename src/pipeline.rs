@@ -30,14 +30,14 @@ use crate::Error;
 use crate::actor::Shutdown;
 use crate::commits::{CommitWindow, CommitsOrder, ensure_commits};
 use crate::config::Config;
+use crate::dataset::commits::Commits;
+use crate::dataset::{Artifact, ReduceError, ReduceOrder, ReduceSummary, busiest_revisions, read_commits, reduce};
 use crate::fetch::{
     FetchError, Fetcher, FetcherLinks, Limits, MAX_QUEUED, Pressure, Scheduler, SchedulerStats, first_requests,
     lost_parts, tell_settled,
 };
 use crate::model::{Batch, Kind, Timestamp};
 use crate::observe::{Counters, Metrics, Progress, RunFile};
-use crate::reduce::commits::Commits;
-use crate::reduce::{Artifact, ReduceError, ReduceOrder, ReduceSummary, busiest_revisions, read_commits, reduce};
 use crate::source::Treeherder;
 use crate::store::{Change, Counts, CrawlIdentity, Pending, Settlement, Store, StoreError, StoreWriter, job_pending};
 
@@ -138,12 +138,12 @@ pub async fn run(
     counters: Arc<Counters>,
 ) -> Result<RunSummary, Error> {
     let now = Arc::clone(&config.borrow());
-    crate::artifact::check_folder(&now.artifacts.out)?;
+    crate::dataset::write::check_folder(&now.artifacts.out)?;
     let (store, identity) = open_crawl(&now, options)?;
     let pressure = Pressure::start(&now);
     bring_commits(&now, &identity, &pressure, shutdown).await?;
     let commits = read_commits(&now, &identity)?.map(Arc::new);
-    crate::artifact::remove_leftovers(&now.artifacts.out);
+    crate::dataset::write::remove_leftovers(&now.artifacts.out);
     let mut healing = Healing::begin(&store).await?;
     let job = CrawlJob { store: &store, identity: &identity, commits: commits.as_ref(), options, pressure: &pressure };
     let shown = Shown::start(&store, &now, &counters);

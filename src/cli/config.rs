@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 use super::{Flags, print, say};
 use crate::Error;
-use crate::artifact::{ArtifactError, ArtifactFile, publish};
+use crate::dataset::write::{ArtifactError, ArtifactFile, publish};
 
 /// The commented file with every key and its default.
 const COMMENTED: &str = include_str!("../../config.toml");

@@ -9,8 +9,8 @@ use clap::Args;
 
 use super::say;
 use crate::Error;
-use crate::artifact::{ArtifactError, ArtifactFile, publish};
 use crate::config::Config;
+use crate::dataset::write::{ArtifactError, ArtifactFile, publish};
 use crate::pipeline::RunOptions;
 use crate::simulator::{
     BackendConfig, Behaviour, Latency, Simulator, SimulatorConfig, embedded_commits, embedded_perf_llm_struc,
@@ -38,7 +38,7 @@ pub(super) async fn run(args: &DemoArgs) -> Result<u8, Error> {
     let mut config = Config::default();
     config.log.progress = !args.no_progress;
     crate::observe::init_logging(&config.log)?;
-    crate::artifact::check_folder(&args.out)?;
+    crate::dataset::write::check_folder(&args.out)?;
     let inputs = args.out.join("input");
     std::fs::create_dir_all(&inputs).map_err(|source| ArtifactError::Folder { folder: inputs.clone(), source })?;
     config.inputs.commits = Some(put(&inputs, "all_commits.jsonl", embedded_commits())?);

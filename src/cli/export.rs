@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum};
 
 use super::{Common, say};
 use crate::actor::Shutdown;
-use crate::artifact::{ArtifactFile, publish};
 use crate::config::Config;
-use crate::export::{ExportSummary, Table, export as export_tables};
+use crate::dataset::tables::{ExportSummary, Table, export as export_tables};
+use crate::dataset::write::{ArtifactFile, publish};
 use crate::model::Kind;
 use crate::observe::human_bytes;
 use crate::store::archive::{self, ArchiveError};

@@ -25,7 +25,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::Error;
 use crate::config::{Config, Layers, LogFormat, Override, Overrides, Semantics};
-use crate::reduce::Artifact;
+use crate::dataset::Artifact;
 
 /// Harvests Mozilla Treeherder's performance history into research datasets.
 #[derive(Debug, Parser)]

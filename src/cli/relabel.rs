@@ -8,9 +8,9 @@ use clap::Args;
 
 use super::{Common, say};
 use crate::Error;
-use crate::artifact::{ArtifactError, ArtifactFile, publish};
+use crate::dataset::relabel_with_store;
+use crate::dataset::write::{ArtifactError, ArtifactFile, publish};
 use crate::model::FrameworkId;
-use crate::reduce::relabel_with_store;
 use crate::store::Store;
 
 #[derive(Debug, Args)]

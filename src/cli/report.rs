@@ -8,8 +8,8 @@ use clap::Args;
 
 use super::{Common, say};
 use crate::actor::Shutdown;
-use crate::artifact::{ArtifactError, ArtifactFile, check_folder, publish};
 use crate::config::Config;
+use crate::dataset::write::{ArtifactError, ArtifactFile, check_folder, publish};
 use crate::observe::human_bytes;
 use crate::report::make_report;
 use crate::store::Store;

@@ -7,10 +7,10 @@ use tokio::sync::watch;
 use super::{Common, ReduceArgs, RunArgs, advice, commits, is_quiet, say, say_even_if_quiet};
 use crate::actor::Shutdown;
 use crate::config::{Config, ConfigWatch, Layers};
+use crate::dataset::{Artifact, Input, ReduceSummary};
 use crate::model::Kind;
 use crate::observe::{Counters, human_bytes, human_duration};
 use crate::pipeline::{self, CrawlSummary, RunOptions, RunSummary};
-use crate::reduce::{Artifact, Input, ReduceSummary};
 use crate::store::{KindCounts, Store};
 use crate::{EXIT_INCOMPLETE, EXIT_INTERRUPTED, Error};
 

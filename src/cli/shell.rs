@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 use super::{Cli, EXIT_CODES, print};
 use crate::Error;
-use crate::reduce::Artifact;
+use crate::dataset::Artifact;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  source <(perfharvest completions bash)  # in ~/.bashrc\n  \

@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Common, advice, print, say};
 use crate::Error;
-use crate::artifact::{ArtifactEntry, MANIFEST_NAME, Manifest, leftovers_in};
-use crate::reduce::Artifact;
+use crate::dataset::Artifact;
+use crate::dataset::write::{ArtifactEntry, MANIFEST_NAME, Manifest, leftovers_in};
 use crate::store::{Finding, Remedy, StoreError, verify_store};
 
 /// Exit code of a store or artifacts that are damaged, also where they were mended just now.

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::EXIT_INTERRUPTED;
-use crate::artifact::ArtifactError;
 use crate::config::CommitsFrom;
+use crate::dataset::write::ArtifactError;
 use crate::fetch::{AskError, FetchError};
 use crate::model::Timestamp;
 use crate::source::SourceError;

@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{CommitWindow, FetchCommitsError};
-use crate::artifact::json::{AsciiMode, dumps, write_str};
-use crate::artifact::{ArtifactError, ArtifactFile, leftovers_in, publish};
 use crate::config::CommitsFrom;
+use crate::dataset::write::json::{AsciiMode, dumps, write_str};
+use crate::dataset::write::{ArtifactError, ArtifactFile, leftovers_in, publish};
 use crate::model::CommitRecord;
 
 /// A file of commits that is being made; dropped without [`CommitsFile::finish`], it leaves nothing behind.

@@ -73,7 +73,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::artifact::json::{AsciiMode, dumps};
+    use crate::dataset::write::json::{AsciiMode, dumps};
 
     #[test]
     fn pythons_text_becomes_the_servers() {

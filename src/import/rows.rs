@@ -156,7 +156,7 @@ impl fmt::Display for RowError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::json::{AsciiMode, dumps};
+    use crate::dataset::write::json::{AsciiMode, dumps};
 
     const REGULAR: &str = concat!(
         r#"{"job_id":5,"id":2,"value":586.85,"push_timestamp":"2026-07-28T14:48:47","push_id":1800028,"#,

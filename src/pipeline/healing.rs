@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::Error;
+use crate::dataset::ReduceError;
+use crate::dataset::families::groups::GroupsError;
 use crate::fetch::FetchError;
-use crate::reduce::ReduceError;
-use crate::reduce::groups::GroupsError;
 use crate::store::{Outcome, Repair, Store, StoreError};
 
 /// At most one repair a run: what is damaged is asked for again, and what the server no longer has is named.

@@ -8,8 +8,8 @@ use super::facts::{Facts, GroupProfile};
 use super::names;
 use super::tables::{Cell, Table, numbers, texts};
 use super::time_charts::{TimeBins, gathered, stacked};
+use crate::dataset::families::alerts::{AlertHistory, RaisedOn};
 use crate::model::FrameworkId;
-use crate::reduce::alerts::{AlertHistory, RaisedOn};
 
 /// Rows of the table of frameworks at the most; Treeherder has a dozen.
 const MAX_FRAMEWORKS: usize = 100;

@@ -1,14 +1,14 @@
 //! Charts as inline SVG: histograms and columns. Colours come from the style, by class, so that both schemes have theirs.
 //!
 //! In: plain numbers. Out: a `figure` with a caption, the drawing with its title, axes and units, and a legend outside of
-//! the drawing, where it can wrap. Bins and ticks are those of the PNG plots ([`crate::artifact::plot`]).
+//! the drawing, where it can wrap. Bins and ticks are those of the PNG plots ([`crate::dataset::write::plot`]).
 
 use maud::{Markup, html};
 
 use super::text;
-use crate::artifact::plot::Histogram;
-use crate::artifact::plot::axis::{Axis, count_to_f64, short_number};
-use crate::artifact::plot::bins::Bins;
+use crate::dataset::write::plot::Histogram;
+use crate::dataset::write::plot::axis::{Axis, count_to_f64, short_number};
+use crate::dataset::write::plot::bins::Bins;
 
 /// Width and height of a drawing that shares its row with a table, pixels at its natural size.
 const BESIDE: (i32, i32) = (560, 300);

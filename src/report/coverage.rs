@@ -6,7 +6,7 @@ use super::facts::Facts;
 use super::tables::{Cell, Table, left_out, numbers, texts};
 use super::text;
 use super::time_charts::{OTHERS, TimeBins, spread, stacked};
-use crate::reduce::CoveredRevision;
+use crate::dataset::CoveredRevision;
 
 /// Revisions in the table, those with the most jobs first.
 const MAX_REVISIONS: usize = 50;

@@ -8,13 +8,13 @@ use super::charts::{columns, histogram};
 use super::facts::Facts;
 use super::tables::{Cell, Table, left_out, numbers, texts};
 use super::text::{self, shown};
-use crate::artifact::plot::Histogram;
-use crate::reduce::ValueCounts;
-use crate::reduce::stats::seconds_of_micros;
-use crate::reduce::summary_stats::{
+use crate::dataset::ValueCounts;
+use crate::dataset::stats::seconds_of_micros;
+use crate::dataset::summary_stats::{
     TimesToCulprit, job_durations_histogram, perf_jobs_histogram, perf_jobs_stats, sig_group_job_duration_stats,
     time_to_culprit_stats,
 };
+use crate::dataset::write::plot::Histogram;
 
 /// Jobs of the busiest revision in the table, the longest wait first.
 const MAX_JOBS: usize = 50;

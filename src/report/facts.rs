@@ -6,10 +6,10 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::actor::Shutdown;
-use crate::artifact::{ArtifactEntry, MANIFEST_NAME, Manifest};
 use crate::config::Config;
+use crate::dataset::write::{ArtifactEntry, MANIFEST_NAME, Manifest};
+use crate::dataset::{Overview, ReduceError, survey};
 use crate::model::{FrameworkId, Kind, Timestamp};
-use crate::reduce::{Overview, ReduceError, survey};
 use crate::store::{Counts, CrawlIdentity, Failure, Ledger, Store};
 
 /// Groups that are described, the largest first.

@@ -1,6 +1,6 @@
 //! 6. REPORT: one HTML page that shows what a crawl holds, for people.
 //!
-//! `facts` gathers: the numbers behind the artifacts by the code that makes these ([`crate::reduce::survey`]), tallies and
+//! `facts` gathers: the numbers behind the artifacts by the code that makes these ([`crate::dataset::survey`]), tallies and
 //! failures from the store, the artifacts from their manifest. The sections turn facts into markup through `charts` and
 //! `tables`; `page` puts them together. What is promised: the page needs no network and runs no code but its own (a
 //! content security policy with the digests of its one style and its one script says so); every text of the server is
@@ -25,7 +25,7 @@ use std::path::Path;
 
 use crate::actor::Shutdown;
 use crate::config::Config;
-use crate::reduce::ReduceError;
+use crate::dataset::ReduceError;
 use crate::store::Store;
 
 use facts::Facts;

@@ -1,6 +1,6 @@
 //! How numbers, times and the server's texts are written. Escaping is not done here: maud does it wherever a text goes.
 
-use crate::artifact::plot::axis::{grouped, short_number};
+use crate::dataset::write::plot::axis::{grouped, short_number};
 use crate::model::Timestamp;
 use crate::source::printable;
 

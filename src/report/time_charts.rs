@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::charts::{Frame, figure, legend, nothing, round};
 use super::text;
-use crate::artifact::plot::axis::count_to_f64;
+use crate::dataset::write::plot::axis::count_to_f64;
 
 /// Width and height of a drawing that has its row to itself.
 const ALONE: (i32, i32) = (980, 260);

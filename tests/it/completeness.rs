@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use perfharvest::actor::Shutdown;
 use perfharvest::config::Semantics;
+use perfharvest::dataset::{Artifact, ReduceSummary};
 use perfharvest::pipeline;
-use perfharvest::reduce::{Artifact, ReduceSummary};
 use perfharvest::simulator::{AlertChange, Behaviour, Endpoint, ScriptedReply};
 use perfharvest::store::{Ledger, Store};
 

@@ -6,9 +6,9 @@ use std::io::Write as _;
 use std::path::Path;
 
 use perfharvest::actor::Shutdown;
+use perfharvest::dataset::{ReduceOrder, read_commits, reduce};
 use perfharvest::import::import_folder;
 use perfharvest::observe::Reducing;
-use perfharvest::reduce::{ReduceOrder, read_commits, reduce};
 use perfharvest::simulator::{
     BackendConfig, Behaviour, GeneratorConfig, Simulator, SimulatorConfig, SimulatorHandle, dump,
 };

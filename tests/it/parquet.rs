@@ -8,7 +8,7 @@ use parquet::file::statistics::Statistics;
 use parquet::record::Field;
 use perfharvest::actor::Shutdown;
 use perfharvest::config::{Config, Semantics};
-use perfharvest::export::{Description, EXPORT_NAME, ExportError, ExportSummary, Table, export};
+use perfharvest::dataset::tables::{Description, EXPORT_NAME, ExportError, ExportSummary, Table, export};
 use perfharvest::model::JobId;
 use perfharvest::simulator::Behaviour;
 use perfharvest::store::Store;

@@ -1,0 +1,267 @@
+//! The two tables of regressions that were settled with a bug.
+//!
+//! Alert summaries go in as listed; the rows of `alerts_with_bug_and_test_info.csv` come out in the same order, those of
+//! `alert_summary_fail_perf_sigs.csv` by summary id. Both tables have the same summaries: a bug, and status 6, 7 or 8.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{AlertSummaryView, TimeToCulprit};
+use crate::model::{AlertSummaryId, RawJson, SignatureId};
+
+/// A test that regressed, and where. Serializes as `{"test": …, "platform": …}`, in this order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct TestOnPlatform {
+    /// The signature's test; empty when the suite has no subtests.
+    pub test: String,
+    /// The signature's platform.
+    pub platform: String,
+}
+
+/// A row of `alerts_with_bug_and_test_info.csv`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BugRow {
+    /// `regression_bug_id`
+    pub bug_number: i64,
+    /// `reg_perf_tests_list`: of the regressions in alerts and related alerts, distinct, sorted; none with both empty.
+    pub tests: Vec<TestOnPlatform>,
+    /// `perf_reg_alert_summary_id`
+    pub summary_id: AlertSummaryId,
+    /// `regressor_push_head_revision`
+    pub revision: String,
+    /// `alert_creation_date`: the text the server sent.
+    pub created: String,
+}
+
+/// A row of `alert_summary_fail_perf_sigs.csv`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailingRow {
+    /// `alert_summary_id`
+    pub summary_id: AlertSummaryId,
+    /// `revision`
+    pub revision: String,
+    /// `fail_perf_sig_ids`: signatures of the regressions among the summary's own alerts, distinct, ascending.
+    pub signature_ids: Vec<SignatureId>,
+}
+
+impl BugRow {
+    /// The row of `summary`; `None` unless it was settled with a bug.
+    #[must_use]
+    pub fn of(summary: &AlertSummaryView) -> Option<Self> {
+        let bug_number = summary.bug_number.filter(|_| summary.is_settled_with_bug())?;
+        let tests: BTreeSet<TestOnPlatform> = summary
+            .alerts
+            .iter()
+            .chain(&summary.related_alerts)
+            .filter(|alert| alert.is_regression && !(alert.test.is_empty() && alert.platform.is_empty()))
+            .map(|alert| TestOnPlatform { test: alert.test.clone(), platform: alert.platform.clone() })
+            .collect();
+        Some(Self {
+            bug_number,
+            tests: tests.into_iter().collect(),
+            summary_id: summary.id,
+            revision: summary.revision.clone(),
+            created: summary.created.clone(),
+        })
+    }
+
+    /// The tests as the dictionaries that the column holds: key and value pairs in their order.
+    #[must_use]
+    pub fn test_dicts(&self) -> Vec<[(&'static str, &str); 2]> {
+        self.tests.iter().map(|at| [("test", at.test.as_str()), ("platform", at.platform.as_str())]).collect()
+    }
+}
+
+impl FailingRow {
+    /// The row of `summary`; `None` unless it was settled with a bug.
+    #[must_use]
+    pub fn of(summary: &AlertSummaryView) -> Option<Self> {
+        summary.is_settled_with_bug().then(|| {
+            let ids: BTreeSet<SignatureId> = summary
+                .alerts
+                .iter()
+                .filter(|alert| alert.is_regression)
+                .filter_map(|alert| alert.signature_id)
+                .collect();
+            let signature_ids = ids.into_iter().collect();
+            Self { summary_id: summary.id, revision: summary.revision.clone(), signature_ids }
+        })
+    }
+
+    /// The column's text: a JSON list such as `[1, 2]`.
+    #[must_use]
+    pub fn ids_text(&self) -> String {
+        let ids: Vec<String> = self.signature_ids.iter().map(SignatureId::to_string).collect();
+        format!("[{}]", ids.join(", "))
+    }
+}
+
+/// All that is made of the alert summaries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AlertTables {
+    /// In the order of the summaries.
+    pub bug_rows: Vec<BugRow>,
+    /// By summary id.
+    pub failing_rows: BTreeMap<AlertSummaryId, FailingRow>,
+    /// Of all summaries.
+    pub time_to_culprit: TimeToCulprit,
+    /// Records that are no alert summary, or have no id: in no table.
+    pub unreadable: u64,
+    /// Records whose id came before, left out: paging may deliver a summary twice.
+    pub repeated: u64,
+    seen: BTreeSet<AlertSummaryId>,
+}
+
+impl AlertTables {
+    /// Takes in the alert summaries, in the order in which the server lists them.
+    #[must_use]
+    pub fn reduce<'a>(summaries: impl IntoIterator<Item = &'a RawJson>) -> Self {
+        let mut tables = Self::default();
+        for raw in summaries {
+            tables.push(raw);
+        }
+        tables
+    }
+
+    /// Takes in the next alert summary.
+    pub fn push(&mut self, raw: &RawJson) {
+        let Ok(summary) = AlertSummaryView::read(raw) else {
+            self.unreadable += 1;
+            return;
+        };
+        if !self.seen.insert(summary.id) {
+            self.repeated += 1;
+            return;
+        }
+        self.time_to_culprit.push(&summary);
+        self.bug_rows.extend(BugRow::of(&summary));
+        self.failing_rows.extend(FailingRow::of(&summary).map(|row| (row.summary_id, row)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::dataset::corpus;
+
+    fn corpus_tables() -> AlertTables {
+        let pages = corpus::jsonl("api/alertsummary_limit100.jsonl");
+        let records: Vec<RawJson> = pages
+            .iter()
+            .flat_map(|page| page["body"]["results"].as_array().unwrap())
+            .map(|record| RawJson::parse(&record.to_string()).unwrap())
+            .collect();
+        AlertTables::reduce(&records)
+    }
+
+    /// The pairs of a list of dictionaries of texts, written by Python.
+    fn python_pairs(literal: &str) -> Vec<TestOnPlatform> {
+        let mut texts = Vec::new();
+        let mut chars = literal.chars();
+        while let Some(quote) = chars.by_ref().find(|c| matches!(c, '\'' | '"')) {
+            let mut text = String::new();
+            while let Some(c) = chars.next().filter(|&c| c != quote) {
+                text.push(if c == '\\' { chars.next().unwrap() } else { c });
+            }
+            texts.push(text);
+        }
+        let pair = |four: &[String]| {
+            assert_eq!((four[0].as_str(), four[2].as_str()), ("test", "platform"));
+            TestOnPlatform { test: four[1].clone(), platform: four[3].clone() }
+        };
+        texts.chunks(4).map(pair).collect()
+    }
+
+    #[test]
+    fn bug_rows_are_those_of_the_reference() {
+        let tables = corpus_tables();
+        let golden = corpus::csv("golden/alerts_with_bug_and_test_info.csv");
+        assert_eq!(golden.len(), tables.bug_rows.len());
+        for (row, expected) in tables.bug_rows.iter().zip(golden) {
+            let mut tests = python_pairs(&expected[1]);
+            tests.sort(); // the reference's order is that of a hash table
+            assert_eq!(row.tests, tests);
+            let cells =
+                [&row.bug_number.to_string(), &expected[1], &row.summary_id.to_string(), &row.revision, &row.created];
+            assert_eq!(expected, cells.map(String::as_str));
+        }
+    }
+
+    #[test]
+    fn failing_rows_are_those_of_the_reference() {
+        let tables = corpus_tables();
+        let rows: Vec<Vec<String>> = tables
+            .failing_rows
+            .values()
+            .map(|row| {
+                let count = row.signature_ids.len().to_string();
+                vec![row.summary_id.to_string(), row.revision.clone(), row.ids_text(), count]
+            })
+            .collect();
+        assert_eq!(rows, corpus::csv("golden/alert_summary_fail_perf_sigs.csv"));
+    }
+
+    #[test]
+    fn times_to_culprit_are_those_of_the_reference() {
+        let golden: Value = serde_json::from_str(&corpus::text("golden/time_to_culprit_stats.json")).unwrap();
+        let stats = &golden["stats"];
+        let times = corpus_tables().time_to_culprit;
+        assert_eq!(stats["total_rows"], times.total_rows);
+        assert_eq!(stats["missing_or_invalid_rows"], times.missing_or_invalid_rows);
+        assert_eq!(stats["negative_delta_rows"], times.negative_delta_rows);
+        assert_eq!(stats["count"].as_u64().unwrap(), times.deltas_micros.len() as u64);
+        let mut deltas = times.deltas_micros;
+        deltas.sort_unstable();
+        #[expect(clippy::cast_precision_loss, reason = "a few days in microseconds")]
+        let hours = |micros: i64| micros as f64 / 3_600e6;
+        let sum: i64 = deltas.iter().sum();
+        for (key, hours) in [
+            ("min_hours", hours(deltas[0])),
+            ("median_hours", hours(deltas[deltas.len() / 2])),
+            ("max_hours", hours(*deltas.last().unwrap())),
+            ("mean_hours", hours(sum) / 41.0),
+        ] {
+            assert!((stats[key].as_f64().unwrap() - hours).abs() < 1e-9, "{key}");
+        }
+    }
+
+    #[test]
+    fn regressions_count_once_and_only_where_they_belong() {
+        let alert = |id: u64, regression: bool, test: &str, platform: &str| {
+            format!(
+                r#"{{"is_regression":{regression},"series_signature":{{"id":{id},"test":{test},"machine_platform":"{platform}"}}}}"#
+            )
+        };
+        let own = [
+            alert(9, true, "\"b\"", "linux"),
+            alert(2, true, "null", "linux"),
+            alert(9, true, "\"b\"", "linux"),
+            alert(3, true, "\"\"", ""),
+            alert(4, false, "\"x\"", "linux"),
+        ];
+        let related = alert(5, true, "\"a\"", "mac");
+        let text = format!(
+            r#"{{"id":1,"status":8,"bug_number":7,"revision":"r","created":"c","alerts":[{}],"related_alerts":[{related}]}}"#,
+            own.join(",")
+        );
+        let raw = RawJson::parse(&text).unwrap();
+        let others = [r#"{"id":2,"status":9,"bug_number":7}"#, r#"{"id":3,"status":6,"bug_number":0}"#, "7"]
+            .map(|text| RawJson::parse(text).unwrap());
+        let tables = AlertTables::reduce(others.iter().chain([&raw, &raw]));
+        assert_eq!((tables.bug_rows.len(), tables.unreadable, tables.repeated), (1, 1, 1));
+        assert_eq!(
+            tables.bug_rows[0].test_dicts(),
+            [
+                [("test", ""), ("platform", "linux")],
+                [("test", "a"), ("platform", "mac")],
+                [("test", "b"), ("platform", "linux")],
+            ]
+        );
+        let failing: Vec<String> = tables.failing_rows.values().map(FailingRow::ids_text).collect();
+        assert_eq!(failing, ["[2, 3, 9]"]);
+        assert_eq!(tables.time_to_culprit.total_rows, 3);
+    }
+}

@@ -1,0 +1,142 @@
+//! `export.json`: what the tables of a folder are, of which store, and whether anything is missing.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ExportError, SCHEMA_VERSION, Table};
+use crate::config::Config;
+use crate::dataset::commits::Commits;
+use crate::dataset::write::{ArtifactError, ArtifactFile, Finished, ToolEntry};
+use crate::model::Kind;
+use crate::store::{Counts, CrawlIdentity};
+
+/// Its file's name. It is withdrawn before the tables are replaced and written after them: a folder without it holds no
+/// finished export.
+pub const EXPORT_NAME: &str = "export.json";
+
+/// What an export is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// [`SCHEMA_VERSION`]
+    pub schema_version: u32,
+    /// What wrote it.
+    pub tool: ToolEntry,
+    /// The crawl.
+    pub crawl: CrawlIdentity,
+    /// False when anything failed or is still to be fetched: then rows are missing.
+    pub complete: bool,
+    /// What the tables are made from: digests of what is settled by kind, of the commits, and the options.
+    pub inputs: BTreeMap<String, String>,
+    /// The tables, by name.
+    pub tables: BTreeMap<String, TableEntry>,
+}
+
+/// What a table's file is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableEntry {
+    /// Rows.
+    pub rows: u64,
+    /// Length, bytes.
+    pub bytes: u64,
+    /// SHA-256, hex.
+    pub sha256: String,
+}
+
+impl TableEntry {
+    pub(super) fn of(file: &Finished, rows: u64) -> Self {
+        Self { rows, bytes: file.bytes, sha256: file.sha256.iter().map(|byte| format!("{byte:02x}")).collect() }
+    }
+}
+
+impl Description {
+    /// Of a store, without its tables.
+    pub(super) fn of(identity: &CrawlIdentity, counts: &Counts, commits: Option<&Commits>, config: &Config) -> Self {
+        let mut inputs = BTreeMap::new();
+        for kind in Kind::ALL {
+            let of_kind = counts.of(kind);
+            // What is missing may turn out to be empty, and then only this tells the two apart.
+            let missing = match of_kind.pending + of_kind.failed {
+                0 => String::new(),
+                missing => format!(", {missing} requests missing"),
+            };
+            inputs.insert(kind.name().to_owned(), format!("xxh3:{:032x}{missing}", counts.digest(kind)));
+        }
+        if let Some(commits) = commits {
+            inputs.insert("commits".to_owned(), format!("sha256:{}", commits.report.digest_hex()));
+        }
+        if config.artifacts.redact_emails {
+            inputs.insert("redact_emails".to_owned(), "true".to_owned());
+        }
+        Self {
+            schema_version: SCHEMA_VERSION,
+            tool: ToolEntry { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+            crawl: identity.clone(),
+            complete: counts.is_complete(),
+            inputs,
+            tables: BTreeMap::new(),
+        }
+    }
+
+    /// What stands in each file beside its schema, for a file that was copied out of its folder.
+    pub(super) fn notes(&self, table: Table) -> [(&'static str, String); 5] {
+        [
+            ("perfharvest.table", table.name().to_owned()),
+            ("perfharvest.schema_version", self.schema_version.to_string()),
+            ("perfharvest.complete", self.complete.to_string()),
+            ("perfharvest.repository", self.crawl.repository.clone()),
+            ("perfharvest.data_end", self.crawl.data_end.to_string()),
+        ]
+    }
+
+    /// Takes over the tables of an earlier export that agree with this one. Returns those that do not: they would
+    /// contradict the others, and are to be removed.
+    pub(super) fn take_over(&mut self, folder: &Path) -> Vec<Table> {
+        // A description that cannot be read says nothing about the tables.
+        let before: Option<Self> =
+            std::fs::read(folder.join(EXPORT_NAME)).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let agrees = |before: &Self| Self { tables: self.tables.clone(), ..before.clone() } == *self;
+        let kept = before.filter(agrees).map(|before| before.tables).unwrap_or_default();
+        let mut contradicting = Vec::new();
+        for table in Table::ALL {
+            let found = std::fs::metadata(folder.join(table.schema().file_name()));
+            let Some(found) = found.ok().filter(std::fs::Metadata::is_file) else { continue };
+            if self.tables.contains_key(table.name()) {
+                continue;
+            }
+            match kept.get(table.name()).filter(|entry| entry.bytes == found.len()) {
+                Some(entry) => drop(self.tables.insert(table.name().to_owned(), entry.clone())),
+                None => contradicting.push(table),
+            }
+        }
+        contradicting
+    }
+
+    /// Writes it under a temporary name.
+    pub(super) fn write(&self, folder: &Path) -> Result<Finished, ExportError> {
+        let mut text = serde_json::to_vec_pretty(self).map_err(|source| ExportError::Description { source })?;
+        text.push(b'\n');
+        let mut file = ArtifactFile::create(folder, EXPORT_NAME)?;
+        match file.write_all(&text) {
+            Ok(()) => Ok(file.finish()?),
+            Err(met) => Err(file.explain(met).into()),
+        }
+    }
+}
+
+/// Removes the description of an earlier export and the tables of it that contradict this one, durably.
+pub(super) fn withdraw(folder: &Path, tables: &[Table]) -> Result<(), ArtifactError> {
+    let names = std::iter::once(EXPORT_NAME.to_owned()).chain(tables.iter().map(|table| table.schema().file_name()));
+    for path in names.map(|name| folder.join(name)) {
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(ArtifactError::Write { path, source });
+            }
+            _ => {}
+        }
+    }
+    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|source| ArtifactError::Write { path: folder.to_owned(), source })
+}

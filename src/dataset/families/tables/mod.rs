@@ -1,0 +1,206 @@
+//! 6. EXPORT: the dataset in the store as tables, in Parquet files.
+//!
+//! In: the store, and the commits. Out: a folder with a file for each table ([`Table`]) and `export.json`, which says what
+//! they are and is written last. All files appear together at the end; those of an earlier export are replaced. What is
+//! settled is exported; the data of a signature of which anything is missing are left out, as from the artifacts. The
+//! same store gives the same bytes.
+
+mod data;
+mod description;
+mod reading;
+mod records;
+mod tables;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use thiserror::Error;
+
+use self::data::{Heads, Pass};
+use self::description::withdraw;
+pub use self::description::{Description, EXPORT_NAME, TableEntry};
+use self::records::Records;
+pub use self::tables::{SCHEMA_VERSION, Table};
+use crate::actor::Shutdown;
+use crate::config::Config;
+use crate::dataset::commits::Commits;
+use crate::dataset::families::groups::{GroupBuilder, SignatureGroups};
+use crate::dataset::pass::finish_groups;
+use crate::dataset::pass::signatures::Signatures;
+use crate::dataset::write::parquet::{Cell, FinishedTable, Limits, TableError, TableWriter};
+use crate::dataset::write::{ArtifactError, Publication, check_folder, publish, remove_leftovers};
+use crate::dataset::{ReduceError, read_commits};
+use crate::model::{PushId, Timestamp};
+use crate::store::{Counts, CrawlIdentity, Store, StoreError};
+
+/// Why nothing was exported. What an earlier export wrote stands untouched, unless [`ExportError::Artifact`] says otherwise.
+#[derive(Debug, Error)]
+pub enum ExportError {
+    /// The store cannot be read.
+    #[error("the store cannot be exported")]
+    Store(#[from] StoreError),
+    /// The commits or the groups.
+    #[error(transparent)]
+    Reduce(#[from] ReduceError),
+    /// A table cannot be written.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// A file or the folder cannot be written.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// The description is no JSON.
+    #[error("{EXPORT_NAME} cannot be written as JSON; please report this")]
+    Description {
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The run was ended.
+    #[error("interrupted; an export of before stands untouched")]
+    Interrupted,
+}
+
+/// What was exported.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExportSummary {
+    /// What `export.json` says.
+    pub description: Description,
+    /// Records that gave no row, by table.
+    pub unreadable: BTreeMap<Table, u64>,
+    /// The crawl's tally: what is pending or failed is missing from the tables.
+    pub counts: Counts,
+    /// Tables of an earlier export of another store, or of this one as it was before, that were removed.
+    pub removed: Vec<Table>,
+}
+
+/// Writes `tables` of the dataset into `folder`.
+///
+/// # Errors
+/// [`ExportError`].
+pub fn export(
+    store: &Store,
+    config: &Config,
+    folder: &Path,
+    tables: &BTreeSet<Table>,
+    shutdown: &Shutdown,
+) -> Result<ExportSummary, ExportError> {
+    let identity = store.identity()?.ok_or(ReduceError::EmptyStore)?;
+    let commits = read_commits(config, &identity)?;
+    check_folder(folder)?;
+    remove_leftovers(folder);
+    let counts = store.counts()?;
+    let description = Description::of(&identity, &counts, commits.as_ref(), config);
+    let mut writers = BTreeMap::new();
+    for table in tables {
+        let notes = description.notes(*table);
+        writers.insert(*table, TableWriter::create(folder, table.schema(), &notes, Limits::default())?);
+    }
+    let records = Records { store, redact_emails: config.artifacts.redact_emails, shutdown };
+    let mut summary = ExportSummary { description, unreadable: BTreeMap::new(), counts, removed: Vec::new() };
+    write_records(&records, &identity, &mut writers, &mut summary.unreadable)?;
+    write_data(store, commits.as_ref(), shutdown, &mut writers)?;
+
+    let mut publication = Publication::new();
+    for (table, writer) in writers {
+        let FinishedTable { file, num_rows } = writer.finish()?;
+        summary.description.tables.insert(table.name().to_owned(), TableEntry::of(&file, num_rows));
+        publication.push(file);
+    }
+    if shutdown.is_draining() {
+        return Err(ExportError::Interrupted);
+    }
+    summary.removed = summary.description.take_over(folder);
+    publication.push(summary.description.write(folder)?);
+    // A process that is killed from here on leaves no description of files that are others.
+    withdraw(folder, &summary.removed)?;
+    publish(folder, publication)?;
+    Ok(summary)
+}
+
+type Writers = BTreeMap<Table, TableWriter>;
+
+/// The tables that are made from records.
+fn write_records(
+    records: &Records<'_>,
+    identity: &CrawlIdentity,
+    writers: &mut Writers,
+    unreadable: &mut BTreeMap<Table, u64>,
+) -> Result<(), ExportError> {
+    if let Some(rows) = writers.get_mut(&Table::Signatures) {
+        unreadable.insert(Table::Signatures, records.write_signatures(rows)?);
+    }
+    if let Some(rows) = writers.get_mut(&Table::Jobs) {
+        unreadable.insert(Table::Jobs, records.write_jobs(rows)?);
+    }
+    let [mut summaries, mut alerts] = [Table::AlertSummaries, Table::Alerts].map(|table| writers.remove(&table));
+    if summaries.is_some() || alerts.is_some() {
+        let [of_summaries, of_alerts] = records.write_alerts(identity, summaries.as_mut(), alerts.as_mut())?;
+        unreadable.extend([(Table::AlertSummaries, of_summaries), (Table::Alerts, of_alerts)]);
+    }
+    writers.extend(summaries.map(|rows| (Table::AlertSummaries, rows)));
+    writers.extend(alerts.map(|rows| (Table::Alerts, rows)));
+    unreadable.retain(|_, rows| *rows > 0);
+    Ok(())
+}
+
+/// The tables that are made from the data, in one pass.
+fn write_data(
+    store: &Store,
+    commits: Option<&Commits>,
+    shutdown: &Shutdown,
+    writers: &mut Writers,
+) -> Result<(), ExportError> {
+    let signatures = Signatures::complete(store)?;
+    let mut heads = writers.contains_key(&Table::Revisions).then(Heads::new);
+    let mut groups = writers.contains_key(&Table::SigGroups).then(GroupBuilder::default);
+    let pass = Pass {
+        store,
+        signatures: &signatures,
+        shutdown,
+        rows: writers.get_mut(&Table::Data),
+        heads: heads.as_mut(),
+        groups: groups.as_mut(),
+    };
+    pass.run()?;
+    if let (Some(rows), Some(heads)) = (writers.get_mut(&Table::Revisions), heads) {
+        write_revisions(commits, heads, rows)?;
+    }
+    if let (Some(rows), Some(groups)) = (writers.get_mut(&Table::SigGroups), groups) {
+        write_groups(&finish_groups(groups, store, &signatures)?, rows)?;
+    }
+    Ok(())
+}
+
+/// The commits of the window by date, those of one date by name; then the revisions that only data name.
+fn write_revisions(commits: Option<&Commits>, mut heads: Heads, rows: &mut TableWriter) -> Result<(), ExportError> {
+    type Head = (Timestamp, Option<PushId>);
+    let mut write = |revision: &str, date: Option<Timestamp>, head: Option<Head>| {
+        rows.write_row(&[
+            Cell::Text(Cow::Borrowed(revision)),
+            date.map_or(Cell::Null, Cell::Time),
+            head.and_then(|(_, push)| push).map_or(Cell::Null, |push| Cell::Id(push.0)),
+            head.map_or(Cell::Null, |(landed, _)| Cell::Time(landed)),
+        ])
+    };
+    let mut in_window: Vec<_> = commits.iter().flat_map(|commits| &commits.in_window).collect();
+    in_window.sort_unstable_by(|a, b| (a.date, &a.node).cmp(&(b.date, &b.node)));
+    for commit in in_window {
+        let head = commit.node.parse().ok().and_then(|revision| heads.remove(&revision));
+        write(&commit.node, Some(commit.date), head)?;
+    }
+    let mut others: Vec<_> = heads.into_iter().collect();
+    others.sort_unstable_by_key(|(revision, _)| *revision);
+    others.into_iter().try_for_each(|(revision, head)| write(&revision.to_string(), None, Some(head)))?;
+    Ok(())
+}
+
+/// A row for each signature of each group.
+fn write_groups(groups: &SignatureGroups, rows: &mut TableWriter) -> Result<(), ExportError> {
+    for (group, signatures) in groups.iter() {
+        for signature in signatures {
+            rows.write_row(&[Cell::Id(group.into()), Cell::Id(signature.0)])?;
+        }
+    }
+    Ok(())
+}

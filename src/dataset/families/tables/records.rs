@@ -1,0 +1,100 @@
+//! The tables that are made from records: signatures, alert summaries and their alerts, jobs.
+
+use std::borrow::Cow;
+
+use super::ExportError;
+use super::reading::{Field, Record};
+use super::tables::{ALERT_SUMMARIES, ALERTS, JOBS, SIGNATURES};
+use crate::actor::Shutdown;
+use crate::dataset::families::alerts::table::for_each_summary;
+use crate::dataset::write::parquet::{Cell, TableWriter};
+use crate::dataset::write::redact_emails;
+use crate::model::RawJson;
+use crate::store::{CrawlIdentity, Store, StoreError};
+
+/// What the records are read from.
+pub(super) struct Records<'a> {
+    pub(super) store: &'a Store,
+    pub(super) redact_emails: bool,
+    pub(super) shutdown: &'a Shutdown,
+}
+
+impl Records<'_> {
+    fn check_interrupted(&self) -> Result<(), ExportError> {
+        if self.shutdown.is_draining() { Err(ExportError::Interrupted) } else { Ok(()) }
+    }
+
+    fn text<'r>(&self, record: &'r RawJson) -> Cow<'r, str> {
+        if self.redact_emails { redact_emails(record.as_str()).into() } else { record.as_str().into() }
+    }
+
+    /// Every signature's record, by id. Returns how many records gave no row.
+    pub(super) fn write_signatures(&self, rows: &mut TableWriter) -> Result<u64, ExportError> {
+        let mut unreadable = 0;
+        for id in self.store.signature_ids()? {
+            self.check_interrupted()?;
+            let record = self.store.signature(id)?;
+            let record = record.ok_or_else(|| StoreError::MissingValue { key: format!("signature {id}") })?;
+            unreadable += write_record(record.as_str(), SIGNATURES, rows)?;
+        }
+        Ok(unreadable)
+    }
+
+    /// Every stored job's record, by id. Returns how many records gave no row.
+    pub(super) fn write_jobs(&self, rows: &mut TableWriter) -> Result<u64, ExportError> {
+        let mut unreadable = 0;
+        for id in self.store.stored_jobs() {
+            self.check_interrupted()?;
+            let id = id?;
+            let record = self.store.job(id)?;
+            let record = record.ok_or_else(|| StoreError::MissingValue { key: format!("job {id}") })?;
+            unreadable += write_record(&self.text(&record), JOBS, rows)?;
+        }
+        Ok(unreadable)
+    }
+
+    /// The alert summaries of the dataset and their alerts, by id. Returns how many of each gave no row.
+    pub(super) fn write_alerts(
+        &self,
+        identity: &CrawlIdentity,
+        mut summaries: Option<&mut TableWriter>,
+        mut alerts: Option<&mut TableWriter>,
+    ) -> Result<[u64; 2], ExportError> {
+        let mut listing = self.store.alert_listing()?;
+        listing.sort_unstable();
+        let mut unreadable = [0, 0];
+        for_each_summary::<ExportError>(self.store, identity, &listing, |id, record| {
+            self.check_interrupted()?;
+            let text = self.text(record);
+            if let Some(summaries) = summaries.as_deref_mut() {
+                unreadable[0] += write_record(&text, ALERT_SUMMARIES, summaries)?;
+            }
+            let (Some(alerts), Some(record)) = (alerts.as_deref_mut(), Record::read(&text)) else { return Ok(()) };
+            for (related, key) in [(false, "alerts"), (true, "related_alerts")] {
+                let mut rows = Vec::new();
+                for alert in record.objects(key) {
+                    let mut cells = vec![Cell::Id(id.0), Cell::Flag(related)];
+                    if alert.append_cells(ALERTS, &mut cells) {
+                        rows.push(cells);
+                    } else {
+                        unreadable[1] += 1;
+                    }
+                }
+                rows.sort_by_key(|cells| if let Some(Cell::Integer(id)) = cells.get(2) { *id } else { 0 });
+                rows.iter().try_for_each(|cells| alerts.write_row(cells))?;
+            }
+            Ok(())
+        })?;
+        Ok(unreadable)
+    }
+}
+
+/// Writes a record's row; 1 if it has none.
+fn write_record(text: &str, fields: &[Field], rows: &mut TableWriter) -> Result<u64, ExportError> {
+    let mut cells = Vec::with_capacity(fields.len());
+    if !Record::read(text).is_some_and(|record| record.append_cells(fields, &mut cells)) {
+        return Ok(1);
+    }
+    rows.write_row(&cells)?;
+    Ok(0)
+}

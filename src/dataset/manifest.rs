@@ -1,0 +1,141 @@
+//! `manifest.json`: what stands in the folder of artifacts, and from what it was made.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::dataset::write::{
+    ArtifactEntry, ArtifactFile, Finished, KindEntry, MANIFEST_FORMAT, MANIFEST_NAME, Manifest, NotMadeEntry, RunEntry,
+    ToolEntry,
+};
+use crate::model::{Kind, Timestamp};
+
+use crate::dataset::sources::Sources;
+use crate::dataset::{Artifact, ReduceError};
+
+/// What a manifest says of the artifacts.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    made: BTreeMap<String, ArtifactEntry>,
+    not_made: BTreeMap<String, NotMadeEntry>,
+}
+
+impl Contents {
+    /// What `before` says, as far as its files are still there.
+    pub(crate) fn of(before: Option<&Manifest>, folder: &Path) -> Self {
+        let Some(before) = before else { return Self::default() };
+        let mut made = before.artifacts.clone();
+        made.retain(|name, _| folder.join(name).is_file());
+        Self { made, not_made: before.not_made.clone() }
+    }
+
+    /// Sets what was made, or from what it could not be made.
+    pub(crate) fn put(&mut self, artifact: Artifact, entry: Result<ArtifactEntry, BTreeMap<String, String>>) {
+        let name = artifact.file_name();
+        self.made.remove(name);
+        self.not_made.remove(name);
+        match entry {
+            Ok(entry) => drop(self.made.insert(name.to_owned(), entry)),
+            Err(inputs) => {
+                let entry = NotMadeEntry { schema_version: artifact.schema_version(), inputs };
+                self.not_made.insert(name.to_owned(), entry);
+            }
+        }
+    }
+
+    /// Is it there?
+    pub(crate) fn holds(&self, artifact: Artifact) -> bool {
+        self.made.contains_key(artifact.file_name())
+    }
+}
+
+impl Sources<'_> {
+    /// Writes the manifest under a temporary name, unless it would say what it says already and may stay: it may not when
+    /// files change, since it is taken away before.
+    pub(crate) fn prepare_manifest(
+        &self,
+        folder: &Path,
+        contents: Contents,
+        before: Option<Manifest>,
+        changes_files: bool,
+    ) -> Result<(Manifest, Option<Finished>), ReduceError> {
+        let entry = |kind: Kind| {
+            let counts = self.counts.of(kind);
+            KindEntry {
+                data: counts.data,
+                empty: counts.empty,
+                gone: counts.gone,
+                skipped: counts.skipped,
+                failed: counts.failed,
+                pending: counts.pending,
+                records: counts.records,
+            }
+        };
+        let semantics = self.config.artifacts.semantics;
+        let follows =
+            |entry: &ArtifactEntry| entry.inputs.get(SEMANTICS).is_some_and(|named| *named == semantics.name());
+        let mut manifest = Manifest {
+            format: MANIFEST_FORMAT,
+            tool: ToolEntry { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+            crawl: self.identity.clone(),
+            semantics: contents.made.values().all(follows).then_some(semantics),
+            complete: self.counts.is_complete()
+                && contents.made.iter().all(|(name, entry)| self.lacks_nothing(name, entry)),
+            artifacts: contents.made,
+            not_made: contents.not_made,
+            run: RunEntry {
+                created_at: Timestamp::now(),
+                requests_made: Kind::ALL.iter().map(|kind| self.counts.of(*kind).attempts).sum(),
+                requests: Kind::ALL.iter().map(|kind| (kind.name().to_owned(), entry(*kind))).collect(),
+            },
+        };
+        if let Some(before) = before {
+            let written_at = std::mem::replace(&mut manifest.run.created_at, before.run.created_at);
+            if manifest == before && !changes_files {
+                return Ok((before, None));
+            }
+            if manifest != before {
+                manifest.run.created_at = written_at;
+            }
+        }
+        let mut text = serde_json::to_vec_pretty(&manifest).map_err(|source| ReduceError::Report { source })?;
+        text.push(b'\n');
+        let mut file = ArtifactFile::create(folder, MANIFEST_NAME)?;
+        let path = file.path().to_owned();
+        std::io::Write::write_all(&mut file, &text).map_err(|source| ReduceError::write(path, source))?;
+        Ok((manifest, Some(file.finish()?)))
+    }
+
+    /// Was it made of all that the crawl could bring? One that an earlier reduction left may be of less.
+    fn lacks_nothing(&self, name: &str, entry: &ArtifactEntry) -> bool {
+        let artifact = Artifact::ALL.iter().find(|artifact| artifact.file_name() == name);
+        !lacks_jobs(entry) && artifact.is_some_and(|artifact| self.still_hold(*artifact, &entry.inputs))
+    }
+}
+
+/// Of an entry's counts, the jobs that would be in it and were never asked for.
+pub(crate) const JOBS_NOT_ASKED: &str = "jobs_not_asked";
+
+/// Of an entry's inputs, the definitions that it follows.
+pub(crate) const SEMANTICS: &str = "semantics";
+
+/// Are there jobs that the artifact should hold, and that no run has asked for?
+pub(crate) fn lacks_jobs(entry: &ArtifactEntry) -> bool {
+    entry.counts.get(JOBS_NOT_ASKED).is_some_and(|count| *count > 0)
+}
+
+/// Removes it, durably.
+pub(crate) fn withdraw_manifest(folder: &Path) -> Result<(), ReduceError> {
+    let path = folder.join(MANIFEST_NAME);
+    let removed = match std::fs::remove_file(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    let durably = removed.and_then(|()| std::fs::File::open(folder)?.sync_all());
+    durably.map_err(|source| ReduceError::write(path, source))
+}
+
+/// Reads it; `None` when there is none.
+pub(crate) fn read_manifest(folder: &Path) -> Option<Manifest> {
+    // One that cannot be read says nothing about the artifacts, and is written anew.
+    serde_json::from_slice(&std::fs::read(folder.join(MANIFEST_NAME)).ok()?).ok()
+}

@@ -1,0 +1,140 @@
+//! Which signatures a pass goes over: those whose data are all there, each with its windows, in blocks.
+
+use std::collections::BTreeSet;
+
+use crate::model::{Request, SignatureId, Window};
+use crate::store::{SettledSummary, Store, StoreError};
+
+/// Data per block, about: some 500 KB of text.
+const DATA_PER_BLOCK: u64 = 2048;
+/// Signatures per block at the most, for signatures with little data.
+const SIGNATURES_PER_BLOCK: usize = 256;
+
+/// A window of a signature's data; the only one, unless its window was asked in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) signature: SignatureId,
+    window: Window,
+    pub(crate) num_data: u32,
+    pub(crate) num_chunks: u16,
+}
+
+impl Part {
+    fn of(summary: &SettledSummary) -> Self {
+        let SettledSummary { signature, window, settled } = *summary;
+        Self { signature, window, num_data: settled.num_records, num_chunks: settled.num_chunks }
+    }
+
+    /// The request that it answers.
+    pub(crate) fn request(&self) -> Request {
+        Request::Summary { signature: self.signature, window: self.window }
+    }
+}
+
+/// Signatures with their parts; there may be 10^5, so they stand in one list.
+#[derive(Debug, Default)]
+pub(crate) struct Signatures {
+    /// By signature, then window.
+    parts: Vec<Part>,
+    num: usize,
+}
+
+impl Signatures {
+    /// Those whose data are all there. Those that are pending or failed, in any part, are left out: half of their data
+    /// would look like all of it.
+    pub(crate) fn complete(store: &Store) -> Result<Self, StoreError> {
+        let incomplete: BTreeSet<SignatureId> = store.unsettled_signatures().collect::<Result<_, _>>()?;
+        let mut parts = Vec::new();
+        for summary in store.settled_summaries() {
+            let summary = summary?;
+            if !incomplete.contains(&summary.signature) {
+                parts.push(Part::of(&summary));
+            }
+        }
+        parts.shrink_to_fit();
+        Ok(Self::of(parts))
+    }
+
+    fn of(parts: Vec<Part>) -> Self {
+        let num = by_signature(&parts).count();
+        Self { parts, num }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.num
+    }
+
+    /// The parts of each.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[Part]> {
+        by_signature(&self.parts)
+    }
+
+    /// The parts of one; none of one that is not there.
+    pub(crate) fn parts_of(&self, signature: SignatureId) -> &[Part] {
+        let start = self.parts.partition_point(|part| part.signature < signature);
+        let end = self.parts.partition_point(|part| part.signature <= signature);
+        &self.parts[start..end]
+    }
+
+    /// Deals the signatures out in blocks of about the same number of data.
+    pub(crate) fn blocks(&self) -> Vec<&[Part]> {
+        let mut blocks = Vec::new();
+        let (mut start, mut end, mut num, mut data) = (0, 0, 0, 0);
+        for parts in self.iter() {
+            end += parts.len();
+            num += 1;
+            data += parts.iter().map(|part| u64::from(part.num_data)).sum::<u64>();
+            if data >= DATA_PER_BLOCK || num >= SIGNATURES_PER_BLOCK {
+                blocks.push(&self.parts[start..end]);
+                (start, num, data) = (end, 0, 0);
+            }
+        }
+        if start < end {
+            blocks.push(&self.parts[start..]);
+        }
+        blocks
+    }
+}
+
+/// The parts of each signature of a block.
+pub(crate) fn by_signature(parts: &[Part]) -> impl Iterator<Item = &[Part]> {
+    parts.chunk_by(|one, other| one.signature == other.signature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+
+    fn part(signature: u64, start: i64, num_data: u32) -> Part {
+        let window = Window { start: Timestamp::from_secs(start), end: Timestamp::from_secs(start + 1) };
+        Part { signature: SignatureId(signature), window, num_data, num_chunks: 1 }
+    }
+
+    #[test]
+    fn blocks_hold_whole_signatures_and_all_of_them_once() {
+        // Every third signature was asked in parts; one has more data than a block.
+        let parts = (0..2000_u64).flat_map(|signature| {
+            let num_data = if signature == 70 { 100_000 } else { u32::try_from(signature % 40).unwrap() };
+            (0..if signature % 3 == 0 { 3 } else { 1 }).map(move |start| part(signature, start, num_data))
+        });
+        let signatures = Signatures::of(parts.collect());
+        assert_eq!((signatures.len(), signatures.iter().count()), (2000, 2000));
+        let blocks = signatures.blocks();
+        assert_eq!(blocks.concat(), signatures.parts);
+        for pair in blocks.windows(2) {
+            assert_ne!(pair[0].last().unwrap().signature, pair[1][0].signature);
+        }
+        for block in blocks {
+            let whole: Vec<&[Part]> = by_signature(block).collect();
+            assert!(whole.len() <= SIGNATURES_PER_BLOCK);
+            let data = |of: &[&[Part]]| of.concat().iter().map(|part| u64::from(part.num_data)).sum::<u64>();
+            assert!(data(&whole[..whole.len() - 1]) < DATA_PER_BLOCK, "it could have ended before");
+        }
+        assert_eq!(signatures.parts_of(SignatureId(3)).len(), 3);
+        assert_eq!(signatures.parts_of(SignatureId(4)), [part(4, 0, 4)]);
+        assert!(signatures.parts_of(SignatureId(2000)).is_empty());
+        assert!(Signatures::default().blocks().is_empty());
+    }
+}

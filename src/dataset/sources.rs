@@ -1,0 +1,139 @@
+//! What the artifacts are made from: which can be made, and which stand there as they would be made again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::actor::Shutdown;
+use crate::config::Config;
+use crate::dataset::write::Manifest;
+use crate::model::Kind;
+use crate::observe::Reducing;
+use crate::store::{Counts, CrawlIdentity, Store};
+
+use crate::dataset::commits::Commits;
+use crate::dataset::manifest::SEMANTICS;
+use crate::dataset::{Artifact, Input, ReduceError};
+
+const COMMITS_HINT: &str = "the commits of the repository, a JSON object a line with \"node\" and \"date\": [epoch, offset]; \
+                            `perfharvest commits` makes it from a clone, an hgweb server or Treeherder's pushes";
+const PERF_LLM_STRUC_HINT: &str = "the records to relabel, a JSON object a line with \"commit_id\" and \"response\"";
+
+/// What a reduction reads from.
+pub(crate) struct Sources<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) config: &'a Config,
+    pub(crate) identity: CrawlIdentity,
+    pub(crate) counts: Counts,
+    pub(crate) commits: Option<&'a Commits>,
+    pub(crate) llm_digest: Option<String>,
+    pub(crate) shutdown: &'a Shutdown,
+    pub(crate) reducing: &'a Reducing,
+}
+
+impl Sources<'_> {
+    /// The artifacts to look at: those named, or all that the configured inputs allow.
+    pub(crate) fn makeable(&self, asked: &[Artifact]) -> Result<BTreeSet<Artifact>, ReduceError> {
+        let lacks = |artifact: Artifact| {
+            let inputs = artifact.inputs();
+            if inputs.contains(&Input::Commits) && self.commits.is_none() {
+                return Some(ReduceError::NotConfigured {
+                    artifact,
+                    key: "inputs.commits (--commits)",
+                    hint: COMMITS_HINT,
+                });
+            }
+            if inputs.contains(&Input::PerfLlmStruc) && self.llm_digest.is_none() {
+                let key = "inputs.perf_llm_struc";
+                return Some(ReduceError::NotConfigured { artifact, key, hint: PERF_LLM_STRUC_HINT });
+            }
+            None
+        };
+        if asked.is_empty() {
+            return Ok(Artifact::ALL.iter().copied().filter(|artifact| lacks(*artifact).is_none()).collect());
+        }
+        asked.iter().map(|artifact| lacks(*artifact).map_or(Ok(*artifact), Err)).collect()
+    }
+
+    /// Was the artifact made from the same inputs by the same definitions, and is it still there? Or was there nothing in
+    /// them to make it from, and is it still not there?
+    pub(crate) fn is_current(&self, before: Option<&Manifest>, artifact: Artifact) -> bool {
+        let Some(before) = before else { return false };
+        let path = self.config.artifacts.out.join(artifact.file_name());
+        if let Some(entry) = before.not_made.get(artifact.file_name()) {
+            return entry.schema_version == artifact.schema_version()
+                && entry.inputs == self.input_digests(artifact)
+                && !path.exists();
+        }
+        let Some(entry) = before.artifacts.get(artifact.file_name()) else { return false };
+        entry.schema_version == artifact.schema_version()
+            && entry.inputs == self.input_digests(artifact)
+            && std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == entry.bytes)
+    }
+
+    pub(crate) fn input_digests(&self, artifact: Artifact) -> BTreeMap<String, String> {
+        let inputs = artifact.inputs().iter();
+        let digests = inputs.map(|input| (input.name().to_owned(), self.digest_of(*input).unwrap_or_default()));
+        let options = self.options_of(artifact).into_iter().map(|(key, value)| (key.to_owned(), value));
+        digests.chain(options).collect()
+    }
+
+    /// Does the crawl, with the files that are configured, still hold what an artifact was made from? Its options may be
+    /// others.
+    pub(crate) fn still_hold(&self, artifact: Artifact, inputs: &BTreeMap<String, String>) -> bool {
+        let same =
+            |input: &Input| self.digest_of(*input).is_none_or(|digest| inputs.get(input.name()) == Some(&digest));
+        artifact.inputs().iter().all(same)
+    }
+
+    /// A digest of an input as it is now; `None` for a file that is not configured.
+    fn digest_of(&self, input: Input) -> Option<String> {
+        // What is missing may turn out to be empty, and then only this tells the two apart.
+        let stored = |kind: Kind| match self.counts.of(kind).pending + self.counts.of(kind).failed {
+            0 => format!("xxh3:{:032x}", self.counts.digest(kind)),
+            missing => format!("xxh3:{:032x}, {missing} requests missing", self.counts.digest(kind)),
+        };
+        match input {
+            Input::Alerts => Some(stored(Kind::Alerts)),
+            Input::Signatures => Some(stored(Kind::Signatures)),
+            Input::Summaries => Some(stored(Kind::Summaries)),
+            Input::JobDetails => Some(stored(Kind::JobDetails)),
+            Input::Commits => self.commits.map(|commits| format!("sha256:{}", commits.report.digest_hex())),
+            Input::PerfLlmStruc => self.llm_digest.clone(),
+        }
+    }
+
+    /// The options that shape an artifact.
+    fn options_of(&self, artifact: Artifact) -> Vec<(&'static str, String)> {
+        let artifacts = &self.config.artifacts;
+        let identity = &self.identity;
+        let mut options = vec![(SEMANTICS, artifacts.semantics.name().to_owned())];
+        if artifact.inputs().contains(&Input::Commits) {
+            options.push(("window", format!("{}..{}", identity.window_start, identity.window_end)));
+        }
+        if matches!(artifact, Artifact::RectifiedDetails | Artifact::Relabelled | Artifact::RelabelReport) {
+            options.push(("excluded_framework_ids", format!("{:?}", artifacts.excluded_framework_ids)));
+        }
+        if artifact == Artifact::SignaturesByJobDetailed {
+            options.push(("exclude_fields", format!("{:?}", artifacts.exclude_fields)));
+        }
+        if artifacts.redact_emails {
+            options.push(("redact_emails", "true".to_owned()));
+        }
+        options
+    }
+
+    pub(crate) fn check_interrupted(&self) -> Result<(), ReduceError> {
+        if self.shutdown.is_draining() { Err(ReduceError::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// The digest of a file's bytes, as `manifest.json` has it.
+pub(crate) fn file_digest(path: &Path) -> Result<String, ReduceError> {
+    let unreadable = |source| ReduceError::Input { path: path.to_owned(), source };
+    let mut hash = Sha256::new();
+    let mut file = std::fs::File::open(path).map_err(unreadable)?;
+    std::io::copy(&mut file, &mut hash).map_err(unreadable)?;
+    Ok(format!("sha256:{}", hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+}
