@@ -45,6 +45,19 @@ impl Digests {
     }
 }
 
+/// What an archive holds, but for the store's id, which is random.
+fn entries(archive: &[u8]) -> Vec<u8> {
+    let zstd = archive.windows(4).position(|four| four == [0x28, 0xb5, 0x2f, 0xfd]).unwrap();
+    let mut entries = zstd::decode_all(&archive[zstd..archive.len() - 16]).unwrap();
+    let head = String::from_utf8_lossy(&archive[..zstd]).into_owned();
+    let (_, id) = head.split_once("\"store_id\":\"").unwrap();
+    let id = id[..id.find('"').unwrap()].as_bytes();
+    while let Some(at) = entries.windows(id.len()).position(|window| window == id) {
+        entries.drain(at..at + id.len());
+    }
+    entries
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn artifacts_tables_and_archives_keep_their_bytes() {
     let mut digests = Digests::default();
@@ -71,7 +84,7 @@ async fn artifacts_tables_and_archives_keep_their_bytes() {
     let archived = crawl.folder.path().join("archive");
     let mut file = std::fs::OpenOptions::new().create_new(true).write(true).open(&archived).unwrap();
     archive::write(&Store::open_existing(&crawl.config.store).unwrap(), &mut file, &Shutdown::new()).unwrap();
-    digests.add("archive".to_owned(), &std::fs::read(&archived).unwrap());
+    digests.add("archive entries".to_owned(), &entries(&std::fs::read(&archived).unwrap()));
     simulator.shutdown().await.unwrap();
 
     let found = digests.text();
