@@ -9,4 +9,5 @@ mod signals;
 
 pub(crate) use fail_point::fail_point;
 pub use shutdown::Shutdown;
-pub use signals::{SignalListener, end_on_signals, wait_for_signal};
+pub(crate) use signals::Signals;
+pub use signals::{SignalListener, end_on_signals};

@@ -20,15 +20,16 @@ impl Drop for SignalListener {
 /// second signal. What was acknowledged is on the disk at any time, so neither loses it.
 #[must_use]
 pub fn end_on_signals(shutdown: Shutdown, grace: Duration) -> SignalListener {
+    let mut signals = Signals::listen();
     SignalListener(tokio::spawn(async move {
-        wait_for_signal().await;
+        signals.next().await;
         tracing::warn!(grace_s = grace.as_secs(), "ending: no new requests; once more ends at once");
         tokio::select! {
             () = async {
                 shutdown.drain_then_abandon(grace).await;
                 std::future::pending::<()>().await;
             } => {}
-            () = wait_for_signal() => end_at_once(),
+            () = signals.next() => end_at_once(),
         }
     }))
 }
@@ -40,27 +41,69 @@ fn end_at_once() {
     std::process::exit(i32::from(crate::EXIT_INTERRUPTED));
 }
 
-/// Returns at the next SIGINT or SIGTERM.
-///
-/// # Cancel safety
-/// Safe.
-pub async fn wait_for_signal() {
-    #[cfg(unix)]
-    {
+/// SIGINT and SIGTERM from the moment on at which it is made: one that comes between two waits is not lost.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(crate) struct Signals(Option<[tokio::signal::unix::Signal; 2]>);
+
+#[cfg(unix)]
+impl Signals {
+    /// Listens from now on. Where the system gives no handlers, signals end the process as they always do.
+    #[must_use]
+    pub(crate) fn listen() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            return std::future::pending().await; // without handlers, signals end the process as they always do
-        };
+        let both = signal(SignalKind::interrupt()).and_then(|one| Ok([one, signal(SignalKind::terminate())?]));
+        Self(both.ok())
+    }
+
+    /// Returns at the next signal.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(crate) async fn next(&mut self) {
+        let Some([interrupt, terminate]) = &mut self.0 else { return std::future::pending().await };
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
     }
-    #[cfg(not(unix))]
-    {
+}
+
+/// Ctrl-C.
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub(crate) struct Signals(());
+
+#[cfg(not(unix))]
+impl Signals {
+    /// Listens from the first wait on.
+    #[must_use]
+    pub(crate) fn listen() -> Self {
+        Self(())
+    }
+
+    /// Returns at the next Ctrl-C.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(crate) async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_that_comes_between_two_waits_is_not_lost() {
+        let mut signals = Signals::listen();
+        for _ in 0..3 {
+            let own_id = std::process::id().to_string();
+            assert!(std::process::Command::new("kill").args(["-TERM", &own_id]).status().unwrap().success());
+            signals.next().await;
         }
     }
 }

@@ -98,12 +98,10 @@ pub(super) async fn run(common: &Common<StatusArgs>) -> Result<u8, Error> {
         (false, true) => "\x1b[H\x1b[2J",
         (false, false) => "\n",
     };
-    loop {
-        if !common.own.watch {
-            break;
-        }
+    let mut signals = common.own.watch.then(crate::actor::Signals::listen);
+    while let Some(signals) = &mut signals {
         tokio::select! {
-            () = crate::actor::wait_for_signal() => break,
+            () = signals.next() => break,
             () = tokio::time::sleep(REDRAW) => {}
         }
         status = Status::read(path)?;

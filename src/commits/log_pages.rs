@@ -11,8 +11,8 @@
 
 use std::collections::HashMap;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{Stream, StreamExt as _};
 
 use super::error::unanswered;
 use super::pages::{Page, Pages};
@@ -151,8 +151,25 @@ impl LogPages<'_> {
             }
             unlinked -= 1;
         }
+        self.keep_pages_ahead(under_way, pages).await?;
         fetched.oldest_first.reverse();
         Ok(fetched)
+    }
+
+    /// Lets the requests that were made ahead of the walk's end finish, and keeps their pages: none is made for nothing.
+    async fn keep_pages_ahead(
+        &self,
+        mut under_way: impl Stream<Item = (u64, Result<Page, FetchCommitsError>, Span)> + Unpin,
+        pages: &mut Pages,
+    ) -> Result<(), FetchCommitsError> {
+        self.asker.drain();
+        while let Some((_, page, span)) = under_way.next().await {
+            match page {
+                Ok(page) => pages.put(&span.key, page)?,
+                Err(error) => tracing::debug!(page = %span.key, %error, "a page beyond the window was not answered"),
+            }
+        }
+        Ok(())
     }
 
     /// Do the end of `newer` and the beginning of `page` agree?

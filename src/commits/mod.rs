@@ -99,7 +99,7 @@ pub async fn fetch_commits(
     let mut pages = Pages::open(order.output, &source_of(order.from, config))?;
     output::remove_leftovers_of(order.output);
     tracing::info!(from = %order.from, "reading the commits");
-    let asker = Asker::new(Arc::clone(config), pressure.clone(), shutdown.clone());
+    let asker = Asker::new(Arc::clone(config), pressure.clone(), shutdown);
     let fetched = fetch_into(&mut pages, order, &asker, config, shutdown).await;
     if fetched.is_err() {
         pages.remove_if_empty();

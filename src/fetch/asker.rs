@@ -48,8 +48,13 @@ pub enum AskError {
 impl Asker {
     /// Asks as `config` says, as hard as `pressure` allows, until `shutdown`.
     #[must_use]
-    pub fn new(config: Arc<Config>, pressure: Pressure, shutdown: Shutdown) -> Self {
-        Self { config, pressure, shutdown, num_attempts: Arc::default() }
+    pub fn new(config: Arc<Config>, pressure: Pressure, shutdown: &Shutdown) -> Self {
+        Self { config, pressure, shutdown: shutdown.part(), num_attempts: Arc::default() }
+    }
+
+    /// Makes no further attempt; those under way end as they would.
+    pub fn drain(&self) {
+        self.shutdown.drain();
     }
 
     /// Attempts made so far.
@@ -116,7 +121,7 @@ mod tests {
 
     fn asker(config: Config) -> Asker {
         let pressure = Pressure::start(&config);
-        Asker::new(Arc::new(config), pressure, Shutdown::new())
+        Asker::new(Arc::new(config), pressure, &Shutdown::new())
     }
 
     fn status(status: u16, retry_after: Option<Duration>) -> SourceError {
@@ -167,7 +172,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_run_that_ends_is_asked_nothing_more() {
         let asker = asker(Config::default());
-        asker.shutdown.drain();
+        asker.drain();
         let answer = asker.ask("it", async || Ok(())).await;
         assert!(matches!(answer, Err(AskError::Interrupted)) && asker.num_attempts() == 0);
     }

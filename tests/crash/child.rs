@@ -1,11 +1,12 @@
 //! A crawl in a process of its own.
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use perfharvest::config::{Config, StoreConfig};
 use perfharvest::store::Store;
@@ -67,6 +68,54 @@ pub(crate) fn wait(child: Child) -> Ended {
 
 pub(crate) fn finish(mut command: Command) -> Ended {
     wait(command.spawn().unwrap())
+}
+
+/// A child whose messages are read a line at a time while it runs.
+pub(crate) struct Listened {
+    child: Child,
+    lines: BufReader<ChildStderr>,
+    stderr: String,
+}
+
+impl Listened {
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap());
+        Self { child, lines, stderr: String::new() }
+    }
+
+    pub(crate) fn child(&self) -> &Child {
+        &self.child
+    }
+
+    /// Returns once the child has said a line with `text`.
+    pub(crate) async fn wait_for(mut self, text: &'static str) -> Self {
+        blocking(move || {
+            loop {
+                let before = self.stderr.len();
+                let read = self.lines.read_line(&mut self.stderr).unwrap();
+                assert!(read > 0, "it ended without saying `{text}`:\n{}", self.stderr);
+                if self.stderr[before..].contains(text) {
+                    return self;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn end(mut self) -> Ended {
+        blocking(move || {
+            self.lines.read_to_string(&mut self.stderr).unwrap();
+            Ended { stderr: self.stderr, ..wait(self.child) }
+        })
+        .await
+    }
+}
+
+/// Blocking work beside the simulator, which ends long before this gives up.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::time::timeout(Duration::from_mins(5), tokio::task::spawn_blocking(work)).await.expect("it ends").unwrap()
 }
 
 /// Sends a signal to a child of this process, by its id.

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::arrivals::{acknowledged_in, asked_by, settled_in};
-use crate::child::{command, finish, opened_copy, run_command, wait};
+use crate::child::{blocking, command, finish, opened_copy, run_command, wait};
 use crate::support::{Crawl, assert_same_artifacts, simulator};
 
 /// Kills of each of the two tests.
@@ -196,13 +196,21 @@ async fn a_crawl_that_is_killed_before_any_of_its_first_commits_comes_to_the_sam
 async fn kill_at_any_moment(test: &str, faults: &[&str], kills_wanted: usize) {
     let calm = calm_artifacts().await;
     let mut random = seeded(test);
+    // A kill after the end of a run strikes nothing, so the moments follow the speed of this machine.
+    let whole = {
+        let ordeal = Ordeal::begin(&mut random, faults).await;
+        let began = tokio::time::Instant::now();
+        let command = run_command(&ordeal.crawl);
+        assert_eq!(blocking(|| finish(command)).await.code(), Some(0));
+        began.elapsed()
+    };
     let mut kills = 0;
     while kills < kills_wanted {
         let mut ordeal = Ordeal::begin(&mut random, faults).await;
         loop {
             let mut child = run_command(&ordeal.crawl).spawn().unwrap();
-            let longest = if random.random_bool(0.2) { 60 } else { 1500 };
-            let after = Duration::from_millis(random.random_range(0..longest));
+            let longest = if random.random_bool(0.2) { whole / 20 } else { whole * 3 / 4 };
+            let after = random.random_range(Duration::ZERO..longest);
             if ordeal.kills < 12 {
                 tokio::time::sleep(after).await;
                 child.kill().unwrap();

@@ -5,13 +5,11 @@ use std::time::Duration;
 use perfharvest::simulator::{Behaviour, Endpoint, Latency, ScriptedReply, SimulatorHandle};
 
 use crate::arrivals::{asked_by, settled_in};
-use crate::child::{command, finish, opened_copy, run_command, signal, wait};
-use crate::support::{Crawl, assert_same_artifacts, simulator};
+use crate::child::{Listened, blocking, command, finish, opened_copy, run_command, signal, wait};
+use crate::support::{Crawl, assert_same_artifacts, limit_to, simulator, wait_until};
 
 async fn arrived(simulator: &SimulatorHandle, endpoint: Endpoint, num: u64) {
-    while simulator.served().of(endpoint) < num {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    wait_until("the requests arrive", || simulator.served().of(endpoint) >= num).await;
 }
 
 async fn slow() -> (SimulatorHandle, Crawl) {
@@ -47,7 +45,9 @@ async fn finish_in_background(crawl: &Crawl) -> crate::child::Ended {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_signal_finishes_what_is_in_flight_and_exits_130_with_a_summary() {
     for name in ["INT", "TERM"] {
-        let (simulator, crawl) = slow().await;
+        let (simulator, mut crawl) = slow().await;
+        let limiter = crawl.config.limiter.clone();
+        limit_to(&mut crawl.config, 40);
         let child = run_command(&crawl).spawn().unwrap();
         arrived(&simulator, Endpoint::Summary, 20).await;
         signal(&child, name);
@@ -62,6 +62,7 @@ async fn the_first_signal_finishes_what_is_in_flight_and_exits_130_with_a_summar
         }
         drop(store);
         assert!(simulator.served().of(Endpoint::Summary) < 100, "new requests went out after the signal");
+        crawl.config.limiter = limiter;
         resume(&simulator, &crawl).await;
     }
 }
@@ -70,12 +71,12 @@ async fn the_first_signal_finishes_what_is_in_flight_and_exits_130_with_a_summar
 async fn what_is_in_flight_is_given_up_after_the_grace() {
     let (simulator, mut crawl) = slow().await;
     crawl.config.shutdown.grace = Duration::from_millis(300);
+    crawl.config.source.timeout = Duration::from_hours(1);
     simulator.script(ScriptedReply::hang().at(Endpoint::Summary).times(3));
     let child = run_command(&crawl).spawn().unwrap();
     arrived(&simulator, Endpoint::Summary, 30).await;
     signal(&child, "INT");
-    let ended = tokio::time::timeout(Duration::from_mins(1), tokio::task::spawn_blocking(|| wait(child)));
-    let ended = ended.await.expect("the hanging requests are given up, long before their timeout").unwrap();
+    let ended = blocking(|| wait(child)).await; // before the hanging requests time out
     assert_eq!(ended.code(), Some(130), "{}", ended.stderr);
     resume(&simulator, &crawl).await;
 }
@@ -84,19 +85,14 @@ async fn what_is_in_flight_is_given_up_after_the_grace() {
 async fn the_second_signal_ends_at_once_and_loses_nothing_that_was_acknowledged() {
     let (simulator, mut crawl) = slow().await;
     crawl.config.shutdown.grace = Duration::from_mins(10);
+    crawl.config.source.timeout = Duration::from_hours(1);
     simulator.script(ScriptedReply::hang().at(Endpoint::Summary).times(3));
-    let child = run_command(&crawl).spawn().unwrap();
+    let child = Listened::spawn(run_command(&crawl));
     arrived(&simulator, Endpoint::Summary, 30).await;
-    signal(&child, "INT");
-    // The handler of the first is at work once no further request comes.
-    let mut before = 0;
-    while simulator.served().total() > before {
-        before = simulator.served().total();
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
-    signal(&child, "INT");
-    let ended = tokio::time::timeout(Duration::from_mins(1), tokio::task::spawn_blocking(|| wait(child)));
-    let ended = ended.await.expect("it does not wait for the grace").unwrap();
+    signal(child.child(), "INT");
+    let child = child.wait_for("grace_s=600").await;
+    signal(child.child(), "INT");
+    let ended = child.end().await;
     assert_eq!(ended.code(), Some(130), "{}", ended.stderr);
     resume(&simulator, &crawl).await;
 }
@@ -104,7 +100,9 @@ async fn the_second_signal_ends_at_once_and_loses_nothing_that_was_acknowledged(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_or_a_crawl_that_is_ended_while_it_reads_the_lists_says_so() {
     for name in ["plan", "crawl"] {
-        let (simulator, crawl) = slow().await;
+        let (simulator, mut crawl) = slow().await;
+        crawl.config.shutdown.grace = Duration::from_millis(300);
+        simulator.script(ScriptedReply::hang().at(Endpoint::Signatures));
         let child = command(&crawl, &[name]).spawn().unwrap();
         arrived(&simulator, Endpoint::Signatures, 1).await;
         signal(&child, "INT");

@@ -1,44 +1,16 @@
 //! A crawl that is watched and tuned from other processes while it runs.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::num::NonZeroU32;
-use std::process::{Child, ChildStderr};
-use std::time::Duration;
 
-use perfharvest::simulator::{Behaviour, Endpoint};
+use perfharvest::model::Kind;
+use perfharvest::simulator::{Behaviour, Endpoint, ScriptedReply};
+use perfharvest::store::Ledger;
 use serde_json::Value;
 
-use crate::child::{Ended, command, finish, run_command, signal};
+use crate::child::{Ended, Listened, blocking, command, finish, run_command, signal};
 use crate::support::tamper::put;
-use crate::support::{Crawl, assert_same_artifacts, simulator};
-
-/// What a child says, a line at a time.
-struct Said {
-    lines: BufReader<ChildStderr>,
-    all: String,
-}
-
-impl Said {
-    fn of(child: &mut Child) -> Self {
-        Self { lines: BufReader::new(child.stderr.take().unwrap()), all: String::new() }
-    }
-
-    /// Reads until a line holds `text`.
-    fn wait_for(&mut self, text: &str) {
-        loop {
-            let before = self.all.len();
-            let read = self.lines.read_line(&mut self.all).unwrap();
-            assert!(read > 0, "it ended without saying `{text}`:\n{}", self.all);
-            if self.all[before..].contains(text) {
-                return;
-            }
-        }
-    }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::time::timeout(Duration::from_mins(2), tokio::task::spawn_blocking(work)).await.expect("it ends").unwrap()
-}
+use crate::support::{Crawl, assert_same_artifacts, limit_to, simulator, wait_until};
 
 async fn ended(crawl: &Crawl, args: &[&str]) -> Ended {
     let command = command(crawl, args);
@@ -54,39 +26,22 @@ async fn a_changed_file_retunes_a_running_crawl_and_a_wrong_one_is_refused() {
     let again = Crawl::of(&simulator.url());
     crawl.config.store.path = again.config.store.path.clone();
     crawl.config.artifacts.out = again.config.artifacts.out.clone();
-    crawl.config.limiter.requests_per_second = NonZeroU32::MIN; // two and a half minutes, if it stayed so
-    crawl.config.limiter.burst = NonZeroU32::MIN;
+    limit_to(&mut crawl.config, 1); // two and a half minutes, if it stayed so
     let asked = simulator.served().total();
-    let mut child = run_command(&crawl).spawn().unwrap();
-    while simulator.served().total() < asked + 2 {
-        tokio::task::yield_now().await;
-    }
+    let child = Listened::spawn(run_command(&crawl));
+    wait_until("it has begun", || simulator.served().total() >= asked + 2).await;
     let file = crawl.folder.path().join("config.toml");
     let slow = std::fs::read_to_string(&file).unwrap();
     let file_with =
         |rate: &str| slow.replace("\nrequests_per_second = 1\n", &format!("\nrequests_per_second = {rate}\n"));
     put(&file, file_with("\"many\"").as_bytes());
-    signal(&child, "HUP");
-    let (child, said) = blocking(move || {
-        let mut said = Said::of(&mut child);
-        said.wait_for("is refused; the crawl goes on as before");
-        (child, said)
-    })
-    .await;
-    assert!(said.all.contains("config.toml:") && said.all.contains("\"many\""), "{}", said.all);
+    signal(child.child(), "HUP");
+    let child = child.wait_for("is refused; the crawl goes on as before").await;
     put(&file, file_with("100000").as_bytes());
-    let (mut child, mut said) = blocking(move || {
-        let mut said = said;
-        said.wait_for("limiter.requests_per_second 1 -> 100000");
-        (child, said)
-    })
-    .await;
-    let (status, said) = blocking(move || {
-        said.lines.read_to_string(&mut said.all).unwrap();
-        (child.wait().unwrap(), said.all)
-    })
-    .await;
-    assert_eq!(status.code(), Some(0), "{said}");
+    let child = child.wait_for("limiter.requests_per_second 1 -> 100000").await;
+    let ended = child.end().await;
+    assert!(ended.stderr.contains("config.toml:") && ended.stderr.contains("\"many\""), "{}", ended.stderr);
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
     assert_eq!(simulator.served().total(), 2 * asked, "nothing lost, nothing twice");
     assert_same_artifacts(&calm, &again.artifacts());
 }
@@ -97,11 +52,22 @@ async fn a_running_crawl_is_watched_and_planned_from_other_processes_without_a_r
     let mut crawl = Crawl::of(&simulator.url());
     crawl.config.limiter.requests_per_second = NonZeroU32::new(20).unwrap();
     crawl.config.limiter.burst = NonZeroU32::MIN;
+    // Its fetchers stand still in the end, so that every further request would be another process's.
+    simulator.script(ScriptedReply::hang().at(Endpoint::AlertSummary).times(1000));
+    simulator.script(ScriptedReply::answer().at(Endpoint::Summary).times(30));
+    simulator.script(ScriptedReply::hang().at(Endpoint::Summary).times(1000));
+    let hanging = 30 + u64::try_from(crawl.config.concurrency.summaries.get()).unwrap();
     let mut child = run_command(&crawl).spawn().unwrap();
-    while simulator.served().of(Endpoint::Summary) < 30 {
-        tokio::task::yield_now().await;
-    }
-    signal(&child, "STOP");
+    wait_until("its fetchers hang", || {
+        let served = simulator.served();
+        served.of(Endpoint::Summary) == hanging && served.of(Endpoint::AlertSummary) == 1
+    })
+    .await;
+    wait_until("its ledger says what it has fetched", || {
+        let ledger = Ledger::read(&crawl.config.store.path).unwrap();
+        ledger.is_some_and(|ledger| ledger.counts.of(Kind::Summaries).settled() > 0)
+    })
+    .await;
     let asked = simulator.served().total();
 
     let plan = ended(&crawl, &["plan", "--json"]).await;

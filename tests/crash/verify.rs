@@ -1,11 +1,11 @@
 //! `verify` and a shared store, as processes: what people and scripts see of damage.
 
-use perfharvest::simulator::{Behaviour, Endpoint, Latency};
+use perfharvest::simulator::{Behaviour, Endpoint, ScriptedReply};
 use serde_json::Value;
 
-use crate::child::{Ended, command, finish, run_command, signal, wait};
+use crate::child::{Ended, blocking, command, finish, run_command, signal, wait};
 use crate::support::tamper::{copy, cut, database, first_key, flip, put, tampered, values};
-use crate::support::{Crawl, assert_same_artifacts, simulator};
+use crate::support::{Crawl, assert_same_artifacts, simulator, wait_until};
 
 fn verify(crawl: &Crawl, flags: &[&str]) -> Ended {
     finish(command(crawl, &[&["verify"], flags].concat()))
@@ -150,23 +150,25 @@ async fn a_repair_of_a_log_with_a_hole_never_advises_another_repair() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_process_on_a_store_is_refused_and_the_first_goes_on() {
-    let latency = Latency::Fixed(std::time::Duration::from_millis(40));
-    let simulator = simulator(Behaviour { latency, ..Behaviour::default() }).await;
+    let simulator = simulator(Behaviour::default()).await;
+    // Long enough for the signal to come before the end of the first.
+    let late = ScriptedReply::answer().at(Endpoint::Summary).delayed(std::time::Duration::from_secs(10));
+    simulator.script(late);
     let crawl = Crawl::of(&simulator.url());
     let first = run_command(&crawl).spawn().unwrap();
-    while simulator.served().of(Endpoint::Summary) < 5 {
-        tokio::task::yield_now().await;
-    }
+    wait_until("the first crawls", || simulator.served().of(Endpoint::Summary) >= 5).await;
     signal(&first, "STOP"); // the first holds its store while it stands still
-    for refused in [run_command(&crawl), command(&crawl, &["reduce"]), command(&crawl, &["verify", "--repair"])] {
-        let refused = tokio::task::spawn_blocking(|| finish(refused)).await.unwrap();
+    let others = [run_command(&crawl), command(&crawl, &["reduce"]), command(&crawl, &["verify", "--repair"])];
+    let others = others.map(|mut command| command.spawn().unwrap()); // each waits some seconds for the store
+    for refused in others {
+        let refused = blocking(|| wait(refused)).await;
         assert_eq!(refused.code(), Some(4), "{}", refused.stderr);
         assert!(refused.stderr.contains("in use by another process"), "{}", refused.stderr);
     }
     let status = finish(command(&crawl, &["status"]));
     assert_eq!(status.code(), Some(3), "status needs no lock; it is incomplete as yet: {}", status.stderr);
     signal(&first, "CONT");
-    let first = tokio::task::spawn_blocking(|| wait(first)).await.unwrap();
+    let first = blocking(|| wait(first)).await;
     assert_eq!(first.code(), Some(0), "{}", first.stderr);
     assert_eq!(verify(&crawl, &[]).code(), Some(0));
 }

@@ -16,6 +16,7 @@ use perfharvest::fetch::Pressure;
 use perfharvest::model::Timestamp;
 
 use crate::hgweb_server::{FIRST, HgwebServer, Instead, Repository};
+use crate::support::{silent_port, wait_until};
 
 /// A fail point that is never passed.
 const NOWHERE: &str = "nowhere:1";
@@ -123,6 +124,31 @@ async fn the_window_is_written_oldest_first_and_made_again_by_one_request() {
     assert_eq!(server.take_asked(), [("tip".to_owned(), 1)]);
     assert_eq!(making.text(), before);
     assert_eq!(making.files(), ["all_commits.jsonl", "all_commits.jsonl.pages"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_asked_ahead_of_the_walks_end_is_waited_for_and_kept() {
+    let server = HgwebServer::start(Repository::of(137)).await;
+    let mut making = Making::of(&server, 60, 120);
+    let kept = making.folder.path().join("all_commits.jsonl.pages");
+    let num_kept = || std::fs::read_to_string(&kept).unwrap_or_default().matches("\"key\":\"revisions ").count();
+    // The walk needs no page below revision 10. It asks for that of 9 while it waits for that of 19.
+    server.hold_back("19");
+    server.hold_back("9");
+    let release = async {
+        wait_until("the pages above 19 are kept and 9 is asked for", || num_kept() == 12 && server.was_asked("9"))
+            .await;
+        server.release("19");
+        wait_until("the page of 19 is kept", || num_kept() == 13).await;
+        server.release("9");
+    };
+    let (made, ()) = tokio::join!(making.make(), release);
+    assert_eq!(made.unwrap().num_requests, server.take_asked().len() as u64);
+    assert_eq!(num_kept(), 14);
+
+    making.window.start = Making::of(&server, 0, 0).window.start;
+    assert_eq!(making.make().await.unwrap().num_requests, 1, "nothing but the tip is asked for again");
+    assert_eq!(making.text(), server.lines(0..121));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -256,9 +282,8 @@ async fn passing_errors_are_asked_again_and_lasting_ones_are_exit_5_with_nothing
 async fn another_address_and_a_dead_port_are_exit_5_and_say_so() {
     let server = HgwebServer::start(Repository::of(5)).await;
     let mut making = Making::of(&server, 0, 5);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let dead = format!("hgweb:http://{}/autoland", listener.local_addr().unwrap());
-    drop(listener);
+    let (_port, addr) = silent_port();
+    let dead = format!("hgweb:http://{addr}/autoland");
     let elsewhere = format!("hgweb:{}/no", server.url().replace("/integration/autoland", ""));
     for (from, words) in [(dead, "is the address right"), (elsewhere, "is the address that of a repository")] {
         making.from = from.parse().unwrap();

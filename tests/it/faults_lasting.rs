@@ -109,7 +109,9 @@ async fn what_cannot_be_split_fails_alone_whatever_the_fault() {
         let simulator = simulator(Behaviour::default()).await;
         simulator.script(fault.at(Endpoint::AlertSummary).times(ALWAYS));
         let mut crawl = Crawl::of(&simulator.url());
-        crawl.config.source.timeout = Duration::from_millis(400);
+        if label == "timeout" {
+            crawl.config.source.timeout = Duration::from_secs(1);
+        }
         crawl.config.source.max_body_bytes = (2 << 20).try_into().unwrap();
         crawl.config.retry.max_attempts = 3.try_into().unwrap();
         let summary = crawl.run().await.unwrap();

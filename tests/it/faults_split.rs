@@ -43,11 +43,11 @@ async fn a_window_that_times_out_or_meets_a_gateway_error_is_halved() {
     let dates = path.split("&startday=").nth(1).unwrap();
     let [hang, r502, r503, r504] =
         [ScriptedReply::hang(), ScriptedReply::status(502), ScriptedReply::status(503), ScriptedReply::status(504)];
-    for fault in [hang, r502, r503, r504] {
+    for (fault, timeout) in [(hang, 2), (r502, 60), (r503, 60), (r504, 60)] {
         let simulator = simulator(Behaviour::default()).await;
         simulator.script(fault.containing(&path[path.find("signature=").unwrap()..]).times(ALWAYS));
         let mut crawl = Crawl::of(&simulator.url());
-        crawl.config.source.timeout = Duration::from_millis(400);
+        crawl.config.source.timeout = Duration::from_secs(timeout);
         ends_as_undisturbed(&crawl).await;
         let asked = &windows(&simulator)[&signature_of(path)];
         let whole = asked.iter().filter(|(window, _)| dates.starts_with(window)).count();

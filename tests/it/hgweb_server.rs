@@ -120,6 +120,8 @@ struct Shared {
     most_in_flight: watch::Sender<usize>,
     /// Replies with this revision or an older one are held until so many requests are under way.
     hold: Mutex<Option<(usize, usize)>>,
+    /// Revisions that are not answered as long as they are in here.
+    held_back: watch::Sender<BTreeSet<String>>,
 }
 
 /// A running server; it ends with the test.
@@ -138,6 +140,7 @@ impl HgwebServer {
             in_flight: AtomicUsize::new(0),
             most_in_flight: watch::Sender::new(0),
             hold: Mutex::new(None),
+            held_back: watch::Sender::new(BTreeSet::new()),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/integration/autoland", listener.local_addr().unwrap());
@@ -163,6 +166,20 @@ impl HgwebServer {
     /// Holds the replies from a revision number downwards until `requests` are under way.
     pub(crate) fn hold(&self, revision: usize, requests: usize) {
         *self.shared.hold.lock().unwrap() = Some((revision, requests));
+    }
+
+    /// Answers no request for this revision until it is released.
+    pub(crate) fn hold_back(&self, revision: &str) {
+        self.shared.held_back.send_modify(|held| held.extend([revision.to_owned()]));
+    }
+
+    pub(crate) fn release(&self, revision: &str) {
+        self.shared.held_back.send_modify(|held| held.retain(|other| other != revision));
+    }
+
+    /// True once the revision was asked for since the last [`Self::take_asked`].
+    pub(crate) fn was_asked(&self, revision: &str) -> bool {
+        self.shared.asked.lock().unwrap().iter().any(|(asked, _)| asked == revision)
     }
 
     pub(crate) fn lines(&self, revisions: std::ops::Range<usize>) -> String {
@@ -217,6 +234,7 @@ async fn answer(shared: &Shared, uri: &Uri, headers: &HeaderMap) -> Response<Bod
             tokio::task::yield_now().await; // room for one too many
         }
     }
+    drop(shared.held_back.subscribe().wait_for(|held| !held.contains(revision)).await);
     let instead = shared.decide.lock().unwrap()(number, revision, count);
     match instead {
         Some(Instead::Reply(status, content_type, text)) => reply(status, content_type, text),

@@ -9,6 +9,7 @@ mod commits_hgweb;
 mod completeness;
 mod damage;
 mod damage_of_trees;
+mod digests;
 mod faults;
 mod faults_lasting;
 mod faults_shown;

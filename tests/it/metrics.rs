@@ -1,19 +1,20 @@
 //! A scrape during a crawl.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use perfharvest::actor::Shutdown;
 use perfharvest::simulator::{Behaviour, Latency};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::{Crawl, simulator};
+use crate::support::{Crawl, limit_to, silent_port, simulator, wait_until};
 
-async fn scrape(addr: SocketAddr) -> Option<String> {
-    let mut stream = tokio::net::TcpStream::connect(addr).await.ok()?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.ok()?;
+async fn scrape(addr: SocketAddr) -> String {
+    let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut text = String::new();
-    stream.read_to_string(&mut text).await.ok()?;
-    Some(text)
+    stream.read_to_string(&mut text).await.unwrap();
+    text
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -22,20 +23,18 @@ async fn a_running_crawl_serves_what_it_counts() {
     let faults = vec!["502=0.1".parse().unwrap()];
     let simulator = simulator(Behaviour { latency, faults, ..Behaviour::default() }).await;
     let mut crawl = Crawl::of(&simulator.url());
-    let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // free a moment ago
+    let (_port, addr) = silent_port();
     crawl.config.metrics.bind = Some(addr);
+    limit_to(&mut crawl.config, 80);
+    let shutdown = Shutdown::new();
     let scraped = async {
-        loop {
-            if simulator.served().total() > 60
-                && let Some(text) = scrape(addr).await
-            {
-                return text;
-            }
-            tokio::task::yield_now().await;
-        }
+        wait_until("the requests are served", || simulator.served().total() > 60).await;
+        let text = scrape(addr).await;
+        shutdown.drain();
+        text
     };
-    let (summary, text) = tokio::join!(crawl.run(), scraped);
-    summary.unwrap();
+    let (summary, text) = tokio::join!(crawl.run_until(&shutdown), scraped);
+    assert!(summary.unwrap().crawl.interrupted);
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
     for line in [
         "perfharvest_requests_total{kind=\"summaries\",outcome=\"answered\"}",
@@ -43,7 +42,7 @@ async fn a_running_crawl_serves_what_it_counts() {
         "perfharvest_retries_total{kind=\"summaries\"}",
         "perfharvest_tokens_total",
         "perfharvest_token_wait_seconds_total",
-        "perfharvest_rate 100000.0",
+        "perfharvest_rate 1.0",
         "perfharvest_in_flight{kind=\"summaries\"}",
         "perfharvest_pending{kind=\"job_details\"}",
         "perfharvest_settled{kind=\"alerts\"}",

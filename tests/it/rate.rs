@@ -13,7 +13,7 @@ use perfharvest::simulator::{Arrival, Behaviour, Endpoint};
 use perfharvest::store::Store;
 use tokio::time::Instant;
 
-use crate::support::{Crawl, simulator};
+use crate::support::{Crawl, simulator, wait_until};
 
 fn non_zero(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).unwrap()
@@ -60,9 +60,18 @@ async fn job_details_go_out_in_full_batches_while_summaries_still_go_on() {
     crawl.config.batch.job_ids = 5.try_into().unwrap();
     crawl.config.concurrency.summaries = 1.try_into().unwrap();
     crawl.config.concurrency.job_details = 1.try_into().unwrap();
-    crawl.config.limiter.requests_per_second = non_zero(300);
-    crawl.config.limiter.burst = non_zero(1);
-    crawl.run().await.unwrap();
+    let fast = Arc::new(crawl.config.clone());
+    crawl.config.limiter.requests_per_second = non_zero(10);
+    crawl.config.limiter.burst = non_zero(60);
+    let (sender, live) = pipeline::fixed_config(crawl.config.clone());
+    let shutdown = Shutdown::new();
+    let run = pipeline::run(live, RunOptions::default(), &[], &shutdown, Arc::new(Counters::default()));
+    let speed_up = async {
+        wait_until("jobs go out", || simulator.served().of(Endpoint::Jobs) > 4).await;
+        sender.send_replace(fast);
+    };
+    let (summary, ()) = tokio::join!(run, speed_up);
+    summary.unwrap();
     let arrivals = simulator.arrivals();
     let of = |endpoint| arrivals.iter().filter(move |arrival| arrival.endpoint == endpoint);
     let last_summary = of(Endpoint::Summary).next_back().unwrap().at;
@@ -114,13 +123,9 @@ async fn fetchers_go_on_while_the_writer_gathers_a_commit() {
     crawl.config.concurrency.summaries = 1.try_into().unwrap();
     let shutdown = Shutdown::new();
     let all_asked = async {
-        while simulator.served().of(Endpoint::Summary) < 100 {
-            tokio::task::yield_now().await;
-        }
+        wait_until("summaries go on being asked", || simulator.served().of(Endpoint::Summary) >= 100).await;
         shutdown.drain();
     };
-    let all_asked = tokio::time::timeout(Duration::from_mins(1), all_asked);
-    let (summary, all_asked) = tokio::join!(crawl.run_until(&shutdown), all_asked);
-    all_asked.expect("summaries go on being asked");
+    let (summary, ()) = tokio::join!(crawl.run_until(&shutdown), all_asked);
     assert!(summary.unwrap().crawl.counts.of(Kind::Summaries).settled() >= 100);
 }

@@ -10,7 +10,7 @@ use perfharvest::observe::Counters;
 use perfharvest::pipeline::{self, RunOptions};
 use perfharvest::simulator::{Behaviour, Latency};
 
-use crate::support::{Crawl, assert_same_artifacts, simulator};
+use crate::support::{Crawl, assert_same_artifacts, simulator, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rate_and_concurrency_changed_in_the_middle_lose_and_double_no_request() {
@@ -29,9 +29,7 @@ async fn rate_and_concurrency_changed_in_the_middle_lose_and_double_no_request()
     let run = pipeline::run(live, options, &[], &shutdown, Arc::new(Counters::default()));
     let tune = async {
         for (asked, rate, summaries) in [(20, 200, 1), (45, 100_000, 12), (70, 400, 2), (95, 100_000, 1)] {
-            while simulator.served().total() < asked {
-                tokio::task::yield_now().await;
-            }
+            wait_until("the requests are served", || simulator.served().total() >= asked).await;
             let mut config = crawl.config.clone();
             config.limiter.requests_per_second = NonZeroU32::new(rate).unwrap();
             config.concurrency.summaries = summaries.try_into().unwrap();

@@ -3,6 +3,7 @@
 pub(crate) mod tamper;
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use perfharvest::config::{Config, InputsConfig, Semantics};
 use perfharvest::observe::Counters;
 use perfharvest::pipeline::{self, CrawlSummary, RunOptions, RunSummary};
 use perfharvest::simulator::{BackendConfig, Behaviour, Simulator, SimulatorConfig, SimulatorHandle};
+use tokio::net::TcpSocket;
 
 /// The recorded corpus and what the reference scripts made of it.
 pub(crate) fn corpus() -> PathBuf {
@@ -87,25 +89,23 @@ impl Crawl {
 
     /// Runs it to its end or until it is drained.
     pub(crate) async fn run_until(&self, shutdown: &Shutdown) -> Result<RunSummary, Error> {
-        let (_keep, live) = pipeline::fixed_config(self.config.clone());
-        let options = RunOptions { same_source: true, ..RunOptions::default() };
-        pipeline::run(live, options, &[], shutdown, Arc::new(Counters::default())).await
+        run_config(self.config.clone(), shutdown).await
     }
 
     #[allow(dead_code, reason = "the crash target shares this file and ends its crawls by signals")]
     /// Runs it until `simulator` has served `more` requests, and ends it then.
-    pub(crate) async fn run_for(&self, simulator: &SimulatorHandle, more: u64) -> RunSummary {
+    pub(crate) async fn run_for(&self, simulator: &SimulatorHandle, more: u32) -> RunSummary {
+        let mut config = self.config.clone();
+        limit_to(&mut config, more);
         let shutdown = Shutdown::new();
-        let until = simulator.served().total() + more;
+        let until = simulator.served().total() + u64::from(more);
         let ended = async {
-            while simulator.served().total() < until {
-                tokio::task::yield_now().await;
-            }
+            wait_until("the requests are served", || simulator.served().total() >= until).await;
             shutdown.drain();
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            summary = self.run_until(&shutdown) => summary.unwrap(),
+            summary = run_config(config, &shutdown) => summary.unwrap(),
             () = ended => unreachable!(),
         }
     }
@@ -122,6 +122,45 @@ impl Crawl {
     pub(crate) fn artifacts(&self) -> BTreeMap<String, Vec<u8>> {
         artifacts_in(&self.config.artifacts.out)
     }
+}
+
+async fn run_config(config: Config, shutdown: &Shutdown) -> Result<RunSummary, Error> {
+    let (_keep, live) = pipeline::fixed_config(config);
+    let options = RunOptions { same_source: true, ..RunOptions::default() };
+    pipeline::run(live, options, &[], shutdown, Arc::new(Counters::default())).await
+}
+
+#[allow(dead_code, reason = "not every target that shares this file needs it")]
+/// Lets a crawl make `requests` at once, and then one a second. So it is still under way when a test acts on what it has
+/// seen of it, however slow the machine is.
+pub(crate) fn limit_to(config: &mut Config, requests: u32) {
+    config.limiter.requests_per_second = NonZeroU32::MIN;
+    config.limiter.burst = NonZeroU32::new(requests).unwrap();
+}
+
+/// Longer than anything takes on a machine that has other things to do, too.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+#[allow(dead_code, reason = "not every target that shares this file needs it")]
+/// Waits until `holds` returns true, and no longer; `what` names it where it never does. A test waits for what happens, not
+/// for a time.
+pub(crate) async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = tokio::time::Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "still not so: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[allow(dead_code, reason = "not every target that shares this file needs it")]
+/// An address that refuses connections and that nobody else gets, as long as the socket lives. A server may be started
+/// on it meanwhile.
+pub(crate) fn silent_port() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let addr = socket.local_addr().unwrap();
+    (socket, addr)
 }
 
 /// See [`Crawl::artifacts`].

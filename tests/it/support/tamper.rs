@@ -33,10 +33,12 @@ pub(crate) fn alter(path: &Path, places: impl Iterator<Item = u64>) {
     }
 }
 
+/// Puts a file in place as a whole, for a process that watches it.
 pub(crate) fn put(path: &Path, bytes: &[u8]) {
     use std::io::Write as _;
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(path).unwrap();
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
     file.write_all(bytes).unwrap();
+    file.persist(path).unwrap();
 }
 
 pub(crate) fn copy(from: &Path, to: &Path) {
@@ -58,7 +60,7 @@ pub(crate) fn tampered(crawl: &Crawl, change: impl FnOnce(&sled::Db)) {
     let db = loop {
         match sled::open(database(crawl)) {
             Ok(db) => break db,
-            Err(error) if error.to_string().contains("could not acquire lock") && attempts < 500 => attempts += 1,
+            Err(error) if error.to_string().contains("could not acquire lock") && attempts < 15_000 => attempts += 1,
             Err(error) => panic!("{error}"),
         }
         std::thread::park_timeout(std::time::Duration::from_millis(20));
