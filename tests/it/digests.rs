@@ -9,7 +9,7 @@ use std::path::Path;
 
 use perfharvest::actor::Shutdown;
 use perfharvest::config::Semantics;
-use perfharvest::export::{Table, export};
+use perfharvest::dataset::tables::{Table, export};
 use perfharvest::import::import_folder;
 use perfharvest::simulator::Behaviour;
 use perfharvest::store::{Store, archive};
