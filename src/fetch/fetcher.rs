@@ -327,7 +327,7 @@ impl Fetcher {
         if let Some(secs) = self.secs_of_part(batch) {
             self.links.pressure.sizes.part_worked(secs);
         }
-        self.adapt(|controller| controller.served(answer.latency));
+        self.adapt(RateController::served);
     }
 
     /// The length of a part of the data window; `None` for everything else.
@@ -351,7 +351,7 @@ impl Fetcher {
         self.adapt(|controller| controller.strained(strain));
     }
 
-    fn adapt(&self, decide: impl FnOnce(&mut RateController) -> Option<super::adaptive::Decision>) {
+    fn adapt(&self, decide: impl FnOnce(&mut RateController) -> Option<super::adaptive::RateChange>) {
         // Under the controller's lock, so that the last decision is the last to reach the bucket, and one that was made by
         // an older configuration does not undo what a retuning has set.
         let mut controller = self.links.pressure.controller.lock().unwrap_or_else(PoisonError::into_inner);
@@ -359,17 +359,17 @@ impl Fetcher {
         if !config.limiter.adaptive {
             return;
         }
-        let Some(decision) = decide(&mut controller) else { return };
-        self.links.pressure.bucket.set_rate(decision.to, config.limiter.burst);
+        let Some(change) = decide(&mut controller) else { return };
+        self.links.pressure.bucket.set_rate(change.to, config.limiter.burst);
         drop(controller);
-        self.links.counters.set_rate(decision.to);
-        let (from, to) = (decision.from, decision.to);
+        self.links.counters.set_rate(change.to);
+        let (from, to) = (change.from, change.to);
         if to < from {
-            warn!("rate {from:.1} -> {to:.1}: {}", decision.reason);
-        } else if decision.restored {
-            info!("rate {from:.1} -> {to:.1}: {}, the configured rate again", decision.reason);
+            warn!("rate {from:.1} -> {to:.1}: {}", change.reason);
+        } else if change.restored {
+            info!("rate {from:.1} -> {to:.1}: {}, the configured rate again", change.reason);
         } else {
-            debug!("rate {from:.1} -> {to:.1}: {}", decision.reason);
+            debug!("rate {from:.1} -> {to:.1}: {}", change.reason);
         }
     }
 
