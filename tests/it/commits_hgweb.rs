@@ -248,8 +248,8 @@ async fn passing_errors_are_asked_again_and_lasting_ones_are_exit_5_with_nothing
     let html = || Instead::Reply(200, "text/html", "<h1>\u{1b}[31mdown</h1>".to_owned());
     let json = |text: &str| Instead::Reply(200, "application/json", text.to_owned());
     for (bad, passes, words) in [
-        (html(), true, "text/html in place of JSON"),
-        (json("{\"changeset_count\": 3, \"changes"), true, "broken JSON"),
+        (html(), true, "text/html instead of JSON"),
+        (json("{\"changeset_count\": 3, \"changes"), true, "not valid JSON"),
         (json("{\"node\": \"\\u001b[31m\", \"entries\": []}"), true, "hgweb's json-log"),
         (json("[]"), true, "hgweb's json-log"),
         (Instead::Reply(500, "text/html", String::new()), true, "500"),
