@@ -41,7 +41,7 @@ const STEP: f64 = 0.02;
 
 /// A sign that the server is asked too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strain {
+pub(super) enum Strain {
     /// 429 Too Many Requests.
     TooManyRequests,
     /// 429 with `Retry-After`: everyone waits this long.
@@ -65,20 +65,20 @@ impl fmt::Display for Strain {
 
 /// A change of the rate, for the log.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RateChange {
+pub(super) struct RateChange {
     /// Requests per second before.
-    pub from: f64,
+    pub(super) from: f64,
     /// Requests per second from now on.
-    pub to: f64,
+    pub(super) to: f64,
     /// `3 x 503 in 10 s`, `calm for 2 s`
-    pub reason: String,
+    pub(super) reason: String,
     /// True when the rate is the configured one again.
-    pub restored: bool,
+    pub(super) restored: bool,
 }
 
 /// Decides on the rate from the results of the attempts.
 #[derive(Debug)]
-pub struct RateController {
+pub(super) struct RateController {
     configured: f64,
     least: f64,
     rate: f64,
@@ -97,8 +97,7 @@ pub struct RateController {
 
 impl RateController {
     /// Starts at the configured rate.
-    #[must_use]
-    pub fn new(configured: f64, least: f64) -> Self {
+    pub(super) fn new(configured: f64, least: f64) -> Self {
         let now = Instant::now();
         Self {
             configured,
@@ -114,13 +113,12 @@ impl RateController {
     }
 
     /// Requests per second, now.
-    #[must_use]
-    pub fn rate(&self) -> f64 {
+    pub(super) fn rate(&self) -> f64 {
         self.rate
     }
 
     /// Applies a new configuration: an uncut rate follows it at once, a cut one only stays within the new limits.
-    pub fn configure(&mut self, configured: f64, least: f64) {
+    pub(super) fn configure(&mut self, configured: f64, least: f64) {
         let was_cut = self.rate < self.configured;
         self.configured = configured;
         self.least = least.min(configured);
@@ -131,7 +129,7 @@ impl RateController {
     }
 
     /// An attempt was answered.
-    pub fn served(&mut self) -> Option<RateChange> {
+    pub(super) fn served(&mut self) -> Option<RateChange> {
         let now = Instant::now();
         let calm = now.saturating_duration_since(self.changed_at);
         let below_ceiling = self.ceiling * (1.0 - CUT);
@@ -154,7 +152,7 @@ impl RateController {
     }
 
     /// An attempt met a sign of strain.
-    pub fn strained(&mut self, strain: Strain) -> Option<RateChange> {
+    pub(super) fn strained(&mut self, strain: Strain) -> Option<RateChange> {
         let now = Instant::now();
         if now < self.ignore_until {
             return None;

@@ -1,8 +1,11 @@
 //! Why a batch got no answer.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use thiserror::Error;
+
+use super::printable::printable;
 
 /// Why a batch got no answer.
 #[derive(Debug, Error)]
@@ -117,5 +120,22 @@ impl SourceError {
             Self::BrokenJson { .. } => "broken_json".to_owned(),
             Self::WrongShape { .. } => "wrong_shape".to_owned(),
         }
+    }
+
+    /// The error with its sources, on one line without control characters.
+    #[must_use]
+    pub(crate) fn with_causes(&self) -> String {
+        const LONGEST: usize = 1000;
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(cause) = source {
+            let said = cause.to_string();
+            if !text.contains(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
+            source = cause.source();
+        }
+        printable(&text, LONGEST)
     }
 }

@@ -4,11 +4,11 @@ use crate::model::{AlertSummary, FrameworkId, Job, Signature, SignatureId, Summa
 
 /// Receives the signatures of a list as they arrive, in no defined order and a few thousand at a time: there may be 10^5,
 /// so the receiver need not keep all of each. They count only if the reply is complete.
-pub type SignatureSink = Box<dyn FnMut(Vec<Signature>) + Send>;
+pub(crate) type SignatureSink = Box<dyn FnMut(Vec<Signature>) + Send>;
 
 /// A server's answer, as records.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Reply {
+pub(crate) enum Reply {
     /// A page of alert summaries.
     AlertPage {
         /// Summaries in the whole list, as the server counted them for this page.

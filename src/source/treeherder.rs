@@ -17,7 +17,7 @@ pub(super) const ACCEPT: &str = "application/json; version=1.1";
 
 /// A Treeherder server, asked one request at a time. Cheap to clone; all clones share the connections.
 #[derive(Clone, Debug)]
-pub struct Treeherder {
+pub(crate) struct Treeherder {
     http: HttpServer,
     source: SourceConfig,
     alert_page: u32,
@@ -32,13 +32,13 @@ type Parse = Box<dyn FnOnce(&str) -> Result<Reply, SourceError> + Send>;
 
 /// A reply with its cost.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The records.
-    pub reply: Reply,
+    pub(crate) reply: Reply,
     /// Bytes of the body, after decompression.
-    pub body_bytes: u64,
+    pub(crate) body_bytes: u64,
     /// From sending to the last byte.
-    pub latency: Duration,
+    pub(crate) latency: Duration,
 }
 
 impl Treeherder {
@@ -46,7 +46,7 @@ impl Treeherder {
     ///
     /// # Errors
     /// [`SourceError::Connect`] when TLS or the configured address cannot be set up.
-    pub fn new(
+    pub(crate) fn new(
         source: &SourceConfig,
         batch: &BatchConfig,
         data_window: Window,
@@ -68,7 +68,7 @@ impl Treeherder {
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; nothing is kept of it.
-    pub async fn fetch(&self, batch: &Batch, take: SignatureSink) -> Result<Answer, SourceError> {
+    pub(crate) async fn fetch(&self, batch: &Batch, take: SignatureSink) -> Result<Answer, SourceError> {
         let parse: Parse = match batch.requests()[0] {
             Request::Signatures { .. } => return self.read(batch, |body| wire::signatures(body, take)).await,
             Request::UpdatedSignatures { .. } => return self.read(batch, wire::updated_signatures).await,

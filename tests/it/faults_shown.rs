@@ -78,7 +78,10 @@ async fn control_characters_reach_neither_the_terminal_nor_a_log_line() {
         let run = perfharvest("run", &simulator.url(), folder.path(), format).await;
         let said = String::from_utf8_lossy(&run.stderr);
         assert_eq!(run.status.code(), Some(3), "{said}");
-        assert!(said.contains("giving up for now") && said.contains("perfharvest failures"), "{said}");
+        assert!(
+            said.contains("request failed; the next run will retry it") && said.contains("perfharvest failures"),
+            "{said}"
+        );
         assert_clean(&run);
         for (command, more) in [("failures", &[][..]), ("failures", &["--json"]), ("status", &[])] {
             let listed = perfharvest(command, &simulator.url(), folder.path(), more).await;

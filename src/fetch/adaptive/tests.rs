@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::fetch::TokenBucket;
+use crate::fetch::limiter::TokenBucket;
 
 /// A server that serves `capacity` requests a second, with a second's worth of reserve, and answers 429 above it.
 struct Server {

@@ -1,4 +1,4 @@
-//! Healing: a run that meets damaged values asks the server for them again, once, and names what is lost.
+//! Repair: a run that meets damaged values fetches them again, once, and names those that are lost.
 
 use std::sync::Arc;
 
@@ -8,47 +8,39 @@ use crate::dataset::families::groups::GroupsError;
 use crate::fetch::FetchError;
 use crate::store::{Outcome, Repair, Store, StoreError};
 
-/// At most one repair a run: what is damaged is asked for again, and what the server no longer has is named.
+/// The repair of a run, at most one: damaged answers become pending again.
 #[derive(Debug, Default)]
-pub(super) struct Healing {
+pub(super) struct RunRepair {
     done: Option<Repair>,
 }
 
-impl Healing {
-    /// Heals at once what opening the store has seen.
+impl RunRepair {
+    /// Repairs the store at once when damage was seen on opening it.
     pub(super) async fn begin(store: &Arc<Store>) -> Result<Self, Error> {
-        let mut healing = Self::default();
+        let mut repair = Self::default();
         if store.needs_healing()? {
-            healing.heal(store).await?;
+            repair.repair(store).await?;
         }
-        Ok(healing)
+        Ok(repair)
     }
 
     /// Whether a repair may help against `error`.
     pub(super) fn helps(&self, error: &Error) -> bool {
-        let stored = match error {
-            Error::Store(error)
-            | Error::Fetch(FetchError::Store(error))
-            | Error::Reduce(
-                ReduceError::Store(error) | ReduceError::Groups(GroupsError::LookUp { source: error, .. }),
-            ) => Some(error),
-            _ => None,
-        };
-        self.done.is_none() && stored.is_some_and(StoreError::is_damaged_value)
+        self.done.is_none() && store_error_of(error).is_some_and(StoreError::is_damaged_value)
     }
 
-    /// Makes what is damaged pending again.
-    pub(super) async fn heal(&mut self, store: &Arc<Store>) -> Result<(), Error> {
-        tracing::warn!("stored values are damaged; looking through the whole store");
+    /// Makes damaged answers pending again.
+    pub(super) async fn repair(&mut self, store: &Arc<Store>) -> Result<(), Error> {
+        tracing::warn!("stored values are damaged; checking the whole store");
         let reading = Arc::clone(store);
-        let healed = tokio::task::spawn_blocking(move || reading.heal()).await;
-        let repair = healed.map_err(|_| Error::Broken { part: "the repair of the store" })??;
-        tracing::warn!(requests = repair.asked_again.len(), "asking again for what was damaged");
+        let repaired = tokio::task::spawn_blocking(move || reading.heal()).await;
+        let repair = repaired.map_err(|_| Error::Broken { part: "the repair of the store" })??;
+        tracing::warn!(requests = repair.asked_again.len(), "fetching the damaged answers again");
         self.done = Some(repair);
         Ok(())
     }
 
-    /// What was damaged and is not on the server any more.
+    /// Damaged answers that the server no longer has.
     pub(super) fn lost(&self, store: &Store) -> Result<Vec<String>, StoreError> {
         let mut lost = Vec::new();
         for request in self.done.iter().flat_map(|repair| &repair.asked_again) {
@@ -64,5 +56,16 @@ impl Healing {
             }
         }
         Ok(lost)
+    }
+}
+
+fn store_error_of(error: &Error) -> Option<&StoreError> {
+    match error {
+        Error::Store(error)
+        | Error::Fetch(FetchError::Store(error))
+        | Error::Reduce(ReduceError::Store(error) | ReduceError::Groups(GroupsError::LookUp { source: error, .. })) => {
+            Some(error)
+        }
+        _ => None,
     }
 }
