@@ -13,7 +13,7 @@ use perfharvest::config::Config;
 use perfharvest::model::Kind;
 use perfharvest::observe::Counters;
 use perfharvest::pipeline::{self, RunOptions};
-use perfharvest::simulator::{Simulator, SimulatorConfig, embedded_commits};
+use treeherder_sim::{Simulator, SimulatorConfig, embedded_commits};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

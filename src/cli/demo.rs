@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use treeherder_sim::{
+    BackendConfig, Behaviour, Latency, Simulator, SimulatorConfig, embedded_commits, embedded_perf_llm_struc,
+};
 
 use super::say;
 use crate::Error;
 use crate::config::Config;
 use crate::dataset::write::{ArtifactError, ArtifactFile, publish};
 use crate::pipeline::RunOptions;
-use crate::simulator::{
-    BackendConfig, Behaviour, Latency, Simulator, SimulatorConfig, embedded_commits, embedded_perf_llm_struc,
-};
 
 /// The window of the recorded corpus, and the moment it was recorded.
 const START: &str = "2026-07-01T00:00:00Z";
