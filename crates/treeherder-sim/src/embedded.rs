@@ -1,4 +1,4 @@
-//! The small recorded corpus inside the binary: for `demo`, and for tests that need no files.
+//! The small recorded corpus inside the binary.
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -10,18 +10,6 @@ macro_rules! recording {
     ($name:literal) => {
         include_str!(concat!("../corpus/", $name))
     };
-}
-
-/// The commits that belong to the embedded corpus (`all_commits.jsonl`).
-#[must_use]
-pub fn embedded_commits() -> &'static str {
-    include_str!("../../../tests/corpus/input/all_commits.jsonl")
-}
-
-/// The labelled commits that belong to the embedded corpus (`perf_llm_struc.jsonl`).
-#[must_use]
-pub fn embedded_perf_llm_struc() -> &'static str {
-    include_str!("../../../tests/corpus/input/perf_llm_struc.jsonl")
 }
 
 /// The embedded corpus, read once in the life of the process.

@@ -43,7 +43,6 @@ pub use alterations::AlertChange;
 pub use arrival::{Arrival, Outcome, ServedCounts};
 pub use behaviour::{Behaviour, Latency};
 pub use config::{BackendConfig, SimulatorConfig};
-pub use embedded::{embedded_commits, embedded_perf_llm_struc};
 pub use endpoint::Endpoint;
 pub use error::{BehaviourError, SimulatorError};
 pub use fault::{FaultKind, FaultRule};
