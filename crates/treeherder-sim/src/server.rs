@@ -29,6 +29,7 @@ use crate::arrival::{ArrivalBook, OpenEntry, Outcome};
 use crate::endpoint::{Endpoint, Route};
 use crate::fate::Fates;
 use crate::fault::FaultKind;
+use crate::moment;
 use crate::reply::{Reply, Wire};
 use crate::script::{Action, Script, ScriptedReply};
 
@@ -362,5 +363,6 @@ impl AsyncWrite for Socket {
 
 /// The value of the Date header.
 pub(crate) fn date_header(seconds: i64) -> HeaderValue {
-    HeaderValue::try_from(crate::moment::http_date(seconds)).unwrap_or(HeaderValue::from_static(""))
+    let date = moment::http_date(seconds).and_then(|date| HeaderValue::try_from(date).ok());
+    date.unwrap_or(HeaderValue::from_static(""))
 }
