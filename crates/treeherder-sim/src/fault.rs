@@ -1,29 +1,31 @@
-//! The faults of a bad day: their kinds, their rules and how both are written.
+//! Faults: their kinds, the rules that apply them, and the text form of both.
 
 use std::fmt;
 use std::str::FromStr;
 
+use crate::arrival::Outcome;
 use crate::endpoint::Endpoint;
 use crate::error::BehaviourError;
 
-/// A way to fail.
+/// A kind of fault. Written `500`, `502`, `503`, `504`, `429`, `403`, `404`, `reset`, `cut`, `hang`, `html`,
+/// `broken-json`, `wrong-shape` or `empty-body`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FaultKind {
-    /// An error page or error object with this status: 500, 502, 503, 504, 429, 403 or 404.
+    /// An error page or a JSON error with this status, in the form that Treeherder sends.
     Status(u16),
     /// The connection is reset before any byte.
     Reset,
     /// The connection closes in the middle of the body.
     Cut,
-    /// No byte ever comes.
+    /// No reply; the connection stays open.
     Hang,
-    /// 200 with an HTML page, as an unknown path gives in production.
+    /// 200 with the HTML page that production serves for unknown paths.
     Html,
-    /// 200 with JSON that ends too early, its length declared correctly.
+    /// 200 with truncated JSON and a matching Content-Length.
     BrokenJson,
-    /// 200 with valid JSON of another shape.
+    /// 200 with valid JSON of an unexpected shape.
     WrongShape,
-    /// 200 with no body.
+    /// 200 with an empty body.
     EmptyBody,
 }
 
@@ -44,21 +46,25 @@ impl FaultKind {
         Self::WrongShape,
         Self::EmptyBody,
     ];
+
+    /// How the arrival log records a request with this fault.
+    pub(crate) fn outcome(self) -> Outcome {
+        match self {
+            Self::Status(status) => Outcome::Status(status),
+            Self::Reset => Outcome::Fault("reset"),
+            Self::Cut => Outcome::Fault("cut"),
+            Self::Hang => Outcome::Fault("hang"),
+            Self::Html => Outcome::Fault("html"),
+            Self::BrokenJson => Outcome::Fault("broken-json"),
+            Self::WrongShape => Outcome::Fault("wrong-shape"),
+            Self::EmptyBody => Outcome::Fault("empty-body"),
+        }
+    }
 }
 
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self {
-            Self::Status(status) => return write!(f, "{status}"),
-            Self::Reset => "reset",
-            Self::Cut => "cut",
-            Self::Hang => "hang",
-            Self::Html => "html",
-            Self::BrokenJson => "broken-json",
-            Self::WrongShape => "wrong-shape",
-            Self::EmptyBody => "empty-body",
-        };
-        f.write_str(name)
+        self.outcome().fmt(f)
     }
 }
 
@@ -73,19 +79,19 @@ impl FromStr for FaultKind {
     }
 }
 
-/// How often which requests fail in which way. Written `KIND=RATE` or `KIND@ENDPOINT=RATE`.
+/// Makes a share of the requests fail. Written `KIND=RATE` or `KIND@ENDPOINT=RATE`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FaultRule {
-    /// The way to fail.
+    /// How they fail.
     pub kind: FaultKind,
-    /// Which endpoint; `None` is every one.
+    /// The affected endpoint; `None` affects all.
     pub endpoint: Option<Endpoint>,
     /// Share of the attempts that fail, 0 to 1.
     pub rate: f64,
 }
 
 impl FaultRule {
-    /// Checks what the type cannot.
+    /// Checks the rate.
     ///
     /// # Errors
     /// The rate is not between 0 and 1.

@@ -1,7 +1,7 @@
-//! The server on the wire: accepts connections, lets the script and the day's fate strike, else answers.
+//! The HTTP server: accepts connections, and gives each request a scripted reply, a fault or an answer.
 //!
-//! One task accepts, one task serves each connection. All of them watch the shutdown token; waiting (latency,
-//! hanging, the guillotine) ends with it, and so does a connection that is idle.
+//! One task accepts connections, and one task serves each connection. All of them watch the shutdown token: it ends
+//! every wait (latency, hanging, the time limit) and every idle connection.
 
 use std::io;
 use std::pin::Pin;
@@ -38,7 +38,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How long to wait when the system refuses to accept (out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Everything that the connections share.
+/// State shared by all connections.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) world: World,
@@ -50,7 +50,7 @@ pub(crate) struct Server {
     pub(crate) shutdown: CancellationToken,
 }
 
-/// The connection ends without a proper reply.
+/// The connection ends without a complete reply.
 #[derive(Debug, thiserror::Error)]
 #[error("the simulated server dropped the connection")]
 struct Hangup;
@@ -76,7 +76,7 @@ pub(crate) async fn accept(server: Arc<Server>, listener: TcpListener, connectio
 }
 
 async fn serve_connection(server: Arc<Server>, stream: TcpStream) {
-    // Without it small replies wait for acknowledgements; a failure only costs speed.
+    // Otherwise small replies wait for acknowledgements. A failure only costs speed.
     let _ = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
     let socket = Socket { stream, reset: Arc::clone(&reset) };
@@ -131,7 +131,7 @@ impl Server {
         }
         self.pause(self.fates.latency(entry.number())).await?;
         if let Some(kind) = self.fates.fault(endpoint, path_and_query) {
-            return self.fail(kind, &asked, endpoint, entry, headers, reset).await;
+            return self.fail(kind, &asked, entry, headers, reset).await;
         }
         let reply = answer(&self.world, &asked);
         let behaviour = self.fates.behaviour();
@@ -168,7 +168,7 @@ impl Server {
         reply.into_response(&wire)
     }
 
-    /// Waits; ends early when the server shuts down, and then the request is abandoned.
+    /// Waits. A shutdown ends the wait early and abandons the request.
     async fn pause(&self, time: Duration) -> Result<(), Hangup> {
         if time.is_zero() {
             return Ok(());
@@ -180,7 +180,7 @@ impl Server {
     }
 
     async fn hang(&self, entry: OpenEntry) -> Hangup {
-        entry.settle(Outcome::Fault("hang"));
+        entry.settle(FaultKind::Hang.outcome());
         self.shutdown.cancelled().await;
         Hangup
     }
@@ -193,26 +193,23 @@ impl Server {
     ) -> Result<Response<Body>, Hangup> {
         match scripted.action {
             Action::Reply { status, headers, body, declared } => {
-                entry.settle(if declared.is_some() { Outcome::Fault("cut") } else { Outcome::Status(status) });
-                let length = declared.unwrap_or(body.len());
-                let mut response = Response::new(if declared.is_some() { torn(body) } else { Body::from(body) });
+                let mut response = if let Some(declared) = declared {
+                    entry.settle(FaultKind::Cut.outcome());
+                    self.torn(body, declared)
+                } else {
+                    entry.settle(Outcome::Status(status));
+                    let length = body.len();
+                    self.bare(Body::from(body), length)
+                };
                 *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                let fields = response.headers_mut();
-                fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-                fields.insert(header::DATE, self.date.clone());
                 for (name, value) in headers {
                     if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-                        fields.insert(name, value);
+                        response.headers_mut().insert(name, value);
                     }
                 }
                 Ok(response)
             }
-            Action::Reset => {
-                reset.store(true, Ordering::Relaxed);
-                entry.settle(Outcome::Fault("reset"));
-                Err(Hangup)
-            }
+            Action::Reset => Err(reset_connection(entry, reset)),
             Action::Close | Action::Answer => {
                 entry.settle(Outcome::Fault("close"));
                 Err(Hangup)
@@ -225,7 +222,6 @@ impl Server {
         &self,
         kind: FaultKind,
         asked: &Asked<'_>,
-        endpoint: Endpoint,
         entry: OpenEntry,
         headers: &HeaderMap,
         reset: &AtomicBool,
@@ -236,23 +232,14 @@ impl Server {
             FaultKind::Status(404) => Reply::detail(404, "Not found."),
             FaultKind::Status(500) => Reply::server_error(),
             FaultKind::Status(status) => Reply::gateway(status),
-            FaultKind::Reset => {
-                reset.store(true, Ordering::Relaxed);
-                entry.settle(Outcome::Fault("reset"));
-                return Err(Hangup);
-            }
+            FaultKind::Reset => return Err(reset_connection(entry, reset)),
             FaultKind::Hang => return Err(self.hang(entry).await),
             FaultKind::Cut => {
-                entry.settle(Outcome::Fault("cut"));
+                entry.settle(kind.outcome());
                 let mut body = answer(&self.world, asked).body;
                 let declared = body.len();
                 body.truncate(declared / 2);
-                let mut response = Response::new(torn(body));
-                let fields = response.headers_mut();
-                fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                fields.insert(header::CONTENT_LENGTH, HeaderValue::from(declared));
-                fields.insert(header::DATE, self.date.clone());
-                return Ok(response);
+                return Ok(self.torn(body, declared));
             }
             FaultKind::Html => Reply::html(200, INDEX_PAGE),
             FaultKind::BrokenJson => {
@@ -261,28 +248,51 @@ impl Server {
                 reply.body.truncate(half);
                 reply
             }
-            FaultKind::WrongShape => Reply::json(
-                200,
-                match endpoint {
-                    // A list where an object belongs, and the other way round.
-                    Endpoint::Signatures | Endpoint::AlertSummary | Endpoint::Jobs | Endpoint::Push => "[[1,2,3]]",
-                    _ => "{\"unexpected\":true}",
-                },
-            ),
+            FaultKind::WrongShape => Reply::json(200, wrong_shape(Route::of(asked.path).endpoint())),
             FaultKind::EmptyBody => Reply::json(200, ""),
         };
-        let name = match kind {
-            FaultKind::Html => "html",
-            FaultKind::BrokenJson => "broken-json",
-            FaultKind::WrongShape => "wrong-shape",
-            FaultKind::EmptyBody => "empty-body",
-            _ => return Ok(self.settle(entry, reply, headers)),
-        };
-        Ok(self.settle_as(Outcome::Fault(name), entry, reply, headers))
+        Ok(self.settle_as(kind.outcome(), entry, reply, headers))
+    }
+
+    /// A reply with the fewest headers: of a script or a torn one.
+    fn bare(&self, body: Body, length: usize) -> Response<Body> {
+        let mut response = Response::new(body);
+        let fields = response.headers_mut();
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        fields.insert(header::DATE, self.date.clone());
+        response
+    }
+
+    /// A reply that declares more bytes than it sends, and then breaks the connection.
+    fn torn(&self, sent: Vec<u8>, declared: usize) -> Response<Body> {
+        let start = stream::iter([Ok::<Bytes, Hangup>(Bytes::from(sent))]);
+        let end = stream::once(async {
+            // Lets the sent bytes reach the socket first.
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+            Err(Hangup)
+        });
+        self.bare(Body::from_stream(start.chain(end)), declared)
     }
 }
 
-/// What production serves for every path that is not the API's.
+fn reset_connection(entry: OpenEntry, reset: &AtomicBool) -> Hangup {
+    reset.store(true, Ordering::Relaxed);
+    entry.settle(FaultKind::Reset.outcome());
+    Hangup
+}
+
+/// A list for an endpoint that sends an object, and an object for one that sends a list.
+fn wrong_shape(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Signatures | Endpoint::AlertSummary | Endpoint::Jobs | Endpoint::Push => "[[1,2,3]]",
+        _ => "{\"unexpected\":true}",
+    }
+}
+
+/// Production serves this page for every path outside of the API.
 const INDEX_PAGE: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Treeherder</title></head>\
                           <body><div id=\"root\"></div></body></html>";
 
@@ -296,20 +306,7 @@ fn wants_close(headers: &HeaderMap) -> bool {
     value.is_some_and(|value| value.eq_ignore_ascii_case("close"))
 }
 
-/// A body that sends what it has and then breaks the connection.
-fn torn(sent: Vec<u8>) -> Body {
-    let start = stream::iter([Ok::<Bytes, Hangup>(Bytes::from(sent))]);
-    let end = stream::once(async {
-        // Lets what was sent reach the socket first.
-        for _ in 0..4 {
-            tokio::task::yield_now().await;
-        }
-        Err(Hangup)
-    });
-    Body::from_stream(start.chain(end))
-}
-
-/// A socket that can be told to reset the connection when it is dropped.
+/// A socket that resets the connection when it is dropped, if `reset` is set.
 #[derive(Debug)]
 struct Socket {
     stream: TcpStream,
