@@ -1,4 +1,4 @@
-//! `GET /api/performance/summary/`
+//! `GET /api/performance/summary/`: the data of signatures, or parallel lists of their values, jobs and submit times.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::reply::Reply;
 
 use super::separate;
 
-/// The first instant of year 1, seconds; a range that begins before it is an unhandled error.
+/// The start of year 1, seconds; the server fails on a range that begins earlier.
 const YEAR_ONE: i128 = -62_135_596_800;
 
 const BAD_DATE: &str = "Datetime has wrong format. Use one of these formats instead: \
@@ -42,7 +42,7 @@ pub(super) fn answer(world: &World, query: &Query) -> Reply {
 fn list(world: &World, parameters: &Parameters<'_>) -> Result<Reply, Reply> {
     let window = parameters.window(world)?;
     let ranks = parameters.select(world)?;
-    // By one hash several signatures may match, and then each of them carries the data of all.
+    // Several signatures may have one hash; each of them then carries the data of all.
     let shared = parameters.signature.is_some() && ranks.len() > 1;
     let with_data = parameters.all_data && parameters.signature.is_some();
     let mut out = Vec::with_capacity(if with_data { 16 * 1024 } else { 4 * 1024 });
@@ -95,7 +95,7 @@ fn list(world: &World, parameters: &Parameters<'_>) -> Result<Reply, Reply> {
     Ok(Reply { num_data: most_data, ..Reply::json(200, out) })
 }
 
-/// Writes the records of the data of these signatures, and counts them.
+/// Writes the data of these signatures, and returns their number.
 fn write_data(
     world: &World,
     parameters: &Parameters<'_>,
@@ -120,7 +120,7 @@ fn write_data(
         }
         return num_data;
     }
-    // Data of several signatures, or with jobs gone, must be brought into order first.
+    // Data of several signatures, or with deleted jobs, must be sorted first.
     let mut rows: Vec<DataRow> = Vec::new();
     for &rank in ranks {
         world.dataset.visit_data(parameters.repository, rank, window, &mut |datum| {
@@ -145,7 +145,7 @@ fn write_data(
     num_data
 }
 
-/// A datum that waits to be brought into order.
+/// A datum to be sorted.
 struct DataRow {
     key: (i64, u64, u64),
     push_id: u64,
@@ -161,7 +161,7 @@ struct ListRow {
     submit_time: Option<i64>,
 }
 
-/// The three parallel lists that stand in for the data, by job with null last.
+/// The three parallel lists that replace the data, sorted by job; null jobs last.
 #[derive(Default)]
 struct Lists(Vec<ListRow>);
 
@@ -215,19 +215,7 @@ impl<'a> Parameters<'a> {
                 None => errors.add("repository", &format!("{name} does not exist.")),
             },
         }
-        let mut frameworks = Vec::new();
-        let mut bad_frameworks = String::new();
-        for (n, text) in query.all("framework").enumerate() {
-            if let Some(id) = field_int(text) {
-                frameworks.push(u64::try_from(id).unwrap_or(u64::MAX));
-            } else {
-                let comma = if bad_frameworks.is_empty() { "" } else { "," };
-                let _ = write!(bad_frameworks, "{comma}\"{n}\":[\"{BAD_INTEGER}\"]");
-            }
-        }
-        if !bad_frameworks.is_empty() {
-            errors.add_text("framework", &format!("{{{bad_frameworks}}}"));
-        }
+        let frameworks = read_frameworks(query, &mut errors);
         let interval = query.non_empty("interval").and_then(|text| {
             let interval = field_int(text);
             if interval.is_none() {
@@ -292,7 +280,7 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// The ranks of the signatures that the request means.
+    /// The ranks of the signatures that the request selects.
     fn select(&self, world: &World) -> Result<Vec<usize>, Reply> {
         let dataset = &*world.dataset;
         let every = 0..dataset.num_signatures(self.repository);
@@ -327,6 +315,23 @@ impl<'a> Parameters<'a> {
         }
         Ok(ranks)
     }
+}
+
+fn read_frameworks(query: &Query, errors: &mut Errors) -> Vec<u64> {
+    let mut frameworks = Vec::new();
+    let mut bad = String::new();
+    for (n, text) in query.all("framework").enumerate() {
+        if let Some(id) = field_int(text) {
+            frameworks.push(u64::try_from(id).unwrap_or(u64::MAX));
+        } else {
+            let comma = if bad.is_empty() { "" } else { "," };
+            let _ = write!(bad, "{comma}\"{n}\":[\"{BAD_INTEGER}\"]");
+        }
+    }
+    if !bad.is_empty() {
+        errors.add_text("framework", &format!("{{{bad}}}"));
+    }
+    frameworks
 }
 
 /// The errors of a request, by field, as JSON members.

@@ -1,8 +1,8 @@
-//! Generated alert summaries, over the three years before the end of the data.
+//! Generated alert summaries of the three years before the end of the data.
 
 use crate::dataset::AlertHead;
 use crate::fate::Draw;
-use crate::json_text::{round_to_cents, write_float, write_int, write_uint};
+use crate::json_text::{round_to_cents, write_float, write_option};
 use crate::moment::{self, SECOND};
 
 use super::job::write_task_id;
@@ -14,19 +14,22 @@ use super::{GeneratorConfig, Hex40, domain, hex_text, hex40};
 
 const FIRST_SUMMARY_ID: u64 = 30_000;
 const FIRST_ALERT_ID: u64 = 1_000_000;
-/// Ids that the alerts of one summary may take.
+/// Ids reserved for the alerts of one summary.
 const ALERT_IDS: u64 = 64;
-/// Summaries of pushes before the data belong to pushes with smaller ids.
+/// Ids of pushes before the data, smaller than those of the pushes with data.
 const FIRST_OLD_PUSH_ID: u64 = 1_000_000;
-/// Added to signature ids of other repositories.
+/// Added to the signature ids of other repositories.
 const FOREIGN: u64 = 20_000_000_000;
-/// A little more than the 1095 days that a harvest looks back.
+/// Seconds; a little more than three years.
 const SPAN: i64 = 1200 * 86_400;
 
-/// The other repositories whose alerts are mixed in: id and name.
+/// Microseconds.
+const DAY: i64 = 86_400 * SECOND;
+
+/// Id and name of the other repositories with alerts.
 pub(super) const FOREIGN_REPOSITORIES: [(u64, &str); 2] = [(1, "mozilla-central"), (6, "mozilla-beta")];
 
-/// The alert summaries; numbers count from the oldest.
+/// The alert summaries, numbered from the oldest.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Alerts<'a> {
     pub(super) config: &'a GeneratorConfig,
@@ -34,7 +37,7 @@ pub(super) struct Alerts<'a> {
     pub(super) repository: (u64, &'a str),
 }
 
-/// The push that a summary blames.
+/// The push that caused an alert summary.
 struct Blame {
     id: u64,
     /// Seconds.
@@ -48,7 +51,7 @@ impl Alerts<'_> {
         Draw::of(self.config.seed, domain::ALERT, number, part)
     }
 
-    /// Microseconds; ascends strictly with the number.
+    /// Microseconds; strictly ascending with the number.
     fn created(&self, number: u64) -> i64 {
         let count = i128::from(self.config.alerts.max(1) as u64);
         let slot = |number: u64| (i128::from(number) * i128::from(SPAN) * i128::from(SECOND) / count) as i64;
@@ -79,7 +82,7 @@ impl Alerts<'_> {
         self.draw(number, 3).below(self.schedule.num_groups())
     }
 
-    /// The push before the summary was created: one of the data, if they reach back that far.
+    /// A push before the summary was created; one of the pushes with data, if they reach back that far.
     fn blame(&self, number: u64) -> Blame {
         let mut draw = self.draw(number, 4);
         let until = self.created(number).div_euclid(SECOND) - 1800 - draw.below(5 * 86_400) as i64;
@@ -121,31 +124,17 @@ impl Alerts<'_> {
         let blame = self.blame(number);
         let mut draw = self.draw(number, 7);
         let sheriff = draw.pick(&SHERIFFS);
-        let is_triaged = head.status != 0;
         let is_filed = matches!(head.status, 6..=8) && draw.chance(0.95);
-        let moment_after = |out: &mut Vec<u8>, is_known: bool, micros: i64| {
-            if is_known {
-                out.push(b'"');
-                moment::write_iso(out, head.created + micros);
-                out.push(b'"');
-            } else {
-                out.extend_from_slice(b"null");
-            }
-        };
-        let day = 86_400 * SECOND;
-        let text = |out: &mut Vec<u8>, text: &str| out.extend_from_slice(text.as_bytes());
-        let previous_id = blame.id - 1;
         let revision = hex_text(&blame.revision);
-        let previous = hex_text(&blame.previous);
 
-        text(out, &format!("{{\"id\":{},\"push_id\":{},\"prev_push_id\":{previous_id}", head.id, blame.id));
+        text(out, &format!("{{\"id\":{},\"push_id\":{},\"prev_push_id\":{}", head.id, blame.id, blame.id - 1));
         let original = if draw.chance(0.8) { format!("\"{revision}\"") } else { "null".to_owned() };
         text(out, &format!(",\"original_revision\":{original},\"created\":"));
-        moment_after(out, true, 0);
+        write_time(out, true, head.created);
         text(out, ",\"first_triaged\":");
-        moment_after(out, is_triaged, draw.below(4 * 86_400_000_000) as i64);
+        write_time(out, head.status != 0, head.created + draw.below(4 * 86_400_000_000) as i64);
         text(out, ",\"triage_due_date\":");
-        moment_after(out, draw.chance(0.95), 2 * day);
+        write_time(out, draw.chance(0.95), head.created + 2 * DAY);
         let repository = self.repository(number);
         text(out, &format!(",\"repository\":{},\"framework\":{},\"alerts\":[", quoted(repository.1), head.framework));
         for index in 0..self.num_alerts(number) {
@@ -159,36 +148,20 @@ impl Alerts<'_> {
             let other = number - 1 - draw.below(20);
             self.write_alert(other, ALERT_IDS - 1, Some(head.id), out);
         }
-        text(out, &format!("],\"status\":{},\"bug_number\":", head.status));
-        if is_filed {
-            write_uint(out, 1_700_000 + number * 7 % 350_000);
-        } else {
-            text(out, "null");
-        }
-        text(out, ",\"bug_status\":");
-        text(out, if is_filed { draw.pick(&["0", "1", "4", "5", "null"]) } else { "null" });
-        text(out, ",\"bug_due_date\":");
-        moment_after(out, draw.chance(0.9), 6 * day);
-        text(out, ",\"bug_updated\":");
-        moment_after(out, is_filed, day + draw.below(86_400_000_000) as i64);
-        let notes = draw.pick(&NOTES).map_or_else(|| "null".to_owned(), quoted);
-        text(
-            out,
-            &format!(
-                ",\"issue_tracker\":{},\"notes\":{notes},\"revision\":\"{revision}\",\"push_timestamp\":",
-                1 + draw.below(2)
-            ),
-        );
-        write_int(out, blame.time);
+        text(out, &format!("],\"status\":{}", head.status));
+        write_bug(out, is_filed.then_some(1_700_000 + number * 7 % 350_000), head.created, &mut draw);
+        let notes = or_null(draw.pick(&NOTES));
+        text(out, &format!(",\"issue_tracker\":{},\"notes\":{notes}", 1 + draw.below(2)));
+        text(out, &format!(",\"revision\":\"{revision}\",\"push_timestamp\":{}", blame.time));
+        let previous = hex_text(&blame.previous);
         let original = if draw.chance(0.3) { format!("\"{previous}\"") } else { "null".to_owned() };
         text(out, &format!(",\"prev_push_revision\":\"{previous}\",\"original_prev_push_revision\":{original}"));
-        let or_null = |name: Option<String>| name.map_or_else(|| "null".to_owned(), |name| quoted(&name));
         text(
             out,
             &format!(
                 ",\"assignee_username\":{},\"assignee_email\":{},\"performance_tags\":",
-                or_null(sheriff.map(|name| format!("mozilla-ldap/{name}@example.org"))),
-                or_null(sheriff.map(|name| format!("{name}@example.org"))),
+                or_null(sheriff.map(|name| format!("mozilla-ldap/{name}@example.org")).as_deref()),
+                or_null(sheriff.map(|name| format!("{name}@example.org")).as_deref()),
             ),
         );
         write_strings(out, draw.pick(&PERFORMANCE_TAGS));
@@ -217,7 +190,6 @@ impl Alerts<'_> {
         let is_regression = draw.chance(0.8);
         let after = if is_regression { before * (1.0 + change) } else { before / (1.0 + change) };
 
-        let text = |out: &mut Vec<u8>, text: &str| out.extend_from_slice(text.as_bytes());
         let number_of = |out: &mut Vec<u8>, key: &str, value: f64| {
             text(out, key);
             write_float(out, round_to_cents(value));
@@ -271,4 +243,34 @@ impl Alerts<'_> {
             ),
         );
     }
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn or_null(text: Option<&str>) -> String {
+    text.map_or_else(|| "null".to_owned(), quoted)
+}
+
+fn write_time(out: &mut Vec<u8>, is_known: bool, micros: i64) {
+    if is_known {
+        out.push(b'"');
+        moment::write_iso(out, micros);
+        out.push(b'"');
+    } else {
+        text(out, "null");
+    }
+}
+
+/// Writes the members of the bug: its number, status, due date and last update.
+fn write_bug(out: &mut Vec<u8>, number: Option<u64>, created: i64, draw: &mut Draw) {
+    text(out, ",\"bug_number\":");
+    write_option(out, number);
+    text(out, ",\"bug_status\":");
+    text(out, if number.is_some() { draw.pick(&["0", "1", "4", "5", "null"]) } else { "null" });
+    text(out, ",\"bug_due_date\":");
+    write_time(out, draw.chance(0.9), created + 6 * DAY);
+    text(out, ",\"bug_updated\":");
+    write_time(out, number.is_some(), created + DAY + draw.below(86_400_000_000) as i64);
 }
