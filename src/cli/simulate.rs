@@ -1,4 +1,4 @@
-//! `simulate`: a Treeherder on loopback.
+//! `simulate`: serves a simulated Treeherder on a loopback address, or writes generated data to files.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

@@ -1,4 +1,4 @@
-//! The record of an alert summary, and what lists need to know of it.
+//! The record of an alert summary, with the fields that lists filter and sort by.
 
 use serde::Deserialize;
 
@@ -16,10 +16,10 @@ pub(crate) struct AlertRecord {
 }
 
 impl AlertRecord {
-    /// Reads a record, as recorded or as given. An unknown repository gets the id 0.
+    /// Reads the JSON of an alert summary. An unknown repository gets the id 0.
     ///
     /// # Errors
-    /// The text is not an object with the members that every summary has.
+    /// The text is not a JSON object, or one of the fields of `Wire` is missing.
     pub(crate) fn read(text: &str, repository_id: impl FnOnce(&str) -> Option<u64>) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         struct Wire {
@@ -32,7 +32,7 @@ impl AlertRecord {
         }
         let wire: Wire = serde_json::from_str(text)?;
         let created = moment::parse(&wire.created).ok_or_else(|| {
-            <serde_json::Error as serde::de::Error>::custom(format_args!("\"{}\" is no moment", wire.created))
+            <serde_json::Error as serde::de::Error>::custom(format_args!("\"{}\" is not a time", wire.created))
         })?;
         let head = AlertHead {
             id: wire.id,

@@ -1,6 +1,6 @@
-//! What changes on the server while it is read: alert summaries that come and leave, jobs that expire.
+//! Changes to the data while the server runs: alert summaries appear and leave, jobs expire.
 //!
-//! A `World` is a data set plus these alterations; it is what the endpoints answer from.
+//! A `World` is a data set plus these changes; the endpoints answer from it.
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -13,10 +13,10 @@ use crate::json_text::OrderedObject;
 /// A change of the list of alert summaries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AlertChange {
-    /// A summary appears: its record as JSON, with at least `id`, `created`, `push_timestamp`, `repository`,
-    /// `framework` and `status`. It takes the place that its `created` gives it.
+    /// Adds a summary: its record as JSON, with at least `id`, `created`, `push_timestamp`, `repository`, `framework`
+    /// and `status`. The list is sorted by `created`.
     Create(String),
-    /// The summary with this id becomes invalid (status 3), and so leaves the `hide_related_and_invalid` filter.
+    /// Marks the summary with this id as invalid (status 3), so that `hide_related_and_invalid` hides it.
     Leave(u64),
 }
 
@@ -29,7 +29,7 @@ enum Pending {
     Leave(u64),
 }
 
-/// The alterations in force, and those that wait for their request.
+/// The changes in force, and those that wait for a number of requests.
 #[derive(Debug, Default)]
 pub(crate) struct Alterations {
     deleted_jobs: HashSet<u64>,
@@ -52,7 +52,7 @@ impl Alterations {
         &self.created
     }
 
-    /// The head as it is now.
+    /// The head with the changes applied.
     pub(crate) fn alter(&self, mut head: AlertHead) -> AlertHead {
         if self.left.contains(&head.id) {
             head.status = INVALID;
@@ -60,7 +60,7 @@ impl Alterations {
         head
     }
 
-    /// The record as it is now.
+    /// The record with the changes applied.
     pub(crate) fn alter_text(&self, id: u64, text: Vec<u8>) -> Vec<u8> {
         if !self.left.contains(&id) {
             return text;
@@ -81,7 +81,7 @@ impl Alterations {
     }
 }
 
-/// A data set, the alterations on top of it, and the clock.
+/// A data set, the changes to it, and the clock.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) dataset: Arc<dyn Dataset>,
@@ -108,7 +108,7 @@ impl World {
         self.alter().deleted_jobs.insert(id);
     }
 
-    /// Registers a change that comes into force once that many alert requests were answered; at once if they were.
+    /// Applies a change once this many alert requests have been answered; immediately if they already have.
     pub(crate) fn after(&self, num_alert_requests: u64, change: AlertChange) -> Result<(), SimulatorError> {
         let change = match change {
             AlertChange::Leave(id) => Pending::Leave(id),
@@ -123,7 +123,7 @@ impl World {
         Ok(())
     }
 
-    /// Counts an answered alert request, and lets happen what waited for it.
+    /// Counts an answered alert request, and applies the changes that waited for it.
     pub(crate) fn alert_request_answered(&self) {
         let mut alterations = self.alter();
         alterations.num_alert_requests += 1;

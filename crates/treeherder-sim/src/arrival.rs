@@ -1,7 +1,7 @@
-//! The book of arrivals: who came when, for what, and what became of it.
+//! The book of arrivals: every request, when it arrived and how it was answered.
 //!
-//! Every request is entered when it arrives and settled when its fate is known. Settled lines go through a bounded
-//! channel to a thread that appends them to the arrival log; closing the channel ends the thread after a flush.
+//! A request is entered when it arrives, and settled when its outcome is known. Settled entries go through a bounded
+//! channel to a thread that appends them to the arrival log. Closing the channel flushes the log and ends the thread.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,15 +18,15 @@ use tokio::time::Instant;
 use crate::endpoint::Endpoint;
 use crate::error::SimulatorError;
 
-/// What became of a request.
+/// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// Not answered yet.
+    /// Still waiting for its answer.
     Pending,
     /// Answered with this status.
     Status(u16),
-    /// Not answered properly: the name of the fault. Beside the names of [`FaultKind`](crate::FaultKind) these are
-    /// `close`, `killed` (took too long on the server) and `abandoned` (the client left first).
+    /// Ended by a fault: a name of [`FaultKind`](crate::FaultKind), or `close` (a scripted close), `killed` (over
+    /// [`kill_over_data`](crate::Behaviour::kill_over_data)) or `abandoned` (the client left first).
     Fault(&'static str),
 }
 
@@ -40,46 +40,46 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// One request, as it arrived.
+/// One request that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// Since the server started; monotonic, on tokio's clock.
+    /// Time since the server started, on tokio's clock.
     pub at: Duration,
-    /// The endpoint asked.
+    /// The requested endpoint.
     pub endpoint: Endpoint,
     /// Path and query, as sent.
     pub path_and_query: String,
-    /// What became of it.
+    /// How it ended.
     pub outcome: Outcome,
     /// The User-Agent header, if there was one.
     pub user_agent: Option<String>,
 }
 
-/// How many requests had which outcome, by endpoint.
+/// Numbers of requests by endpoint and outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServedCounts {
     counts: BTreeMap<(Endpoint, Outcome), u64>,
 }
 
 impl ServedCounts {
-    /// Every count, by endpoint and outcome.
+    /// Iterates over the counts, ordered by endpoint and outcome.
     pub fn iter(&self) -> impl Iterator<Item = (Endpoint, &Outcome, u64)> {
         self.counts.iter().map(|((endpoint, outcome), count)| (*endpoint, outcome, *count))
     }
 
-    /// Every request that arrived.
+    /// The number of all requests.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.counts.values().sum()
     }
 
-    /// The requests to an endpoint.
+    /// The number of requests to an endpoint.
     #[must_use]
     pub fn of(&self, endpoint: Endpoint) -> u64 {
         self.iter().filter(|(of, ..)| *of == endpoint).map(|(.., count)| count).sum()
     }
 
-    /// The requests to an endpoint that were answered with this status.
+    /// The number of requests to an endpoint that were answered with this status.
     #[must_use]
     pub fn with_status(&self, endpoint: Endpoint, status: u16) -> u64 {
         self.counts.get(&(endpoint, Outcome::Status(status))).copied().unwrap_or(0)
@@ -105,17 +105,17 @@ impl fmt::Display for ServedCounts {
     }
 }
 
-/// Lines that may wait for the log's thread. A full channel holds up the requests, not the memory.
+/// Lines that may wait for the log's thread. A full channel delays requests, so that memory stays bounded.
 const LOG_CAPACITY: usize = 4096;
 
-/// The book. Shared by all connections.
+/// The book, shared by all connections.
 #[derive(Debug)]
 pub(crate) struct ArrivalBook {
     started_at: Instant,
     keep: usize,
     number: AtomicU64,
     entries: Mutex<Entries>,
-    /// The log's thread holds the other end; closed by [`ArrivalBook::finish`].
+    /// The log's thread holds the receiver. Closed by [`ArrivalBook::finish`].
     log: Mutex<Option<Log>>,
 }
 
@@ -132,7 +132,7 @@ struct Log {
     path: PathBuf,
 }
 
-/// A request in the book, not settled yet. Dropped unsettled, it counts as abandoned.
+/// A request that is not settled yet. One that is dropped counts as abandoned.
 #[derive(Debug)]
 pub(crate) struct OpenEntry {
     book: Arc<ArrivalBook>,
@@ -142,7 +142,7 @@ pub(crate) struct OpenEntry {
 }
 
 impl ArrivalBook {
-    /// Opens the book, and the log if there is to be one.
+    /// Opens the book, and the log if a path is given.
     pub(crate) fn open(keep: usize, log: Option<PathBuf>) -> Result<Arc<Self>, SimulatorError> {
         let log = log.map(Log::open).transpose()?;
         Ok(Arc::new(Self {
@@ -186,7 +186,7 @@ impl ArrivalBook {
         self.entries().served.clone()
     }
 
-    /// Closes the log after its last line. Blocks until it is flushed.
+    /// Closes the log. Blocks until it is flushed.
     pub(crate) fn finish(&self) -> Result<(), SimulatorError> {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Log { lines, writer, path }) = log else { return Ok(()) };
@@ -250,12 +250,12 @@ impl Log {
 }
 
 impl OpenEntry {
-    /// Which arrival this is, from 0.
+    /// The number of this arrival, from 0.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
-    /// Says what became of the request.
+    /// Records how the request ended.
     pub(crate) fn settle(mut self, outcome: Outcome) {
         self.close(outcome);
     }

@@ -1,4 +1,4 @@
-//! How badly the server behaves: latency, capacity, faults and the thirty-second guillotine.
+//! How the server misbehaves: latency, capacity, faults and the time limit of large requests.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,26 +8,27 @@ use crate::error::BehaviourError;
 use crate::fate::Draw;
 use crate::fault::FaultRule;
 
-/// "A bad day". The default is a good one: no latency, no limit, no fault.
+/// Latency, capacity and faults of the server. The default has none of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Behaviour {
-    /// How long every reply takes.
+    /// Time from a request to its reply.
     pub latency: Latency,
-    /// Requests per second that are served, with a burst of one second's worth; those above get a 429.
+    /// Requests per second that the server accepts, with a burst of one second's worth; it answers the others with 429.
+    /// `None` is unlimited.
     pub capacity: Option<f64>,
-    /// The `Retry-After` of a 429, in whole seconds, rounded up. `None` sends none, as observed on Treeherder.
+    /// The `Retry-After` header of a 429, rounded up to whole seconds. `None` sends no such header, as Treeherder does.
     pub retry_after: Option<Duration>,
-    /// Which requests fail and how; the first rule that strikes wins. Whether the n-th attempt of a request fails
-    /// depends on the seed, the request and n only.
+    /// Which requests fail and how; the first rule that applies wins. Whether the n-th attempt of a request fails
+    /// depends only on the seed, the request and n.
     pub faults: Vec<FaultRule>,
-    /// A summary request that matches more data than this is dropped, as a worker that exceeds its time is killed;
-    /// half the window may pass.
+    /// Closes the connection of a summary request that matches more data than this, as Treeherder does when a worker
+    /// exceeds its time limit. A request for half the window may succeed. `None` is unlimited.
     pub kill_over_data: Option<usize>,
-    /// How long such a request takes to be dropped.
+    /// Time until such a connection closes.
     pub kill_after: Duration,
-    /// Whether connections are kept for further requests; `false` is gunicorn's default worker.
+    /// Whether connections stay open for further requests; gunicorn's default worker closes them.
     pub keep_alive: bool,
-    /// Seed of latency and faults.
+    /// Seed of random latencies and faults.
     pub seed: u64,
 }
 
@@ -47,7 +48,7 @@ impl Default for Behaviour {
 }
 
 impl Behaviour {
-    /// Checks what the types cannot.
+    /// Checks the values that the types do not restrict.
     ///
     /// # Errors
     /// A rate is not between 0 and 1, or the capacity is not positive.
@@ -61,35 +62,35 @@ impl Behaviour {
     }
 }
 
-/// How long a reply takes. Written `none`, `50ms`, `20ms..200ms` or `lognormal:80ms,0.5`.
+/// Time from a request to its reply. Written `none`, `50ms`, `20ms..200ms` or `lognormal:80ms,0.5`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Latency {
-    /// No time.
+    /// No latency.
     #[default]
     None,
-    /// Always this.
+    /// The same latency for every request.
     Fixed(Duration),
-    /// Anything between the two, evenly.
+    /// Uniformly distributed.
     Uniform {
-        /// The least.
+        /// The lower bound.
         min: Duration,
-        /// The most.
+        /// The upper bound.
         max: Duration,
     },
-    /// A few slow ones among many quick ones.
+    /// Log-normally distributed: many quick replies and a few slow ones. At most an hour.
     LogNormal {
-        /// Half of the replies take less than this.
+        /// Half of the replies are faster than this.
         median: Duration,
-        /// Standard deviation of the logarithm; 0.5 is moderate, 1 is wild.
+        /// Standard deviation of the natural logarithm; 0.5 is moderate, 1 is extreme.
         sigma: f64,
     },
 }
 
-/// No latency exceeds this, so that a wild sigma cannot stop a rehearsal for ever.
+/// Upper bound of a log-normal latency, seconds, so that a large sigma cannot block a test for ever.
 const LONGEST: f64 = 3600.0;
 
 impl Latency {
-    /// Takes one latency out of the distribution.
+    /// Draws a latency from the distribution.
     pub(crate) fn sample(&self, draw: &mut Draw) -> Duration {
         match *self {
             Self::None => Duration::ZERO,

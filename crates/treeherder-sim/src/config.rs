@@ -1,4 +1,4 @@
-//! What a simulator is made of. Plain data; `Default` serves the embedded corpus on a free port.
+//! The configuration of a simulator. The default serves the embedded corpus on a free port.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -6,26 +6,26 @@ use std::path::PathBuf;
 use crate::behaviour::Behaviour;
 use crate::generator::GeneratorConfig;
 
-/// How to serve a simulated Treeherder.
+/// The configuration of a simulator. The default serves the embedded corpus on a free port, without faults.
 #[derive(Clone, Debug)]
 pub struct SimulatorConfig {
-    /// Where to listen; must be loopback. Port 0 takes a free one.
+    /// The address to listen on, which must be a loopback address. Port 0 picks a free port.
     pub bind: SocketAddr,
-    /// What the server knows.
+    /// The data to serve.
     pub backend: BackendConfig,
-    /// How badly it behaves; the default is a good day.
+    /// Latency, capacity and faults; none by default.
     pub behaviour: Behaviour,
-    /// The server's clock, seconds since the epoch; it stands still, so that `interval` and `timerange` mean the
-    /// same in every run. `None` takes the moment of the recording, or the end of the generated data.
+    /// The server's clock, seconds since the epoch. It does not advance, so that `interval` and `timerange` select the
+    /// same data in every run. `None` is the time of the recording, or the end of the generated data.
     pub now: Option<i64>,
-    /// A file to which every arrival is appended, one JSON object a line: `at_ms`, `endpoint`, `path_and_query`,
-    /// `outcome`.
+    /// A file to which every arrival is appended, one JSON object per line: `at_ms`, `endpoint`, `path_and_query`,
+    /// `outcome`. It is created if it does not exist.
     pub arrival_log: Option<PathBuf>,
-    /// How many arrivals are kept in memory for [`arrivals`](crate::SimulatorHandle::arrivals); later ones are only
-    /// counted (and logged), so that a long rehearsal stays small.
+    /// The number of arrivals kept in memory for [`arrivals`](crate::SimulatorHandle::arrivals). Later ones are only
+    /// counted and logged, so that memory stays bounded.
     pub keep_arrivals: usize,
-    /// Effort of gzip, 1 to 9, for clients that accept it; 0 never compresses. 1, since the server's processor time
-    /// is the client's waiting time.
+    /// Compression level of gzip, 1 to 9, for clients that accept it; 0 disables compression. 1 by default: a test
+    /// waits for the server's CPU.
     pub gzip_level: u32,
 }
 
@@ -43,14 +43,14 @@ impl Default for SimulatorConfig {
     }
 }
 
-/// Where the simulated server's data come from.
+/// The source of the data.
 #[derive(Clone, Debug, Default)]
 pub enum BackendConfig {
-    /// Recorded replies in a folder (or in its subfolder `api`).
+    /// Recorded replies in a folder or in its subfolder `api`. The crate's `corpus/README.md` lists the files.
     Corpus(PathBuf),
-    /// The small recorded corpus that is compiled into the binary.
+    /// The small recorded corpus in the crate.
     #[default]
     Embedded,
-    /// Computed from a seed, as large as wanted.
+    /// Data of any size, computed from a seed.
     Generated(GeneratorConfig),
 }

@@ -1,7 +1,7 @@
-//! What a backend must know: the interface between the data and the semantics of the endpoints.
+//! The interface between the data and the endpoints.
 //!
-//! Signatures, alerts and pushes are addressed by their rank in the backend's own order, so that a filter can look
-//! at the cheap head of each and write the few that it wants. Data are visited, never collected.
+//! Signatures, alerts and pushes have a rank in the order of their backend. An endpoint filters by their heads, which are
+//! cheap, and writes only the records that pass. Data are visited one by one, never collected.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -18,7 +18,7 @@ pub(crate) struct Repository {
     pub(crate) text: String,
 }
 
-/// What filters look at in a signature.
+/// The fields of a signature that filters use.
 #[derive(Clone, Debug)]
 pub(crate) struct SignatureHead<'a> {
     pub(crate) id: u64,
@@ -27,11 +27,12 @@ pub(crate) struct SignatureHead<'a> {
     pub(crate) platform: Cow<'a, str>,
     pub(crate) parent_id: Option<u64>,
     pub(crate) parent_hash: Option<Cow<'a, str>>,
-    /// Microseconds; the newest `push_timestamp` of its data, or long ago.
+    /// Microseconds; the newest `push_timestamp` of its data, or a time long ago if it has none.
     pub(crate) last_updated: i64,
 }
 
-/// The parts of a summary object before its lists: values, job ids, data, submit times. Each ends with a comma.
+/// The text of a summary object before each of its lists: values, job ids, data, submit times. Each part ends with a
+/// comma.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SummaryFrame<'a> {
     pub(crate) head: Cow<'a, str>,
@@ -40,7 +41,7 @@ pub(crate) struct SummaryFrame<'a> {
     pub(crate) tail: Cow<'a, str>,
 }
 
-/// Which data of a signature are wanted. Both bounds are exclusive, microseconds.
+/// Selects data of a signature. Both bounds are exclusive, in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window<'a> {
     pub(crate) after: i64,
@@ -61,14 +62,14 @@ impl Window<'_> {
     }
 }
 
-/// The order of data that the API leaves open: equal push and no job.
+/// The order of data with the same push and no job, which the API does not define.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ties {
     /// Ascending ids.
     ById,
-    /// As one query plan would have it.
+    /// The order of one query plan.
     OnePlan,
-    /// As another query plan would have it.
+    /// The order of another query plan.
     OtherPlan,
 }
 
@@ -83,17 +84,17 @@ pub(crate) struct Datum<'a> {
     pub(crate) revision: &'a str,
     pub(crate) submit_time: Option<i64>,
     pub(crate) machine_name: Option<&'a str>,
-    /// The record as recorded, where there is one.
+    /// The recorded text, if the datum was recorded.
     pub(crate) text: Option<&'a str>,
 }
 
 impl Datum<'_> {
-    /// The order of the API: push timestamp, push, job with null last.
+    /// The order of the API: push timestamp, push, job; null jobs last.
     pub(crate) fn sort_key(&self) -> (i64, u64, u64) {
         (self.push_timestamp, self.push_id, self.job_id.unwrap_or(u64::MAX))
     }
 
-    /// The same datum after its job expired.
+    /// The datum as it is served after its job expired.
     pub(crate) fn without_job(mut self) -> Self {
         self.job_id = None;
         self.submit_time = None;
@@ -138,7 +139,7 @@ impl Datum<'_> {
     }
 }
 
-/// What filters and paging look at in an alert summary.
+/// The fields of an alert summary that filters and paging use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AlertHead {
     pub(crate) id: u64,
@@ -149,7 +150,7 @@ pub(crate) struct AlertHead {
     pub(crate) repository_id: u64,
 }
 
-/// What filters look at in a push.
+/// The fields of a push that filters use.
 #[derive(Clone, Debug)]
 pub(crate) struct PushHead<'a> {
     pub(crate) id: u64,
@@ -158,13 +159,13 @@ pub(crate) struct PushHead<'a> {
     pub(crate) revision: Cow<'a, str>,
 }
 
-/// A source of everything that the server knows. Repositories are given by their id.
+/// A backend: all data that the server serves. Repositories are identified by their id.
 pub(crate) trait Dataset: Debug + Send + Sync {
-    /// The server's clock unless configured, seconds since the epoch.
+    /// The default of the server's clock, seconds since the epoch.
     fn now(&self) -> i64;
     /// The framework list, as JSON text.
     fn frameworks(&self) -> &str;
-    /// Every active repository.
+    /// All active repositories.
     fn repositories(&self) -> &[Repository];
 
     fn num_signatures(&self, repository: u64) -> usize;
@@ -172,12 +173,12 @@ pub(crate) trait Dataset: Debug + Send + Sync {
     fn signature_head(&self, repository: u64, rank: usize) -> SignatureHead<'_>;
     fn write_signature(&self, repository: u64, rank: usize, out: &mut Vec<u8>);
     fn summary_frame(&self, repository: u64, rank: usize) -> SummaryFrame<'_>;
-    /// Shows the data of a signature that lie in the window, in the order of the API.
+    /// Visits the data of a signature in the window, in the order of the API.
     fn visit_data(&self, repository: u64, rank: usize, window: &Window<'_>, visit: &mut dyn FnMut(&Datum<'_>));
 
-    /// Writes a job of the repository; `false` if there is none.
+    /// Writes a job of the repository; `false` if it does not exist.
     fn write_job(&self, repository: u64, id: u64, out: &mut Vec<u8>) -> bool;
-    /// At most `limit` ids of jobs, optionally of some pushes, ascending, after the first `offset` of them.
+    /// The ids of jobs, optionally of some pushes, ascending: at most `limit`, after the first `offset`.
     fn job_ids(&self, repository: u64, pushes: Option<&[u64]>, offset: usize, limit: usize) -> Vec<u64>;
 
     fn num_pushes(&self, repository: u64) -> usize;
@@ -186,9 +187,9 @@ pub(crate) trait Dataset: Debug + Send + Sync {
     fn write_push(&self, repository: u64, rank: usize, out: &mut Vec<u8>);
 
     fn num_alerts(&self) -> usize;
-    /// Ranks are in the order of the list: created, then id, both descending.
+    /// Ranks follow the order of the list: created, then id, both descending.
     fn alert_head(&self, rank: usize) -> AlertHead;
-    /// Seconds; apart from the head, since few requests ask for it.
+    /// Seconds. Not part of the head: few requests need it.
     fn alert_push_timestamp(&self, rank: usize) -> i64;
     fn write_alert(&self, rank: usize, out: &mut Vec<u8>);
 

@@ -1,4 +1,4 @@
-//! The small recorded corpus inside the binary.
+//! The recorded corpus that is compiled into the crate.
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -12,10 +12,10 @@ macro_rules! recording {
     };
 }
 
-/// The embedded corpus, read once in the life of the process.
+/// The embedded corpus, parsed once per process.
 ///
 /// # Errors
-/// It cannot be read, which a test excludes.
+/// A recording is invalid; a test excludes it.
 pub(crate) fn corpus() -> Result<Arc<Corpus>, SimulatorError> {
     static CORPUS: OnceLock<Arc<Corpus>> = OnceLock::new();
     if let Some(corpus) = CORPUS.get() {

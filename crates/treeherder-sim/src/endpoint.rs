@@ -1,11 +1,11 @@
-//! The API's routes: which endpoint a path belongs to, and nothing else.
+//! The routes of the API.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::BehaviourError;
 
-/// An endpoint of the API, the unit by which arrivals are counted and faults are aimed.
+/// An endpoint of the API. Arrivals are counted, and faults configured, by endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Endpoint {
     /// `/api/performance/framework/`
@@ -27,7 +27,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Every endpoint, in the order of the documentation.
+    /// All endpoints.
     pub const ALL: [Self; 8] = [
         Self::Framework,
         Self::Repository,
@@ -39,7 +39,7 @@ impl Endpoint {
         Self::Other,
     ];
 
-    /// The name used in fault rules, the arrival log and counts.
+    /// The name in fault rules, in the arrival log and in counts.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -72,7 +72,7 @@ impl FromStr for Endpoint {
     }
 }
 
-/// A path, taken apart. The names of repositories are as in the path.
+/// A parsed path. Names of repositories are not decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
     Framework,
@@ -87,7 +87,7 @@ pub(crate) enum Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    /// Takes a path apart as strictly as the server does: no redirect to a trailing slash, no merging of `//`.
+    /// Parses a path as strictly as the server does: no redirect to a trailing slash, no merging of `//`.
     pub(crate) fn of(path: &'a str) -> Self {
         match path {
             "/api/performance/framework/" => return Self::Framework,

@@ -1,7 +1,7 @@
-//! Chance without state: numbers that follow from a seed and a few indices alone.
+//! Random numbers that depend only on a seed and a few indices, and the decisions made with them.
 //!
-//! The generated data and the bad luck of requests both come from here, so that neither depends on the order in
-//! which things are asked. Also the one part of fate that needs memory: the count of attempts and the capacity.
+//! Generated data, latencies and faults use these numbers, so that they do not depend on the order of requests. Two
+//! decisions need state, which is kept here: the number of attempts of a request, and the capacity left.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use crate::behaviour::Behaviour;
 use crate::endpoint::Endpoint;
 use crate::fault::FaultKind;
 
-/// The finalizer of splitmix64: every bit of the input moves every bit of the output.
+/// The finalizer of splitmix64: every bit of the input affects every bit of the output.
 pub(crate) fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -21,7 +21,7 @@ pub(crate) fn mix(mut z: u64) -> u64 {
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A short sequence of numbers that belongs to (seed, domain, a, b).
+/// A sequence of random numbers for (seed, domain, a, b).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Draw(u64);
 
@@ -36,7 +36,7 @@ impl Draw {
         mix(self.0)
     }
 
-    /// A number in `0..n`; `n` must not be 0, and 0 counts as 1.
+    /// A number in `0..n`; an `n` of 0 counts as 1.
     pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.bits() % n.max(1)
     }
@@ -67,11 +67,11 @@ impl Draw {
 const FAULT: u64 = 101;
 const LATENCY: u64 = 102;
 
-/// Decides what befalls each request. Shared by all connections.
+/// Decides the latency and the fault of each request. Shared by all connections.
 #[derive(Debug)]
 pub(crate) struct Fates {
     behaviour: Behaviour,
-    /// Attempts by the hash of the request; kept only where a fault may strike.
+    /// Attempts by the hash of the request; counted only if faults are configured.
     attempts: Mutex<HashMap<u64, u64>>,
     bucket: Mutex<Bucket>,
 }
@@ -111,7 +111,7 @@ impl Fates {
         admitted
     }
 
-    /// The fault, if any, that strikes this attempt of the request.
+    /// The fault, if any, of this attempt of the request.
     pub(crate) fn fault(&self, endpoint: Endpoint, path_and_query: &str) -> Option<FaultKind> {
         if self.behaviour.faults.is_empty() {
             return None;
@@ -132,7 +132,7 @@ impl Fates {
             .map(|rule| rule.kind)
     }
 
-    /// How long the `number`-th arrival takes.
+    /// The latency of the `number`-th arrival.
     pub(crate) fn latency(&self, number: u64) -> std::time::Duration {
         self.behaviour.latency.sample(&mut Draw::of(self.behaviour.seed, LATENCY, number, 0))
     }

@@ -1,4 +1,4 @@
-//! Starting a simulator, and holding one.
+//! Starting, controlling and stopping a simulator.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use crate::generator::Generator;
 use crate::script::{Script, ScriptedReply};
 use crate::server::{Server, accept, date_header};
 
-/// A simulated Treeherder.
+/// Starts simulated Treeherders.
 #[derive(Clone, Copy, Debug)]
 pub struct Simulator;
 
 impl Simulator {
-    /// Loads the backend and begins to serve, on the runtime that it is called on. The server ends with
+    /// Loads the data and starts to serve on the current tokio runtime. The server stops with
     /// [`SimulatorHandle::shutdown`], or when the handle is dropped.
     ///
     /// # Errors
-    /// The address is not loopback or not free, a number of the configuration makes no sense, the corpus cannot be
-    /// read, or the arrival log cannot be opened.
+    /// The address is not a loopback address or not free, a number of the configuration is invalid, the corpus cannot
+    /// be read, or the arrival log cannot be opened.
     ///
     /// # Cancel safety
-    /// Dropping the future before it is ready leaves nothing behind but, perhaps, an empty arrival log.
+    /// Dropping the future leaves no server running; an empty arrival log may remain.
     pub async fn start(config: SimulatorConfig) -> Result<SimulatorHandle, SimulatorError> {
         let SimulatorConfig { bind, backend, behaviour, now, arrival_log, keep_arrivals, gzip_level } = config;
         if !bind.ip().is_loopback() {
@@ -70,7 +70,7 @@ fn load(backend: &BackendConfig) -> Result<Arc<dyn Dataset>, SimulatorError> {
     })
 }
 
-/// A running simulator. Dropping it stops the server without waiting.
+/// A running simulator. Dropping the handle stops the server without waiting for it.
 #[derive(Debug)]
 pub struct SimulatorHandle {
     addr: SocketAddr,
@@ -80,44 +80,44 @@ pub struct SimulatorHandle {
 }
 
 impl SimulatorHandle {
-    /// The base URL, without a slash at its end: `http://127.0.0.1:40123`.
+    /// The base URL without a trailing slash, such as `http://127.0.0.1:40123`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The server's clock, seconds since the epoch. It stands still.
+    /// The server's clock, seconds since the epoch. It does not advance.
     #[must_use]
     pub fn now(&self) -> i64 {
         self.server.world.now
     }
 
-    /// The requests so far, in order of arrival; at most [`SimulatorConfig::keep_arrivals`].
+    /// The requests so far, in order of arrival: the first [`SimulatorConfig::keep_arrivals`].
     #[must_use]
     pub fn arrivals(&self) -> Vec<Arrival> {
         self.server.book.arrivals()
     }
 
-    /// How many requests had which outcome so far.
+    /// The numbers of requests so far, by endpoint and outcome.
     #[must_use]
     pub fn served(&self) -> ServedCounts {
         self.server.book.served()
     }
 
-    /// Scripts the next matching requests. Scripts are matched in the order in which they were given, before the
-    /// configured behaviour, and spare a request from capacity.
+    /// Scripts the replies to the next matching requests. Scripts apply in the order in which they were added and before
+    /// the configured behaviour; a scripted request does not count against the capacity.
     pub fn script(&self, rule: ScriptedReply) {
         self.server.script.add(rule);
     }
 
-    /// Changes the alert summaries once `num_alert_requests` requests for them were answered with 200, counted from
-    /// the start; at once if they were.
+    /// Changes the alert summaries once `num_alert_requests` requests for them have been answered with 200, counted from
+    /// the start of the server; immediately if they already have.
     ///
     /// # Errors
     /// The record to create is not an alert summary.
@@ -125,18 +125,19 @@ impl SimulatorHandle {
         self.server.world.after(num_alert_requests, change)
     }
 
-    /// Deletes a job, as its expiry does: its details are gone, and the data have no job any more.
+    /// Deletes a job as its expiry does: its record is gone, and `job_id`, `submit_time` and `machine_name` of its data
+    /// become null.
     pub fn delete_job(&self, id: u64) {
         self.server.world.delete_job(id);
     }
 
-    /// Stops accepting, ends the connections (within a second), flushes the arrival log.
+    /// Stops accepting connections, closes the open ones within a second, and flushes the arrival log.
     ///
     /// # Errors
     /// The arrival log could not be written.
     ///
     /// # Cancel safety
-    /// The server stops in any case; the arrival log may miss its end.
+    /// The server stops in any case; the last lines of the arrival log may be missing.
     pub async fn shutdown(self) -> Result<ServedCounts, SimulatorError> {
         let Self { server, tasks, stop, .. } = self;
         stop.disarm().cancel();

@@ -1,6 +1,6 @@
-//! JSON as text: written without a tree, rewritten without a number being touched.
+//! Writing and rewriting JSON as text.
 //!
-//! Promises: a number keeps its digits (`4.36e-05`, `1e+16`, `3.0`, `-0.0`), an object keeps the order of its keys.
+//! Recorded numbers keep their digits (`4.36e-05`, `1e+16`, `3.0`, `-0.0`), and objects keep the order of their keys.
 
 use std::fmt;
 
@@ -81,12 +81,12 @@ pub(crate) fn write_float(out: &mut Vec<u8>, number: f64) {
     }
 }
 
-/// Rounds as Python's `round(number, 2)`: the nearest in decimal, ties of the binary value to even.
+/// Rounds as Python's `round(number, 2)`: to the nearest decimal; exact ties to even.
 pub(crate) fn round_to_cents(number: f64) -> f64 {
     format!("{number:.2}").parse().unwrap_or(number)
 }
 
-/// Drops the blanks between tokens and escapes U+2028 and U+2029, so that the text is what the server sends.
+/// Removes blanks between tokens and escapes U+2028 and U+2029, as the server does.
 pub(crate) fn compact(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     let mut inside = Inside::default();
@@ -102,7 +102,7 @@ pub(crate) fn compact(json: &str) -> String {
     out
 }
 
-/// Rewrites compact JSON as Python's `json.dumps` would: a blank after `,` and `:`, ASCII only.
+/// Rewrites compact JSON in the form of Python's `json.dumps`: a blank after `,` and `:`, ASCII only.
 pub(crate) fn write_as_python(out: &mut Vec<u8>, json: &str) {
     let mut inside = Inside::default();
     for c in json.chars() {
@@ -124,7 +124,7 @@ fn write_escape(out: &mut Vec<u8>, unit: u32) {
     out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
 }
 
-/// Knows whether the reader of JSON text stands inside a string.
+/// Tracks whether a position in JSON text is inside a string.
 #[derive(Default)]
 struct Inside {
     string: bool,
@@ -132,7 +132,7 @@ struct Inside {
 }
 
 impl Inside {
-    /// Takes the next character; says whether it belongs to a string (its quotes included).
+    /// Takes the next character; returns whether it belongs to a string or is one of its quotes.
     fn advance(&mut self, c: char) -> bool {
         if !self.string {
             self.string = c == '"';
@@ -149,7 +149,7 @@ impl Inside {
     }
 }
 
-/// An object whose values stay text and whose keys stay in order.
+/// An object that keeps its values as text and its keys in order.
 #[derive(Debug)]
 pub(crate) struct OrderedObject<'a>(pub(crate) Vec<(String, &'a RawValue)>);
 
@@ -159,7 +159,8 @@ impl OrderedObject<'_> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.get())
     }
 
-    /// The members `from..` up to and without the key `until`, each with a comma behind it.
+    /// The members from index `from` up to the key `until` (exclusive), each followed by a comma; and the index of
+    /// `until`.
     pub(crate) fn members(&self, from: usize, until: &str) -> (String, usize) {
         let mut out = String::new();
         let mut next = from;

@@ -1,9 +1,9 @@
-//! Query strings and the values in them, read as Django reads them.
+//! Query strings and their values, parsed as Django does.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// A parsed query string: every pair, in order.
+/// A parsed query string.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Query {
     pairs: Vec<(String, String)>,
@@ -22,7 +22,7 @@ impl Query {
         Self { pairs }
     }
 
-    /// The last value of the name, as `QueryDict.get`.
+    /// The last value of the name, like `QueryDict.get`.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -42,7 +42,7 @@ impl Query {
         self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The query with one parameter replaced (or removed), sorted by name, as the paging links have it.
+    /// The query with one parameter replaced or removed, sorted by name, as in the paging links.
     pub(crate) fn sorted_with(&self, name: &str, value: Option<&str>) -> String {
         let mut pairs: Vec<(&str, &str)> = self.pairs().filter(|(key, _)| *key != name).collect();
         pairs.extend(value.map(|value| (name, value)));
@@ -55,7 +55,7 @@ impl Query {
     }
 }
 
-/// An integer as Python's `int()` reads it; beyond 128 bits it sticks to the end of the range.
+/// Parses an integer as Python's `int()` does; values beyond 128 bits saturate.
 pub(crate) fn python_int(text: &str) -> Option<i128> {
     let text = text.trim();
     let (negative, digits) = match text.as_bytes().first()? {
@@ -72,7 +72,7 @@ pub(crate) fn python_int(text: &str) -> Option<i128> {
     Some(if negative { -magnitude } else { magnitude })
 }
 
-/// An integer as a REST framework field reads it: a fraction of zeros is dropped.
+/// Parses an integer as a field of Django REST framework does: a fraction of zeros is dropped.
 pub(crate) fn field_int(text: &str) -> Option<i128> {
     let text = text.trim();
     let whole = match text.split_once('.') {
@@ -82,7 +82,7 @@ pub(crate) fn field_int(text: &str) -> Option<i128> {
     python_int(whole)
 }
 
-/// A boolean as a REST framework field reads it.
+/// Parses a boolean as a field of Django REST framework does.
 pub(crate) fn field_bool(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "t" | "y" | "yes" | "true" | "on" | "1" => Some(true),
@@ -91,7 +91,7 @@ pub(crate) fn field_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// A boolean as a filter reads it.
+/// Parses a boolean as a filter of django-filter does.
 pub(crate) fn filter_bool(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" => Some(true),

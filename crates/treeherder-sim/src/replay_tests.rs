@@ -1,4 +1,4 @@
-//! Every recorded request, asked again over HTTP: status, headers and body must be the recorded ones.
+//! Replays every recorded request over HTTP: status, headers and body must be the recorded ones.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

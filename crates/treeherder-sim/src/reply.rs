@@ -1,4 +1,4 @@
-//! A reply before it is an HTTP response: status, kind of content, body; and its way onto the wire.
+//! Replies: status, kind of content and body, and their conversion to HTTP responses.
 
 use std::io::Write as _;
 
@@ -9,28 +9,28 @@ use flate2::{Compression, GzBuilder};
 
 use crate::fate::Draw;
 
-/// The kinds of content that the server sends, each with its own headers.
+/// The kinds of content, each with its own headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     /// JSON from an endpoint that only reads.
     Json,
-    /// JSON from the alert summaries, which may also be posted.
+    /// JSON from the alert summaries, which also allow POST.
     JsonWithPost,
     /// A page of the application.
     Html,
-    /// The page for blocked clients: chunked, and sent before cookies are looked at.
+    /// The page for blocked clients: chunked, and sent before the server looks at cookies.
     BlockedHtml,
-    /// A page of the HTTP server, after which it closes the connection.
+    /// A page of the HTTP server, which then closes the connection.
     GatewayHtml,
 }
 
-/// What an endpoint answers.
+/// The answer of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) content: Content,
     pub(crate) body: Vec<u8>,
-    /// How many data were looked up, for the guillotine.
+    /// The number of data looked up, for [`kill_over_data`](crate::Behaviour::kill_over_data).
     pub(crate) num_data: usize,
     /// Seconds.
     pub(crate) retry_after: Option<u64>,
@@ -56,17 +56,17 @@ impl Reply {
         Self::json(status, body)
     }
 
-    /// What an unhandled error gives, and every path outside of the API.
+    /// The page for an unhandled error.
     pub(crate) fn server_error() -> Self {
         Self::html(500, page("Server Error (500)"))
     }
 
-    /// What a blocked client gets.
+    /// The page for a blocked client.
     pub(crate) fn forbidden() -> Self {
         Self { content: Content::BlockedHtml, ..Self::html(403, page("403 Forbidden")) }
     }
 
-    /// What a request line beyond the limit gives.
+    /// The page for a request line beyond the limit.
     pub(crate) fn line_too_long(length: usize, limit: usize) -> Self {
         let body = format!(
             "<html>\n  <head>\n    <title>Bad Request</title>\n  </head>\n  <body>\n    <h1><p>Bad Request</p></h1>\n    \
@@ -81,7 +81,7 @@ impl Reply {
         Self::html(status, page(&format!("{status} {reason}")))
     }
 
-    /// The same reply from the endpoint that may also be posted to.
+    /// The reply with the headers of an endpoint that allows POST.
     pub(crate) fn with_post(mut self) -> Self {
         if self.content == Content::Json {
             self.content = Content::JsonWithPost;
@@ -90,7 +90,7 @@ impl Reply {
     }
 }
 
-/// The text that belongs to a status.
+/// The reason phrase of a status.
 pub(crate) fn reason(status: u16) -> &'static str {
     StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error")
 }
@@ -107,13 +107,13 @@ fn page(title: &str) -> String {
 pub(crate) struct Wire<'a> {
     /// The Date header.
     pub(crate) date: &'a HeaderValue,
-    /// Whether the client takes gzip.
+    /// Whether the client accepts gzip.
     pub(crate) accepts_gzip: bool,
     /// 0 to 9.
     pub(crate) gzip_level: u32,
     /// Whether the connection ends with this reply.
     pub(crate) close: bool,
-    /// Seed of the padding that makes the compressed length of one body vary, as Django does against BREACH.
+    /// Seed of the random padding of compressed bodies, which Django adds against BREACH.
     pub(crate) padding: u64,
 }
 
@@ -184,7 +184,7 @@ impl Reply {
     }
 }
 
-/// The longest file name that pads the gzip header.
+/// Maximal length of the file name that pads the gzip header.
 const LONGEST_PADDING: u64 = 100;
 
 fn compress(body: &[u8], level: u32, seed: u64) -> Option<Vec<u8>> {

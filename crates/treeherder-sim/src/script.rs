@@ -1,11 +1,12 @@
-//! Scripted replies: tests say what the next matching requests get, byte by byte if need be.
+//! Scripted replies: a test decides how the next matching requests are answered, byte by byte if needed.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::endpoint::Endpoint;
 
-/// What the next matching requests get instead of the server's own answer.
+/// A reply to the next matching requests, instead of the server's own answer. It applies to one request of any endpoint,
+/// unless [`times`](Self::times), [`at`](Self::at) or [`containing`](Self::containing) say otherwise.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,18 +24,18 @@ pub struct ScriptedReply {
     pub(crate) action: Action,
 }
 
-/// What a scripted request gets.
+/// The reaction to a scripted request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// The server's own answer.
     Answer,
-    /// This reply; `declared` is a Content-Length that the body does not fill.
+    /// A reply; `declared` is a Content-Length greater than that of the body.
     Reply { status: u16, headers: Vec<(String, String)>, body: Vec<u8>, declared: Option<usize> },
     /// The connection closes before any byte.
     Close,
     /// The connection is reset before any byte.
     Reset,
-    /// Nothing, until the client gives up.
+    /// No reply; the connection stays open.
     Hang,
 }
 
@@ -43,49 +44,49 @@ impl ScriptedReply {
         Self { endpoint: None, fragment: None, times: 1, delay: Duration::ZERO, action }
     }
 
-    /// A reply with this status and no body. Add a body and headers; without a content type it is JSON.
+    /// Replies with this status and no body. The content type is JSON unless a header overrides it.
     #[must_use]
     pub fn status(status: u16) -> Self {
         Self::new(Action::Reply { status, headers: Vec::new(), body: Vec::new(), declared: None })
     }
 
-    /// 200 with this body.
+    /// Replies 200 with this body.
     #[must_use]
     pub fn body(body: impl Into<Vec<u8>>) -> Self {
         Self::status(200).with_body(body)
     }
 
-    /// 200 that declares `declared` bytes, sends fewer and closes the connection.
+    /// Replies 200 with a Content-Length of `declared`, sends fewer bytes and closes the connection.
     #[must_use]
     pub fn cut(declared: usize, sent: impl Into<Vec<u8>>) -> Self {
         Self::new(Action::Reply { status: 200, headers: Vec::new(), body: sent.into(), declared: Some(declared) })
     }
 
-    /// The connection closes before any byte of a reply.
+    /// Closes the connection before any byte of a reply.
     #[must_use]
     pub fn close() -> Self {
         Self::new(Action::Close)
     }
 
-    /// The connection is reset before any byte of a reply.
+    /// Resets the connection before any byte of a reply.
     #[must_use]
     pub fn reset() -> Self {
         Self::new(Action::Reset)
     }
 
-    /// No byte ever comes.
+    /// Never replies and keeps the connection open.
     #[must_use]
     pub fn hang() -> Self {
         Self::new(Action::Hang)
     }
 
-    /// The server's own answer: for a delay, or to let requests pass before a later script strikes.
+    /// Gives the server's own answer: to delay it, or to let requests pass before a later script applies.
     #[must_use]
     pub fn answer() -> Self {
         Self::new(Action::Answer)
     }
 
-    /// The body of a scripted reply; no effect on the others.
+    /// Sets the body of a reply; no effect on scripts without one.
     #[must_use]
     pub fn with_body(mut self, content: impl Into<Vec<u8>>) -> Self {
         if let Action::Reply { body, .. } = &mut self.action {
@@ -94,7 +95,7 @@ impl ScriptedReply {
         self
     }
 
-    /// One more header of a scripted reply; no effect on the others.
+    /// Adds a header to a reply; no effect on scripts without one.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         if let Action::Reply { headers, .. } = &mut self.action {
@@ -103,28 +104,28 @@ impl ScriptedReply {
         self
     }
 
-    /// Only requests to this endpoint.
+    /// Matches only requests to this endpoint.
     #[must_use]
     pub fn at(mut self, endpoint: Endpoint) -> Self {
         self.endpoint = Some(endpoint);
         self
     }
 
-    /// Only requests whose path and query, as sent, contain this text.
+    /// Matches only requests whose path and query, as sent, contain this text.
     #[must_use]
     pub fn containing(mut self, fragment: &str) -> Self {
         self.fragment = Some(fragment.to_owned());
         self
     }
 
-    /// How many matching requests; 1 unless said.
+    /// Applies to this many matching requests; 1 by default.
     #[must_use]
     pub fn times(mut self, times: usize) -> Self {
         self.times = times;
         self
     }
 
-    /// How long to wait before the reply or the end of the connection.
+    /// Waits this long before the reply or the end of the connection.
     #[must_use]
     pub fn delayed(mut self, delay: Duration) -> Self {
         self.delay = delay;
@@ -137,7 +138,7 @@ impl ScriptedReply {
     }
 }
 
-/// The scripts in force, in the order in which they were given.
+/// The scripts in force, in the order in which they were added.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     rules: Mutex<Vec<ScriptedReply>>,
@@ -150,7 +151,7 @@ impl Script {
         }
     }
 
-    /// The first rule that matches, used up by one.
+    /// Takes the first matching rule, and counts it down.
     pub(crate) fn take(&self, endpoint: Endpoint, path_and_query: &str) -> Option<ScriptedReply> {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let index = rules.iter().position(|rule| rule.matches(endpoint, path_and_query))?;

@@ -1,4 +1,4 @@
-//! `GET /api/performance/alertsummary/`: filters, order and pages of a list that changes while it is read.
+//! `GET /api/performance/alertsummary/`: filters, sorts and pages a list that may change between two requests.
 
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -29,7 +29,7 @@ struct Filters<'a> {
     unsheriffed_only: bool,
 }
 
-/// Where a row comes from.
+/// The source of a row.
 #[derive(Clone, Copy)]
 enum Row {
     Base(usize),
@@ -139,7 +139,7 @@ impl<'a> Filters<'a> {
             timerange: number("timerange"),
             assignee: query.non_empty("with_assignee"),
             hide_improvements: query.get("hide_improvements").is_some_and(|text| filter_bool(text).is_some()),
-            // Any boolean switches the filter on, even False; anything else is ignored.
+            // Any boolean enables the filter, even False; other values are ignored.
             hide_related_and_invalid: query
                 .get("hide_related_and_invalid")
                 .is_some_and(|text| filter_bool(text).is_some()),
@@ -148,9 +148,9 @@ impl<'a> Filters<'a> {
         if errors.is_empty() { Ok(filters) } else { Err(Reply::json(400, format!("{{{errors}}}"))) }
     }
 
-    /// The rows that pass, in the order of the list.
+    /// The rows that pass all filters, in the order of the list.
     fn select(&self, world: &World, alterations: &Alterations) -> Vec<Row> {
-        // Every summary that a backend knows is sheriffed.
+        // All summaries of a backend are sheriffed.
         if self.unsheriffed_only && self.id.is_none() {
             return Vec::new();
         }
@@ -186,7 +186,7 @@ impl<'a> Filters<'a> {
         self.series_signature.is_some() || self.assignee.is_some() || self.hide_improvements
     }
 
-    /// The filters that look into the record.
+    /// The filters that need the record.
     fn accept_record(&self, record: &[u8]) -> bool {
         let record: Value = serde_json::from_slice(record).unwrap_or_default();
         let alerts = record["alerts"].as_array().map_or(&[] as &[Value], Vec::as_slice);

@@ -1,4 +1,4 @@
-//! `GET /api/project/<repository>/jobs/`, whose invalid filters are ignored and whose order is nobody's.
+//! `GET /api/project/<repository>/jobs/`, which ignores invalid filters and returns jobs in no particular order.
 
 use crate::alterations::World;
 use crate::fate::mix;
@@ -80,7 +80,7 @@ fn write_jobs(
         Some(mut ids) => {
             ids.sort_unstable();
             ids.dedup();
-            // The server orders nothing; neither by id nor as asked.
+            // The server sorts neither by id nor in the order of the request.
             ids.sort_by_key(|id| mix(*id));
             if let Some(pushes) = &pushes {
                 let of_pushes = world.dataset.job_ids(repository, Some(pushes), 0, usize::MAX);
@@ -115,7 +115,7 @@ fn write_jobs(
     }
 }
 
-/// The ids of a filter on one id: `None` if it is absent, empty or invalid, which the server ignores.
+/// The ids of a filter on one id; `None` if it is absent, empty or invalid, in which case the server ignores it.
 fn read_ids(query: &Query, name: &str) -> Option<Vec<u64>> {
     let id = python_int(query.non_empty(name)?)?;
     Some(u64::try_from(id).into_iter().collect())

@@ -1,7 +1,6 @@
-//! The semantics of the endpoints, as observed on Treeherder: a request goes in, a [`Reply`] comes out.
+//! The endpoints, as observed on Treeherder: pure functions from a request and a `World` to a [`Reply`], one file each.
 //!
-//! Pure functions over a `World`; one file an endpoint. What is wrong about a request is answered as the server
-//! answers it, its unhandled errors included.
+//! An invalid request gets the answer that Treeherder gives, including its unhandled errors.
 
 mod alert_summaries;
 mod jobs;
@@ -14,10 +13,10 @@ use super::endpoint::Route;
 use super::query::Query;
 use super::reply::Reply;
 
-/// The longest request line, bytes: gunicorn's default.
+/// The maximal length of a request line, bytes: gunicorn's default.
 pub(super) const LONGEST_REQUEST_LINE: usize = 4094;
 
-/// What of a request decides its answer.
+/// The parts of a request that an answer depends on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
     pub(super) method: &'a str,
@@ -29,7 +28,7 @@ pub(super) struct Asked<'a> {
     pub(super) accept: Option<&'a str>,
 }
 
-/// Answers a request on a good day.
+/// Answers a request, without faults.
 pub(super) fn answer(world: &World, asked: &Asked<'_>) -> Reply {
     if asked.user_agent.is_some_and(is_blocked) {
         return Reply::forbidden();
@@ -89,7 +88,7 @@ fn list_repositories(world: &World) -> Reply {
     Reply::json(200, format!("[{}]", texts.join(",")))
 }
 
-/// Puts a comma before every element but the first of a list that begins at `start`.
+/// Adds a comma before every element except the first of a list that begins at `start`.
 fn separate(out: &mut Vec<u8>, start: usize) {
     if out.len() > start {
         out.push(b',');

@@ -1,4 +1,4 @@
-//! `GET /api/project/<repository>/push/`, newest first.
+//! `GET /api/project/<repository>/push/`: the pushes of a repository, newest first.
 
 use crate::alterations::World;
 use crate::dataset::PushHead;
@@ -73,7 +73,7 @@ pub(super) fn answer(world: &World, repository_name: &str, query: &Query) -> Rep
 }
 
 impl<'a> Bounds<'a> {
-    /// What the server says of the first bound that is not readable.
+    /// The server's message for the first invalid bound.
     fn read(query: &'a Query) -> Result<Self, String> {
         let mut bounds = Self { max_id: u64::MAX, min_time: i64::MIN, max_time: i64::MAX, ..Self::default() };
         for (name, value) in query.pairs() {
@@ -110,7 +110,7 @@ impl<'a> Bounds<'a> {
     }
 }
 
-/// A moment given as seconds since the epoch or as ISO text.
+/// Parses a time given as seconds since the epoch or as ISO text.
 fn seconds(text: &str) -> Option<i64> {
     match text.trim().parse::<f64>() {
         #[expect(clippy::cast_possible_truncation, reason = "whole seconds are meant; `as` saturates")]

@@ -1,4 +1,4 @@
-//! `GET /api/project/<repository>/performance/signatures/`
+//! `GET /api/project/<repository>/performance/signatures/`: the signatures of a repository, by id, in no particular order.
 
 use std::collections::HashSet;
 
@@ -54,9 +54,9 @@ pub(super) fn answer(world: &World, repository: &str, query: &Query) -> Reply {
     Reply::json(200, out)
 }
 
-/// Every number below `n` once, in an order that is nobody's: the server promises none.
+/// Every number below `n` once, scattered: the server does not define an order.
 fn scattered(n: usize) -> impl Iterator<Item = usize> {
-    // A prime above any number of signatures' square root that does not divide n visits every residue.
+    // A step that is prime and does not divide n visits every residue.
     let step = [7919, 104_729, 1_299_709].into_iter().find(|prime| !n.is_multiple_of(*prime)).unwrap_or(1);
     (0..n).map(move |k| (k * step + n / 3) % n)
 }

@@ -1,4 +1,4 @@
-//! The files of a corpus, and the form of a recording in them.
+//! The files of a corpus, and the format of their recordings.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -47,7 +47,7 @@ impl<'a> CorpusFiles<'a> {
         self.get(name).ok_or_else(|| fault(name, "is missing"))
     }
 
-    /// The non-empty lines of a file, with their numbers.
+    /// The non-empty lines of a file, with their numbers from 1.
     pub(super) fn lines(&self, name: &str) -> impl Iterator<Item = (usize, &str)> {
         let lines = self.get(name).unwrap_or("").lines().enumerate();
         lines.map(|(n, line)| (n + 1, line)).filter(|(_, line)| !line.trim().is_empty())

@@ -1,4 +1,4 @@
-//! The recorded lists that need no joining: repositories, jobs, pushes, alert summaries.
+//! The recorded lists that need no join: repositories, jobs, pushes and alert summaries.
 
 use std::collections::{BTreeMap, HashMap};
 

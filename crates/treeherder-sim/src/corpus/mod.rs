@@ -1,9 +1,8 @@
 //! A data set made of recorded replies.
 //!
-//! Flows in: the files of a corpus, one recording (or record) a line. Promises: every record is served with the
-//! text that was recorded. What no recording tells is derived: a signature's `last_updated` is the newest of its
-//! data; without data it is old, after the moments of the recorded lists (`end_date`) that it is not in. A signature
-//! whose summary was not recorded has no data.
+//! Every record is served with its recorded text. Values that no recording contains are derived: the `last_updated` of
+//! a signature is the time of its newest datum; without data, it is after the `end_date` of every recorded list that
+//! lacks the signature. A signature whose summary was not recorded has no data.
 
 mod files;
 mod lists;
@@ -42,7 +41,7 @@ impl Corpus {
     /// Reads a corpus.
     ///
     /// # Errors
-    /// A file that must be there is missing, or a line is not the recording it should be.
+    /// A required file is missing, or a line is not a valid recording.
     pub(super) fn read(files: &CorpusFiles<'_>) -> Result<Self, SimulatorError> {
         let frameworks = recording("frameworks.json", (1, files.require("frameworks.json")?))?;
         let recorded_at = frameworks.headers.get("Date").and_then(|date| moment::parse_http_date(date));
@@ -59,9 +58,9 @@ impl Corpus {
             .flat_map(|signatures: &Signatures| &signatures.rows)
             .map(|signature| signature.head.last_updated)
             .max();
-        let now = recorded_at
-            .or(newest.map(|micros| micros / moment::SECOND + 1))
-            .ok_or_else(|| fault("frameworks.json", "has no Date header, and there are no data to tell the time by"))?;
+        let now = recorded_at.or(newest.map(|micros| micros / moment::SECOND + 1)).ok_or_else(|| {
+            fault("frameworks.json", "has no Date header, and there are no data to derive the time from")
+        })?;
         let by_name = |name: &str| repositories.iter().find(|of| of.name == name).map(|of| of.id);
         Ok(Self {
             now,
@@ -83,7 +82,7 @@ impl Corpus {
     }
 }
 
-/// An empty answer for a rank that does not exist; ranks come from the counts, so none is ever asked for.
+/// The head for a rank that does not exist; callers take ranks from the counts, so it is never served.
 fn no_signature() -> SignatureHead<'static> {
     SignatureHead {
         id: 0,

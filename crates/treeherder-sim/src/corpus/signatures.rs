@@ -28,7 +28,7 @@ pub(super) struct Signature {
     pub(super) data: Vec<StoredDatum>,
 }
 
-/// The record of the signature list, as far as the simulator looks into it.
+/// The fields of a signature list's record that the simulator uses.
 #[derive(Deserialize)]
 struct SignatureRecord {
     id: u64,
@@ -38,7 +38,7 @@ struct SignatureRecord {
     suite: String,
     #[serde(default)]
     test: String,
-    #[serde(default = "lower_is_better_unless_said")]
+    #[serde(default = "lower_is_better_by_default")]
     lower_is_better: bool,
     #[serde(default)]
     has_subtests: bool,
@@ -53,7 +53,7 @@ struct SignatureRecord {
     should_alert: Option<bool>,
 }
 
-fn lower_is_better_unless_said() -> bool {
+fn lower_is_better_by_default() -> bool {
     true
 }
 
@@ -106,15 +106,15 @@ impl Signatures {
     }
 }
 
-/// A recorded list of the signatures that were last updated at or before a moment.
+/// A recorded list of the signatures that were last updated at or before a time.
 struct End {
     /// Microseconds.
     moment: i64,
     ids: HashSet<u64>,
 }
 
-/// Reads the lists that tell something about signatures whose data are older than the recording: those that are
-/// not in such a list were updated after its moment.
+/// Reads the lists recorded with an `end_date` alone: a signature that is not in such a list was updated after that
+/// date.
 fn read_ends(files: &CorpusFiles<'_>, repository: &str) -> Result<Vec<End>, SimulatorError> {
     let file = "signatures_variants.jsonl";
     let path = format!("/api/project/{repository}/performance/signatures/");
@@ -133,7 +133,7 @@ fn read_ends(files: &CorpusFiles<'_>, repository: &str) -> Result<Vec<End>, Simu
 }
 
 impl SignatureRecord {
-    /// The summary's frame of a signature whose summary was not recorded.
+    /// The summary frame of a signature whose summary was not recorded.
     fn frame(&self, repository: &Repository, parent_id: Option<u64>) -> SummaryFrame<'static> {
         let quoted = |text: &str| {
             let mut out = Vec::new();

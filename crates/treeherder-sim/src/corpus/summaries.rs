@@ -1,4 +1,4 @@
-//! Recorded summaries: the frame of each, and its data with the recorded text.
+//! Recorded summaries: the frame of each, and its data with their recorded text.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -29,7 +29,7 @@ pub(super) struct StoredDatum {
 /// A summary object: its frame and data.
 pub(super) type Summary = (SummaryFrame<'static>, Vec<StoredDatum>);
 
-/// Reads every recorded summary: those of `summary.jsonl`, and from the variants the signatures that are only there.
+/// Reads every recorded summary: all of `summary.jsonl`, and from `variants.jsonl` those of other signatures.
 pub(super) fn read_summaries(files: &CorpusFiles<'_>) -> Result<HashMap<u64, Summary>, SimulatorError> {
     let mut summaries = HashMap::new();
     for file in ["summary.jsonl", "variants.jsonl"] {
@@ -43,7 +43,7 @@ pub(super) fn read_summaries(files: &CorpusFiles<'_>) -> Result<HashMap<u64, Sum
             for object in objects {
                 let id = object.text("signature_id").and_then(|text| text.parse().ok());
                 let id: u64 = id.ok_or_else(|| fault(file, "has a summary without signature_id"))?;
-                // A variant may be of a narrower window, or without data.
+                // A variant may have a narrower window, or no data.
                 if let Entry::Vacant(entry) = summaries.entry(id) {
                     entry.insert(read_summary(&object).map_err(malformed(file, line.0))?);
                 }
@@ -80,13 +80,13 @@ impl StoredDatum {
         }
         let wire: Wire<'_> = serde_json::from_str(text)?;
         let not = |text: &str, what: &str| {
-            <serde_json::Error as serde::de::Error>::custom(format_args!("\"{text}\" is no {what}"))
+            <serde_json::Error as serde::de::Error>::custom(format_args!("\"{text}\" is not a {what}"))
         };
-        let moment = |text: &str| moment::parse(text).ok_or_else(|| not(text, "moment"));
+        let moment = |text: &str| moment::parse(text).ok_or_else(|| not(text, "time"));
         Ok(Self {
             id: wire.id,
             job_id: wire.job_id,
-            // The parser of the JSON library may be off by the last digit; the standard one is not.
+            // serde_json may be off by the last digit; the standard library is exact.
             value: wire.value.get().parse().map_err(|_| not(wire.value.get(), "number"))?,
             push_timestamp: moment(&wire.push_timestamp)?,
             push_id: wire.push_id,

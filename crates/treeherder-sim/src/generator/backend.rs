@@ -1,4 +1,4 @@
-//! The generated data set behind the interface of all data sets.
+//! Generated data as a [`Dataset`].
 
 use std::fmt::Write as _;
 
@@ -15,9 +15,9 @@ use super::signature::{Family, Series, Signature, hash_of, id_of, quoted, rank_o
 use super::{GeneratorConfig, domain, hex_text};
 
 const REPOSITORY_ID: u64 = 77;
-/// Data come twice for one run in so many: several commits were ingested by one job.
+/// One run in so many has two data per signature, as when one job measures two commits.
 const ONE_IN_TWICE: u64 = 97;
-/// How long before the first data the signatures without data were last updated, seconds.
+/// Time between the last update of signatures without data and the start of the data, seconds.
 const LONG_AGO: i64 = 400 * 86_400;
 
 /// The generated data set.
@@ -31,7 +31,7 @@ pub(crate) struct Generator {
 
 impl Generator {
     /// # Errors
-    /// The configuration contradicts itself.
+    /// The numbers of the configuration contradict each other.
     pub(crate) fn new(config: &GeneratorConfig) -> Result<Self, SimulatorError> {
         config.validate()?;
         let mut repositories: Vec<Repository> = FOREIGN_REPOSITORIES
@@ -50,8 +50,8 @@ impl Generator {
         })
     }
 
-    /// The repository that has the data.
-    #[expect(clippy::unused_self, reason = "an id of this data set, whatever it is computed from")]
+    /// The id of the repository with the data.
+    #[expect(clippy::unused_self, reason = "a property of the data set, although it is constant")]
     pub(super) fn repository_id(&self) -> u64 {
         REPOSITORY_ID
     }
@@ -77,7 +77,7 @@ impl Generator {
         Draw::of(self.config.seed, domain::RUN, run.group, run.number ^ (1 << 40)).below(ONE_IN_TWICE) == 0
     }
 
-    /// Shows the data of one push, the `runs`, in the order of the API.
+    /// Visits the data of `runs`, which are on one push, in the order of the API.
     fn visit_push(
         &self,
         view: &SignatureView,
@@ -118,7 +118,7 @@ impl Generator {
                     show(&job, is_second, false);
                 }
             }
-            // Without a job to tell them apart, their order is that of the query plan.
+            // Without a job, their order depends on the query plan.
             let is_reversed = expired.len() > 1
                 && match window.ties {
                     Ties::ById => false,
@@ -135,7 +135,7 @@ impl Generator {
     }
 }
 
-/// What of a signature its data need.
+/// The properties of a signature that its data depend on.
 struct SignatureView {
     rank: u64,
     num_signatures: u64,
@@ -143,7 +143,7 @@ struct SignatureView {
 }
 
 impl SignatureView {
-    /// Ascends with time within a signature.
+    /// Ascending with time within a signature.
     fn datum_id(&self, run: &Run, is_second: bool) -> u64 {
         2_150_000_000 + (run.number * self.num_signatures + self.rank) * 2 + u64::from(is_second)
     }
@@ -216,7 +216,7 @@ impl Dataset for Generator {
 
     fn visit_data(&self, _repository: u64, rank: usize, window: &Window<'_>, visit: &mut dyn FnMut(&Datum<'_>)) {
         let pushes = &self.schedule.pushes;
-        // The push in which the window opens may still have data a second after itself.
+        // The last push before the window may have data a second later, inside the window.
         let first = pushes.newest_until(window.after.div_euclid(SECOND)).unwrap_or(0);
         let (first, only) = match window.revision.map(|revision| pushes.find_revision(revision)) {
             None => (first, None),
@@ -274,7 +274,7 @@ impl Dataset for Generator {
             numbers.dedup();
             numbers
         } else {
-            // Nothing of a push can be alive long after the expiry.
+            // The jobs of a push are submitted within six days.
             let expiry = self.config.end - (i64::from(self.config.job_expiry_days) + 6) * 86_400;
             let first = self.schedule.pushes.newest_until(expiry).unwrap_or(0);
             (first..self.schedule.pushes.count).collect()

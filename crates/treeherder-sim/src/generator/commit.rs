@@ -1,4 +1,4 @@
-//! Generated commits: what a clone of the repository would list.
+//! Generated commits, as a clone of the repository would list them.
 
 use std::io::{self, Write};
 
@@ -10,12 +10,11 @@ use super::signature::quoted;
 use super::vocabulary::DESCRIPTIONS;
 use super::{GeneratorConfig, domain, hex_text};
 
-/// Writes `all_commits.jsonl` of a generated repository, oldest first: every head of a push, and the other commits
-/// of the pushes that have several. Returns how many there are.
+/// Writes `all_commits.jsonl` of a generated repository: the commits of every push, oldest first. Returns their number.
 ///
 /// # Errors
-/// What the writer says.
-pub fn commits_jsonl(config: &GeneratorConfig, out: &mut impl Write) -> io::Result<u64> {
+/// The writer fails.
+pub(super) fn commits_jsonl(config: &GeneratorConfig, out: &mut impl Write) -> io::Result<u64> {
     let pushes = Pushes::new(config);
     let mut parent = "0".repeat(40);
     let mut num_commits = 0;
@@ -28,7 +27,7 @@ pub fn commits_jsonl(config: &GeneratorConfig, out: &mut impl Write) -> io::Resu
             let mut draw = Draw::of(config.seed, domain::COMMIT, push, 1000 + index);
             let zone = draw.pick(&[0, 0, 14_400, 18_000, -7200, -3600]);
             let description = format!("Bug {} - {}", 1_700_000 + push % 300_000, draw.pick(&DESCRIPTIONS));
-            // Written before it was pushed; the head last.
+            // Commits are older than their push; the head is the newest.
             let written = pushes.time(push) - 60 * (index as i64 + 1) - draw.below(50) as i64;
             let mut compact = Vec::from(*b"{\"node\":\"");
             compact.extend_from_slice(node.as_bytes());

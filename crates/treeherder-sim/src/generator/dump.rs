@@ -1,4 +1,4 @@
-//! Generated data as files: the same records that would be served, in the form of the older scripts.
+//! Writes generated data to files, in the format of the reference scripts.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -7,11 +7,12 @@ use crate::dataset::{Dataset, Window};
 use crate::error::SimulatorError;
 use crate::json_text::{write_as_python, write_uint};
 
+use super::GeneratorConfig;
 use super::backend::Generator;
+use super::commit::commits_jsonl;
 use super::signature::id_of;
-use super::{GeneratorConfig, commits_jsonl};
 
-/// What a dump wrote.
+/// The size of a dump.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DumpReport {
     /// Lines of `all_signatures.jsonl` and of `perf_jobs_by_signature.jsonl`.
@@ -22,12 +23,12 @@ pub struct DumpReport {
     pub num_commits: u64,
 }
 
-/// Writes `all_signatures.jsonl`, `perf_jobs_by_signature.jsonl` and `all_commits.jsonl` into the folder, in the
-/// spacing of Python's `json.dumps`, signatures by ascending id. Streams: memory holds one signature at a time. Each
-/// file appears whole.
+/// Writes the generated data to `all_signatures.jsonl`, `perf_jobs_by_signature.jsonl` and `all_commits.jsonl` in a
+/// folder, in the form of Python's `json.dumps`, signatures by ascending id. The records are those that a simulator with
+/// the same configuration serves. Memory holds one signature at a time, and each file appears whole.
 ///
 /// # Errors
-/// The configuration contradicts itself, or a file cannot be written.
+/// The numbers of the configuration contradict each other, or a file cannot be written.
 pub fn dump(config: &GeneratorConfig, dir: &Path) -> Result<DumpReport, SimulatorError> {
     let generator = Generator::new(config)?;
     std::fs::create_dir_all(dir).map_err(|source| SimulatorError::File {
@@ -82,7 +83,7 @@ fn write_line(out: &mut impl Write, compact: &[u8], line: &mut Vec<u8>) -> std::
     out.write_all(line)
 }
 
-/// Writes a file beside its place and moves it there once it is complete.
+/// Writes a temporary file and renames it once it is complete.
 fn write_file(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&mut std::fs::File>) -> std::io::Result<()>,

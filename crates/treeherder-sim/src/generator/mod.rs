@@ -1,8 +1,8 @@
-//! A data set of any size that is computed, never stored.
+//! A data set of any size that is computed for each request and never stored.
 //!
-//! Everything follows from (seed, index): a push from its number, a group's runs from the group's number, a job from
-//! its id, a datum from its signature and its run. So a request costs what its own answer costs, and the only thing
-//! held in memory is one number per signature group.
+//! Every record is a function of the seed and an index: a push of its number, the runs of a group of the group's number,
+//! a job of its id, a datum of its signature and its run. So the cost of a request depends on the size of its answer
+//! only, and memory holds one number per signature group.
 //!
 //! ```text
 //! pushes (when, revision) -> runs of a group on pushes (schedule) -> jobs (by id) and data (by signature)
@@ -13,7 +13,7 @@
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_possible_wrap,
-    reason = "made-up numbers; counts are validated to be far below the limits of the types"
+    reason = "generated numbers; counts are validated to be far below the limits of the types"
 )]
 
 mod alert;
@@ -26,43 +26,42 @@ mod schedule;
 mod signature;
 mod vocabulary;
 
-pub use commit::commits_jsonl;
 pub use dump::{DumpReport, dump};
 
 pub(super) use backend::Generator;
 
 use super::error::SimulatorError;
 
-/// How large a generated Treeherder is, and which.
+/// The size and the seed of generated data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GeneratorConfig {
-    /// Another seed, another data set.
+    /// Seed of all data.
     pub seed: u64,
-    /// Name of the repository that has the data.
+    /// Name of the repository with the data.
     pub repository: String,
-    /// How many signatures it has.
+    /// Number of its signatures.
     pub signatures: usize,
-    /// Data of a signature on average; from none to three times as many.
+    /// Mean number of data per signature. A signature has none to three times as many.
     pub data_per_signature: usize,
     /// Frameworks, id and name; each signature group belongs to one.
     pub frameworks: Vec<(u32, String)>,
-    /// Size of the largest signature group. About half of the groups are single signatures, and one in `n` has `n`
-    /// signatures or more.
+    /// Size of the largest signature group. About half of the groups have one signature, and one in `n` groups has at
+    /// least `n` signatures.
     pub largest_group: usize,
-    /// How many alert summaries there are, over the three years before `end`.
+    /// Number of alert summaries, spread over the three years before `end`.
     pub alerts: usize,
-    /// How many pushes there are between `start` and `end`.
+    /// Number of pushes between `start` and `end`.
     pub pushes: usize,
-    /// First moment of the data, seconds since the epoch.
+    /// Start of the data, seconds since the epoch.
     pub start: i64,
-    /// Last moment of the data, seconds since the epoch; the server's clock unless configured.
+    /// End of the data, seconds since the epoch; also the default of the server's clock.
     pub end: i64,
-    /// Age at which jobs are deleted, days before `end`.
+    /// Age at `end` at which jobs are deleted, days.
     pub job_expiry_days: u32,
 }
 
 impl Default for GeneratorConfig {
-    /// A small repository over the five months before 2026-11-22.
+    /// A small repository with data of the five months before 2026-11-22.
     fn default() -> Self {
         let framework = |id, name: &str| (id, name.to_owned());
         Self {
@@ -97,29 +96,29 @@ const MOST_SIGNATURES: usize = 20_000_000;
 const MOST_DATA: usize = 10_000_000;
 const MOST_PUSHES: usize = 5_000_000;
 const MOST_ALERTS: usize = 10_000_000;
-/// The least time between two pushes, so that their moments stay in order.
+/// Minimal mean time between two pushes, so that their times stay in order.
 const LEAST_SECONDS_PER_PUSH: i64 = 8;
 
 impl GeneratorConfig {
-    /// Checks that the numbers fit each other.
+    /// Checks the numbers.
     ///
     /// # Errors
     /// A number is zero or too large, or the pushes do not fit between start and end.
     pub(super) fn validate(&self) -> Result<(), SimulatorError> {
         let span = self.end.saturating_sub(self.start);
         let complaint = if self.frameworks.is_empty() {
-            "it needs a framework"
+            "add a framework"
         } else if self.repository.is_empty() {
-            "it needs the name of a repository"
+            "set the name of the repository"
         } else if self.signatures > MOST_SIGNATURES || self.data_per_signature > MOST_DATA || self.alerts > MOST_ALERTS
         {
-            "more than 20 million signatures, 10 million alerts or 10 million data of a signature are too many"
+            "use at most 20 million signatures, 10 million alerts and 10 million data per signature"
         } else if self.pushes == 0 || self.pushes > MOST_PUSHES {
-            "the number of pushes must lie between 1 and 5 million"
+            "use 1 to 5 million pushes"
         } else if span / LEAST_SECONDS_PER_PUSH < self.pushes as i64 {
-            "the end must be after the start by at least 8 seconds a push"
+            "leave at least 8 seconds per push between start and end"
         } else if self.start < 0 || self.end > 32_503_680_000 {
-            "start and end must lie between the years 1970 and 3000"
+            "choose start and end between the years 1970 and 3000"
         } else {
             return Ok(());
         };
@@ -127,7 +126,7 @@ impl GeneratorConfig {
     }
 }
 
-/// The domains of chance: what a number is drawn for.
+/// The domains of random numbers, one per purpose.
 mod domain {
     pub(super) const GROUP_SIZE: u64 = 1;
     pub(super) const GROUP: u64 = 2;
@@ -142,7 +141,7 @@ mod domain {
     pub(super) const TIE: u64 = 11;
 }
 
-/// Forty hexadecimal digits, as hashes and revisions have.
+/// Forty hexadecimal digits: a hash or a revision.
 pub(super) type Hex40 = [u8; 40];
 
 fn hex40(mut draw: super::fate::Draw) -> Hex40 {

@@ -1,4 +1,4 @@
-//! Generated pushes: when, under which id and revision, of how many commits.
+//! Generated pushes: their times, ids, revisions and commits.
 
 use crate::fate::Draw;
 use crate::json_text::{write_int, write_uint};
@@ -7,7 +7,7 @@ use super::{GeneratorConfig, Hex40, domain, hex_text, hex40};
 
 const FIRST_PUSH_ID: u64 = 1_800_000;
 
-/// The pushes of the repository; numbers count from the oldest.
+/// The pushes of the repository, numbered from the oldest.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pushes {
     seed: u64,
@@ -21,7 +21,7 @@ impl Pushes {
         Self { seed: config.seed, count: config.pushes as u64, start: config.start, span: config.end - config.start }
     }
 
-    /// Seconds since the epoch. Ascends strictly, with room for a second before the next push.
+    /// Seconds since the epoch. Strictly ascending, by at least two seconds.
     pub(super) fn time(&self, push: u64) -> i64 {
         let slot = |push: u64| (i128::from(push) * i128::from(self.span) / i128::from(self.count)) as i64;
         let width = slot(push + 1) - slot(push);
@@ -47,13 +47,13 @@ impl Pushes {
         hex40(Draw::of(self.seed, domain::COMMIT, push, index))
     }
 
-    /// How many commits the push has; mostly one.
+    /// The number of commits of the push; mostly one.
     pub(super) fn num_commits(&self, push: u64) -> u64 {
         let mut draw = Draw::of(self.seed, domain::PUSH, push, 2);
         if draw.chance(0.7) { 1 } else { 2 + draw.below(4) }
     }
 
-    /// The number of the push with this revision at its head. Looks at every push.
+    /// The number of the push with this head revision. Searches all pushes.
     pub(super) fn find_revision(&self, revision: &str) -> Option<u64> {
         (0..self.count).find(|push| hex_text(&self.revision(*push)) == revision)
     }

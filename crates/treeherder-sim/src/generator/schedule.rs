@@ -1,9 +1,8 @@
-//! Which group of signatures runs in which job, on which push.
+//! Maps groups of signatures to jobs and pushes.
 //!
-//! The signatures of a group always run in the same jobs. A group has a number of *runs*, in order; each belongs to
-//! a push, and one that follows another on the same push is a retrigger. A job id encodes (push, group, how many-th
-//! run of the group on the push), so that everything about a job is computed from its id alone and ids ascend with
-//! time.
+//! The signatures of a group always run in the same jobs. A group has a number of *runs* in order; each belongs to a push,
+//! and the second and later runs on one push are retriggers. A job id encodes the push, the group and the repetition of
+//! the run on the push: a job is computed from its id alone, and ids ascend with time.
 
 use crate::fate::Draw;
 
@@ -16,7 +15,7 @@ const FIRST_JOB_ID: u64 = 560_000_000;
 const MEAN_FACTOR: f64 = 0.93;
 const LARGEST_FACTOR: f64 = 3.0;
 
-/// Which runs of a block of five follow the one before on the same push.
+/// Which runs of a block of five are on the same push as the run before.
 const RETRIGGERS: [[bool; 5]; 6] = [
     [false; 5],
     [false; 5],
@@ -34,18 +33,18 @@ pub(super) struct Schedule {
     data_per_signature: usize,
     /// First signature of each group, and the number of signatures at the end.
     starts: Vec<u32>,
-    /// Runs of one group on one push that a job id can tell apart.
+    /// Maximal number of runs of one group on one push.
     runs_per_push: u64,
 }
 
-/// A run of a group: a job.
+/// A run of a group, which is a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) group: u64,
     /// Number of the run in its group.
     pub(super) number: u64,
     pub(super) push: u64,
-    /// How many-th run of the group on this push; above 0 it is a retrigger.
+    /// Number of earlier runs of the group on this push; above 0 it is a retrigger.
     pub(super) repetition: u64,
 }
 
@@ -84,7 +83,7 @@ impl Schedule {
         (self.starts[group as usize + 1] - self.starts[group as usize]) as usize
     }
 
-    /// How many runs a group has: none for one group in twenty, else around the mean.
+    /// The number of runs of a group: none for one group in twenty, otherwise around the mean.
     pub(super) fn num_runs(&self, group: u64) -> u64 {
         let factor = match Draw::of(self.seed, domain::GROUP, group, 1).unit() {
             ..0.05 => 0.0,
@@ -93,12 +92,12 @@ impl Schedule {
             ..0.97 => 2.0,
             _ => LARGEST_FACTOR,
         };
-        // The largest group always has data, or a small data set might have none.
+        // The largest group always has data; otherwise a small data set might have none.
         let factor = if group == 0 { 1.0 } else { factor };
         (self.data_per_signature as f64 * factor / MEAN_FACTOR).round() as u64
     }
 
-    /// The push of a run. Never descends with the run's number.
+    /// The push of a run, which ascends with the run's number.
     fn push_of(&self, group: u64, number: u64, num_runs: u64) -> u64 {
         let (block, position) = (number / 5, (number % 5) as usize);
         let pattern = Draw::of(self.seed, domain::BLOCK, group, block).pick(&RETRIGGERS);
@@ -109,7 +108,7 @@ impl Schedule {
         (push as u64).min(self.pushes.count - 1)
     }
 
-    /// The first run of a group at or after a push: its number.
+    /// The number of the first run of a group at or after a push.
     fn first_run_at(&self, group: u64, push: u64, num_runs: u64) -> u64 {
         let (mut low, mut high) = (0, num_runs);
         while low < high {
@@ -166,7 +165,7 @@ impl Schedule {
     }
 }
 
-/// Cuts the signatures into groups whose sizes are skewed: one group in `n` has `n` signatures or more.
+/// Splits the signatures into groups of skewed sizes: one group in `n` has at least `n` signatures.
 fn group_starts(config: &GeneratorConfig) -> Vec<u32> {
     let largest = config.largest_group.max(1) as u64;
     let end = config.signatures as u32;

@@ -1,4 +1,4 @@
-//! Generated signatures: their records, the frames of their summaries and the values of their data.
+//! Generated signatures: their records, the frames of their summaries, and the values of their data.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use super::{GeneratorConfig, Hex40, domain, hex_text, hex40};
 
 const FIRST_ID: u64 = 5_400_001;
 
-/// The id of a signature. One id in ten belongs to some other repository.
+/// The id of a signature. One id in ten is left to other repositories.
 pub(super) fn id_of(rank: usize) -> u64 {
     FIRST_ID + rank as u64 + rank as u64 / 9
 }
@@ -27,7 +27,7 @@ pub(super) fn hash_of(seed: u64, rank: usize) -> Hex40 {
     hex40(Draw::of(seed, domain::SIGNATURE, rank as u64, 0))
 }
 
-/// What the signatures of a group have in common.
+/// The properties that the signatures of a group share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Family {
     pub(super) framework: u64,
@@ -54,7 +54,7 @@ impl Family {
     }
 }
 
-/// A signature; its data are computed from it.
+/// A signature.
 #[derive(Clone, Debug)]
 pub(super) struct Signature {
     pub(super) rank: usize,
@@ -101,7 +101,7 @@ impl Signature {
         }
     }
 
-    /// Writes the record of the signature list, where false and empty members are left out.
+    /// Writes the record of the signature list, which omits false and empty members.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let Family { framework, platform, suite, option, extra_options, application, .. } = self.family;
         out.extend_from_slice(b"{\"id\":");
@@ -180,12 +180,12 @@ impl Signature {
         }
     }
 
-    /// Writes the `series_signature` of an alert; `id` may be another repository's.
+    /// Writes the `series_signature` of an alert; `id` may belong to another repository.
     pub(super) fn write_series(&self, id: u64, out: &mut Vec<u8>) {
         let Family { framework, platform, suite, option, extra_options, .. } = self.family;
         let list = |words: &[&str]| {
             let mut out = Vec::new();
-            // An empty text, cut at its blanks, is one empty word.
+            // The server splits the text at blanks: an empty text is one empty word.
             write_strings(&mut out, if words.is_empty() { &[""] } else { words });
             String::from_utf8_lossy(&out).into_owned()
         };
@@ -209,7 +209,7 @@ impl Signature {
         );
     }
 
-    /// What its values look like.
+    /// The model of its values.
     pub(super) fn series(&self, num_pushes: u64) -> Series {
         let mut draw = Draw::of(self.seed, domain::SIGNATURE, self.rank as u64, 2);
         let kind = match draw.unit() {
@@ -234,7 +234,7 @@ enum Kind {
     Zero,
 }
 
-/// The values of a signature: a level, two changes and noise.
+/// The values of a signature: a level, two steps and noise.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Series {
     seed: u64,
@@ -242,14 +242,14 @@ pub(super) struct Series {
     kind: Kind,
     level: f64,
     noise: f64,
-    /// From which push on, by which factor.
+    /// The first push of each step, and its factor.
     steps: [(u64, f64); 2],
 }
 
 impl Series {
     pub(super) fn value(&self, push: u64, job_id: u64) -> f64 {
         let mut draw = Draw::of(self.seed, domain::VALUE, self.rank, job_id);
-        // The sum of three is near enough to the normal distribution, and cheap.
+        // A sum of three uniform numbers: cheap, and close to a normal distribution.
         let noise = (draw.unit() + draw.unit() + draw.unit() - 1.5) * 2.0 * self.noise;
         let shift: f64 = self.steps.iter().filter(|(from, _)| push >= *from).map(|(_, factor)| factor).product();
         let value = self.level * shift * (1.0 + noise);

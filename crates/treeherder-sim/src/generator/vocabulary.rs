@@ -1,4 +1,4 @@
-//! The words that generated records are made of.
+//! The words in generated records.
 
 pub(super) const PLATFORMS: [&str; 10] = [
     "linux1804-64-shippable-qr",
@@ -13,7 +13,7 @@ pub(super) const PLATFORMS: [&str; 10] = [
     "android-hw-a55-14-0-aarch64-shippable",
 ];
 
-/// Hash of the option collection and its name.
+/// Hash and name of the option collection.
 pub(super) const OPTIONS: [(&str, &str); 4] = [
     ("102210fe594ee9b33d82058545b1ed14f4c8206e", "opt"),
     ("102210fe594ee9b33d82058545b1ed14f4c8206e", "opt"),
