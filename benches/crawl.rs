@@ -21,8 +21,8 @@ use perfharvest::actor::Shutdown;
 use perfharvest::config::Config;
 use perfharvest::observe::Counters;
 use perfharvest::pipeline::{self, RunOptions};
-use perfharvest::simulator::{BackendConfig, Endpoint, GeneratorConfig, Simulator, SimulatorConfig, SimulatorHandle};
 use tokio::runtime::Runtime;
+use treeherder_sim::{BackendConfig, Endpoint, GeneratorConfig, Simulator, SimulatorConfig, SimulatorHandle};
 
 const CONCURRENCY: usize = 16;
 

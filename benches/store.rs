@@ -22,11 +22,11 @@ use perfharvest::model::{
     Batch, DatumRecord, Request, SignatureId, Window, bring_to_api_order, parse_datum, scan_data,
 };
 use perfharvest::observe::Reducing;
-use perfharvest::simulator::{GeneratorConfig, dump};
 use perfharvest::store::columns::{ColumnSet, Columns};
 use perfharvest::store::{Change, CrawlIdentity, Settlement, Store, frame};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use treeherder_sim::{GeneratorConfig, dump};
 
 const SIGNATURES: usize = 500;
 

@@ -13,17 +13,11 @@ use perfharvest::config::Config;
 use perfharvest::model::Kind;
 use perfharvest::observe::Counters;
 use perfharvest::pipeline::{self, RunOptions};
-use perfharvest::simulator::{Simulator, SimulatorConfig, embedded_commits};
+use treeherder_sim::{Simulator, SimulatorConfig};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let commits = folder.path().join("all_commits.jsonl");
-    std::io::Write::write_all(
-        &mut std::fs::OpenOptions::new().write(true).create_new(true).open(&commits)?,
-        embedded_commits().as_bytes(),
-    )?;
-
     let simulator = Simulator::start(SimulatorConfig::default()).await?;
 
     let mut config = Config::default();
@@ -33,7 +27,7 @@ async fn main() -> anyhow::Result<()> {
     config.window.data_end = Some("2026-11-22T08:00:00Z".parse()?);
     config.limiter.requests_per_second = NonZeroU32::new(500).context("a rate above 0")?;
     config.store.path = folder.path().join("store");
-    config.inputs.commits = Some(commits);
+    config.inputs.commits = Some(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/input/all_commits.jsonl").into());
     config.artifacts.out = folder.path().join("dataset");
     config.log.progress = false;
 

@@ -11,6 +11,7 @@
 //! | 130 | interrupted |
 
 use thiserror::Error;
+use treeherder_sim::SimulatorError;
 
 use crate::commits::FetchCommitsError;
 use crate::config::ConfigError;
@@ -21,7 +22,6 @@ use crate::dataset::write::parquet::TableError;
 use crate::fetch::FetchError;
 use crate::import::ImportError;
 use crate::observe::{LogError, MetricsError};
-use crate::simulator::SimulatorError;
 use crate::source::SourceError;
 use crate::store::StoreError;
 use crate::store::archive::ArchiveError;

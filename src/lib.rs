@@ -41,8 +41,6 @@ pub mod report;
 
 pub mod pipeline;
 
-pub mod simulator;
-
 pub mod cli;
 
 mod error;

@@ -1,4 +1,4 @@
-//! `demo`: the whole job, offline: a simulated Treeherder, a crawl of it, the artifacts.
+//! `demo`: runs the whole job offline. It starts a simulated Treeherder, crawls it and makes the artifacts.
 
 use std::io::Write as _;
 use std::num::NonZeroU32;
@@ -6,17 +6,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use treeherder_sim::{BackendConfig, Behaviour, Latency, Simulator, SimulatorConfig};
 
 use super::say;
 use crate::Error;
 use crate::config::Config;
 use crate::dataset::write::{ArtifactError, ArtifactFile, publish};
 use crate::pipeline::RunOptions;
-use crate::simulator::{
-    BackendConfig, Behaviour, Latency, Simulator, SimulatorConfig, embedded_commits, embedded_perf_llm_struc,
-};
 
-/// The window of the recorded corpus, and the moment it was recorded.
+/// The inputs that belong to the simulator's recordings.
+const COMMITS: &str = include_str!("../../tests/corpus/input/all_commits.jsonl");
+const PERF_LLM_STRUC: &str = include_str!("../../tests/corpus/input/perf_llm_struc.jsonl");
+
+/// The window of the recordings, and the moment they were made.
 const START: &str = "2026-07-01T00:00:00Z";
 const END: &str = "2026-11-05T00:00:00Z";
 const DATA_END: &str = "2026-11-22T08:00:00Z";
@@ -41,8 +43,8 @@ pub(super) async fn run(args: &DemoArgs) -> Result<u8, Error> {
     crate::dataset::write::check_folder(&args.out)?;
     let inputs = args.out.join("input");
     std::fs::create_dir_all(&inputs).map_err(|source| ArtifactError::Folder { folder: inputs.clone(), source })?;
-    config.inputs.commits = Some(put(&inputs, "all_commits.jsonl", embedded_commits())?);
-    config.inputs.perf_llm_struc = Some(put(&inputs, "perf_llm_struc.jsonl", embedded_perf_llm_struc())?);
+    config.inputs.commits = Some(put(&inputs, "all_commits.jsonl", COMMITS)?);
+    config.inputs.perf_llm_struc = Some(put(&inputs, "perf_llm_struc.jsonl", PERF_LLM_STRUC)?);
 
     let behaviour = Behaviour { latency: Latency::Fixed(Duration::from_millis(20)), ..Behaviour::default() };
     let simulator =

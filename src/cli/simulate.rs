@@ -1,4 +1,4 @@
-//! `simulate`: a Treeherder on loopback.
+//! `simulate`: serves a simulated Treeherder on a loopback address, or writes generated data to files.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -6,13 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use treeherder_sim::{BackendConfig, Behaviour, FaultRule, GeneratorConfig, Latency, Simulator, SimulatorConfig, dump};
 
 use super::{print, say};
 use crate::Error;
 use crate::model::Timestamp;
-use crate::simulator::{
-    BackendConfig, Behaviour, FaultRule, GeneratorConfig, Latency, Simulator, SimulatorConfig, dump,
-};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \

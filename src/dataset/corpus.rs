@@ -4,7 +4,8 @@ use serde_json::Value;
 
 /// The path of a file of the corpus.
 pub(crate) fn path(name: &str) -> String {
-    format!("{}/tests/corpus/{name}", env!("CARGO_MANIFEST_DIR"))
+    let folder = if name.starts_with("api/") { "crates/treeherder-sim/corpus" } else { "tests/corpus" };
+    format!("{}/{folder}/{}", env!("CARGO_MANIFEST_DIR"), name.trim_start_matches("api/"))
 }
 
 /// The text of a file of the corpus.

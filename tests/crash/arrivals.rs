@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use perfharvest::model::Request;
-use perfharvest::simulator::{Arrival, Endpoint};
 use perfharvest::store::Store;
+use treeherder_sim::{Arrival, Endpoint};
 
 /// Names a request by what its URL shows of it. A closing look at the alert list is a request for page 1 again.
 fn name_of(request: &Request) -> Option<String> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use perfharvest::config::Semantics;
-use perfharvest::simulator::Behaviour;
+use treeherder_sim::Behaviour;
 
 use crate::arrivals::{asked_by, settled_in};
 use crate::child::{Ended, command, finish, opened_copy, run_command};

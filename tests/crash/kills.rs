@@ -5,10 +5,10 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use perfharvest::model::Kind;
-use perfharvest::simulator::{Arrival, Behaviour, Latency, Outcome, SimulatorHandle};
 use perfharvest::store::Ledger;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use treeherder_sim::{Arrival, Behaviour, Latency, Outcome, SimulatorHandle};
 
 use crate::arrivals::{acknowledged_in, asked_by, settled_in};
 use crate::child::{blocking, command, finish, opened_copy, run_command, wait};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use perfharvest::simulator::{Behaviour, Endpoint, Latency, ScriptedReply, SimulatorHandle};
+use treeherder_sim::{Behaviour, Endpoint, Latency, ScriptedReply, SimulatorHandle};
 
 use crate::arrivals::{asked_by, settled_in};
 use crate::child::{Listened, blocking, command, finish, opened_copy, run_command, signal, wait};

@@ -4,9 +4,9 @@ use std::io::{BufRead as _, BufReader};
 use std::num::NonZeroU32;
 
 use perfharvest::model::Kind;
-use perfharvest::simulator::{Behaviour, Endpoint, ScriptedReply};
 use perfharvest::store::Ledger;
 use serde_json::Value;
+use treeherder_sim::{Behaviour, Endpoint, ScriptedReply};
 
 use crate::child::{Ended, Listened, blocking, command, finish, run_command, signal};
 use crate::support::tamper::put;

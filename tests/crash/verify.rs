@@ -1,7 +1,7 @@
 //! `verify` and a shared store, as processes: what people and scripts see of damage.
 
-use perfharvest::simulator::{Behaviour, Endpoint, ScriptedReply};
 use serde_json::Value;
+use treeherder_sim::{Behaviour, Endpoint, ScriptedReply};
 
 use crate::child::{Ended, blocking, command, finish, run_command, signal, wait};
 use crate::support::tamper::{copy, cut, database, first_key, flip, put, tampered, values};

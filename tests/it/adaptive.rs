@@ -3,9 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use perfharvest::simulator::{
-    BackendConfig, Behaviour, Endpoint, GeneratorConfig, Latency, Simulator, SimulatorConfig,
-};
+use treeherder_sim::{BackendConfig, Behaviour, Endpoint, GeneratorConfig, Latency, Simulator, SimulatorConfig};
 
 use crate::support::Crawl;
 

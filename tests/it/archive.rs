@@ -4,8 +4,8 @@ use std::path::Path;
 
 use perfharvest::actor::Shutdown;
 use perfharvest::config::StoreConfig;
-use perfharvest::simulator::Behaviour;
 use perfharvest::store::{STORE_FORMAT_VERSION, Store, archive, frame};
+use treeherder_sim::Behaviour;
 
 use crate::support::tamper::{make_older, tampered};
 use crate::support::{Crawl, assert_same_artifacts, simulator};

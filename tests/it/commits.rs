@@ -11,11 +11,9 @@ use perfharvest::commits::{
 use perfharvest::config::CommitsFrom;
 use perfharvest::fetch::Pressure;
 use perfharvest::model::Timestamp;
-use perfharvest::simulator::{
-    BackendConfig, Behaviour, Endpoint, GeneratorConfig, ScriptedReply, Simulator, SimulatorConfig,
-};
 use serde_json::Value;
 use tokio::sync::watch;
+use treeherder_sim::{BackendConfig, Behaviour, Endpoint, GeneratorConfig, ScriptedReply, Simulator, SimulatorConfig};
 
 use crate::support::{Crawl, simulator};
 
@@ -35,7 +33,7 @@ fn lines(path: &Path) -> Vec<Value> {
 
 /// The pushes that the simulator knows, as it lists them.
 fn pushes() -> Vec<Value> {
-    let text = std::fs::read_to_string(crate::support::corpus().join("api/push.jsonl")).unwrap();
+    let text = std::fs::read_to_string(crate::support::recordings().join("push.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

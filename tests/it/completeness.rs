@@ -6,8 +6,8 @@ use perfharvest::actor::Shutdown;
 use perfharvest::config::Semantics;
 use perfharvest::dataset::{Artifact, ReduceSummary};
 use perfharvest::pipeline;
-use perfharvest::simulator::{AlertChange, Behaviour, Endpoint, ScriptedReply};
 use perfharvest::store::{Ledger, Store};
+use treeherder_sim::{AlertChange, Behaviour, Endpoint, ScriptedReply};
 
 use crate::faults_shown::new_summary;
 use crate::support::tamper::put;

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use perfharvest::model::{JobId, Kind, Request};
-use perfharvest::simulator::{Behaviour, SimulatorHandle};
 use perfharvest::store::{Finding, Ledger, Remedy, Store, verify_store};
+use treeherder_sim::{Behaviour, SimulatorHandle};
 
 use crate::support::tamper::{alter, copy, cut, database, first_key, flip, make_older, put, tampered, values};
 use crate::support::{Crawl, assert_same_artifacts, simulator};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use perfharvest::model::{Request, Window};
-use perfharvest::simulator::{Behaviour, SimulatorHandle};
 use perfharvest::store::{Remedy, frame, verify_store};
+use treeherder_sim::{Behaviour, SimulatorHandle};
 
 use crate::support::tamper::{first_key, flip, tampered};
 use crate::support::{Crawl, assert_same_artifacts, simulator};

@@ -11,9 +11,9 @@ use perfharvest::actor::Shutdown;
 use perfharvest::config::Semantics;
 use perfharvest::dataset::tables::{Table, export};
 use perfharvest::import::import_folder;
-use perfharvest::simulator::Behaviour;
 use perfharvest::store::{Store, archive};
 use sha2::{Digest as _, Sha256};
+use treeherder_sim::Behaviour;
 
 use crate::support::{Crawl, corpus, simulator};
 

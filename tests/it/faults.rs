@@ -10,14 +10,14 @@ use perfharvest::fetch::FetchError;
 use perfharvest::model::Timestamp;
 use perfharvest::observe::Counters;
 use perfharvest::pipeline::{self, RunOptions};
-use perfharvest::simulator::{
-    BackendConfig, Behaviour, Endpoint, Outcome, ScriptedReply, Simulator, SimulatorConfig, SimulatorHandle,
-};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OnceCell;
+use treeherder_sim::{
+    BackendConfig, Behaviour, Endpoint, Outcome, ScriptedReply, Simulator, SimulatorConfig, SimulatorHandle,
+};
 
-use crate::support::{Crawl, assert_same_artifacts, corpus, silent_port, simulator, wait_until};
+use crate::support::{Crawl, assert_same_artifacts, recordings, silent_port, simulator, wait_until};
 
 pub(crate) const DATA_ENDPOINTS: [Endpoint; 4] =
     [Endpoint::AlertSummary, Endpoint::Signatures, Endpoint::Summary, Endpoint::Jobs];
@@ -246,7 +246,7 @@ async fn a_server_that_refuses_connections_for_a_while_passes() {
     let counters = Arc::new(Counters::default());
     let served = async {
         wait_until("20 attempts are refused", || counters.attempts() >= 20).await;
-        let backend = BackendConfig::Corpus(corpus());
+        let backend = BackendConfig::Corpus(recordings());
         Simulator::start(SimulatorConfig { bind: unused, backend, ..SimulatorConfig::default() }).await.unwrap()
     };
     let (_keep, live) = pipeline::fixed_config(crawl.config.clone());

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use perfharvest::model::{Kind, Request};
-use perfharvest::simulator::{Behaviour, Endpoint, ScriptedReply, SimulatorHandle};
 use perfharvest::store::{Failure, Store};
+use treeherder_sim::{Behaviour, Endpoint, ScriptedReply, SimulatorHandle};
 
 use crate::faults::{calm, ends_as_undisturbed, gzip_bomb, html, job_ids, signature_of};
 use crate::support::{Crawl, simulator};

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::Output;
 
-use perfharvest::simulator::{AlertChange, Behaviour, Endpoint, ScriptedReply};
 use serde_json::Value;
+use treeherder_sim::{AlertChange, Behaviour, Endpoint, ScriptedReply};
 
 use crate::faults::calm;
-use crate::support::{Crawl, assert_same_artifacts, corpus, simulator};
+use crate::support::{Crawl, assert_same_artifacts, corpus, recordings, simulator};
 
 /// Clears the screen, sets the title, rings, turns the text round: by escapes, by C1 and by other controls.
 const NASTY: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\r\u{8}\u{202e}\u{2028}";
@@ -41,7 +41,7 @@ async fn perfharvest(command: &str, base_url: &str, folder: &Path, more: &[&str]
 
 /// The signature list with control characters in every name.
 fn nasty_signatures() -> Vec<u8> {
-    let text = std::fs::read(corpus().join("api/signatures_autoland.json")).unwrap();
+    let text = std::fs::read(recordings().join("signatures_autoland.json")).unwrap();
     let recorded: Value = serde_json::from_slice(&text).unwrap();
     let mut list = recorded.get("body").cloned().unwrap_or(recorded);
     if let Value::String(text) = &list {
@@ -123,7 +123,7 @@ async fn a_fatal_error_is_told_without_control_characters() {
 
 /// An alert summary that is newer than all others.
 pub(crate) fn new_summary(id: u64) -> String {
-    let text = std::fs::read_to_string(corpus().join("api/alertsummary_limit100.jsonl")).unwrap();
+    let text = std::fs::read_to_string(recordings().join("alertsummary_limit100.jsonl")).unwrap();
     let recorded: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     let mut page = recorded["body"].clone();
     if let Value::String(text) = &page {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use perfharvest::model::{Batch, Request};
-use perfharvest::simulator::{Behaviour, Endpoint, Outcome, ScriptedReply, SimulatorHandle};
 use perfharvest::source::{Split, split};
 use perfharvest::store::Store;
+use treeherder_sim::{Behaviour, Endpoint, Outcome, ScriptedReply, SimulatorHandle};
 
 use crate::faults::{asks_nothing_twice, calm, ends_as_undisturbed, job_ids, signature_of};
 use crate::support::{Crawl, simulator};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use perfharvest::simulator::{Behaviour, Latency};
 use serde_json::Value;
+use treeherder_sim::{Behaviour, Latency};
 
 use crate::support::{Crawl, assert_same_artifacts, corpus, simulator};
 

@@ -9,10 +9,8 @@ use perfharvest::actor::Shutdown;
 use perfharvest::dataset::{ReduceOrder, read_commits, reduce};
 use perfharvest::import::import_folder;
 use perfharvest::observe::Reducing;
-use perfharvest::simulator::{
-    BackendConfig, Behaviour, GeneratorConfig, Simulator, SimulatorConfig, SimulatorHandle, dump,
-};
 use perfharvest::store::Store;
+use treeherder_sim::{BackendConfig, Behaviour, GeneratorConfig, Simulator, SimulatorConfig, SimulatorHandle, dump};
 
 use crate::support::{Crawl, assert_same_artifacts, corpus, simulator};
 

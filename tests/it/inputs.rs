@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use perfharvest::simulator::Behaviour;
+use treeherder_sim::Behaviour;
 
 use crate::support::{Crawl, simulator};
 

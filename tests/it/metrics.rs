@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use perfharvest::actor::Shutdown;
-use perfharvest::simulator::{Behaviour, Latency};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use treeherder_sim::{Behaviour, Latency};
 
 use crate::support::{Crawl, limit_to, silent_port, simulator, wait_until};
 

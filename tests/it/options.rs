@@ -11,9 +11,9 @@ use perfharvest::dataset::write::ArtifactFile;
 use perfharvest::model::{FrameworkId, Kind};
 use perfharvest::observe::Counters;
 use perfharvest::pipeline::{self, RunOptions};
-use perfharvest::simulator::Behaviour;
 use perfharvest::store::Store;
 use serde_json::Value;
+use treeherder_sim::Behaviour;
 
 use crate::support::tamper::copy;
 use crate::support::{Crawl, artifacts_in, assert_same_artifacts, corpus, simulator};

@@ -10,9 +10,9 @@ use perfharvest::actor::Shutdown;
 use perfharvest::config::{Config, Semantics};
 use perfharvest::dataset::tables::{Description, EXPORT_NAME, ExportError, ExportSummary, Table, export};
 use perfharvest::model::JobId;
-use perfharvest::simulator::Behaviour;
 use perfharvest::store::Store;
 use serde_json::Value;
+use treeherder_sim::Behaviour;
 
 use crate::support::{Crawl, simulator};
 

@@ -1,6 +1,6 @@
 //! `plan` and `status`, as a person calls them.
 
-use perfharvest::simulator::{Behaviour, Endpoint};
+use treeherder_sim::{Behaviour, Endpoint};
 
 use crate::support::{Crawl, simulator};
 

@@ -9,9 +9,9 @@ use perfharvest::actor::Shutdown;
 use perfharvest::model::{JobId, Kind, Request, Timestamp};
 use perfharvest::observe::Counters;
 use perfharvest::pipeline::{self, RunOptions};
-use perfharvest::simulator::{Arrival, Behaviour, Endpoint};
 use perfharvest::store::Store;
 use tokio::time::Instant;
+use treeherder_sim::{Arrival, Behaviour, Endpoint};
 
 use crate::support::{Crawl, simulator, wait_until};
 

@@ -9,10 +9,10 @@ use perfharvest::config::Semantics;
 use perfharvest::dataset::ReduceError;
 use perfharvest::pipeline::{self, RunOptions};
 use perfharvest::report::{Report, make_report};
-use perfharvest::simulator::{Behaviour, Endpoint, ScriptedReply};
 use perfharvest::store::Store;
 use serde_json::Value;
 use sha2::Digest as _;
+use treeherder_sim::{Behaviour, Endpoint, ScriptedReply};
 
 use crate::support::{Crawl, HOSTILE, assert_same_artifacts, hostile_simulator, simulator};
 

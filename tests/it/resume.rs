@@ -6,8 +6,8 @@ use std::time::Duration;
 use perfharvest::actor::Shutdown;
 use perfharvest::config::Semantics;
 use perfharvest::observe::{RunPhase, RunState};
-use perfharvest::simulator::{Behaviour, Latency};
 use perfharvest::store::{STORE_FORMAT_VERSION, frame};
+use treeherder_sim::{Behaviour, Latency};
 
 use crate::support::tamper::{put, tampered};
 use crate::support::{Crawl, assert_same_artifacts, corpus, simulator};

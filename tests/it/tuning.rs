@@ -8,7 +8,7 @@ use std::time::Duration;
 use perfharvest::actor::Shutdown;
 use perfharvest::observe::Counters;
 use perfharvest::pipeline::{self, RunOptions};
-use perfharvest::simulator::{Behaviour, Latency};
+use treeherder_sim::{Behaviour, Latency};
 
 use crate::support::{Crawl, assert_same_artifacts, simulator, wait_until};
 

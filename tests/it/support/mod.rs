@@ -14,17 +14,23 @@ use perfharvest::actor::Shutdown;
 use perfharvest::config::{Config, InputsConfig, Semantics};
 use perfharvest::observe::Counters;
 use perfharvest::pipeline::{self, CrawlSummary, RunOptions, RunSummary};
-use perfharvest::simulator::{BackendConfig, Behaviour, Simulator, SimulatorConfig, SimulatorHandle};
 use tokio::net::TcpSocket;
+use treeherder_sim::{BackendConfig, Behaviour, Simulator, SimulatorConfig, SimulatorHandle};
 
 /// The recorded corpus and what the reference scripts made of it.
 pub(crate) fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
 }
 
+/// The recorded replies.
+pub(crate) fn recordings() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/treeherder-sim/corpus")
+}
+
 /// A simulator on the corpus.
 pub(crate) async fn simulator(behaviour: Behaviour) -> SimulatorHandle {
-    let config = SimulatorConfig { backend: BackendConfig::Corpus(corpus()), behaviour, ..SimulatorConfig::default() };
+    let config =
+        SimulatorConfig { backend: BackendConfig::Corpus(recordings()), behaviour, ..SimulatorConfig::default() };
     Simulator::start(config).await.unwrap()
 }
 
@@ -39,7 +45,7 @@ pub(crate) async fn hostile_simulator(folder: &Path) -> SimulatorHandle {
     let api = folder.join("api");
     std::fs::create_dir_all(&api).unwrap();
     let quoted = HOSTILE.map(|name| serde_json::to_string(name).unwrap());
-    for entry in std::fs::read_dir(corpus().join("api")).unwrap() {
+    for entry in std::fs::read_dir(recordings()).unwrap() {
         let entry = entry.unwrap();
         let text = std::fs::read_to_string(entry.path()).unwrap();
         let text = text.replace("\"tsvgx\"", &quoted[0]).replace("\"t-nuc13-001\"", &quoted[1]);

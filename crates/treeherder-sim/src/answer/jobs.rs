@@ -1,0 +1,134 @@
+//! `GET /api/project/<repository>/jobs/`, which ignores invalid filters and returns jobs in no particular order.
+
+use crate::alterations::World;
+use crate::fate::mix;
+use crate::json_text::write_string;
+use crate::moment;
+use crate::query::{Query, python_int};
+use crate::reply::Reply;
+
+use super::separate;
+
+const DEFAULT_COUNT: i128 = 10;
+const LARGEST_COUNT: i128 = 2000;
+
+pub(super) fn answer(world: &World, repository_name: &str, query: &Query) -> Reply {
+    let bad_date = query
+        .pairs()
+        .filter(|(name, _)| name.starts_with("last_modified"))
+        .find(|(_, value)| moment::parse(value).is_none());
+    if let Some((_, value)) = bad_date {
+        return bare_string(400, &format!("Invalid date value for `last_modified`: {value}"));
+    }
+    let number = |name: &str, default: i128| query.get(name).map_or(Some(default), python_int);
+    let (Some(offset), Some(count)) = (number("offset", 0), number("count", DEFAULT_COUNT)) else {
+        return bare_string(400, "Invalid value for offset or count");
+    };
+    if count > LARGEST_COUNT {
+        return Reply::detail(400, &format!("Specified count exceeds API MAX_JOBS_COUNT value: {LARGEST_COUNT}"));
+    }
+    let Some(repository) = world.dataset.repository(repository_name).map(|repository| repository.id) else {
+        return Reply::detail(404, &format!("No project with name {repository_name}"));
+    };
+    let (Ok(skip), Ok(take)) = (usize::try_from(offset), usize::try_from(count)) else {
+        return Reply::server_error();
+    };
+
+    let mut out = Vec::from(*b"{\"results\":[");
+    let start = out.len();
+    write_jobs(world, repository, query, skip, take, &mut out, start);
+    out.extend_from_slice(b"],\"meta\":{\"repository\":");
+    write_string(&mut out, repository_name);
+    out.extend_from_slice(format!(",\"offset\":{offset},\"count\":{count}}}}}").as_bytes());
+    Reply::json(200, out)
+}
+
+pub(super) fn answer_detail(world: &World, repository_name: &str, id: &str) -> Reply {
+    let Some(id) = python_int(id) else { return Reply::server_error() };
+    let Some(repository) = world.dataset.repository(repository_name).map(|repository| repository.id) else {
+        return Reply::detail(404, &format!("No project with name {repository_name}"));
+    };
+    let mut out = Vec::new();
+    match u64::try_from(id) {
+        Ok(id) if !world.alterations().is_deleted(id) && world.dataset.write_job(repository, id, &mut out) => {
+            Reply::json(200, out)
+        }
+        _ => bare_string(404, &format!("No job with id: {id}")),
+    }
+}
+
+fn write_jobs(
+    world: &World,
+    repository: u64,
+    query: &Query,
+    skip: usize,
+    take: usize,
+    out: &mut Vec<u8>,
+    start: usize,
+) {
+    let alterations = world.alterations();
+    let pushes = read_ids(query, "push_id").or_else(|| read_ids(query, "result_set_id"));
+    let pushes = pushes.or_else(|| read_id_list(query, "push_id__in"));
+    let mut wanted = read_ids(query, "id");
+    if let Some(listed) = read_id_list(query, "id__in") {
+        wanted = Some(match wanted {
+            Some(ids) => ids.into_iter().filter(|id| listed.contains(id)).collect(),
+            None => listed,
+        });
+    }
+    let (ids, skip) = match wanted {
+        Some(mut ids) => {
+            ids.sort_unstable();
+            ids.dedup();
+            // The server sorts neither by id nor in the order of the request.
+            ids.sort_by_key(|id| mix(*id));
+            if let Some(pushes) = &pushes {
+                let of_pushes = world.dataset.job_ids(repository, Some(pushes), 0, usize::MAX);
+                ids.retain(|id| of_pushes.binary_search(id).is_ok());
+            }
+            (ids, skip)
+        }
+        None if alterations.has_deleted_jobs() => {
+            (world.dataset.job_ids(repository, pushes.as_deref(), 0, usize::MAX), skip)
+        }
+        None => (world.dataset.job_ids(repository, pushes.as_deref(), skip, take), 0),
+    };
+    let mut num_written = 0;
+    let mut num_skipped = 0;
+    for id in ids {
+        if num_written == take {
+            break;
+        }
+        if alterations.is_deleted(id) {
+            continue;
+        }
+        let before = out.len();
+        separate(out, start);
+        if !world.dataset.write_job(repository, id, out) {
+            out.truncate(before);
+        } else if num_skipped < skip {
+            num_skipped += 1;
+            out.truncate(before);
+        } else {
+            num_written += 1;
+        }
+    }
+}
+
+/// The ids of a filter on one id; `None` if it is absent, empty or invalid, in which case the server ignores it.
+fn read_ids(query: &Query, name: &str) -> Option<Vec<u64>> {
+    let id = python_int(query.non_empty(name)?)?;
+    Some(u64::try_from(id).into_iter().collect())
+}
+
+/// The ids of a filter on a list of ids; one invalid id makes the whole filter invalid.
+fn read_id_list(query: &Query, name: &str) -> Option<Vec<u64>> {
+    let ids: Option<Vec<i128>> = query.non_empty(name)?.split(',').map(python_int).collect();
+    Some(ids?.into_iter().filter_map(|id| u64::try_from(id).ok()).collect())
+}
+
+fn bare_string(status: u16, text: &str) -> Reply {
+    let mut body = Vec::new();
+    write_string(&mut body, text);
+    Reply::json(status, body)
+}

@@ -1,0 +1,96 @@
+//! The endpoints, as observed on Treeherder: pure functions from a request and a `World` to a [`Reply`], one file each.
+//!
+//! An invalid request gets the answer that Treeherder gives, including its unhandled errors.
+
+mod alert_summaries;
+mod jobs;
+mod pushes;
+mod signatures;
+mod summary;
+
+use super::alterations::World;
+use super::endpoint::Route;
+use super::query::Query;
+use super::reply::Reply;
+
+/// The maximal length of a request line, bytes: gunicorn's default.
+pub(super) const LONGEST_REQUEST_LINE: usize = 4094;
+
+/// The parts of a request that an answer depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    /// The query as sent, without `?`.
+    pub(super) query: &'a str,
+    pub(super) host: &'a str,
+    pub(super) user_agent: Option<&'a str>,
+    pub(super) accept: Option<&'a str>,
+}
+
+/// Answers a request, without faults.
+pub(super) fn answer(world: &World, asked: &Asked<'_>) -> Reply {
+    if asked.user_agent.is_some_and(is_blocked) {
+        return Reply::forbidden();
+    }
+    let line = asked.method.len() + asked.path.len() + asked.query.len() + " ? HTTP/1.1".len()
+        - usize::from(asked.query.is_empty());
+    if line > LONGEST_REQUEST_LINE {
+        return Reply::line_too_long(line, LONGEST_REQUEST_LINE);
+    }
+    let route = Route::of(asked.path);
+    if route == Route::Unknown {
+        return Reply::server_error();
+    }
+    let reply = negotiate(asked).err().unwrap_or_else(|| {
+        let query = Query::parse(asked.query);
+        match route {
+            Route::Framework => Reply::json(200, world.dataset.frameworks()),
+            Route::Repository => list_repositories(world),
+            Route::Signatures { repository } => signatures::answer(world, repository, &query),
+            Route::Summary => summary::answer(world, &query),
+            Route::AlertSummary => alert_summaries::answer(world, asked, &query),
+            Route::Jobs { repository } => jobs::answer(world, repository, &query),
+            Route::JobDetail { repository, id } => jobs::answer_detail(world, repository, id),
+            Route::Push { repository } => pushes::answer(world, repository, &query),
+            Route::Unknown => Reply::server_error(),
+        }
+    });
+    if route == Route::AlertSummary { reply.with_post() } else { reply }
+}
+
+fn is_blocked(user_agent: &str) -> bool {
+    ["python-requests/", "Python-urllib/", "libcurl/", "Go-http-client/", "Go 1.1 package http"]
+        .iter()
+        .any(|prefix| user_agent.starts_with(prefix))
+}
+
+/// Checks the method and the Accept header.
+fn negotiate(asked: &Asked<'_>) -> Result<(), Reply> {
+    if !matches!(asked.method, "GET" | "HEAD") {
+        return Err(Reply::detail(405, &format!("Method \"{}\" not allowed.", asked.method)));
+    }
+    let mut is_acceptable = false;
+    for media_range in asked.accept.unwrap_or("*/*").split(',') {
+        let mut parts = media_range.split(';').map(str::trim);
+        let acceptable = matches!(parts.next(), Some("application/json" | "application/*" | "*/*"));
+        let version = parts.find_map(|parameter| parameter.strip_prefix("version="));
+        if acceptable && version.is_some_and(|version| !matches!(version.trim_matches('"'), "1.0" | "1.1")) {
+            return Err(Reply::detail(406, "Invalid version in \"Accept\" header."));
+        }
+        is_acceptable |= acceptable;
+    }
+    if is_acceptable { Ok(()) } else { Err(Reply::detail(406, "Could not satisfy the request Accept header.")) }
+}
+
+fn list_repositories(world: &World) -> Reply {
+    let texts: Vec<&str> = world.dataset.repositories().iter().map(|repository| repository.text.as_str()).collect();
+    Reply::json(200, format!("[{}]", texts.join(",")))
+}
+
+/// Adds a comma before every element except the first of a list that begins at `start`.
+fn separate(out: &mut Vec<u8>, start: usize) {
+    if out.len() > start {
+        out.push(b',');
+    }
+}

@@ -1,0 +1,288 @@
+//! Writing and rewriting JSON as text.
+//!
+//! Recorded numbers keep their digits (`4.36e-05`, `1e+16`, `3.0`, `-0.0`), and objects keep the order of their keys.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Writes a JSON string as the server does: raw UTF-8, but U+2028 and U+2029 escaped.
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    for c in text.chars() {
+        match c {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            '\u{8}' => out.extend_from_slice(b"\\b"),
+            '\u{c}' => out.extend_from_slice(b"\\f"),
+            '\0'..='\u{1f}' | '\u{2028}' | '\u{2029}' => write_escape(out, u32::from(c)),
+            _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.push(b'"');
+}
+
+/// Writes an integer.
+pub(crate) fn write_uint(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Writes an integer.
+pub(crate) fn write_int(out: &mut Vec<u8>, number: i64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Writes an integer or `null`.
+pub(crate) fn write_option(out: &mut Vec<u8>, number: Option<u64>) {
+    match number {
+        Some(number) => write_uint(out, number),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+/// Writes a finite double as Python's `repr` does; anything else as `null`.
+pub(crate) fn write_float(out: &mut Vec<u8>, number: f64) {
+    if !number.is_finite() {
+        out.extend_from_slice(b"null");
+        return;
+    }
+    let mut buffer = ryu::Buffer::new();
+    let text = buffer.format_finite(number);
+    let magnitude = number.abs();
+    if let Some((mantissa, exponent)) = text.split_once('e') {
+        out.extend_from_slice(mantissa.as_bytes());
+        let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+        out.extend_from_slice(&[b'e', u8::try_from(sign).unwrap_or(b'+')]);
+        if digits.len() < 2 {
+            out.push(b'0');
+        }
+        out.extend_from_slice(digits.as_bytes());
+    } else if magnitude > 0.0 && magnitude < 1e-4 {
+        // ryu still writes 0.0000436 where Python has 4.36e-05.
+        let digits = text.trim_start_matches('-').trim_start_matches("0.");
+        let zeros = digits.len() - digits.trim_start_matches('0').len();
+        let digits = &digits[zeros..];
+        if number < 0.0 {
+            out.push(b'-');
+        }
+        out.extend_from_slice(&digits.as_bytes()[..1]);
+        if digits.len() > 1 {
+            out.push(b'.');
+            out.extend_from_slice(&digits.as_bytes()[1..]);
+        }
+        out.extend_from_slice(b"e-0");
+        write_uint(out, zeros as u64 + 1);
+    } else {
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Rounds as Python's `round(number, 2)`: to the nearest decimal; exact ties to even.
+pub(crate) fn round_to_cents(number: f64) -> f64 {
+    format!("{number:.2}").parse().unwrap_or(number)
+}
+
+/// Removes blanks between tokens and escapes U+2028 and U+2029, as the server does.
+pub(crate) fn compact(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut inside = Inside::default();
+    for c in json.chars() {
+        let in_string = inside.advance(c);
+        match c {
+            ' ' | '\n' | '\r' | '\t' if !in_string => {}
+            '\u{2028}' => out.push_str("\\u2028"),
+            '\u{2029}' => out.push_str("\\u2029"),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// Rewrites compact JSON in the form of Python's `json.dumps`: a blank after `,` and `:`, ASCII only.
+pub(crate) fn write_as_python(out: &mut Vec<u8>, json: &str) {
+    let mut inside = Inside::default();
+    for c in json.chars() {
+        let in_string = inside.advance(c);
+        if c.is_ascii() {
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            if !in_string && matches!(c, ',' | ':') {
+                out.push(b' ');
+            }
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write_escape(out, u32::from(*unit));
+            }
+        }
+    }
+}
+
+fn write_escape(out: &mut Vec<u8>, unit: u32) {
+    out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+}
+
+/// Tracks whether a position in JSON text is inside a string.
+#[derive(Default)]
+struct Inside {
+    string: bool,
+    escaped: bool,
+}
+
+impl Inside {
+    /// Takes the next character; returns whether it belongs to a string or is one of its quotes.
+    fn advance(&mut self, c: char) -> bool {
+        if !self.string {
+            self.string = c == '"';
+            return self.string;
+        }
+        if self.escaped {
+            self.escaped = false;
+        } else if c == '\\' {
+            self.escaped = true;
+        } else if c == '"' {
+            self.string = false;
+        }
+        true
+    }
+}
+
+/// An object that keeps its values as text and its keys in order.
+#[derive(Debug)]
+pub(crate) struct OrderedObject<'a>(pub(crate) Vec<(String, &'a RawValue)>);
+
+impl OrderedObject<'_> {
+    /// The text of a value.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.get())
+    }
+
+    /// The members from index `from` up to the key `until` (exclusive), each followed by a comma; and the index of
+    /// `until`.
+    pub(crate) fn members(&self, from: usize, until: &str) -> (String, usize) {
+        let mut out = String::new();
+        let mut next = from;
+        for (name, value) in &self.0[from.min(self.0.len())..] {
+            if name == until {
+                break;
+            }
+            let mut key = Vec::new();
+            write_string(&mut key, name);
+            out.push_str(&String::from_utf8_lossy(&key));
+            out.push(':');
+            out.push_str(value.get());
+            out.push(',');
+            next += 1;
+        }
+        (out, next)
+    }
+
+    /// The whole object, compact, with one value replaced.
+    pub(crate) fn with(&self, key: &str, replacement: &str) -> String {
+        let mut out = Vec::from(*b"{");
+        for (n, (name, value)) in self.0.iter().enumerate() {
+            if n > 0 {
+                out.push(b',');
+            }
+            write_string(&mut out, name);
+            out.push(b':');
+            out.extend_from_slice(if name == key { replacement } else { value.get() }.as_bytes());
+        }
+        out.push(b'}');
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+impl<'de> Deserialize<'de> for OrderedObject<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = OrderedObject<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::with_capacity(map.size_hint().unwrap_or(24));
+                while let Some(member) = map.next_entry::<String, &'de RawValue>()? {
+                    members.push(member);
+                }
+                Ok(OrderedObject(members))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    use super::*;
+
+    fn float(number: f64) -> String {
+        let mut out = Vec::new();
+        write_float(&mut out, number);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn floats_are_written_as_python_writes_them() {
+        for (number, text) in [
+            (586.85, "586.85"),
+            (12.0, "12.0"),
+            (1e16, "1e+16"),
+            (9_999_999_999_999_998.0, "9999999999999998.0"),
+            (1.25e100, "1.25e+100"),
+            (4.36e-5, "4.36e-05"),
+            (-1e-5, "-1e-05"),
+            (1e-4, "0.0001"),
+            (1.5e-7, "1.5e-07"),
+            (-0.0, "-0.0"),
+            (0.0, "0.0"),
+        ] {
+            assert_eq!(float(number), text);
+        }
+    }
+
+    #[test]
+    fn python_text_has_blanks_between_tokens_only() {
+        let mut out = Vec::new();
+        write_as_python(&mut out, r#"{"a,b":[1,"c:\"d,é🚀"],"e":null}"#);
+        assert_eq!(String::from_utf8(out).unwrap(), "{\"a,b\": [1, \"c:\\\"d,\\u00e9\\ud83d\\ude80\"], \"e\": null}");
+    }
+
+    #[test]
+    fn a_replaced_member_leaves_the_others_alone() {
+        let object: OrderedObject<'_> = serde_json::from_str(r#"{"b": 4.36e-05, "a": {"b": 1}}"#).unwrap();
+        assert_eq!(object.with("a", "7"), r#"{"b":4.36e-05,"a":7}"#);
+        assert_eq!(object.members(0, "a"), (r#""b":4.36e-05,"#.to_owned(), 1));
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_float_is_the_same_number(number in any::<f64>()) {
+            if number.is_finite() {
+                prop_assert_eq!(float(number).parse::<f64>().unwrap().to_bits(), number.to_bits());
+            }
+        }
+
+        #[test]
+        fn a_written_string_is_the_same_text(text in any::<String>()) {
+            let mut out = Vec::new();
+            write_string(&mut out, &text);
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
+
+        #[test]
+        fn compaction_undoes_python_spacing_of_ascii(text in "[ -~]{0,40}") {
+            let compacted = serde_json::to_string(&(&text, 1, [&text])).unwrap();
+            let mut spaced = Vec::new();
+            write_as_python(&mut spaced, &compacted);
+            prop_assert_eq!(compact(std::str::from_utf8(&spaced).unwrap()), compacted);
+        }
+    }
+}
