@@ -6,6 +6,7 @@ mod metrics;
 mod progress;
 mod reducing;
 mod run_file;
+mod words;
 
 pub use counters::{AttemptResult, Counters, KindProgress, LATENCY_BOUNDS, Limit, SourceWait, TokenWait};
 pub use logging::{LogError, clear_display, init as init_logging};
@@ -13,3 +14,4 @@ pub use metrics::{Metrics, MetricsError};
 pub use progress::{Progress, human_bytes, human_duration};
 pub use reducing::{Reducing, ReducingNow};
 pub use run_file::{DueJobs, RunFile, RunPhase, RunState};
+pub use words::{counted, form};
