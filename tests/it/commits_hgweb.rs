@@ -254,7 +254,7 @@ async fn passing_errors_are_asked_again_and_lasting_ones_are_exit_5_with_nothing
         (json("[]"), true, "hgweb's json-log"),
         (Instead::Reply(500, "text/html", String::new()), true, "500"),
         (Instead::Reply(403, "text/html", String::new()), false, "403"),
-        (Instead::Reply(410, "text/plain", String::new()), false, "is the address that of a repository"),
+        (Instead::Reply(410, "text/plain", String::new()), false, "check that the address is a repository"),
     ] {
         let server = HgwebServer::start(Repository::of(57)).await;
         let making = Making::of(&server, 0, 57);
@@ -285,7 +285,9 @@ async fn another_address_and_a_dead_port_are_exit_5_and_say_so() {
     let (_port, addr) = silent_port();
     let dead = format!("hgweb:http://{addr}/autoland");
     let elsewhere = format!("hgweb:{}/no", server.url().replace("/integration/autoland", ""));
-    for (from, words) in [(dead, "is the address right"), (elsewhere, "is the address that of a repository")] {
+    for (from, words) in
+        [(dead, "check the address, and that the server is up"), (elsewhere, "check that the address is a repository")]
+    {
         making.from = from.parse().unwrap();
         let output = making.run(NOWHERE).await;
         assert_eq!(output.status.code(), Some(5), "{}", said(&output));

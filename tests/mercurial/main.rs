@@ -181,7 +181,7 @@ fn a_missing_program_is_exit_2_and_says_what_to_install() {
     let folder = tempfile::tempdir().unwrap();
     Mercurial::create(&folder.path().join("mercurial"));
     Git::create(&folder.path().join("git"));
-    for (kind, words) in [("mercurial", "`hg` cannot be started"), ("git", "`git` cannot be started")] {
+    for (kind, words) in [("mercurial", "cannot start `hg`"), ("git", "cannot start `git`")] {
         let mut command = assert_cmd::Command::cargo_bin("perfharvest").unwrap();
         command.current_dir(folder.path()).env("PATH", folder.path());
         let output = command.args(["commits", "--from", &format!("clone:{kind}")]).output().unwrap();
