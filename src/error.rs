@@ -1,13 +1,13 @@
-//! What can end a run, and the exit code of each.
+//! All errors that can end a command, and their exit codes.
 //!
 //! | code | meaning |
 //! |---|---|
 //! | 0 | complete |
-//! | 1 | unexpected |
-//! | 2 | usage or configuration |
-//! | 3 | finished, and some requests failed (the artifacts are marked incomplete), or damage lost an answer for good |
-//! | 4 | the store, or writing the artifacts |
-//! | 5 | the source is unreachable or refuses |
+//! | 1 | unexpected error |
+//! | 2 | wrong usage or configuration |
+//! | 3 | finished, but some requests failed (the artifacts are marked incomplete), or an answer is lost for good |
+//! | 4 | store or disk error |
+//! | 5 | source unreachable, or it refuses requests |
 //! | 130 | interrupted |
 
 use thiserror::Error;
@@ -31,7 +31,7 @@ pub const EXIT_INCOMPLETE: u8 = 3;
 /// Exit code of an interrupted run.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
-/// What ended a run.
+/// An error that ended a command.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The configuration.
@@ -46,8 +46,8 @@ pub enum Error {
     /// The crawl.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// The client could not be made.
-    #[error("the client cannot be set up")]
+    /// The HTTP client.
+    #[error("cannot set up the HTTP client")]
     Source(#[from] SourceError),
     /// The reducers.
     #[error(transparent)]
@@ -61,29 +61,29 @@ pub enum Error {
     /// The tables of the dataset.
     #[error(transparent)]
     Export(#[from] ExportError),
-    /// The repository's commits.
+    /// Fetching the repository's commits.
     #[error(transparent)]
     Commits(#[from] FetchCommitsError),
-    /// An output.
+    /// Writing an output file.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
-    /// The metrics.
+    /// The metrics endpoint.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
     /// The simulator.
-    #[error("the simulator cannot run")]
+    #[error("cannot run the simulator")]
     Simulator(#[from] SimulatorError),
-    /// What was asked does not fit together.
+    /// Wrong arguments.
     #[error("{message}")]
     Usage {
-        /// What is wrong, and what to do instead.
+        /// The mistake, and the advice.
         message: String,
     },
-    /// stdout cannot be written.
+    /// Writing to stdout.
     #[error("cannot write to stdout")]
     Stdout(#[source] std::io::Error),
     /// A part of the program panicked or could not be started.
-    #[error("{part} stopped unexpectedly; please report this")]
+    #[error("{part} stopped unexpectedly; this is a bug, please report it")]
     Broken {
         /// The part.
         part: &'static str,
