@@ -96,7 +96,7 @@ fn nothing_is_overwritten_and_refusals_have_their_exit_codes() {
     drop(Store::open(&store).unwrap());
     run(&["export", "--format", "archive", "--output", "a.phar", "--store", &name]).code(0);
     let said = run(&["export", "--format", "archive", "--output", "a.phar", "--store", &name]).code(2);
-    assert!(String::from_utf8_lossy(&said.get_output().stderr).contains("exists"));
+    assert!(String::from_utf8_lossy(&said.get_output().stderr).contains("already exists"));
 
     run(&["import", "a.phar", "--store", "new"]).code(0);
     run(&["import", "missing.phar", "--store", "other"]).code(2);

@@ -93,7 +93,7 @@ async fn a_run_killed_among_the_days_goes_on_where_it_was() {
     assert!(second.status.success(), "{second:?}");
     assert_eq!(std::fs::read(&killed).unwrap(), std::fs::read(&whole).unwrap());
     let said = String::from_utf8_lossy(&second.stderr);
-    assert!(said.contains("58 requests; 70 pages were there from before"), "{said}");
+    assert!(said.contains("58 requests; 70 pages were already fetched"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -80,7 +80,7 @@ impl Making {
     /// Makes the file by the program itself.
     fn command(&self) -> assert_cmd::Command {
         let mut command = assert_cmd::Command::cargo_bin("perfharvest").unwrap();
-        command.current_dir(self.folder.path()).args(["commits", "--from", &self.from.to_string(), "--no-progress"]);
+        command.current_dir(self.folder.path()).args(["commits", "--from", &self.from.to_string()]);
         command.args(["--start", &self.window.start.to_string(), "--end", &self.window.end.to_string()]);
         for setting in [
             format!("batch.commits={PAGE}"),
@@ -199,7 +199,7 @@ async fn a_process_that_is_killed_asks_for_no_kept_page_again_and_makes_the_same
 
     let resumed = making.run(NOWHERE).await;
     assert!(resumed.status.success(), "{}", said(&resumed));
-    assert!(said(&resumed).contains("9 requests; 6 pages were there from before"), "{}", said(&resumed));
+    assert!(said(&resumed).contains("9 requests; 6 pages were already fetched"), "{}", said(&resumed));
     assert_eq!(making.text(), server.lines(20..131));
 }
 

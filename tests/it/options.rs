@@ -145,7 +145,7 @@ async fn the_sample_dataset_is_what_a_run_of_twelve_signatures_makes() {
 }
 
 #[test]
-fn config_says_that_a_file_is_right_and_where_it_wrote_one() {
+fn config_checks_a_file_and_says_where_it_created_one() {
     let folder = tempfile::tempdir().unwrap();
     let said = |args: &[&str]| {
         let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_perfharvest"));
@@ -154,5 +154,5 @@ fn config_says_that_a_file_is_right_and_where_it_wrote_one() {
     };
     let (code, text) = said(&["config", "init", "my.toml"]);
     assert!(code == Some(0) && text.contains("my.toml"), "{text}");
-    assert_eq!(said(&["config", "check", "-c", "my.toml"]), (Some(0), "my.toml: right\n".to_owned()));
+    assert_eq!(said(&["config", "check", "-c", "my.toml"]), (Some(0), "my.toml: OK\n".to_owned()));
 }
