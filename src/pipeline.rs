@@ -174,7 +174,9 @@ impl Run {
         counters.set_rate(self.pressure.rate());
         prepare_frontier(store, &self.identity, &self.config.borrow(), options.lists_only)?;
         let bind = self.config.borrow().metrics.bind;
-        let metrics = Metrics::start(bind, Arc::clone(counters), Arc::clone(store)).await?;
+        let counted = Arc::clone(store);
+        let num_commits = move || counted.counts().map_or(0, |counts| counts.commits);
+        let metrics = Metrics::start(bind, Arc::clone(counters), num_commits).await?;
         let jobs_before = fetched_jobs(store)?;
         // Also when nothing is pending: a kill may have come between an answer and the requests that follow from it. Only
         // the stored end of a crawl says that nothing follows.

@@ -63,7 +63,7 @@ pub(super) async fn run(args: &CommitsArgs) -> Result<u8, Error> {
     let output = output.unwrap_or_else(|| PathBuf::from("all_commits.jsonl"));
     let window = window(&config)?;
     let shutdown = Shutdown::new();
-    let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let pressure = Pressure::start(&config);
     let order = CommitsOrder { from: &from, output: &output, window, now: Timestamp::now() };
     let summary = fetch_commits(order, &config, &pressure, &shutdown).await?;

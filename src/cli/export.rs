@@ -71,7 +71,7 @@ pub(super) async fn run(args: &ExportArgs) -> Result<u8, Error> {
     }
     let tables: BTreeSet<Table> = if tables.is_empty() { Table::ALL.into() } else { tables.iter().copied().collect() };
     let shutdown = Shutdown::new();
-    let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let exported = tokio::task::spawn_blocking(move || match format {
         Format::Archive => export(&config, output, &shutdown).map(|said| (said, 0)),
         Format::Parquet => export_parquet(&config, output, &tables, &shutdown),

@@ -45,7 +45,7 @@ pub(super) async fn run(args: &ImportArgs) -> Result<u8, Error> {
     let config = args.start()?;
     let from = args.from.clone();
     let shutdown = Shutdown::new();
-    let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let imported = tokio::task::spawn_blocking(move || import(&from, &config, &shutdown)).await;
     say(&imported.map_err(|_| Error::Broken { part: "the import" })??);
     Ok(0)

@@ -22,6 +22,7 @@ mod relabel;
 mod report;
 mod run;
 mod shell;
+mod signals;
 mod simulate;
 mod status;
 mod summary;

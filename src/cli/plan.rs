@@ -119,7 +119,7 @@ pub(super) async fn run(args: &PlanArgs) -> Result<u8, Error> {
 /// `None` if interrupted: without the lists there is nothing to estimate from.
 async fn make(config: &Config, same_source: bool) -> Result<Option<Plan>, Error> {
     let shutdown = Shutdown::new();
-    let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let (_keep, live) = watch::channel(Arc::new(config.clone()));
     let options = RunOptions { same_source, lists_only: true, ..RunOptions::default() };
     let state = RunState::read(&config.store.path);

@@ -57,7 +57,7 @@ pub(super) async fn run(args: &ReportArgs) -> Result<u8, Error> {
     let store = Arc::new(Store::open_existing(&config.store)?);
     check_folder(&folder).map_err(|error| at_output(output, error))?;
     let shutdown = Shutdown::new();
-    let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let (reading, spill_dir) = (Arc::clone(&config), folder.clone());
     let made = tokio::task::spawn_blocking(move || make_report(&store, &reading, &spill_dir, &shutdown)).await;
     let report = made.map_err(|_| Error::Broken { part: "the report" })??;

@@ -129,7 +129,7 @@ pub(super) async fn run(args: &RunArgs) -> Result<u8, Error> {
 /// A run and its closing summary, also for `demo`. While it runs, `layers` are read again when their file changes.
 pub(super) async fn run_with(config: Config, options: RunOptions, layers: Option<Layers>) -> Result<u8, Error> {
     let shutdown = Shutdown::new();
-    let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let (sender, live) = watch::channel(Arc::new(config.clone()));
     let _watch = layers.map(|layers| ConfigWatch::start(layers, sender.clone()));
     let counters = Arc::new(Counters::default());
@@ -148,7 +148,7 @@ pub(super) async fn crawl(args: &CrawlArgs) -> Result<u8, Error> {
         say("note: without --commits, the busiest revision is unknown, and its job details are not fetched");
     }
     let shutdown = Shutdown::new();
-    let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let (sender, live) = watch::channel(Arc::new(config.clone()));
     let _watch = ConfigWatch::start(args.layers()?, sender.clone());
     let counters = Arc::new(Counters::default());
@@ -165,7 +165,7 @@ pub(super) async fn reduce(args: &ReduceArgs) -> Result<u8, Error> {
     let config = Arc::new(args.start()?);
     let store = Arc::new(Store::open_existing(&config.store)?);
     let shutdown = Shutdown::new();
-    let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let summary = pipeline::reduce_store(store, &config, &args.artifacts, &shutdown).await?;
     say(&reduction_lines(&config, &args.artifacts, &summary));
     if summary.complete {

@@ -126,7 +126,7 @@ pub(super) async fn run(args: &SimulateArgs) -> Result<u8, Error> {
     };
     let simulator = Simulator::start(config).await?;
     print(&format!("{}\n", simulator.url()))?;
-    crate::actor::Signals::listen().next().await;
+    super::signals::Signals::listen().next().await;
     let served = simulator.shutdown().await?;
     say(&served.to_string());
     Ok(0)

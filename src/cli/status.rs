@@ -125,7 +125,7 @@ pub(super) async fn run(args: &StatusArgs) -> Result<u8, Error> {
         (false, true) => "\x1b[H\x1b[2J",
         (false, false) => "\n",
     };
-    let mut signals = args.watch.then(crate::actor::Signals::listen);
+    let mut signals = args.watch.then(super::signals::Signals::listen);
     while let Some(signals) = &mut signals {
         tokio::select! {
             () = signals.next() => break,

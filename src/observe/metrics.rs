@@ -21,7 +21,6 @@ use tokio::task::JoinHandle;
 
 use super::{Counters, LATENCY_BOUNDS};
 use crate::model::Kind;
-use crate::store::Store;
 
 /// The metrics cannot be served. Exit code 2.
 #[derive(Debug, Error)]
@@ -42,7 +41,7 @@ pub enum MetricsError {
 pub struct Metrics(JoinHandle<()>);
 
 impl Metrics {
-    /// Serves what `counters` and `store` count at `bind`; nothing where there is no address.
+    /// Serves `counters` and the store's number of commits at `bind`; serves nothing when `bind` is `None`.
     ///
     /// # Errors
     /// [`MetricsError::Listen`].
@@ -52,12 +51,12 @@ impl Metrics {
     pub async fn start(
         bind: Option<SocketAddr>,
         counters: Arc<Counters>,
-        store: Arc<Store>,
+        num_commits: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<Option<Self>, MetricsError> {
         let Some(addr) = bind else { return Ok(None) };
         let listener = TcpListener::bind(addr).await.map_err(|source| MetricsError::Listen { addr, source })?;
         let mut registry = Registry::with_prefix("perfharvest");
-        registry.register_collector(Box::new(Crawl { counters, store }));
+        registry.register_collector(Box::new(Crawl { counters, num_commits: Box::new(num_commits) }));
         let registry = Arc::new(registry);
         let answer = get(move || {
             let registry = Arc::clone(&registry);
@@ -88,11 +87,17 @@ fn scrape(registry: &Registry) -> impl IntoResponse + use<> {
     }
 }
 
-/// What is counted, at the moment of a scrape.
-#[derive(Debug)]
+/// Reads all numbers at the moment of a scrape.
 struct Crawl {
     counters: Arc<Counters>,
-    store: Arc<Store>,
+    /// Transactions committed to the store in all runs.
+    num_commits: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl fmt::Debug for Crawl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crawl").field("counters", &self.counters).finish_non_exhaustive()
+    }
 }
 
 /// A counter's value, by the labels that name it.
@@ -123,14 +128,8 @@ impl Collector for Crawl {
         count(&mut encoder, "tokens", "Tokens taken from the bucket", None, &vec![(Vec::new(), tokens)])?;
         let waited = vec![(Vec::new(), waited.as_secs_f64())];
         count_secs(&mut encoder, "token_wait", "Time that fetchers waited for tokens, all together", &waited)?;
-        let commits = self.store.counts().map_or(0, |counts| counts.commits);
-        count(
-            &mut encoder,
-            "store_commits",
-            "Transactions of the store, in all runs",
-            None,
-            &vec![(Vec::new(), commits)],
-        )?;
+        let commits = vec![(Vec::new(), (self.num_commits)())];
+        count(&mut encoder, "store_commits", "Transactions of the store, in all runs", None, &commits)?;
 
         for (name, help, value) in [
             ("in_flight", "Requests handed out and not yet durable", by_kind(|now| now.in_flight)),

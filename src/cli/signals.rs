@@ -1,14 +1,14 @@
-//! SIGINT and SIGTERM: the first drains the run, the second ends the process at once.
+//! SIGINT and SIGTERM: the first drains the run, the second ends the process immediately.
 
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::Shutdown;
+use crate::actor::Shutdown;
 
-/// Ends the listening when dropped.
+/// Stops listening when dropped.
 #[derive(Debug)]
-pub struct SignalListener(JoinHandle<()>);
+pub(super) struct SignalListener(JoinHandle<()>);
 
 impl Drop for SignalListener {
     fn drop(&mut self) {
@@ -16,14 +16,14 @@ impl Drop for SignalListener {
     }
 }
 
-/// Drains `shutdown` at the first SIGINT or SIGTERM, gives up what is in flight after `grace`, and exits with 130 at the
-/// second signal. What was acknowledged is on the disk at any time, so neither loses it.
+/// Drains `shutdown` at the first SIGINT or SIGTERM, abandons requests in flight after `grace`, and exits with 130 at the
+/// second signal. Acknowledged answers are always on the disk already, so neither signal loses them.
 #[must_use]
-pub fn end_on_signals(shutdown: Shutdown, grace: Duration) -> SignalListener {
+pub(super) fn end_on_signals(shutdown: Shutdown, grace: Duration) -> SignalListener {
     let mut signals = Signals::listen();
     SignalListener(tokio::spawn(async move {
         signals.next().await;
-        tracing::warn!(grace_s = grace.as_secs(), "ending: no new requests; once more ends at once");
+        tracing::warn!(grace_s = grace.as_secs(), "stopping: waiting for requests in flight; press Ctrl-C again to stop now");
         tokio::select! {
             () = async {
                 shutdown.drain_then_abandon(grace).await;
@@ -34,23 +34,23 @@ pub fn end_on_signals(shutdown: Shutdown, grace: Duration) -> SignalListener {
     }))
 }
 
-#[expect(clippy::exit, reason = "the person asked twice; waiting for anything would be waiting too long")]
+#[expect(clippy::exit, reason = "the user asked twice, so nothing is waited for")]
 fn end_at_once() {
-    tracing::warn!("ended at once; everything acknowledged is kept");
-    crate::observe::clear_display(); // what is written next must not stand behind a bar
+    tracing::warn!("stopped immediately; everything acknowledged is kept");
+    crate::observe::clear_display(); // or the shell's prompt would follow a progress bar
     std::process::exit(i32::from(crate::EXIT_INTERRUPTED));
 }
 
-/// SIGINT and SIGTERM from the moment on at which it is made: one that comes between two waits is not lost.
+/// Listens to SIGINT and SIGTERM from its creation on, so that a signal between two waits is not lost.
 #[cfg(unix)]
 #[derive(Debug)]
-pub(crate) struct Signals(Option<[tokio::signal::unix::Signal; 2]>);
+pub(super) struct Signals(Option<[tokio::signal::unix::Signal; 2]>);
 
 #[cfg(unix)]
 impl Signals {
-    /// Listens from now on. Where the system gives no handlers, signals end the process as they always do.
+    /// Starts listening. If the system has no handlers, signals end the process as usual.
     #[must_use]
-    pub(crate) fn listen() -> Self {
+    pub(super) fn listen() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
         let both = signal(SignalKind::interrupt()).and_then(|one| Ok([one, signal(SignalKind::terminate())?]));
         Self(both.ok())
@@ -60,7 +60,7 @@ impl Signals {
     ///
     /// # Cancel safety
     /// Safe.
-    pub(crate) async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         let Some([interrupt, terminate]) = &mut self.0 else { return std::future::pending().await };
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -72,13 +72,13 @@ impl Signals {
 /// Ctrl-C.
 #[cfg(not(unix))]
 #[derive(Debug)]
-pub(crate) struct Signals(());
+pub(super) struct Signals(());
 
 #[cfg(not(unix))]
 impl Signals {
     /// Listens from the first wait on.
     #[must_use]
-    pub(crate) fn listen() -> Self {
+    pub(super) fn listen() -> Self {
         Self(())
     }
 
@@ -86,7 +86,7 @@ impl Signals {
     ///
     /// # Cancel safety
     /// Safe.
-    pub(crate) async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
