@@ -20,6 +20,7 @@ const LEFTOVER_PREFIX: &str = ".ledger";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     /// Format of the store.
+    #[serde(rename = "format_version")]
     pub format: u32,
     /// Which store it belongs to.
     pub store_id: String,
@@ -29,6 +30,13 @@ pub struct Ledger {
     pub counts: Counts,
     /// When it was written.
     pub written_at: Timestamp,
+}
+
+/// The ledger of a development version: its format has another key.
+#[derive(Deserialize)]
+struct Development {
+    #[serde(rename = "format")]
+    _format: u32,
 }
 
 impl Ledger {
@@ -41,7 +49,8 @@ impl Ledger {
     /// Reads the ledger of the store at `store`; `None` when there is none.
     ///
     /// # Errors
-    /// [`StoreError::Ledger`] when it cannot be read.
+    /// [`StoreError::Ledger`] when it cannot be read, [`StoreError::DevelopmentFormat`] when a development version wrote
+    /// it.
     pub fn read(store: &Path) -> Result<Option<Self>, StoreError> {
         let path = Self::path_in(store);
         let text = match std::fs::read(&path) {
@@ -49,10 +58,12 @@ impl Ledger {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(StoreError::Folder { path, source }),
         };
-        match serde_json::from_slice(&text) {
-            Ok(ledger) => Ok(Some(ledger)),
-            Err(error) => Err(StoreError::Ledger { path, reason: format!("cannot be read ({error})") }),
+        if serde_json::from_slice::<Development>(&text).is_ok() {
+            return Err(StoreError::DevelopmentFormat { path: store.to_owned() });
         }
+        serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|error| StoreError::Ledger { path, reason: format!("cannot be read ({error})") })
     }
 
     /// Reads the ledger of the store at `store`, which must be there.

@@ -6,9 +6,7 @@
 //!
 //! Layout of the store's folder: `db/` is sled's, `values` holds the records' bytes (`ValueLog`), `ledger.json` says from
 //! outside what must be inside (`Ledger`). Trees: `meta`, `pending`, `settled`, `failed`, `provenance`, `signature_ids`,
-//! `pushes` hold small values and can be listed; `records` says where in `values` the rest stands, in pieces. In stores of
-//! older versions it holds the rest itself, so it is only ever read by key: iterating over large values would keep all of
-//! them in memory.
+//! `pushes` hold small values and can be listed; `records` says where in `values` the rest is, in pieces.
 
 pub mod archive;
 mod bulk;
@@ -55,12 +53,8 @@ use crate::model::{PushId, PushRevisions, Revision};
 use value::{open_json, seal_json};
 use value_log::ValueLog;
 
-/// Version of what is stored. A later one is not read: a newer program may have written it. A store of version 1 (before
-/// the frames' dictionary) or 2 (before the value log) becomes one of version 3 when it is opened.
-pub const STORE_FORMAT_VERSION: u32 = 3;
-
-/// The versions that are read.
-const READABLE_FORMATS: std::ops::RangeInclusive<u32> = 1..=STORE_FORMAT_VERSION;
+/// Version of the store's format. This program reads no other.
+pub const STORE_FORMAT_VERSION: u32 = 1;
 
 /// Why the store could not do what it was asked. Exit code 4; [`StoreError::OtherCrawl`], [`StoreError::Missing`] and
 /// [`StoreError::NotEmpty`] 2.
@@ -101,8 +95,14 @@ pub enum StoreError {
         /// What sled said.
         reason: String,
     },
+    /// It was written before the first release, whose format is another.
+    #[error("the store {} was written by a development version of perfharvest, whose format this version does not read; export it with that version (`perfharvest export --format archive`) and import the archive with this one, or crawl anew into another --store", path.display())]
+    DevelopmentFormat {
+        /// The store.
+        path: PathBuf,
+    },
     /// A newer program wrote it.
-    #[error("the store {} has format {found}, and this program reads formats up to {STORE_FORMAT_VERSION}; use the perfharvest that wrote it, or a newer one", path.display())]
+    #[error("the store {} has format {found}, and this program reads format {STORE_FORMAT_VERSION}; use the perfharvest that wrote it, or a newer one", path.display())]
     OtherFormat {
         /// The store.
         path: PathBuf,
@@ -275,7 +275,9 @@ pub struct Store {
     push_damaged: AtomicBool,
 }
 
-const META_FORMAT: &[u8] = b"format";
+const META_FORMAT: &[u8] = b"format_version";
+/// Where development versions kept their format.
+const META_DEVELOPMENT_FORMAT: &[u8] = b"format";
 const META_IDENTITY: &[u8] = b"identity";
 const META_COUNTS: &[u8] = b"counts";
 const META_STORE_ID: &[u8] = b"store_id";

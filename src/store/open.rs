@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sled::Db;
 
 use super::{
-    Counts, Ledger, META_COUNTS, META_FORMAT, META_STORE_ID, META_VALUES, READABLE_FORMATS, STORE_FORMAT_VERSION,
+    Counts, Ledger, META_COUNTS, META_FORMAT, META_STORE_ID, META_VALUES, META_DEVELOPMENT_FORMAT, STORE_FORMAT_VERSION,
     Store, StoreError, ValueLog, value,
 };
 use crate::actor::fail_point;
@@ -97,13 +97,9 @@ impl Store {
     }
 
     fn check_format(&self) -> Result<(), StoreError> {
+        self.refuse_development_format()?;
         match self.get_meta::<u32>(META_FORMAT)? {
             Some(STORE_FORMAT_VERSION) => Ok(()),
-            Some(older) if READABLE_FORMATS.contains(&older) => {
-                // Before anything is written that an older program would take for damage.
-                self.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
-                self.flush("write its format")
-            }
             Some(found) => Err(StoreError::OtherFormat { path: self.path.clone(), found }),
             // Killed while it was made: nothing had been acknowledged. But an empty database under a ledger is a loss.
             None if self.settled.is_empty() && Ledger::read(&self.path)?.is_none() => self.initialize(),
@@ -112,6 +108,15 @@ impl Store {
                 expected: Ledger::read(&self.path)?.map_or(0, |ledger| ledger.counts.commits),
                 found: 0,
             }),
+        }
+    }
+
+    /// Whatever format a development version wrote, and whether or not that value is damaged.
+    pub(super) fn refuse_development_format(&self) -> Result<(), StoreError> {
+        match self.meta.contains_key(META_DEVELOPMENT_FORMAT) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(StoreError::DevelopmentFormat { path: self.path.clone() }),
+            Err(source) => Err(StoreError::database("read its description", source)),
         }
     }
 

@@ -302,10 +302,11 @@ impl Store {
         opened.map_err(|source| damaged(source.to_string()))
     }
 
-    /// Hands the framed value at `key` to `read`; `None` when there is none. Older stores hold it in the database itself.
+    /// Hands the framed value at `key` to `read`; `None` when there is none.
     pub(super) fn with_record<T>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, StoreError> {
         let Some(found) = self.records.get(key).map_err(reading)? else { return Ok(None) };
-        let Some(place) = Place::from_bytes(&found) else { return Ok(Some(read(&found))) };
+        let place = Place::from_bytes(&found);
+        let place = place.ok_or_else(|| StoreError::damaged("records", key, "it is the place of no value"))?;
         self.values.read(place, read).map(Some).map_err(|source| {
             let is_damage = matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
             if is_damage || self.unreadable_is_damage.load(Ordering::Relaxed) {

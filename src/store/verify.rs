@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
-use super::{Counts, Damage, Ledger, META_FORMAT, READABLE_FORMATS, Repair, STORE_FORMAT_VERSION, Store, StoreError};
+use super::{Counts, Damage, Ledger, META_FORMAT, Repair, STORE_FORMAT_VERSION, Store, StoreError};
 use crate::config::StoreConfig;
 
 /// What helps against a finding.
@@ -48,7 +48,7 @@ impl Finding {
 /// Verifies the store of `config`, hands each finding to `found`, and mends what can be mended when `repair` says so.
 ///
 /// # Errors
-/// [`StoreError::Missing`], [`StoreError::Locked`], [`StoreError::OtherFormat`], and what keeps a damaged store from being
+/// [`StoreError::Missing`], [`StoreError::Locked`], [`StoreError::OtherFormat`], [`StoreError::DevelopmentFormat`], and what keeps a damaged store from being
 /// looked at at all.
 pub fn verify_store(config: &StoreConfig, repair: bool, found: &mut dyn FnMut(Finding)) -> Result<(), StoreError> {
     let path = &config.path;
@@ -108,14 +108,12 @@ fn verify_opened(config: &StoreConfig, repair: bool, found: &mut dyn FnMut(Findi
     let ledger = Ledger::read(path);
     let (read_ledger, unreadable) = match ledger {
         Ok(ledger) => (ledger, None),
+        Err(error @ StoreError::DevelopmentFormat { .. }) => return Err(error),
         Err(error) => (None, Some(error.to_string())),
     };
+    store.refuse_development_format()?;
     match store.get_meta::<u32>(META_FORMAT) {
-        Ok(Some(format)) if READABLE_FORMATS.contains(&format) => {
-            if repair {
-                store.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
-            }
-        }
+        Ok(Some(STORE_FORMAT_VERSION)) => {}
         Ok(Some(format)) => return Err(StoreError::OtherFormat { path: path.clone(), found: format }),
         Ok(None) if read_ledger.is_none() && unreadable.is_none() => {
             found(Finding::new(

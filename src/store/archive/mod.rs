@@ -11,7 +11,7 @@
 //! |---|---|
 //! | 8 | the magic `PHSTORE\n` |
 //! | 4 | version of the archive's format: 1 |
-//! | 4 | version of the store's format, of which the keys and values are: 2 |
+//! | 4 | version of the keys and values: 2 (1 is the same, and is read) |
 //! | 4 | length of the header |
 //! | … | the header: JSON, `{"store_id", "identity", "counts"}`, as in the store's `ledger.json` |
 //! | 8 | XXH3-64 of all bytes before this |
@@ -50,8 +50,11 @@ pub use write::write;
 /// Version of the archive's format. A newer one is not read.
 pub const ARCHIVE_FORMAT_VERSION: u32 = 1;
 
-/// The store's format of which an archive's keys and values are: how a store keeps them beside the database is not told.
-const KEPT_FORMAT: u32 = 2;
+/// Version of the keys and values in an archive; also the value of [`FORMAT_KEY`].
+const CONTENT_VERSION: u32 = 2;
+
+/// The key in `meta` that tells the content's version. A store has another one for its own format.
+const FORMAT_KEY: &[u8] = b"format";
 
 const MAGIC: [u8; 8] = *b"PHSTORE\n";
 

@@ -12,13 +12,14 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::entry::{Entry, FAILED, META, Next, PENDING, RECORDS, SETTLED, SIGNATURE_IDS, read_next};
 use super::{
-    ARCHIVE_FORMAT_VERSION, ArchiveError, ArchiveHeader, ArchiveSummary, MAGIC, PREAMBLE_BYTES, TRAILER_BYTES,
+    ARCHIVE_FORMAT_VERSION, ArchiveError, ArchiveHeader, ArchiveSummary, CONTENT_VERSION, FORMAT_KEY, MAGIC,
+    PREAMBLE_BYTES, TRAILER_BYTES,
 };
 use crate::actor::Shutdown;
 use crate::config::StoreConfig;
 use crate::model::{Kind, Request};
 use crate::store::value::Settled;
-use crate::store::{Counts, Incoming, META_FORMAT, READABLE_FORMATS, STORE_FORMAT_VERSION, Store, StoreError, frame};
+use crate::store::{Counts, Incoming, Store, StoreError, frame};
 
 /// Entries are handed on in batches of at most so many, or of about so many bytes.
 const BATCH_ENTRIES: usize = 4096;
@@ -97,13 +98,13 @@ impl<'a> Archive<'a> {
         head[..MAGIC.len()].copy_from_slice(&magic);
         input.read_exact(&mut head[MAGIC.len()..]).map_err(|_| damaged("it ends within its header"))?;
         let number = |at: usize| head[at..].first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-        let (format, store_format, json_len) = (number(8), number(12), number(16));
+        let (format, content, json_len) = (number(8), number(12), number(16));
         let newer = |what, found, known| ArchiveError::Newer { path: path.to_owned(), what, found, known };
         if format != ARCHIVE_FORMAT_VERSION {
             return Err(newer("archive format", format, ARCHIVE_FORMAT_VERSION));
         }
-        if !READABLE_FORMATS.contains(&store_format) {
-            return Err(newer("store format", store_format, STORE_FORMAT_VERSION));
+        if !(1..=CONTENT_VERSION).contains(&content) {
+            return Err(newer("content version", content, CONTENT_VERSION));
         }
         if json_len > MAX_HEADER_BYTES {
             return Err(damaged("its header has an impossible length"));
@@ -234,7 +235,7 @@ fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<C
             count(&entry, &framed, &mut tally)?;
             if entry.tree == RECORDS {
                 records.push((entry.key, framed));
-            } else if entry.tree != META || entry.key != META_FORMAT {
+            } else if entry.tree != META || entry.key != FORMAT_KEY {
                 // The store that is made has a format of its own.
                 batches[usize::from(entry.tree) - 1].insert(entry.key, framed);
             }

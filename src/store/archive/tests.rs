@@ -66,6 +66,30 @@ fn a_store_comes_back_and_its_archive_is_the_same_again() {
 }
 
 #[test]
+fn the_content_keeps_its_version_whatever_the_format_of_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = archive_of(&filled(folder.path()));
+    let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    assert_eq!([number(8), number(12)], [1, 2]);
+    let body = &bytes[PREAMBLE_BYTES + number(16) as usize + 8..bytes.len() - TRAILER_BYTES];
+    let entries = zstd::decode_all(body).unwrap();
+    let mut input = entries.as_slice();
+    let mut meta = Vec::new();
+    while let entry::Next::Entry(entry) = entry::read_next(&mut input).unwrap() {
+        if entry.tree == entry::META {
+            meta.push((entry.key, entry.value));
+        }
+    }
+    let keys: Vec<&[u8]> = meta.iter().map(|(key, _)| key.as_slice()).collect();
+    assert_eq!(keys, [b"counts".as_slice(), b"format", b"store_id"]);
+    assert_eq!(meta[1].1, b"2");
+
+    let mut older = bytes;
+    older[12] = 3;
+    assert!(matches!(import(folder.path(), &older), Err(ArchiveError::Newer { found: 3, .. })));
+}
+
+#[test]
 fn a_torn_or_altered_archive_is_refused_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = archive_of(&filled(folder.path()));

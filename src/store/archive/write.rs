@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::entry::{FAILED, META, PENDING, PROVENANCE, PUSHES, RECORDS, SETTLED, SIGNATURE_IDS, put, put_end};
-use super::{ARCHIVE_FORMAT_VERSION, ArchiveError, ArchiveHeader, ArchiveSummary, KEPT_FORMAT, MAGIC};
+use super::{ARCHIVE_FORMAT_VERSION, ArchiveError, ArchiveHeader, ArchiveSummary, CONTENT_VERSION, FORMAT_KEY, MAGIC};
 use crate::actor::Shutdown;
 use crate::model::Request;
 use crate::store::value::{Settled, StoredPage, open_frame};
@@ -34,7 +34,7 @@ pub fn write<W: Write + Send>(store: &Store, out: &mut W, shutdown: &Shutdown) -
     let mut head = Vec::from(MAGIC);
     let json = serde_json::to_vec(&header).map_err(|source| StoreError::Encode { source })?;
     let json_len = u32::try_from(json.len()).unwrap_or(u32::MAX); // a few kilobytes
-    for number in [ARCHIVE_FORMAT_VERSION, KEPT_FORMAT, json_len] {
+    for number in [ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, json_len] {
         head.extend_from_slice(&number.to_le_bytes());
     }
     head.extend_from_slice(&json);
@@ -134,7 +134,7 @@ impl Gathering<'_> {
                     continue; // of this store alone
                 }
                 if number == META && key == META_FORMAT {
-                    self.put(number, &key, KEPT_FORMAT.to_string().as_bytes())?;
+                    self.put(number, FORMAT_KEY, CONTENT_VERSION.to_string().as_bytes())?; // both sort alike
                 } else if number == SIGNATURE_IDS {
                     self.put(number, &key, &[])?;
                 } else {
