@@ -4,12 +4,11 @@
 //! again as a whole, and what no single key can show (an end before its start) is checked.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
 
 use super::Config;
+use super::check::nearest;
 
 /// One value given outside of the file, with the name of where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,9 +69,6 @@ const ENV_PREFIX: &str = "PERFHARVEST_";
 /// What may follow the prefix and is no key; the last two are of this program's own tests.
 const ENV_OTHERS: [&str; 4] = ["CONFIG", "FAIL_POINT", "CRASH_SEED", "BLESS"];
 
-/// Plain words of `log.level`; everything else is a list of filter directives.
-const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-
 impl Config {
     /// Reads `file` (when there is one), then the environment's variables, then `flags`, and checks the whole.
     ///
@@ -112,85 +108,6 @@ impl Config {
             None => ConfigError::Invalid { key, message },
         })
     }
-
-    fn check(&self) -> Result<(), (&'static str, String)> {
-        let window = &self.window;
-        if let (Some(start), Some(end)) = (window.start, window.end)
-            && end <= start
-        {
-            return Err(("window.end", format!("{end} is not after window.start, {start}")));
-        }
-        if let (Some(start), Some(data_end)) = (window.start, window.data_end)
-            && data_end <= start
-        {
-            return Err(("window.data_end", format!("{data_end} is not after window.start, {start}")));
-        }
-        let url = url::Url::parse(&self.source.base_url).map_err(|why| {
-            let hint = with_scheme(&self.source.base_url);
-            ("source.base_url", format!("`{}` is no http or https address: {why}{hint}", self.source.base_url))
-        })?;
-        if url.cannot_be_a_base() || !matches!(url.scheme(), "http" | "https") {
-            let hint = with_scheme(&self.source.base_url);
-            return Err(("source.base_url", format!("`{}` is no http or https address{hint}", self.source.base_url)));
-        }
-        let name = &self.source.repository;
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
-            return Err(("source.repository", format!("`{name}` is no repository name, such as autoland")));
-        }
-        let agent = &self.source.user_agent;
-        if agent.trim().is_empty() || !agent.bytes().all(|b| (0x20..0x7f).contains(&b)) {
-            return Err(("source.user_agent", "must be printable ASCII text with a name and a contact".to_owned()));
-        }
-        for (key, value) in [
-            ("source.timeout", self.source.timeout),
-            ("source.connect_timeout", self.source.connect_timeout),
-            ("retry.initial_delay", self.retry.initial_delay),
-            ("retry.max_delay", self.retry.max_delay),
-        ] {
-            if value == Duration::ZERO {
-                return Err((key, "must be longer than 0 s".to_owned()));
-            }
-        }
-        if self.retry.max_delay < self.retry.initial_delay {
-            return Err(("retry.max_delay", "is shorter than retry.initial_delay".to_owned()));
-        }
-        if self.limiter.min_requests_per_second > self.limiter.requests_per_second {
-            return Err(("limiter.min_requests_per_second", "is above limiter.requests_per_second".to_owned()));
-        }
-        if self.batch.job_ids.get() > 2000 {
-            return Err(("batch.job_ids", "is above 2000, the most that the server gives at once".to_owned()));
-        }
-        if self.batch.alert_page.get() > 100 {
-            return Err(("batch.alert_page", "is above 100, the most that the server gives at once".to_owned()));
-        }
-        if let Some(bind) = self.metrics.bind
-            && !bind.ip().is_loopback()
-        {
-            return Err(("metrics.bind", format!("{bind} is no loopback address such as 127.0.0.1:9464")));
-        }
-        check_level(&self.log.level).map_err(|message| ("log.level", message))
-    }
-}
-
-/// The address that was meant where its beginning was left out.
-fn with_scheme(address: &str) -> String {
-    let host = address.split([':', '/']).next().unwrap_or_default();
-    let scheme = if matches!(host, "localhost" | "127.0.0.1") { "http" } else { "https" };
-    let whole = format!("{scheme}://{address}");
-    let is_host = !address.contains("://") && (host.contains('.') || host == "localhost");
-    if is_host && url::Url::parse(&whole).is_ok() { format!("; did you mean `{whole}`?") } else { String::new() }
-}
-
-/// The filter takes any word for the name of a module, so that a mistyped level would silence everything.
-fn check_level(level: &str) -> Result<(), String> {
-    if level.contains(['=', ',']) {
-        return EnvFilter::try_new(level).map(drop).map_err(|why| format!("`{level}` cannot be read: {why}"));
-    }
-    if LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level.trim())) {
-        return Ok(());
-    }
-    let nearest = nearest(&level.to_lowercase(), LEVELS.into_iter()).unwrap_or_default();
-    Err(format!("`{level}` is none of {}; did you mean `{nearest}`?", LEVELS.join(", ")))
 }
 
 fn read_file(path: &Path) -> Result<(toml::Table, Config), ConfigError> {
@@ -216,10 +133,6 @@ fn with_nearest(message: &str) -> String {
         Some(nearest) => format!("{message}; did you mean `{nearest}`?"),
         None => message.to_owned(),
     }
-}
-
-fn nearest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    names.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))
 }
 
 /// The message for people: without the names of this program's types, and with the name that was meant.

@@ -5,6 +5,7 @@
 
 mod commit;
 mod datum;
+mod datum_parse;
 mod datum_scan;
 mod datum_text;
 mod float_text;
@@ -19,8 +20,9 @@ mod window;
 
 pub use commit::{CommitHash, CommitRecord, ParseCommitHashError};
 pub use datum::{Datum, DatumRecord, IrregularDatum, api_order, bring_to_api_order};
+pub use datum_parse::parse_datum;
 pub use datum_scan::{Spacing, scan_data, scan_datum};
-pub use datum_text::{DatumView, parse_datum};
+pub use datum_text::DatumView;
 pub use float_text::write_float;
 pub use ids::{AlertSummaryId, DatumId, FrameworkId, JobId, PushId, SignatureId};
 pub use raw_json::{RawEntries, RawJson};

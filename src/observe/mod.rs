@@ -1,6 +1,7 @@
 //! What can be seen of a run: logs, counters, progress. Reads what the actors count; decides nothing.
 
 mod counters;
+mod limit;
 mod logging;
 mod metrics;
 mod progress;
@@ -8,7 +9,8 @@ mod reducing;
 mod run_file;
 mod words;
 
-pub use counters::{AttemptResult, Counters, KindProgress, LATENCY_BOUNDS, Limit, SourceWait, TokenWait};
+pub use counters::{AttemptResult, Counters, KindProgress, LATENCY_BOUNDS, SourceWait, TokenWait};
+pub use limit::Limit;
 pub use logging::{LogError, clear_display, init as init_logging};
 pub use metrics::{Metrics, MetricsError};
 pub use progress::{Progress, human_bytes, human_duration};

@@ -5,8 +5,9 @@
 
 use std::collections::HashSet;
 
+use super::format::{META_COUNTS, META_VALUES};
 use super::staging::{KnownJobs, Staging};
-use super::{Counts, META_COUNTS, META_VALUES, Pending, Settlement, Store, StoreError};
+use super::{Counts, Pending, Settlement, Store, StoreError};
 use crate::model::{PushId, Request, Timestamp};
 
 /// The one writer of a store that is being made.

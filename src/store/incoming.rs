@@ -7,7 +7,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Store, StoreError};
+use super::value_log::ValueLog;
+use super::{Ledger, Store, StoreError};
 use crate::config::StoreConfig;
 
 const LOCK_NAME: &str = "importing.lock";
@@ -126,8 +127,8 @@ fn remove_left_over(folder: &Path) -> io::Result<()> {
         _ => Ok(()),
     };
     gone(std::fs::remove_dir_all(folder.join("db")))?;
-    gone(std::fs::remove_file(super::ValueLog::path_in(folder)))?;
-    gone(std::fs::remove_file(super::Ledger::path_in(folder)))
+    gone(std::fs::remove_file(ValueLog::path_in(folder)))?;
+    gone(std::fs::remove_file(Ledger::path_in(folder)))
 }
 
 #[cfg(test)]

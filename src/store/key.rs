@@ -71,3 +71,11 @@ pub(super) fn pieces(key: &[u8], raw: &[u8]) -> impl Iterator<Item = (Vec<u8>, V
         (piece(key, number), value)
     })
 }
+
+/// A key for messages: the request where it is one, else hex digits.
+pub(super) fn describe(key: &[u8]) -> String {
+    Request::from_key(key).map_or_else(
+        || key.iter().fold(String::from("key "), |text, byte| text + &format!("{byte:02x}")),
+        |request| request.to_string(),
+    )
+}

@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sled::Db;
 
-use super::{
-    Counts, Ledger, META_COUNTS, META_FORMAT, META_STORE_ID, META_VALUES, META_DEVELOPMENT_FORMAT, STORE_FORMAT_VERSION,
-    Store, StoreError, ValueLog, value,
+use super::error::reason_of;
+use super::format::{
+    META_COUNTS, META_DEVELOPMENT_FORMAT, META_FORMAT, META_STORE_ID, META_VALUES, STORE_FORMAT_VERSION,
 };
+use super::value_log::ValueLog;
+use super::{Counts, Ledger, Store, StoreError, value};
 use crate::actor::fail_point;
 use crate::config::StoreConfig;
 use crate::model::{PushId, PushRevisions, Revision};
@@ -240,15 +242,6 @@ fn open_sled(path: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
     }
 }
 
-/// What sled said, for people: of damaged data it says only where, as its own types print themselves.
-pub(super) fn reason_of(said: &str) -> String {
-    if said.contains("backtrace") || said.contains("Corruption") {
-        "data in its files are not what was written".to_owned()
-    } else {
-        said.to_owned()
-    }
-}
-
 /// Runs what may panic on damage; the panic becomes a value, and its message, which the caller's error replaces, is not
 /// printed. Other threads' panics are.
 pub(super) fn catch_silently<T>(run: impl FnOnce() -> T) -> std::thread::Result<T> {
@@ -276,16 +269,4 @@ const LOCK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(50);
 
 fn is_lock_error(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_sled_says_of_damaged_data_is_told_without_its_types() {
-        let said = sled::Error::Corruption { at: None, bt: () }.to_string();
-        assert_eq!(reason_of(&said), "data in its files are not what was written");
-        assert_eq!(reason_of("no space"), "no space");
-    }
 }

@@ -8,11 +8,9 @@ use std::collections::{BTreeSet, HashSet};
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 use sled::{Transactional as _, Tree};
 
+use super::format::{META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, META_VALUES};
 use super::value::seal_json;
-use super::{
-    Counts, CrawlIdentity, Damage, Ledger, META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, META_VALUES, Store,
-    StoreError, frame,
-};
+use super::{Counts, CrawlIdentity, Damage, Ledger, Store, StoreError, frame};
 use crate::actor::fail_point;
 use crate::model::{Request, SignatureId, Timestamp};
 

@@ -9,8 +9,9 @@ use foldhash::fast::RandomState;
 use sled::Transactional as _;
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 
+use super::format::{META_COUNTS, META_VALUES};
 use super::value::{Failure, Pending, Provenance, Settled, open_json, seal_json};
-use super::{Counts, META_COUNTS, META_VALUES, Outcome, Settlement, Store, StoreError, frame, key};
+use super::{Counts, Outcome, Settlement, Store, StoreError, frame, key};
 use crate::actor::fail_point;
 use crate::model::{JobId, PushId, Request, Timestamp};
 

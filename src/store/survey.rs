@@ -7,12 +7,10 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::columns::{ColumnSet, Columns, RevisionPlace};
+use super::format::{META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID};
 use super::open::read_push;
 use super::value::{Failure, Provenance, Settled, open_frame, open_json};
-use super::{
-    Counts, CrawlIdentity, Ledger, META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, Outcome, Store, StoreError,
-    key,
-};
+use super::{Counts, CrawlIdentity, Ledger, Outcome, Store, StoreError, key};
 use crate::model::{JobId, Kind, Request, SignatureId, Timestamp, Window, sampled_jobs};
 
 /// Something that is stored and damaged, or missing.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, StoreError, frame};
+use super::{Outcome, StoreError, frame, key};
 use crate::model::{AlertSummaryId, Request, Timestamp};
 
 /// How a request was settled.
@@ -106,7 +106,7 @@ pub(super) fn open_frame(tree: &'static str, key: &[u8], framed: &[u8]) -> Resul
     let mut raw = Vec::new();
     frame::open(framed, &mut raw).map_err(|source| StoreError::Damaged {
         tree,
-        key: describe_key(key),
+        key: key::describe(key),
         reason: source.to_string(),
     })?;
     Ok(raw)
@@ -123,12 +123,4 @@ pub(super) fn open_json<T: for<'de> Deserialize<'de>>(
 ) -> Result<T, StoreError> {
     let raw = open_frame(tree, key, framed)?;
     serde_json::from_slice(&raw).map_err(|source| StoreError::damaged(tree, key, &source.to_string()))
-}
-
-/// A key for messages: the request where it is one, else hex digits.
-pub(super) fn describe_key(key: &[u8]) -> String {
-    Request::from_key(key).map_or_else(
-        || key.iter().fold(String::from("key "), |text, byte| text + &format!("{byte:02x}")),
-        |request| request.to_string(),
-    )
 }

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
-use super::{Counts, Damage, Ledger, META_FORMAT, Repair, STORE_FORMAT_VERSION, Store, StoreError};
+use super::format::{META_FORMAT, STORE_FORMAT_VERSION};
+use super::{Counts, Damage, Ledger, Repair, Store, StoreError};
 use crate::config::StoreConfig;
 
 /// What helps against a finding.
@@ -229,8 +230,8 @@ fn verify_ledger(
 ) -> Result<(), StoreError> {
     let path = Ledger::path_in(store.path());
     let at = path.display();
-    let counts = store.get_meta::<Counts>(super::META_COUNTS).ok().flatten();
-    let id = store.get_meta::<String>(super::META_STORE_ID).ok().flatten();
+    let counts = store.get_meta::<Counts>(super::format::META_COUNTS).ok().flatten();
+    let id = store.get_meta::<String>(super::format::META_STORE_ID).ok().flatten();
     let what = match (ledger, counts) {
         (None, _) => unreadable.or_else(|| Some(format!("the ledger {at} is missing"))),
         (Some(ledger), _) if id.as_ref().is_some_and(|id| *id != ledger.store_id) => {

@@ -1,10 +1,11 @@
 use std::path::Path;
 
+use super::header::{PREAMBLE_BYTES, TRAILER_BYTES};
 use super::*;
 use crate::actor::Shutdown;
 use crate::config::StoreConfig;
 use crate::model::{FrameworkId, RawJson, Request, Signature, SignatureId};
-use crate::store::{Change, Pending, Settlement, SignatureListing, Store};
+use crate::store::{Change, Pending, Settlement, SignatureListing, Store, StoreError};
 
 fn config(path: &Path) -> StoreConfig {
     StoreConfig { path: path.to_owned(), ..crate::config::Config::default().store }

@@ -6,11 +6,13 @@ use std::io::{self, Write};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::entry::{FAILED, META, PENDING, PROVENANCE, PUSHES, RECORDS, SETTLED, SIGNATURE_IDS, put, put_end};
-use super::{ARCHIVE_FORMAT_VERSION, ArchiveError, ArchiveHeader, ArchiveSummary, CONTENT_VERSION, FORMAT_KEY, MAGIC};
+use super::header::{CONTENT_VERSION, FORMAT_KEY, MAGIC};
+use super::{ARCHIVE_FORMAT_VERSION, ArchiveError, ArchiveHeader, ArchiveSummary};
 use crate::actor::Shutdown;
 use crate::model::Request;
+use crate::store::format::{META_FORMAT, META_STORE_ID, META_VALUES};
 use crate::store::value::{Settled, StoredPage, open_frame};
-use crate::store::{META_FORMAT, META_STORE_ID, META_VALUES, Outcome, Store, StoreError, key};
+use crate::store::{Outcome, Store, StoreError, key};
 
 /// Entries are handed to the compressing thread in blocks of about this.
 const BLOCK_BYTES: usize = 1 << 20;

@@ -1,10 +1,12 @@
 //! Chunks to columns.
 
+use super::error::{ColumnsError, malformed};
+use super::flag;
+use super::format::{ColumnSet, FORMAT_VERSION, MAX_DATA_PER_CHUNK};
 use super::integers::decode_integers;
 use super::names::Names;
 use super::values::decode_values;
 use super::varint::Reader;
-use super::{ColumnSet, ColumnsError, FORMAT_VERSION, MAX_DATA_PER_CHUNK, flag, malformed};
 use crate::model::{DatumId, JobId, PushId, Revision, Timestamp};
 
 /// The decoded columns of one chunk, and the buffers to decode the next into.

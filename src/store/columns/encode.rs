@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
+use super::flag;
+use super::format::{FORMAT_VERSION, MAX_DATA_PER_CHUNK};
 use super::integers::IntegerEncoder;
 use super::names::encode_names;
 use super::values::ValueEncoder;
 use super::varint::put_len;
-use super::{FORMAT_VERSION, MAX_DATA_PER_CHUNK, flag};
 use crate::model::{DatumRecord, PushId, Revision, Timestamp};
 
 const MICROS: i64 = 1_000_000;

@@ -9,8 +9,8 @@
 //! \[count of exceptions, then each as (positions since the last, bits above the width), varints\].
 //! An empty column takes no bytes: the number of words is known from elsewhere.
 
+use super::error::{ColumnsError, malformed};
 use super::varint::{Reader, put_len, put_varint, unzigzag, varint_len, zigzag};
-use super::{ColumnsError, malformed};
 
 const DELTA: u8 = 1;
 const FROM_LEAST: u8 = 1 << 1;

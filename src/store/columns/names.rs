@@ -5,9 +5,9 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::error::{ColumnsError, malformed};
 use super::integers::{IntegerEncoder, decode_integers};
 use super::varint::{Reader, put_len};
-use super::{ColumnsError, malformed};
 
 /// The most that an entry may borrow from the one before: bounds what few bytes can unfold to.
 const MAX_SHARED_BYTES: usize = 64;

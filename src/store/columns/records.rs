@@ -2,7 +2,8 @@
 
 use smol_str::SmolStr;
 
-use super::{Columns, ColumnsError, RevisionPlace, malformed};
+use super::error::{ColumnsError, malformed};
+use super::{Columns, RevisionPlace};
 use crate::model::{Datum, DatumRecord, DatumView, IrregularDatum, PushId, RawJson, Revision};
 
 /// What [`Columns::write_python`] did.

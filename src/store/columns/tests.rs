@@ -3,8 +3,9 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
+use super::format::FORMAT_VERSION;
 use super::*;
-use crate::model::{Datum, DatumId, DatumRecord, IrregularDatum, JobId, RawJson, Revision, Timestamp};
+use crate::model::{Datum, DatumId, DatumRecord, IrregularDatum, JobId, PushId, RawJson, Revision, Timestamp};
 
 fn word() -> impl Strategy<Value = u64> {
     prop_oneof![any::<u64>(), Just(u64::MAX), 0_u64..5, 2_150_000_000_u64..2_150_100_000]

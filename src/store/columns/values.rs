@@ -7,9 +7,9 @@
 //! Layout: the mode (0 = bits, else 1 + the number of decimal places); for decimals the exceptions (count, then
 //! (positions since the last, 8 bytes) each); then an integer column.
 
+use super::error::{ColumnsError, malformed};
 use super::integers::{IntegerEncoder, decode_integers};
 use super::varint::{Reader, put_len};
-use super::{ColumnsError, malformed};
 
 /// Powers of ten up to here are exact floats, and so is every integer they scale.
 const MAX_PLACES: u8 = 15;

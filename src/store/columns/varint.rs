@@ -1,6 +1,6 @@
 //! Numbers of one to ten bytes, seven bits a byte, lowest first; and a reader that never reads past its end.
 
-use super::{ColumnsError, malformed};
+use super::error::{ColumnsError, malformed};
 
 /// Appends a number.
 pub(super) fn put_varint(mut number: u64, out: &mut Vec<u8>) {

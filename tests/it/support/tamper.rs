@@ -5,7 +5,6 @@
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-
 use super::Crawl;
 
 pub(crate) fn database(crawl: &Crawl) -> PathBuf {

@@ -1,0 +1,66 @@
+//! A folder of files to a store.
+
+use std::path::Path;
+
+use super::report::{DATA_NAME, FileReport, JOBS_NAME, SIGNATURES_NAME};
+use super::{ImportError, data, lists};
+use crate::actor::Shutdown;
+use crate::config::Config;
+use crate::fetch::first_requests;
+use crate::model::Timestamp;
+use crate::store::{BulkWriter, Counts, CrawlIdentity, Incoming, Store};
+
+/// What an import came to.
+#[derive(Clone, Debug)]
+pub struct ImportSummary {
+    /// The crawl that the store now holds.
+    pub identity: CrawlIdentity,
+    /// Whether the end of the data was taken from the age of the file, for want of another.
+    pub guessed_data_end: bool,
+    /// By file name; `None` for a file that is not there.
+    pub files: [(&'static str, Option<FileReport>); 3],
+    /// The store's tally.
+    pub counts: Counts,
+}
+
+/// Takes in what is in `folder`, into the store of `config`, which must be empty or not there.
+///
+/// # Errors
+/// [`ImportError`]; then there is no store, or the empty one that was there before.
+pub fn import_folder(folder: &Path, config: &Config, shutdown: &Shutdown) -> Result<ImportSummary, ImportError> {
+    if config.sample.signatures.is_some() {
+        return Err(ImportError::Sampled);
+    }
+    let there = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
+    let (data, signatures, jobs) = (there(DATA_NAME), there(SIGNATURES_NAME), there(JOBS_NAME));
+    if data.is_none() && signatures.is_none() && jobs.is_none() {
+        return Err(ImportError::NothingThere { folder: folder.to_owned() });
+    }
+    let guess = data.as_deref().filter(|_| config.window.data_end.is_none()).and_then(age_of);
+    let identity = CrawlIdentity::create(config, guess.unwrap_or_else(Timestamp::now));
+
+    let incoming = Incoming::begin(&config.store)?;
+    let store: &Store = incoming.store()?;
+    store.pin_identity(&identity)?;
+    let mut writer = BulkWriter::new(store)?;
+    let of_signatures = signatures.map(|path| lists::take_signatures(&path, &mut writer, shutdown)).transpose()?;
+    let of_jobs = jobs.map(|path| lists::take_jobs(&path, &mut writer, shutdown)).transpose()?;
+    let window = identity.data_window();
+    let of_data = data.map(|path| data::take(&path, store, window, &mut writer, shutdown)).transpose()?;
+    writer.discover(first_requests(&config.batch))?;
+    let counts = writer.finish()?;
+    incoming.finish()?;
+    Ok(ImportSummary {
+        identity,
+        guessed_data_end: guess.is_some(),
+        files: [(DATA_NAME, of_data), (SIGNATURES_NAME, of_signatures), (JOBS_NAME, of_jobs)],
+        counts,
+    })
+}
+
+/// When a file was last written: nothing in it can be younger.
+fn age_of(path: &Path) -> Option<Timestamp> {
+    let written = std::fs::metadata(path).ok()?.modified().ok()?;
+    let since = written.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_secs(i64::try_from(since.as_secs()).ok()?))
+}
