@@ -139,7 +139,7 @@ fn of_export(error: &ExportError) -> u8 {
 
 fn of_store(error: &StoreError) -> u8 {
     match error {
-        StoreError::OtherCrawl { .. } | StoreError::Missing { .. } | StoreError::NotEmpty { .. } => 2,
+        StoreError::OtherCrawl { .. } | StoreError::Missing(_) | StoreError::NotEmpty(_) => 2,
         _ => 4,
     }
 }

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::model::{Kind, Request, Timestamp};
 use crate::observe::{Counters, DueJobs, RunState, counted, human_bytes, human_duration};
 use crate::pipeline::{self, RunOptions};
-use crate::store::{Counts, Ledger, Store, StoreError};
+use crate::store::{Ledger, Store, StoreError, Tally};
 use crate::{EXIT_INCOMPLETE, EXIT_INTERRUPTED, Error};
 
 #[derive(Debug, Args)]
@@ -130,7 +130,7 @@ async fn make(config: &Config, same_source: bool) -> Result<Option<Plan>, Error>
             let store = Store::open_existing(&config.store)?;
             (summary.counts, pending_by_day(&store)?, summary.identity.data_window().start, false)
         }
-        Err(Error::Store(StoreError::Locked { path })) => {
+        Err(Error::Store(StoreError::Locked(path))) => {
             let ledger = Ledger::read_existing(&path)?;
             let start = ledger.identity.map_or(Timestamp::default(), |crawl| crawl.data_window().start);
             let by_day = state.as_ref().map(|state| state.pending_jobs_by_day.clone()).unwrap_or_default();
@@ -154,7 +154,7 @@ fn pending_by_day(store: &Store) -> Result<BTreeMap<i64, u64>, StoreError> {
 }
 
 fn plan_of(
-    counts: &Counts,
+    counts: &Tally,
     config: &Config,
     by_day: &BTreeMap<i64, u64>,
     start: Timestamp,

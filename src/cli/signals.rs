@@ -23,7 +23,10 @@ pub(super) fn end_on_signals(shutdown: Shutdown, grace: Duration) -> SignalListe
     let mut signals = Signals::listen();
     SignalListener(tokio::spawn(async move {
         signals.next().await;
-        tracing::warn!(grace_s = grace.as_secs(), "stopping: waiting for requests in flight; press Ctrl-C again to stop now");
+        tracing::warn!(
+            grace_s = grace.as_secs(),
+            "stopping: waiting for requests in flight; press Ctrl-C again to stop now"
+        );
         tokio::select! {
             () = async {
                 shutdown.drain_then_abandon(grace).await;

@@ -13,7 +13,7 @@ use super::flags::{Configured, FileFlags, FlagGroup, LogFlags, StoreFlags};
 use super::terminal::print;
 use crate::model::{Kind, Timestamp};
 use crate::observe::{DueJobs, RunPhase, RunState, counted, human_bytes, human_duration};
-use crate::store::{Counts, CrawlIdentity, KindCounts, Ledger, StoreError};
+use crate::store::{CrawlIdentity, KindTally, Ledger, StoreError, Tally};
 use crate::{EXIT_INCOMPLETE, Error};
 
 /// Time between two updates of `--watch`.
@@ -69,12 +69,12 @@ struct View<'a> {
 struct CountsView<'a> {
     commits: u64,
     complete: bool,
-    kinds: BTreeMap<&'static str, &'a KindCounts>,
+    kinds: BTreeMap<&'static str, &'a KindTally>,
     digests: BTreeMap<&'static str, String>,
 }
 
 impl<'a> CountsView<'a> {
-    fn of(counts: &'a Counts) -> Self {
+    fn of(counts: &'a Tally) -> Self {
         Self {
             commits: counts.commits,
             complete: counts.is_complete(),
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_json_names_its_kinds_and_rounds_no_digest() {
-        let counts = Counts::default();
+        let counts = Tally::default();
         let ledger = Ledger {
             format: 2,
             store_id: "s".to_owned(),

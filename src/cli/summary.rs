@@ -6,7 +6,7 @@ use crate::dataset::{Artifact, Input, ReduceSummary};
 use crate::model::Kind;
 use crate::observe::{Counters, counted, form, human_bytes, human_duration};
 use crate::pipeline::{CrawlSummary, RunSummary};
-use crate::store::KindCounts;
+use crate::store::KindTally;
 use crate::{EXIT_INCOMPLETE, EXIT_INTERRUPTED};
 
 pub(super) fn exit_code(crawl: &CrawlSummary) -> u8 {
@@ -45,7 +45,7 @@ pub(super) fn crawl_lines(config: &Config, crawl: &CrawlSummary, counters: &Coun
             counts.records,
         ));
     }
-    let sum = |of: fn(&KindCounts) -> u64| Kind::ALL.iter().map(|kind| of(crawl.counts.of(*kind))).sum::<u64>();
+    let sum = |of: fn(&KindTally) -> u64| Kind::ALL.iter().map(|kind| of(crawl.counts.of(*kind))).sum::<u64>();
     // A run that was killed counts only as far as it stored its answers.
     let requests = sum(|counts| counts.attempts).max(crawl.requests_made);
     let one_by_one = one_by_one(crawl);
@@ -158,11 +158,11 @@ mod tests {
 
     use super::*;
     use crate::model::Timestamp;
-    use crate::store::{Counts, CrawlIdentity};
+    use crate::store::{CrawlIdentity, Tally};
 
     /// A crawl whose tally is that of `counts`.
     fn crawl(counts: &str) -> CrawlSummary {
-        let counts: Counts = serde_json::from_str(counts).unwrap();
+        let counts: Tally = serde_json::from_str(counts).unwrap();
         CrawlSummary {
             identity: CrawlIdentity::create(&Config::default(), Timestamp::default()),
             counts,

@@ -62,7 +62,7 @@ impl Tally {
     fn add(&mut self, remedy: Remedy, repair: bool) {
         match remedy {
             Remedy::None => {}
-            Remedy::Mended => self.num_repaired += 1,
+            Remedy::Repaired => self.num_repaired += 1,
             // A repair has put the request back into the frontier, or removed the artifact: no damage is left.
             Remedy::RunAgain | Remedy::Reduce if repair => self.num_repaired += 1,
             Remedy::Repair | Remedy::RunAgain | Remedy::Reduce | Remedy::Lost => self.num_open += 1,
@@ -121,7 +121,7 @@ fn next_commands(seen: &[Remedy], repair: bool) -> Vec<&'static str> {
     if saw(Remedy::Repair) || (saw(Remedy::RunAgain) && !repair) {
         next.push(if repair { "perfharvest verify" } else { "perfharvest verify --repair" });
     }
-    if saw(Remedy::RunAgain) || saw(Remedy::Mended) || (saw(Remedy::Repair) && !repair) {
+    if saw(Remedy::RunAgain) || saw(Remedy::Repaired) || (saw(Remedy::Repair) && !repair) {
         next.push("perfharvest run");
     } else if saw(Remedy::Reduce) {
         next.push("perfharvest reduce");
@@ -135,7 +135,7 @@ fn text_line(finding: &Finding) -> String {
         Remedy::Repair => "needs repair",
         Remedy::RunAgain => "needs run",
         Remedy::Reduce => "needs reduce",
-        Remedy::Mended => "repaired",
+        Remedy::Repaired => "repaired",
         Remedy::Lost => "lost",
     };
     let what: String = finding.what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -152,7 +152,7 @@ fn verify_artifacts(config: &Config, repair: bool, found: &mut dyn FnMut(Finding
     let folder = &config.artifacts.out;
     let reduce = advice(config, "perfharvest reduce");
     for leftover in leftovers_in(folder) {
-        let remedy = if repair && std::fs::remove_file(&leftover).is_ok() { Remedy::Mended } else { Remedy::None };
+        let remedy = if repair && std::fs::remove_file(&leftover).is_ok() { Remedy::Repaired } else { Remedy::None };
         found(Finding::new(format!("{}: temporary file of a process that was killed", leftover.display()), remedy));
     }
     let path = folder.join(MANIFEST_NAME);
@@ -232,7 +232,7 @@ mod tests {
     fn damaged_answers_are_repaired_before_a_run_fetches_them() {
         let (verify, run) = ("perfharvest verify --repair", "perfharvest run");
         assert_eq!(next_commands(&[Remedy::RunAgain], false), [verify, run]);
-        assert_eq!(next_commands(&[Remedy::RunAgain, Remedy::Mended], true), [run]);
+        assert_eq!(next_commands(&[Remedy::RunAgain, Remedy::Repaired], true), [run]);
         assert_eq!(next_commands(&[Remedy::Repair, Remedy::Reduce], false), [verify, run]);
         assert_eq!(next_commands(&[Remedy::Reduce], false), ["perfharvest reduce"]);
         assert!(next_commands(&[Remedy::Lost, Remedy::RunAgain], false).is_empty());

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::dataset::write::Manifest;
 use crate::model::Kind;
 use crate::observe::Reducing;
-use crate::store::{Counts, CrawlIdentity, Store};
+use crate::store::{CrawlIdentity, Store, Tally};
 
 use crate::dataset::commits::Commits;
 use crate::dataset::manifest::SEMANTICS;
@@ -25,7 +25,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) store: &'a Store,
     pub(crate) config: &'a Config,
     pub(crate) identity: CrawlIdentity,
-    pub(crate) counts: Counts,
+    pub(crate) counts: Tally,
     pub(crate) commits: Option<&'a Commits>,
     pub(crate) llm_digest: Option<String>,
     pub(crate) shutdown: &'a Shutdown,

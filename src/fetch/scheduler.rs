@@ -19,7 +19,7 @@ use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::model::{Batch, Kind};
 use crate::observe::Counters;
-use crate::store::{Change, Counts, CrawlIdentity, Settlement, StoreError, StoreEvent, StoreHandle};
+use crate::store::{Change, CrawlIdentity, Settlement, StoreError, StoreEvent, StoreHandle, Tally};
 
 /// Capacity of a pool's mailbox, batches. Small, so that urgent requests do not wait long; the scheduler refills a mailbox
 /// that is half empty, so that no fetcher waits for a commit.
@@ -56,7 +56,7 @@ pub(crate) struct SchedulerStats {
 }
 
 /// Publishes how many requests of each kind are settled and failed.
-pub(crate) fn publish_settled(counters: &Counters, counts: &Counts) {
+pub(crate) fn publish_settled(counters: &Counters, counts: &Tally) {
     for kind in Kind::ALL {
         counters.set_settled(kind, counts.of(kind).settled(), counts.of(kind).failed);
     }

@@ -11,7 +11,7 @@ use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::blocks::{Block, BlockReader};
-use super::rows::{Line, Row, read_line};
+use super::rows::{Row, RowLine, read_line};
 use super::{FileReport, ImportError};
 use crate::actor::Shutdown;
 use crate::model::{Request, SignatureId, Window, bring_to_api_order};
@@ -19,7 +19,7 @@ use crate::store::{BulkWriter, Pending, Settlement, Store};
 
 /// Where a row is.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct RowSpan {
     offset: u64,
     len: usize,
     /// Of the line's bytes: rows that are the same need no joining.
@@ -29,7 +29,7 @@ struct Place {
 /// A row, ready to be written.
 struct Taken {
     signature: SignatureId,
-    place: Place,
+    span: RowSpan,
     num_data: u64,
     num_outside: u64,
     /// `None` for an empty list.
@@ -140,21 +140,21 @@ fn parse_block(block: Block, store: &Store, window: Window) -> Parsed {
     while at < block.bytes.len() {
         let (line, len) = read_line(&block.bytes[at..]);
         let row = match line {
-            Line::Whole(row) => Some(row),
-            Line::BehindFragment(row) => {
+            RowLine::Whole(row) => Some(row),
+            RowLine::BehindFragment(row) => {
                 parsed.torn.push((parsed.num_lines, "torn; the whole row behind it was taken".to_owned()));
                 Some(row)
             }
-            Line::Torn(what) => {
+            RowLine::Torn(what) => {
                 parsed.torn.push((parsed.num_lines, what));
                 None
             }
-            Line::Blank => None,
+            RowLine::Blank => None,
         };
         if let Some(row) = row {
             let fingerprint = xxh3_64(&block.bytes[at..at + len]);
-            let place = Place { offset: block.offset + at as u64, len, fingerprint };
-            parsed.rows.push(prepare(row, place, store, window));
+            let span = RowSpan { offset: block.offset + at as u64, len, fingerprint };
+            parsed.rows.push(prepare(row, span, store, window));
         }
         at += len;
         parsed.num_lines += 1;
@@ -163,7 +163,7 @@ fn parse_block(block: Block, store: &Store, window: Window) -> Parsed {
     parsed
 }
 
-fn prepare(row: Row, place: Place, store: &Store, window: Window) -> Taken {
+fn prepare(row: Row, span: RowSpan, store: &Store, window: Window) -> Taken {
     let Row { signature, mut data } = row;
     let num_read = data.len() as u64;
     let is_empty = data.is_empty();
@@ -171,7 +171,7 @@ fn prepare(row: Row, place: Place, store: &Store, window: Window) -> Taken {
     let num_outside = num_read - data.len() as u64;
     bring_to_api_order(&mut data);
     let settlement = (!is_empty).then(|| Settlement::of_imported_data(store, signature, window, &data));
-    Taken { signature, place, num_data: data.len() as u64, num_outside, settlement }
+    Taken { signature, span, num_data: data.len() as u64, num_outside, settlement }
 }
 
 /// Writes rows in their order, and finds those that come twice.
@@ -179,9 +179,9 @@ struct Collector<'a, 'b> {
     writer: &'a mut BulkWriter<'b>,
     window: Window,
     report: FileReport,
-    seen: HashMap<SignatureId, Place>,
-    /// All places of the signatures whose rows differ.
-    doubled: BTreeMap<SignatureId, Vec<Place>>,
+    seen: HashMap<SignatureId, RowSpan>,
+    /// All spans of the signatures whose rows differ.
+    doubled: BTreeMap<SignatureId, Vec<RowSpan>>,
 }
 
 impl Collector<'_, '_> {
@@ -193,15 +193,15 @@ impl Collector<'_, '_> {
         let mut settlements = Vec::with_capacity(parsed.rows.len());
         for row in parsed.rows {
             let Some(first) = self.seen.get(&row.signature) else {
-                self.seen.insert(row.signature, row.place);
+                self.seen.insert(row.signature, row.span);
                 self.report.data += row.num_data;
                 self.report.outside += row.num_outside;
                 settlements.push(self.settlement_of(row.signature, row.settlement));
                 continue;
             };
             self.report.doubled += 1;
-            if first.fingerprint != row.place.fingerprint {
-                self.doubled.entry(row.signature).or_insert_with(|| vec![*first]).push(row.place);
+            if first.fingerprint != row.span.fingerprint {
+                self.doubled.entry(row.signature).or_insert_with(|| vec![*first]).push(row.span);
             }
         }
         Ok(self.writer.settle(settlements)?)
@@ -224,19 +224,19 @@ impl Collector<'_, '_> {
             return Ok(());
         }
         let mut file = File::open(path).map_err(failed)?;
-        for (signature, places) in std::mem::take(&mut self.doubled) {
+        for (signature, spans) in std::mem::take(&mut self.doubled) {
             let mut joined = Row { signature, data: Vec::new() };
             let mut first = None;
-            for place in &places {
-                let mut text = vec![0; place.len];
-                file.seek(SeekFrom::Start(place.offset)).and_then(|_| file.read_exact(&mut text)).map_err(failed)?;
-                let (Line::Whole(row) | Line::BehindFragment(row), _) = read_line(&text) else { continue };
+            for span in &spans {
+                let mut text = vec![0; span.len];
+                file.seek(SeekFrom::Start(span.offset)).and_then(|_| file.read_exact(&mut text)).map_err(failed)?;
+                let (RowLine::Whole(row) | RowLine::BehindFragment(row), _) = read_line(&text) else { continue };
                 first.get_or_insert(row.data.is_empty());
                 joined.data.extend(row.data);
             }
             let before = self.report.data;
-            let place = places[0];
-            let taken = prepare(joined, place, store, self.window);
+            let span = spans[0];
+            let taken = prepare(joined, span, store, self.window);
             if let Some(settlement) = taken.settlement {
                 let request = Request::Summary { signature, window: self.window };
                 let stored = store.settled(&request)?.map_or(0, |settled| u64::from(settled.num_records));

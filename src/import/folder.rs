@@ -8,7 +8,7 @@ use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::fetch::first_requests;
 use crate::model::Timestamp;
-use crate::store::{BulkWriter, Counts, CrawlIdentity, Incoming, Store};
+use crate::store::{BulkWriter, CrawlIdentity, Incoming, Store, Tally};
 
 /// What an import came to.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub struct ImportSummary {
     /// By file name; `None` for a file that is not there.
     pub files: [(&'static str, Option<FileReport>); 3],
     /// The store's tally.
-    pub counts: Counts,
+    pub counts: Tally,
 }
 
 /// Takes in what is in `folder`, into the store of `config`, which must be empty or not there.

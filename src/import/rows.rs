@@ -20,7 +20,7 @@ pub(super) struct Row {
 
 /// What a line is.
 #[derive(Debug, PartialEq)]
-pub(super) enum Line {
+pub(super) enum RowLine {
     /// A row, and nothing else.
     Whole(Row),
     /// A row behind the fragment of another.
@@ -47,22 +47,22 @@ const FRAMES: [Frame; 2] = [
 const BEGINNING: &str = "{\"signature_id\"";
 
 /// Reads the line that `text` begins with; also returns its length with the line end.
-pub(super) fn read_line(text: &[u8]) -> (Line, usize) {
+pub(super) fn read_line(text: &[u8]) -> (RowLine, usize) {
     if let Some((row, len)) = scan_row(text) {
-        return (Line::Whole(row), len);
+        return (RowLine::Whole(row), len);
     }
     let end = text.iter().position(|&byte| byte == b'\n');
     let len = end.map_or(text.len(), |end| end + 1);
     (read_unusual(text[..end.unwrap_or(text.len())].trim_ascii()), len)
 }
 
-fn read_unusual(line: &[u8]) -> Line {
+fn read_unusual(line: &[u8]) -> RowLine {
     if line.is_empty() {
-        return Line::Blank;
+        return RowLine::Blank;
     }
     let line = String::from_utf8_lossy(line); // a row with broken characters is torn, and one behind it may not be
     match parse_row(&line) {
-        Ok(row) => Line::Whole(row),
+        Ok(row) => RowLine::Whole(row),
         Err(error) => {
             let behind = line.rfind(BEGINNING).filter(|&at| at > 0).map(|at| &line[at..]);
             let row = behind.and_then(|text| {
@@ -71,7 +71,7 @@ fn read_unusual(line: &[u8]) -> Line {
                     .map(|(row, _)| row)
                     .or_else(|| parse_row(text).ok())
             });
-            row.map_or_else(|| Line::Torn(error.to_string()), Line::BehindFragment)
+            row.map_or_else(|| RowLine::Torn(error.to_string()), RowLine::BehindFragment)
         }
     }
 }
@@ -172,7 +172,7 @@ mod tests {
 
     fn row_of(line: &str) -> Row {
         match read_line(line.as_bytes()) {
-            (Line::Whole(row), len) if len == line.len() => row,
+            (RowLine::Whole(row), len) if len == line.len() => row,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -196,19 +196,19 @@ mod tests {
         let row = python(&format!(r#"{{"signature_id":7,"jobs":[{REGULAR}]}}"#));
         for cut in 1..row.len() {
             let (line, _) = read_line(&row.as_bytes()[..cut]);
-            assert!(matches!(line, Line::Torn(_)), "{cut}: {line:?}");
+            assert!(matches!(line, RowLine::Torn(_)), "{cut}: {line:?}");
             let glued = format!("{}{row}\n", &row[..cut]);
             let (line, len) = read_line(glued.as_bytes());
-            assert!(matches!(line, Line::BehindFragment(_)) && len == glued.len(), "{cut}: {line:?}");
+            assert!(matches!(line, RowLine::BehindFragment(_)) && len == glued.len(), "{cut}: {line:?}");
         }
-        assert_eq!(read_line(b"  \n{"), (Line::Blank, 3));
+        assert_eq!(read_line(b"  \n{"), (RowLine::Blank, 3));
         for torn in
             ["[]", "7", "null", "{}", r#"{"signature_id": 7}"#, r#"{"signature_id": -7, "jobs": []}"#, "\u{1b}[31m"]
         {
-            let (Line::Torn(what), _) = read_line(torn.as_bytes()) else { panic!("{torn}") };
+            let (RowLine::Torn(what), _) = read_line(torn.as_bytes()) else { panic!("{torn}") };
             assert!(!what.chars().any(char::is_control));
         }
-        assert!(matches!(read_line(b"{\"signature_id\": 7, \"jobs\": [{\"job_id\": 1}]}").0, Line::Torn(_)));
-        assert!(matches!(read_line(b"\xff\xfe{\"signature_id\": 7, \"jobs\": []}").0, Line::BehindFragment(_)));
+        assert!(matches!(read_line(b"{\"signature_id\": 7, \"jobs\": [{\"job_id\": 1}]}").0, RowLine::Torn(_)));
+        assert!(matches!(read_line(b"\xff\xfe{\"signature_id\": 7, \"jobs\": []}").0, RowLine::BehindFragment(_)));
     }
 }

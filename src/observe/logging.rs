@@ -63,17 +63,17 @@ pub(super) fn colours() -> bool {
 
 struct Stderr;
 
-struct Line(Vec<u8>);
+struct LogLine(Vec<u8>);
 
 impl<'a> MakeWriter<'a> for Stderr {
-    type Writer = Line;
+    type Writer = LogLine;
 
-    fn make_writer(&'a self) -> Line {
-        Line(Vec::new())
+    fn make_writer(&'a self) -> LogLine {
+        LogLine(Vec::new())
     }
 }
 
-impl Write for Line {
+impl Write for LogLine {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -84,7 +84,7 @@ impl Write for Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for LogLine {
     fn drop(&mut self) {
         let write = || drop(io::stderr().lock().write_all(&self.0)); // there is nowhere to tell a failure to
         match DISPLAY.get() {

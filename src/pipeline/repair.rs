@@ -18,7 +18,7 @@ impl RunRepair {
     /// Repairs the store at once when damage was seen on opening it.
     pub(super) async fn begin(store: &Arc<Store>) -> Result<Self, Error> {
         let mut repair = Self::default();
-        if store.needs_healing()? {
+        if store.needs_repair()? {
             repair.repair(store).await?;
         }
         Ok(repair)
@@ -33,7 +33,7 @@ impl RunRepair {
     pub(super) async fn repair(&mut self, store: &Arc<Store>) -> Result<(), Error> {
         tracing::warn!("stored values are damaged; checking the whole store");
         let reading = Arc::clone(store);
-        let repaired = tokio::task::spawn_blocking(move || reading.heal()).await;
+        let repaired = tokio::task::spawn_blocking(move || reading.repair()).await;
         let repair = repaired.map_err(|_| Error::Broken { part: "the repair of the store" })??;
         tracing::warn!(requests = repair.asked_again.len(), "fetching the damaged answers again");
         self.done = Some(repair);

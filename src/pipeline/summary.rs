@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::dataset::ReduceSummary;
-use crate::store::{Counts, CrawlIdentity};
+use crate::store::{CrawlIdentity, Tally};
 
 /// The result of a crawl.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ pub struct CrawlSummary {
     /// The crawl.
     pub identity: CrawlIdentity,
     /// The store's counts at the end.
-    pub counts: Counts,
+    pub counts: Tally,
     /// HTTP requests that this run made, retries included.
     pub requests_made: u64,
     /// The time from the first request to the last answer.

@@ -8,16 +8,16 @@ use super::text::{self, count, counted, percent, shown};
 use crate::config::Semantics;
 use crate::model::Kind;
 use crate::observe::human_bytes;
-use crate::store::KindCounts;
+use crate::store::KindTally;
 
 /// Smallest width of an outcome in a bar, in thousandths of the bar.
 const MIN_WIDTH: u64 = 12;
 
 /// An outcome's name, its class, and how many requests had it.
-type Outcome = (&'static str, &'static str, fn(&KindCounts) -> u64);
+type OutcomeBar = (&'static str, &'static str, fn(&KindTally) -> u64);
 
 /// The outcomes, in the order of the columns.
-const OUTCOMES: [Outcome; 6] = [
+const OUTCOMES: [OutcomeBar; 6] = [
     ("fetched", "o-data", |counts| counts.data),
     ("empty", "o-empty", |counts| counts.empty),
     ("gone", "o-gone", |counts| counts.gone),
@@ -141,7 +141,7 @@ fn requests(facts: &Facts) -> Markup {
 }
 
 /// A bar as wide as its cell, divided by outcome. Even a single failure is wide enough to be seen.
-fn outcome_bar(counts: &KindCounts) -> Cell {
+fn outcome_bar(counts: &KindTally) -> Cell {
     let total = counts.total().max(1);
     let shares: Vec<String> =
         OUTCOMES.iter().map(|(name, _, of)| format!("{name} {}", percent(of(counts), total))).collect();

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::dataset::write::{ArtifactEntry, MANIFEST_NAME, Manifest};
 use crate::dataset::{Overview, ReduceError, survey};
 use crate::model::{FrameworkId, Kind, Timestamp};
-use crate::store::{Counts, CrawlIdentity, Failure, Ledger, Store};
+use crate::store::{CrawlIdentity, Failure, Ledger, Store, Tally};
 
 /// Most groups that are described; the largest come first.
 pub(super) const MAX_GROUPS: usize = 100;
@@ -20,7 +20,7 @@ pub(super) const MAX_FAILURES: usize = 200;
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) identity: CrawlIdentity,
-    pub(super) counts: Counts,
+    pub(super) counts: Tally,
     /// Time of the last commit of the store.
     pub(super) stored_at: Option<Timestamp>,
     pub(super) overview: Overview,
@@ -172,7 +172,7 @@ impl GroupProfile {
 }
 
 impl Artifacts {
-    fn read(folder: &Path, identity: &CrawlIdentity, counts: &Counts) -> Self {
+    fn read(folder: &Path, identity: &CrawlIdentity, counts: &Tally) -> Self {
         let Ok(text) = std::fs::read(folder.join(MANIFEST_NAME)) else { return Self::Missing };
         let Ok(manifest) = serde_json::from_slice::<Manifest>(&text) else { return Self::Unreadable };
         if manifest.crawl != *identity {

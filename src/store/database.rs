@@ -10,15 +10,15 @@ use sled::{Db, Tree};
 use super::format::{META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, STORE_FORMAT_VERSION};
 use super::value::{open_json, seal_json};
 use super::value_log::ValueLog;
-use super::{Counts, CrawlIdentity, Ledger, StoreError};
+use super::{CrawlIdentity, Ledger, StoreError, Tally};
 use crate::model::{PushId, PushRevisions, Revision, Timestamp};
 
-/// A crawl's store, open in this process alone.
+/// A crawl's store. Only one process can have it open.
 #[derive(Debug)]
 pub struct Store {
     pub(super) path: PathBuf,
     pub(super) db: Db,
-    /// sled's file, to flush it.
+    /// sled's file, for `fsync`.
     pub(super) db_file: File,
     pub(super) meta: Tree,
     pub(super) pending: Tree,
@@ -29,23 +29,24 @@ pub struct Store {
     pub(super) pushes: Tree,
     pub(super) records: Tree,
     pub(super) values: ValueLog,
-    /// Whether a value that the disk cannot read counts as damaged: only where its loss is accepted.
+    /// Whether a value that the disk fails to return counts as damaged: only during `verify`, where its loss is accepted.
     pub(super) unreadable_is_damage: AtomicBool,
-    /// Which revision each push has; grows as columns refer to it.
+    /// The revision of each push; grows as columns refer to it.
     pub(super) push_table: RwLock<PushRevisions>,
-    /// A push did not verify when the store was opened.
+    /// A damaged push was met when the store was opened.
     pub(super) push_damaged: AtomicBool,
 }
 
 impl Store {
-    /// The store's folder.
+    /// The folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Answers whether a push has a revision, as far as the push table knows or may from now on say; if not, the revision
-    /// must be written out. The table stays locked for reading from question to question: ask soon, and on one thread.
+    /// Returns a function that adds the revision of a push to the push table, and tells whether the table now has that
+    /// revision; otherwise the chunk must hold it. The table stays locked for reading between calls: make them soon, and on
+    /// one thread.
     pub(crate) fn interner(&self) -> impl FnMut(PushId, Revision) -> bool {
         let read = || self.push_table.read().unwrap_or_else(PoisonError::into_inner);
         let mut table = Some(read());
@@ -53,21 +54,21 @@ impl Store {
             if let Some(known) = table.get_or_insert_with(read).get(&push) {
                 return *known == revision;
             }
-            table = None; // else nobody could write, this thread least of all
+            table = None; // the lock for reading would block the one for writing
             let mut written = self.push_table.write().unwrap_or_else(PoisonError::into_inner);
             *written.entry(push).or_insert(revision) == revision
         }
     }
 
-    /// The crawl that this store holds; `None` while it is empty.
+    /// The identity of the crawl; `None` while the store is empty.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] and what reading may raise.
+    /// [`StoreError::Damaged`], and any error of reading.
     pub fn identity(&self) -> Result<Option<CrawlIdentity>, StoreError> {
         self.get_meta(META_IDENTITY)
     }
 
-    /// Pins the crawl of this store, durably.
+    /// Pins the identity of the crawl, durably.
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -80,20 +81,20 @@ impl Store {
     /// The tally, as of the last commit.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] and what reading may raise.
-    pub fn counts(&self) -> Result<Counts, StoreError> {
+    /// [`StoreError::Damaged`], and any error of reading.
+    pub fn counts(&self) -> Result<Tally, StoreError> {
         Ok(self.get_meta(META_COUNTS)?.unwrap_or_default())
     }
 
-    /// A note of which inputs the busiest revisions were last found from, and of their jobs.
+    /// A note about the last search for the busiest revisions: its inputs, and the jobs that it found.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] and what reading may raise.
+    /// [`StoreError::Damaged`], and any error of reading.
     pub fn busiest_note(&self) -> Result<Option<String>, StoreError> {
         self.get_meta(META_BUSIEST)
     }
 
-    /// Keeps the note of [`Store::busiest_note`].
+    /// Stores the note of [`Store::busiest_note`].
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -102,14 +103,14 @@ impl Store {
         self.flush("write a note")
     }
 
-    /// Waits until all that was written is on the disk. sled alone hands its pages to the disk (`sync_file_range`) and
-    /// leaves the file's length and extents to the system: not every file system keeps these when the power fails.
+    /// Flushes everything to the disk. sled by itself flushes its pages (`sync_file_range`) but not the file's length and
+    /// extents, which some file systems lose when the power fails.
     pub(super) fn flush(&self, action: &'static str) -> Result<(), StoreError> {
         self.db.flush().map_err(|source| StoreError::database(action, source))?;
         self.db_file.sync_data().map_err(|source| StoreError::database(action, source.into()))
     }
 
-    /// How many entries a tree has. (`Tree::len` never ends where sled cannot read one.)
+    /// The number of entries of a tree. (`Tree::len` never returns where sled cannot read one.)
     pub(super) fn num_entries(tree: &Tree) -> Result<u64, StoreError> {
         let mut num = 0;
         for key in tree.iter().keys() {
@@ -130,7 +131,7 @@ impl Store {
         put.map_err(|source| StoreError::database("write its description", source)).map(drop)
     }
 
-    pub(super) fn write_ledger(&self, counts: &Counts) -> Result<(), StoreError> {
+    pub(super) fn write_ledger(&self, counts: &Tally) -> Result<(), StoreError> {
         let ledger = Ledger {
             format: STORE_FORMAT_VERSION,
             store_id: self.get_meta(META_STORE_ID)?.unwrap_or_default(),

@@ -7,61 +7,49 @@ use thiserror::Error;
 use super::format::STORE_FORMAT_VERSION;
 use super::key;
 
-/// Why the store could not do what it was asked. Exit code 4; [`StoreError::OtherCrawl`], [`StoreError::Missing`] and
+/// Why the store could not be opened, read or written. Exit code 4; [`StoreError::OtherCrawl`], [`StoreError::Missing`] and
 /// [`StoreError::NotEmpty`] 2.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The folder or its files cannot be used.
+    /// The system refuses an operation on the folder or on a file of the store.
     #[error("cannot use the store {}", path.display())]
     Folder {
-        /// The store.
+        /// The store or one of its files.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// There is no store.
-    #[error("there is no store at {}; `perfharvest crawl` makes one", path.display())]
-    Missing {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
-    /// Something is taken in that takes an empty store.
-    #[error("{} is not empty; what is imported takes a store of its own: name another with --store", path.display())]
-    NotEmpty {
-        /// The store.
-        path: PathBuf,
-    },
-    /// Another process has it open.
-    #[error("the store {} is in use by another process; wait for it or stop it (`perfharvest status` shows what it does)", path.display())]
-    Locked {
-        /// The store.
-        path: PathBuf,
-    },
+    /// There is no store at this path.
+    #[error("there is no store at {}; create one with `perfharvest crawl`", .0.display())]
+    Missing(PathBuf),
+    /// An import needs an empty store, and this one is not empty.
+    #[error("{} is not empty; an import needs a store of its own: name another one with --store", .0.display())]
+    NotEmpty(PathBuf),
+    /// Another process has the store open.
+    #[error("the store {} is in use by another process; wait for it or stop it (`perfharvest status` shows its progress)", .0.display())]
+    Locked(PathBuf),
     /// sled cannot open its files.
-    #[error("the store {} is damaged and cannot be opened: {reason}; `perfharvest verify --repair` mends what can be mended", path.display())]
+    #[error("the store {} is damaged and cannot be opened: {reason}; run `perfharvest verify --repair`", path.display())]
     Unopenable {
         /// The store.
         path: PathBuf,
-        /// What sled said.
+        /// sled's error, for people.
         reason: String,
     },
-    /// It was written before the first release, whose format is another.
-    #[error("the store {} was written by a development version of perfharvest, whose format this version does not read; export it with that version (`perfharvest export --format archive`) and import the archive with this one, or crawl anew into another --store", path.display())]
-    DevelopmentFormat {
-        /// The store.
-        path: PathBuf,
-    },
-    /// A newer program wrote it.
-    #[error("the store {} has format {found}, and this program reads format {STORE_FORMAT_VERSION}; use the perfharvest that wrote it, or a newer one", path.display())]
+    /// A version from before the first release wrote the store; its format is another.
+    #[error("the store {} was written by a development version of perfharvest, and this version cannot read its format; export it with that version (`perfharvest export --format archive`) and import the archive with this one, or crawl again into a new --store", .0.display())]
+    DevelopmentFormat(PathBuf),
+    /// A newer program wrote the store.
+    #[error("the store {} has format {found}, but this program reads format {STORE_FORMAT_VERSION}; use the version of perfharvest that wrote it, or a newer one", path.display())]
     OtherFormat {
         /// The store.
         path: PathBuf,
-        /// Its format.
+        /// The store's format.
         found: u32,
     },
-    /// The ledger knows of commits that the store does not hold.
-    #[error("the store {} has lost data: its ledger knows {expected} commits, the database holds {found}; restore both from the same backup, or accept the loss with `perfharvest verify --repair`", path.display())]
+    /// The ledger has more commits than the database.
+    #[error("the store {} has lost data: its ledger lists {expected} commits, but the database holds {found}; restore both from the same backup, or accept the loss with `perfharvest verify --repair`", path.display())]
     BehindLedger {
         /// The store.
         path: PathBuf,
@@ -70,42 +58,39 @@ pub enum StoreError {
         /// Commits in the database.
         found: u64,
     },
-    /// The value log is shorter than the database knows.
-    #[error("the store {} has lost data: its file `values` {}, the database knows {expected} bytes; restore the store from a backup, or accept the loss with `perfharvest verify --repair`", path.display(), found.map_or_else(|| "is missing".to_owned(), |found| format!("has {found} bytes")))]
+    /// The value log is shorter than the database expects.
+    #[error("the store {} has lost data: its file `values` {}, but the database expects {expected} bytes; restore the store from a backup, or accept the loss with `perfharvest verify --repair`", path.display(), found.map_or_else(|| "is missing".to_owned(), |found| format!("has {found} bytes")))]
     ValuesCut {
         /// The store.
         path: PathBuf,
-        /// Bytes that the database knows.
+        /// Length that the database expects, bytes.
         expected: u64,
-        /// Bytes in the file; `None` when there is none.
+        /// Length of the file, bytes; `None` without a file.
         found: Option<u64>,
     },
-    /// Something else stands where the value log should be.
-    #[error("{} is no regular file, so it cannot hold the store's values; move it away and put back the file that was there, or accept the loss with `perfharvest verify --repair`", path.display())]
-    NoFile {
-        /// What stands there.
-        path: PathBuf,
-    },
-    /// The disk does not give a value back.
-    #[error("cannot read {} at byte {offset}: the disk may be failing; copy the store to another disk, or, where it is lost, accept that with `perfharvest verify --repair`, and it is asked for again", path.display())]
+    /// The path of the value log is not a regular file.
+    #[error("{} is not a regular file, so it cannot hold the store's values; move it away and restore the original file, or accept the loss with `perfharvest verify --repair`", .0.display())]
+    NotAFile(PathBuf),
+    /// The disk fails to return a value.
+    #[error("cannot read {} at byte {offset}: the disk may be failing; copy the store to another disk, or run `perfharvest verify --repair`: answers that cannot be read will be fetched again", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Where in it.
+        /// First byte of the value in the file.
         offset: u64,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The ledger is missing, unreadable, or that of another store.
-    #[error("the ledger {} {reason}; `perfharvest verify --repair` writes it anew from what the database holds", path.display())]
+    /// The ledger is missing, cannot be read, or belongs to another store.
+    #[error("the ledger {} {reason}; rebuild it from the database with `perfharvest verify --repair`", path.display())]
     Ledger {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// A verb and its object: `is missing`.
         reason: String,
     },
-    /// The store holds another crawl than the configuration asks for.
+    /// The store holds another crawl than the one that the configuration describes.
     #[error("the store {} holds another crawl:{}\nuse another --store, or ask for the stored crawl{}", path.display(), list_differences(differences), same_source_hint(differences))]
     OtherCrawl {
         /// The store.
@@ -113,53 +98,50 @@ pub enum StoreError {
         /// `(key, stored, asked)`
         differences: Vec<(&'static str, String, String)>,
     },
-    /// A value that does not verify.
+    /// A stored value fails its checks.
     #[error(
-        "the stored value of {key} (tree {tree}) is damaged: {reason}; `perfharvest verify --repair` has it asked for again, and so does `perfharvest run`"
+        "the stored value of {key} (tree {tree}) is damaged: {reason}; run `perfharvest verify --repair` or `perfharvest run`; the answer will be fetched again"
     )]
     Damaged {
-        /// The tree.
+        /// The tree that holds the value or its place.
         tree: &'static str,
-        /// What it belongs to.
+        /// The request, record or key, for people.
         key: String,
-        /// How it was seen.
+        /// The check that failed.
         reason: String,
     },
-    /// A value that must be there is not.
+    /// A value is missing that another one refers to.
     #[error(
-        "the stored value of {key} is missing; `perfharvest verify --repair` has it asked for again, and so does `perfharvest run`"
+        "the stored value of {key} is missing; run `perfharvest verify --repair` or `perfharvest run`; the answer will be fetched again"
     )]
     MissingValue {
-        /// What it belongs to.
+        /// The request or record, for people.
         key: String,
     },
-    /// sled's own structures are damaged, not only a value in them.
+    /// sled's own structures are damaged, not only a value in them; the text is sled's error, for people.
     #[error(
-        "the database of the store is damaged ({reason}); `perfharvest verify --repair` mends what can be mended; if that does not help, restore the store from a backup, or move its folder away and run again"
+        "the database of the store is damaged ({0}); run `perfharvest verify --repair`; if that fails, restore the store from a backup, or move its folder away and run again"
     )]
-    Corrupt {
-        /// What sled said.
-        reason: String,
-    },
+    Corrupt(String),
     /// A value cannot be written as JSON.
     #[error("cannot encode a value for the store")]
     Encode {
-        /// Why.
+        /// The encoder's error.
         #[source]
         source: serde_json::Error,
     },
-    /// sled failed, for instance because the disk is full.
+    /// sled fails, for instance because the disk is full.
     #[error(
-        "the store cannot {action}; free some space or mend the disk, then run the same command again: nothing that was acknowledged is lost"
+        "the store cannot {action}; free some space or repair the disk, then run the same command again: nothing that was acknowledged is lost"
     )]
     Database {
-        /// What it was doing.
+        /// A verb and its object: `commit answers`.
         action: &'static str,
-        /// Why it failed.
+        /// sled's error.
         #[source]
         source: sled::Error,
     },
-    /// The writer has ended, so nothing can be stored any more; its own error says why.
+    /// The writer has stopped, so nothing more can be stored; its own error says why.
     #[error("the store's writer has stopped")]
     WriterStopped,
 }
@@ -170,14 +152,14 @@ fn list_differences(differences: &[(&'static str, String, String)]) -> String {
 
 fn same_source_hint(differences: &[(&'static str, String, String)]) -> &'static str {
     if differences.iter().all(|(key, ..)| *key == "source.base_url") {
-        " (--same-source says that it is the same server at a new address)"
+        " (use --same-source if it is the same server at a new address)"
     } else {
         ""
     }
 }
 
 impl StoreError {
-    /// True for damage of single answers, which the server may still give again.
+    /// True for damage of single answers, which the server can give again.
     #[must_use]
     pub fn is_damaged_value(&self) -> bool {
         match self {
@@ -187,11 +169,10 @@ impl StoreError {
         }
     }
 
-    /// An error of sled while it was to `action`.
     pub(super) fn database(action: &'static str, source: sled::Error) -> Self {
         match source {
             sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => {
-                Self::Corrupt { reason: reason_of(&source.to_string()) }
+                Self::Corrupt(reason_of(&source.to_string()))
             }
             source => Self::Database { action, source },
         }
@@ -202,12 +183,12 @@ impl StoreError {
     }
 }
 
-/// What sled said, for people: of damaged data it says only where, as its own types print themselves.
-pub(super) fn reason_of(said: &str) -> String {
-    if said.contains("backtrace") || said.contains("Corruption") {
-        "data in its files are not what was written".to_owned()
+/// sled's message, for people: of damaged data it gives only the place, in the form of its own types.
+pub(super) fn reason_of(message: &str) -> String {
+    if message.contains("backtrace") || message.contains("Corruption") {
+        "the data in its files differ from what was written".to_owned()
     } else {
-        said.to_owned()
+        message.to_owned()
     }
 }
 
@@ -216,9 +197,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_sled_says_of_damaged_data_is_told_without_its_types() {
-        let said = sled::Error::Corruption { at: None, bt: () }.to_string();
-        assert_eq!(reason_of(&said), "data in its files are not what was written");
+    fn messages_of_sled_about_damaged_data_are_shown_without_its_types() {
+        let message = sled::Error::Corruption { at: None, bt: () }.to_string();
+        assert_eq!(reason_of(&message), "the data in its files differ from what was written");
         assert_eq!(reason_of("no space"), "no space");
     }
 }

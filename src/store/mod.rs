@@ -1,17 +1,18 @@
-//! 3. STORE: every answer, durably and once.
+//! 3. STORE: keeps every answer, durably and once. The only folder with sled.
 //!
-//! Answers go in through one writer actor ([`StoreWriter`]); a request moves `pending -> settled | failed` in the same
+//! Answers go in through one writer actor ([`StoreWriter`]). A request moves `pending -> settled | failed` in the same
 //! transaction that inserts its records and the requests found in them; the transaction is flushed before it is
-//! acknowledged. Reducers read records by key. The only folder with sled.
+//! acknowledged. Reducers read records by key.
 //!
-//! Layout of the store's folder: `db/` is sled's, `values` holds the records' bytes (`ValueLog`), `ledger.json` says from
-//! outside what must be inside (`Ledger`). Trees: `meta`, `pending`, `settled`, `failed`, `provenance`, `signature_ids`,
-//! `pushes` hold small values and can be listed; `records` says where in `values` the rest is, in pieces.
+//! A store is a folder: `db/` belongs to sled, `values` holds the bytes of the records (`ValueLog`), and `ledger.json` records
+//! from outside the database how much must be in it (`Ledger`). The trees `meta`, `pending`, `settled`, `failed`,
+//! `provenance`, `signature_ids` and `pushes` hold small values and can be listed; `records` holds the places of the records
+//! in `values`.
 
 pub mod archive;
 mod bulk;
 pub mod columns;
-mod counts;
+mod damage;
 mod database;
 mod error;
 mod format;
@@ -25,14 +26,14 @@ mod read;
 mod repair;
 mod settlement;
 mod staging;
-mod survey;
+mod tally;
 mod value;
 mod value_log;
 mod verify;
 mod writer;
 
 pub use bulk::BulkWriter;
-pub use counts::{Counts, KindCounts, Outcome};
+pub use damage::Damage;
 pub use database::Store;
 pub use error::StoreError;
 pub use format::STORE_FORMAT_VERSION;
@@ -42,7 +43,7 @@ pub use ledger::Ledger;
 pub use read::SettledSummary;
 pub use repair::Repair;
 pub use settlement::{Settlement, SignatureListing, job_pending};
-pub use survey::Damage;
+pub use tally::{KindTally, Outcome, Tally};
 pub use value::{Failure, Pending, Provenance, Settled, StoredPage};
 pub use verify::{Finding, Remedy, verify_store};
 pub use writer::{Change, StoreEvent, StoreHandle, StoreWriter};

@@ -1,4 +1,4 @@
-//! A damaged store: every kind of damage ends in a clear message or is mended, never in a panic, an empty store or a wrong
+//! A damaged store: every kind of damage ends in a clear message or is repaired, never in a panic, an empty store or a wrong
 //! artifact.
 
 use std::path::PathBuf;
@@ -94,7 +94,7 @@ async fn small_values_and_lists_are_found_and_repaired_without_the_network() {
         let found = findings(&crawl, false);
         assert!(found.iter().any(|finding| finding.remedy == Remedy::Repair), "{tree} {key:?}: {found:?}");
         let repaired = findings(&crawl, true);
-        assert!(repaired.iter().all(|finding| finding.remedy == Remedy::Mended), "{tree} {key:?}: {repaired:?}");
+        assert!(repaired.iter().all(|finding| finding.remedy == Remedy::Repaired), "{tree} {key:?}: {repaired:?}");
         assert_eq!(findings(&crawl, false), [], "{tree} {key:?}");
         forget_artifacts(&crawl);
         crawl.run().await.unwrap_or_else(|error| panic!("{tree} {key:?}: {error}"));
@@ -181,7 +181,7 @@ async fn a_torn_or_empty_snapshot_is_named_and_rebuilt_by_a_repair() {
                 assert_eq!(error.exit_code(), 4);
                 assert!(error.to_string().contains("verify --repair"), "{error}");
                 assert!(findings(&crawl, false).iter().any(|finding| finding.remedy == Remedy::Repair));
-                assert!(findings(&crawl, true).iter().all(|finding| finding.remedy == Remedy::Mended));
+                assert!(findings(&crawl, true).iter().all(|finding| finding.remedy == Remedy::Repaired));
             }
         }
         assert_eq!(findings(&crawl, false), []);
@@ -239,7 +239,7 @@ async fn something_else_in_the_place_of_the_values_is_named_and_left_alone() {
     std::fs::rename(values(&crawl), &kept).unwrap();
     std::fs::create_dir(values(&crawl)).unwrap();
     let text = refused(&crawl).await;
-    assert!(text.contains("no regular file") && text.contains("move it away"), "{text}");
+    assert!(text.contains("not a regular file") && text.contains("move it away"), "{text}");
     std::fs::remove_dir(values(&crawl)).unwrap();
     std::fs::rename(&kept, values(&crawl)).unwrap();
     assert_eq!(findings(&crawl, false), []);
@@ -277,7 +277,7 @@ async fn a_ledger_that_is_missing_foreign_or_unreadable_is_refused_and_rewritten
         let text = refused(&crawl).await;
         assert!(text.contains("ledger") && text.contains("verify --repair"), "{text}");
         assert_eq!(findings(&crawl, false).len(), 1);
-        assert_eq!(findings(&crawl, true)[0].remedy, Remedy::Mended);
+        assert_eq!(findings(&crawl, true)[0].remedy, Remedy::Repaired);
         assert_eq!(findings(&crawl, false), []);
         crawl.run().await.unwrap();
     }
@@ -306,7 +306,7 @@ async fn an_older_copy_of_the_database_under_the_newer_ledger_is_refused() {
     let text = refused(&crawl).await;
     assert!(text.contains("has lost data") && text.contains("verify --repair"), "{text}");
     assert_eq!(findings(&crawl, false).len(), 1);
-    assert_eq!(findings(&crawl, true)[0].remedy, Remedy::Mended);
+    assert_eq!(findings(&crawl, true)[0].remedy, Remedy::Repaired);
     crawl.run().await.unwrap();
     assert_same_artifacts(&whole, &crawl.artifacts());
 }

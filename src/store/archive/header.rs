@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Counts, CrawlIdentity};
+use crate::store::{CrawlIdentity, Tally};
 
 /// Version of the archive's format. A newer one is not read.
 pub const ARCHIVE_FORMAT_VERSION: u32 = 1;
@@ -29,7 +29,7 @@ pub struct ArchiveHeader {
     /// The crawl; `None` for an empty store.
     pub identity: Option<CrawlIdentity>,
     /// The tally.
-    pub counts: Counts,
+    pub counts: Tally,
 }
 
 /// What an archive holds.

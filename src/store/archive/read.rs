@@ -17,7 +17,7 @@ use crate::actor::Shutdown;
 use crate::config::StoreConfig;
 use crate::model::{Kind, Request};
 use crate::store::value::Settled;
-use crate::store::{Counts, Incoming, Store, StoreError, frame};
+use crate::store::{Incoming, Store, StoreError, Tally, frame};
 
 /// Entries are handed on in batches of at most so many, or of about so many bytes.
 const BATCH_ENTRIES: usize = 4096;
@@ -185,10 +185,10 @@ impl<'a> Archive<'a> {
     }
 
     /// Sees whether the entries add up to what the header says.
-    fn check_tally(&self, tally: &Counts) -> Result<(), ArchiveError> {
+    fn check_tally(&self, tally: &Tally) -> Result<(), ArchiveError> {
         for kind in Kind::ALL {
             let (found, said) = (tally.of(kind), self.header.counts.of(kind));
-            let counts = |of: &crate::store::KindCounts| {
+            let counts = |of: &crate::store::KindTally| {
                 [of.pending, of.data, of.empty, of.gone, of.skipped, of.failed, of.records]
             };
             if counts(found) != counts(said) || tally.digest(kind) != self.header.counts.digest(kind) {
@@ -207,7 +207,7 @@ fn damaged(path: &Path, reason: &str) -> ArchiveError {
 }
 
 /// Seals and writes what comes; returns what it adds up to.
-fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<Counts, ArchiveError> {
+fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<Tally, ArchiveError> {
     let trees = [
         &store.meta,
         &store.pending,
@@ -218,7 +218,7 @@ fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<C
         &store.pushes,
         &store.records,
     ];
-    let mut tally = Counts::default();
+    let mut tally = Tally::default();
     for batch in inbox {
         let sealed: Vec<(Entry, Vec<u8>)> = batch
             .into_par_iter()
@@ -247,7 +247,7 @@ fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<C
     Ok(tally)
 }
 
-fn count(entry: &Entry, framed: &[u8], tally: &mut Counts) -> Result<(), StoreError> {
+fn count(entry: &Entry, framed: &[u8], tally: &mut Tally) -> Result<(), StoreError> {
     let request = match entry.tree {
         PENDING | SETTLED | FAILED => Request::from_key(&entry.key)
             .ok_or_else(|| StoreError::damaged("archive", &entry.key, "it is the key of no request"))?,

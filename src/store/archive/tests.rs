@@ -63,7 +63,7 @@ fn a_store_comes_back_and_its_archive_is_the_same_again() {
     assert_eq!(again.signature(SignatureId(7)).unwrap(), store.signature(SignatureId(7)).unwrap());
     assert_eq!(archive_of(&again), bytes);
     drop(again);
-    assert!(matches!(import(folder.path(), &bytes), Err(ArchiveError::Store(StoreError::NotEmpty { .. }))));
+    assert!(matches!(import(folder.path(), &bytes), Err(ArchiveError::Store(StoreError::NotEmpty(_)))));
 }
 
 #[test]

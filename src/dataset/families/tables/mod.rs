@@ -32,7 +32,7 @@ use crate::dataset::write::parquet::{Cell, FinishedTable, Limits, TableError, Ta
 use crate::dataset::write::{ArtifactError, Publication, check_folder, publish, remove_leftovers};
 use crate::dataset::{ReduceError, read_commits};
 use crate::model::{PushId, Timestamp};
-use crate::store::{Counts, CrawlIdentity, Store, StoreError};
+use crate::store::{CrawlIdentity, Store, StoreError, Tally};
 
 /// Why nothing was exported. What an earlier export wrote stands untouched, unless [`ExportError::Artifact`] says otherwise.
 #[derive(Debug, Error)]
@@ -69,7 +69,7 @@ pub struct ExportSummary {
     /// Records that gave no row, by table.
     pub unreadable: BTreeMap<Table, u64>,
     /// The crawl's tally: what is pending or failed is missing from the tables.
-    pub counts: Counts,
+    pub counts: Tally,
     /// Tables of an earlier export of another store, or of this one as it was before, that were removed.
     pub removed: Vec<Table>,
 }

@@ -1,8 +1,9 @@
-//! Looking through everything that is stored, one value at a time: what does not verify, and what is not there.
+//! The search for damage: reads everything that is stored, one value at a time, and reports values that fail their checks or
+//! are missing.
 //!
-//! Small values are listed, records are got by the keys that the settled requests lead to. Memory does not grow with the
-//! data. Records to which no settled request leads are not looked at: nothing reads them. A database that sled opens
-//! without the end of its log may hold its trees as of different moments, so what one tree says is held against the others.
+//! Small values are listed; records are read by the keys that follow from the settled requests, so memory does not grow with
+//! the data. Records that no settled request refers to are skipped: nothing reads them. sled may open a database without the
+//! end of its log, and then its trees may come from different moments, so the trees are checked against each other.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -10,55 +11,55 @@ use super::columns::{ColumnSet, Columns, RevisionPlace};
 use super::format::{META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID};
 use super::open::read_push;
 use super::value::{Failure, Provenance, Settled, open_frame, open_json};
-use super::{Counts, CrawlIdentity, Ledger, Outcome, Store, StoreError, key};
+use super::{CrawlIdentity, Ledger, Outcome, Store, StoreError, Tally, key};
 use crate::model::{JobId, Kind, Request, SignatureId, Timestamp, Window, sampled_jobs};
 
-/// Something that is stored and damaged, or missing.
+/// A stored value that is damaged or missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// A settled request whose records do not verify or are not all there.
+    /// A settled request whose records are damaged or incomplete.
     Answer {
-        /// The request.
+        /// The settled request.
         request: Request,
-        /// What was seen.
+        /// The check that failed.
         reason: String,
     },
-    /// The small value of a request in one of the trees `settled`, `pending`, `failed` or `provenance`.
+    /// A request's small value.
     State {
-        /// The tree.
+        /// `settled`, `pending`, `failed` or `provenance`.
         tree: &'static str,
-        /// The key.
+        /// A request's key, unless it is damaged too.
         key: Vec<u8>,
-        /// What was seen.
+        /// The check that failed.
         reason: String,
     },
-    /// A request of the tree `pending` or `failed` that is in a later state too; also one for the data of a window within
-    /// which, or within another of which, there are settled data of the same signature.
+    /// A request that is in a later state too, or a summary whose window overlaps another one of the same signature that is
+    /// settled: the data would be counted twice.
     Twice {
-        /// The tree.
+        /// `pending`, `failed`, or for a window within another one `settled`.
         tree: &'static str,
-        /// The request.
+        /// The request to remove from the tree.
         request: Request,
     },
-    /// A signature's id, or the record that belongs to it. The lists of signatures are damaged too.
+    /// A signature's id or its record. All lists of signatures count as damaged then.
     Signature {
-        /// The key in the tree of ids.
+        /// Key in the tree `signature_ids`.
         key: Vec<u8>,
-        /// What was seen.
+        /// The check that failed.
         reason: String,
     },
-    /// An entry of the push table. The answers that refer to it are damaged too.
+    /// An entry of the push table. The answers that refer to it count as damaged then.
     Push {
-        /// The key.
+        /// Key in the tree `pushes`.
         key: Vec<u8>,
-        /// What was seen.
+        /// The check that failed.
         reason: String,
     },
     /// A part of the store's description of itself.
     Description {
-        /// Which part.
+        /// `identity`, `tally`, …
         part: &'static str,
-        /// What was seen.
+        /// The check that failed.
         reason: String,
     },
 }
@@ -67,7 +68,9 @@ impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Answer { request, reason } => write!(f, "{request}: {reason}"),
-            Self::Twice { tree, request } => write!(f, "{request}: it stands in the tree {tree} besides another"),
+            Self::Twice { tree, request } => {
+                write!(f, "{request}: its entry in the tree {tree} duplicates another one")
+            }
             Self::State { reason, .. } | Self::Push { reason, .. } | Self::Signature { reason, .. } => {
                 f.write_str(reason)
             }
@@ -76,7 +79,7 @@ impl std::fmt::Display for Damage {
     }
 }
 
-/// Passes damage on; what is no damage ends the survey.
+/// Turns damage into its reason; any other error ends the search.
 fn damage_of<T>(result: Result<T, StoreError>) -> Result<Result<T, String>, StoreError> {
     match result {
         Ok(value) => Ok(Ok(value)),
@@ -92,33 +95,33 @@ fn listing(source: sled::Error) -> StoreError {
     StoreError::database("be listed", source)
 }
 
-/// Reads what is stored, with buffers that serve all of it.
-struct Surveyor<'a> {
+/// Checks the records of settled requests, with buffers that are used again for each.
+struct Checker<'a> {
     store: &'a Store,
     columns: Columns,
     raw: Vec<u8>,
-    /// The window of which a summary is a signature's whole.
+    /// The crawl's whole data window, where the identity is known.
     whole: Option<Window>,
-    /// The job of each datum of a summary.
+    /// The job of each datum of the current summary.
     jobs: Vec<Option<(JobId, Timestamp)>>,
-    /// Jobs that a summary leads to, and of which nothing else is known.
+    /// Jobs that a summary refers to and that are in no state.
     unasked: BTreeSet<JobId>,
 }
 
 impl Store {
-    /// Looks through everything that is stored and hands each damage to `found`. Needs the push table.
+    /// Reads everything that is stored and passes each damage to `found`. The push table must have been loaded.
     ///
     /// # Errors
-    /// [`StoreError`] when sled itself cannot go on.
-    pub fn survey(&self, mut found: impl FnMut(Damage)) -> Result<(), StoreError> {
-        self.survey_description(&mut found)?;
+    /// [`StoreError`] when sled itself cannot continue.
+    pub fn find_damage(&self, mut found: impl FnMut(Damage)) -> Result<(), StoreError> {
+        self.check_description(&mut found)?;
         for entry in &self.pushes {
             let (key, framed) = entry.map_err(listing)?;
             if let Err(reason) = damage_of(read_push(&key, &framed))? {
                 found(Damage::Push { key: key.to_vec(), reason });
             }
         }
-        let mut surveyor = Surveyor::new(self);
+        let mut checker = Checker::new(self);
         for entry in &self.settled {
             let (key, framed) = entry.map_err(listing)?;
             let request = Request::from_key(&key);
@@ -130,26 +133,26 @@ impl Store {
             }
             match (request, damage_of(Settled::open(&key, &framed))?) {
                 (Some(request), Ok(settled)) => {
-                    if let Err(reason) = damage_of(surveyor.check_answer(request, &settled))? {
+                    if let Err(reason) = damage_of(checker.check_answer(request, &settled))? {
                         found(Damage::Answer { request, reason });
                     }
                 }
                 (None, Ok(_)) => {
-                    let reason = "a settled request has a key of no request".to_owned();
+                    let reason = "a settled request has an invalid key".to_owned();
                     found(Damage::State { tree: "settled", key: key.to_vec(), reason });
                 }
                 (_, Err(reason)) => found(Damage::State { tree: "settled", key: key.to_vec(), reason }),
             }
         }
-        for &id in &surveyor.unasked {
-            let reason = "data that are stored lead to it, and it is neither settled nor to be asked for".to_owned();
+        for &id in &checker.unasked {
+            let reason = "stored data refer to it, but it is neither settled nor pending".to_owned();
             found(Damage::Answer { request: Request::Job { id }, reason });
         }
-        surveyor.check_signatures(&mut found)?;
-        self.survey_small_values(&mut found)
+        checker.check_signatures(&mut found)?;
+        self.check_small_values(&mut found)
     }
 
-    fn survey_description(&self, found: &mut impl FnMut(Damage)) -> Result<(), StoreError> {
+    fn check_description(&self, found: &mut impl FnMut(Damage)) -> Result<(), StoreError> {
         let parts = [
             ("identity", damage_of(self.get_meta::<CrawlIdentity>(META_IDENTITY))?.map(drop)),
             ("id", damage_of(self.get_meta::<String>(META_STORE_ID))?.map(drop)),
@@ -161,10 +164,10 @@ impl Store {
                 found(Damage::Description { part, reason });
             }
         }
-        let tally = damage_of(self.get_meta::<Counts>(META_COUNTS))?;
+        let tally = damage_of(self.get_meta::<Tally>(META_COUNTS))?;
         let reason = match tally {
             Ok(Some(counts)) if self.recount(&counts, &HashSet::new())?.same_frontier(&counts) => return Ok(()),
-            Ok(Some(_)) => "it does not fit what is stored".to_owned(),
+            Ok(Some(_)) => "it differs from the number of stored requests".to_owned(),
             Ok(None) => "it is missing".to_owned(),
             Err(reason) => reason,
         };
@@ -172,7 +175,7 @@ impl Store {
         Ok(())
     }
 
-    fn survey_small_values(&self, found: &mut impl FnMut(Damage)) -> Result<(), StoreError> {
+    fn check_small_values(&self, found: &mut impl FnMut(Damage)) -> Result<(), StoreError> {
         for (name, tree) in [("pending", &self.pending), ("failed", &self.failed), ("provenance", &self.provenance)] {
             for entry in tree {
                 let (key, framed) = entry.map_err(listing)?;
@@ -184,13 +187,13 @@ impl Store {
                 }
                 let read = match name {
                     _ if Request::from_key(&key).is_none() => {
-                        Err(StoreError::damaged(name, &key, "it is the key of no request"))
+                        Err(StoreError::damaged(name, &key, "the key is invalid"))
                     }
                     "failed" => open_json::<Failure>(name, &key, &framed).map(drop),
                     "provenance" => open_json::<Provenance>(name, &key, &framed).map(drop),
                     _ => open_frame(name, &key, &framed).and_then(|raw| match raw.len() {
                         8 => Ok(()),
-                        _ => Err(StoreError::damaged(name, &key, "it is no time")),
+                        _ => Err(StoreError::damaged(name, &key, "it is not a time")),
                     }),
                 };
                 if let Err(reason) = damage_of(read)? {
@@ -201,7 +204,7 @@ impl Store {
         Ok(())
     }
 
-    /// Is what a request of `tree` asks for in a state besides that of `tree`, which counts more?
+    /// True when the request has another state that takes precedence over that of `tree`.
     fn stands_twice(&self, tree: &str, request: &Request) -> Result<bool, StoreError> {
         match tree {
             "pending" => self.overlaps_settled(request),
@@ -213,7 +216,7 @@ impl Store {
         }
     }
 
-    /// Is it settled, or a part or the whole of what is?
+    /// True when the request is settled, or its window overlaps a settled one of the same signature.
     fn overlaps_settled(&self, request: &Request) -> Result<bool, StoreError> {
         let Request::Summary { signature, window } = *request else {
             return self.settled.contains_key(request.key()).map_err(listing);
@@ -221,7 +224,7 @@ impl Store {
         self.any_settled_window(signature, |other| other.start < window.end && window.start < other.end)
     }
 
-    /// Is the window of a settled summary a part of another's?
+    /// True when the window of a settled summary lies within another settled one of the same signature.
     fn lies_within_settled(&self, request: &Request) -> Result<bool, StoreError> {
         let Request::Summary { signature, window } = *request else { return Ok(false) };
         self.any_settled_window(signature, |other| {
@@ -240,10 +243,10 @@ impl Store {
         Ok(false)
     }
 
-    /// The tally of what is in the trees, as if the requests of `without` were not settled and what is damaged not
-    /// there. What the trees do not tell (attempts, bytes, commits) is taken over from `before`.
-    pub(super) fn recount(&self, before: &Counts, without: &HashSet<Vec<u8>>) -> Result<Counts, StoreError> {
-        let mut counts = Counts::default();
+    /// Counts the entries of the trees, leaving out the keys in `without` and damaged entries. Numbers that the trees do not
+    /// hold (attempts, bytes, commits) are taken from `before`.
+    pub(super) fn recount(&self, before: &Tally, without: &HashSet<Vec<u8>>) -> Result<Tally, StoreError> {
+        let mut counts = Tally::default();
         counts.commits = before.commits;
         for kind in Kind::ALL {
             counts.of_mut(kind).attempts = before.of(kind).attempts;
@@ -279,7 +282,7 @@ impl Store {
     }
 }
 
-impl<'a> Surveyor<'a> {
+impl<'a> Checker<'a> {
     fn new(store: &'a Store) -> Self {
         let ledger = || Ledger::read(&store.path).ok().flatten()?.identity;
         let identity = store.identity().ok().flatten().or_else(ledger);
@@ -293,7 +296,7 @@ impl<'a> Surveyor<'a> {
         }
     }
 
-    /// Are all records of a settled request there, and can they be read?
+    /// Reads all records of a settled request.
     fn check_answer(&mut self, request: Request, settled: &Settled) -> Result<(), StoreError> {
         let (store, key) = (self.store, request.key());
         let wrong = |what: &str| StoreError::damaged("records", &key, what);
@@ -311,7 +314,7 @@ impl<'a> Surveyor<'a> {
             }
             Request::Frameworks | Request::UpdatedSignatures { .. } => {
                 let ids = store.id_list(&request)?.map_or(0, |ids| ids.len());
-                if ids == settled.num_records as usize { Ok(()) } else { Err(wrong("ids are missing")) }
+                if ids == settled.num_records as usize { Ok(()) } else { Err(wrong("some of its ids are missing")) }
             }
             Request::Signatures { .. } => Ok(()), // see `check_signatures`
             Request::Job { id } => store.job(id).map(drop),
@@ -346,13 +349,13 @@ impl<'a> Surveyor<'a> {
         }
         drop(pushes);
         if num_data != settled.num_records as usize {
-            return Err(wrong(format!("{num_data} of {} data are there", settled.num_records)));
+            return Err(wrong(format!("only {num_data} of {} data are stored", settled.num_records)));
         }
         self.check_sample(request)
     }
 
-    /// Were the sampled jobs of a signature brought into the frontier? Those of a window in parts are at the end of every
-    /// crawl.
+    /// Checks that the sampled jobs of a signature are in some state. A window in parts is skipped: its sample is drawn at the
+    /// end of the crawl.
     fn check_sample(&mut self, request: Request) -> Result<(), StoreError> {
         let Request::Summary { window, .. } = request else { return Ok(()) };
         if self.whole != Some(window) {
@@ -366,14 +369,14 @@ impl<'a> Surveyor<'a> {
         Ok(())
     }
 
-    /// The signatures' ids and records. Which list one came from is not kept, so a damaged one damages all lists, and ids of
-    /// no list (those of imported records) may hide that others are missing.
+    /// Checks the ids and records of the signatures. The store does not keep which list a signature came from, so a damaged
+    /// one damages all lists; and signatures of no list (imported ones) may hide that others are missing.
     fn check_signatures(&self, found: &mut impl FnMut(Damage)) -> Result<(), StoreError> {
         let mut lists = Vec::new();
         let (mut whole, mut by_framework) = (0, 0);
         for entry in self.store.settled.scan_prefix(b"g") {
             let (key, framed) = entry.map_err(listing)?;
-            // One that does not verify is found with the other settled requests.
+            // A damaged one is reported with the other settled requests.
             let (Some(request), Ok(settled)) = (Request::from_key(&key), Settled::open(&key, &framed)) else {
                 continue;
             };
@@ -391,7 +394,7 @@ impl<'a> Surveyor<'a> {
                 damaged = Some(reason);
             };
             let Ok(id) = entry.as_ref().try_into().map(|id| SignatureId(u64::from_be_bytes(id))) else {
-                damage("the key of a signature is none".to_owned());
+                damage("a signature has an invalid key".to_owned());
                 continue;
             };
             num_listed += 1;
@@ -404,7 +407,7 @@ impl<'a> Surveyor<'a> {
         }
         let expected = whole.max(by_framework);
         if num_listed < expected {
-            damaged = Some(format!("{num_listed} of {expected} signatures are there"));
+            damaged = Some(format!("only {num_listed} of {expected} signatures are stored"));
         }
         let Some(reason) = damaged else { return Ok(()) };
         for request in lists {

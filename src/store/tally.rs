@@ -1,21 +1,21 @@
-//! The tally of a crawl: how many requests are pending, settled and how, and failed, by kind; and a digest of what is
-//! settled that does not depend on the order in which it came.
+//! The tally of a crawl: numbers of pending, settled and failed requests by kind and outcome, and a digest of the settled
+//! content that does not depend on the order of the answers.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::Kind;
 
-/// How a request was settled. A failure is none of these.
+/// The outcome of a settled request. A failed request is not settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The server gave records.
+    /// The server returned records.
     Data,
-    /// The server has none.
+    /// The server has no records.
     Empty,
-    /// The server no longer has what was asked for.
+    /// The server does not have the object any more.
     Gone,
-    /// Known to be empty from another answer, so never asked.
+    /// Never asked: another answer shows that it is empty.
     Skipped,
 }
 
@@ -36,35 +36,35 @@ impl Outcome {
 
 /// The tally of one kind of request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KindCounts {
-    /// To be asked.
+pub struct KindTally {
+    /// Requests to ask.
     pub pending: u64,
-    /// Settled with records.
+    /// Settled requests with [`Outcome::Data`].
     pub data: u64,
-    /// Settled: the server has none.
+    /// Settled requests with [`Outcome::Empty`].
     pub empty: u64,
-    /// Settled: the server no longer has it.
+    /// Settled requests with [`Outcome::Gone`].
     pub gone: u64,
-    /// Settled without asking.
+    /// Settled requests with [`Outcome::Skipped`].
     pub skipped: u64,
-    /// Given up for now; the next run asks again.
+    /// Failed requests; the next run asks again.
     pub failed: u64,
     /// Records stored.
     pub records: u64,
-    /// Bytes of JSON that were answered.
+    /// Bytes of the stored answers as JSON.
     pub body_bytes: u64,
-    /// HTTP requests whose answers were stored, and those that failed before them.
+    /// HTTP requests, those that failed included.
     pub attempts: u64,
 }
 
-impl KindCounts {
-    /// All that is settled.
+impl KindTally {
+    /// Settled requests of all outcomes.
     #[must_use]
     pub fn settled(&self) -> u64 {
         self.data + self.empty + self.gone + self.skipped
     }
 
-    /// Everything known.
+    /// Requests in all states.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.settled() + self.pending + self.failed
@@ -80,32 +80,32 @@ impl KindCounts {
     }
 }
 
-/// The tally of a crawl.
+/// Numbers of requests in each state, by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
+pub struct Tally {
     /// Transactions committed since the store was created.
     pub commits: u64,
-    kinds: [KindCounts; 4],
+    kinds: [KindTally; 4],
     /// Sums (wrapping) of the digests of all settled requests, by kind.
     digests: [u128; 4],
-    /// True when the last commit ended a crawl: nothing follows from what is stored. What follows from an answer is stored
-    /// after it, so in between nothing may be pending, and yet nothing is finished.
+    /// True when the last commit ended a crawl: no more requests follow from the stored answers. Those that follow from an
+    /// answer are stored after it, so between the two nothing may be pending although the crawl is not finished.
     #[serde(default)]
     pub(super) finished: bool,
 }
 
-impl Counts {
+impl Tally {
     /// The tally of a kind.
     #[must_use]
-    pub fn of(&self, kind: Kind) -> &KindCounts {
+    pub fn of(&self, kind: Kind) -> &KindTally {
         &self.kinds[kind.index()]
     }
 
-    pub(super) fn of_mut(&mut self, kind: Kind) -> &mut KindCounts {
+    pub(super) fn of_mut(&mut self, kind: Kind) -> &mut KindTally {
         &mut self.kinds[kind.index()]
     }
 
-    /// A digest of what is settled of a kind: equal content, equal digest, whatever the order of the answers.
+    /// A digest of the settled content of a kind. It does not depend on the order of the answers.
     #[must_use]
     pub fn digest(&self, kind: Kind) -> u128 {
         self.digests[kind.index()]
@@ -121,34 +121,34 @@ impl Counts {
         *sum = sum.wrapping_sub(digest);
     }
 
-    /// Do both tell of the same frontier and content?
+    /// True when both have the same numbers of requests and records, and the same digests.
     pub(super) fn same_frontier(&self, other: &Self) -> bool {
-        let frontier = |counts: &KindCounts| KindCounts { body_bytes: 0, attempts: 0, ..*counts };
+        let frontier = |counts: &KindTally| KindTally { body_bytes: 0, attempts: 0, ..*counts };
         self.digests == other.digests && self.kinds.each_ref().map(frontier) == other.kinds.each_ref().map(frontier)
     }
 
-    /// Requests to be asked, of all kinds.
+    /// Pending requests of all kinds.
     #[must_use]
     pub fn pending(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.pending).sum()
     }
 
-    /// Requests given up for now, of all kinds.
+    /// Failed requests of all kinds.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.failed).sum()
     }
 
-    /// True when nothing failed and nothing is left to ask, nor to be worked out: what is made of the store lacks nothing
-    /// that the crawl could have brought.
+    /// True when the crawl is finished and nothing is pending or failed: the artifacts of this store lack nothing that the
+    /// crawl could have fetched.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.finished && self.pending() == 0 && self.failed() == 0 && self.settled() > 0
     }
 
-    /// Requests settled, of all kinds.
+    /// Settled requests of all kinds.
     #[must_use]
     pub fn settled(&self) -> u64 {
-        self.kinds.iter().map(KindCounts::settled).sum()
+        self.kinds.iter().map(KindTally::settled).sum()
     }
 }
