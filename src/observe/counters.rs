@@ -1,4 +1,4 @@
-//! Counters of one run, added to by the actors, read by whoever shows them.
+//! The counters of one run: the actors write them, displays read them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,28 +10,28 @@ use tokio::time::Instant;
 use super::Reducing;
 use crate::model::Kind;
 
-/// How an attempt ended.
+/// The end of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptResult<'a> {
     /// With an answer.
     Answered {
-        /// Bytes of the body, after decompression.
+        /// After decompression.
         body_bytes: u64,
         /// From sending to the last byte.
         latency: Duration,
     },
-    /// With an error, by its label.
+    /// With an error, given by its label.
     Failed(&'a str),
 }
 
-/// Upper bounds of the latency histogram, seconds; slower answers are counted beyond the last.
+/// Upper bounds of the latency histogram, seconds; one more bucket counts slower answers.
 pub const LATENCY_BOUNDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 #[derive(Debug, Default)]
 pub(super) struct KindCounters {
-    /// Configured; 0 while nobody has told.
+    /// Configured; 0 until it is set.
     pub(super) fetchers: AtomicU64,
-    /// Looks in a row at which the kind had too few fetchers, and all of those that counted.
+    /// Consecutive looks at which the kind had too few fetchers, and the number of looks that counted as such.
     pub(super) short_in_a_row: AtomicU64,
     pub(super) seen_short: AtomicU64,
     pending: AtomicU64,
@@ -43,47 +43,47 @@ pub(super) struct KindCounters {
     body_bytes: AtomicU64,
     latency_us: AtomicU64,
     answered: AtomicU64,
-    /// Answers by latency: those within each bound and above the one before; the last is beyond all.
+    /// Answers by latency: within each bound and above the one before; the last bucket is above all bounds.
     latencies: [AtomicU64; LATENCY_BOUNDS.len() + 1],
 }
 
-/// Where a kind of request stands.
+/// The progress of a kind of request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KindProgress {
-    /// Known and not asked.
+    /// Requests to ask.
     pub pending: u64,
-    /// Handed out and not yet durable.
+    /// Requests sent to a fetcher and not yet durable.
     pub in_flight: u64,
-    /// Settled, in all runs.
+    /// Requests settled in all runs.
     pub settled: u64,
-    /// Given up for now.
+    /// Requests that failed; the next run asks again.
     pub failed: u64,
     /// HTTP requests of this run.
     pub attempts: u64,
-    /// Of those, after a first attempt.
+    /// HTTP requests of this run after a first attempt.
     pub retries: u64,
-    /// Bytes of the bodies of this run.
+    /// Bytes of the bodies of this run, after decompression.
     pub body_bytes: u64,
     /// Mean time of an answer, microseconds; 0 before the first.
     pub mean_latency_us: u64,
 }
 
-/// Counters of one run. Shared by reference.
+/// The counters of one run; the actors share them.
 #[derive(Debug, Default)]
 pub struct Counters {
     pub(super) kinds: [KindCounters; 4],
     /// The bucket's rate, thousandths of a request per second.
     rate_milli: AtomicU64,
-    /// Fetchers that wait for a token.
+    /// Number of fetchers.
     waiting_for_token: AtomicU64,
     tokens: AtomicU64,
     token_wait_us: AtomicU64,
-    /// Fetchers that wait until the source is up again.
+    /// Number of fetchers that wait until the source is up again.
     pub(super) waiting_for_source: AtomicU64,
-    /// Looks at requests in flight, by what limited them: nothing, the rate, concurrency.
+    /// Looks while requests were in flight, by limit: none, rate, concurrency.
     pub(super) seen_limited: [AtomicU64; 3],
     jobs_per_request: AtomicU64,
-    /// Pending jobs by the day (since the epoch) on which they were submitted.
+    /// Pending jobs by the day (since the epoch) of their submission.
     pending_jobs: Mutex<BTreeMap<i64, u64>>,
     errors: Mutex<Errors>,
     reducing: Reducing,
@@ -96,7 +96,7 @@ struct Errors {
 }
 
 impl Counters {
-    /// Counts an attempt that ended.
+    /// Counts an attempt at its end.
     pub fn attempt(&self, kind: Kind, number: u32, result: AttemptResult<'_>) {
         let counters = &self.kinds[kind.index()];
         counters.attempts.fetch_add(1, Relaxed);
@@ -119,7 +119,7 @@ impl Counters {
         }
     }
 
-    /// Keeps the text of the newest error.
+    /// Stores the text of the newest error.
     pub fn note_error(&self, text: String) {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).last = Some(text);
     }
@@ -146,8 +146,8 @@ impl Counters {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).by_label.clone()
     }
 
-    /// Answers of a kind, the sum of their latencies in seconds, and how many took at most each of [`LATENCY_BOUNDS`]
-    /// and more than the one before; the last of those is beyond all bounds.
+    /// Number of answers of a kind, the sum of their latencies in seconds, and the numbers of answers between each of
+    /// [`LATENCY_BOUNDS`] and the one before; the last number is of those above all bounds.
     #[must_use]
     pub fn latencies(&self, kind: Kind) -> (u64, f64, [u64; LATENCY_BOUNDS.len() + 1]) {
         let counters = &self.kinds[kind.index()];
@@ -156,28 +156,28 @@ impl Counters {
         (buckets.iter().sum(), micros.as_secs_f64(), buckets)
     }
 
-    /// Tells where a kind stands.
+    /// Sets the numbers of pending requests and of those in flight.
     pub fn set_frontier(&self, kind: Kind, pending: u64, in_flight: u64) {
         let counters = &self.kinds[kind.index()];
         counters.pending.store(pending, Relaxed);
         counters.in_flight.store(in_flight, Relaxed);
     }
 
-    /// Tells what is settled and failed of a kind.
+    /// Sets the numbers of settled and failed requests.
     pub fn set_settled(&self, kind: Kind, settled: u64, failed: u64) {
         let counters = &self.kinds[kind.index()];
         counters.settled.store(settled, Relaxed);
         counters.failed.store(failed, Relaxed);
     }
 
-    /// Counts what became durable.
+    /// Counts requests that became durable.
     pub fn add_settled(&self, kind: Kind, settled: u64, failed: u64) {
         let counters = &self.kinds[kind.index()];
         counters.settled.fetch_add(settled, Relaxed);
         counters.failed.fetch_add(failed, Relaxed);
     }
 
-    /// Tells the bucket's rate, requests per second.
+    /// Sets the bucket's rate, requests per second.
     pub fn set_rate(&self, rate: f64) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rates are positive and small")]
         self.rate_milli.store((rate * 1000.0) as u64, Relaxed);
@@ -191,32 +191,32 @@ impl Counters {
         milli / 1000.0
     }
 
-    /// One fetcher more waits for a token, until what this gives is dropped.
+    /// Counts a fetcher that waits for a token, until the result is dropped.
     #[must_use]
     pub fn wait_for_token(&self) -> TokenWait<'_> {
         self.waiting_for_token.fetch_add(1, Relaxed);
         TokenWait { counters: self, began: Instant::now(), granted: false }
     }
 
-    /// Tokens taken, and how long fetchers waited for them, all together.
+    /// Number of tokens taken, and the sum of the waits for them.
     #[must_use]
     pub fn tokens(&self) -> (u64, Duration) {
         (self.tokens.load(Relaxed), Duration::from_micros(self.token_wait_us.load(Relaxed)))
     }
 
-    /// One fetcher more waits until the source is up again, until what this gives is dropped.
+    /// Counts a fetcher that waits until the source is up again, until the result is dropped.
     #[must_use]
     pub fn wait_for_source(&self) -> SourceWait<'_> {
         self.waiting_for_source.fetch_add(1, Relaxed);
         SourceWait { counters: self }
     }
 
-    /// Tells how many fetchers a kind may have.
+    /// Sets the number of fetchers of a kind.
     pub fn set_fetchers(&self, kind: Kind, num: usize) {
         self.kinds[kind.index()].fetchers.store(num as u64, Relaxed);
     }
 
-    /// Mean time of an answer over all kinds; zero before the first.
+    /// Mean latency over all kinds; zero before the first answer.
     #[must_use]
     pub fn mean_latency(&self) -> Duration {
         let sum = |of: fn(&KindCounters) -> &AtomicU64| self.kinds.iter().map(|kind| of(kind).load(Relaxed)).sum();
@@ -224,12 +224,12 @@ impl Counters {
         Duration::from_micros(micros.checked_div(answers).unwrap_or(0))
     }
 
-    /// Tells how many jobs one request asks for.
+    /// Sets the number of jobs per request.
     pub fn set_jobs_per_request(&self, num: usize) {
         self.jobs_per_request.store(num as u64, Relaxed);
     }
 
-    /// Requests that are known and not settled: many jobs are one request.
+    /// HTTP requests left: many jobs share one.
     #[must_use]
     pub fn requests_left(&self) -> u64 {
         Kind::ALL.iter().map(|kind| self.requests_left_of(*kind)).sum()
@@ -244,24 +244,24 @@ impl Counters {
         }
     }
 
-    /// Tells the pending jobs by the day on which they were submitted.
+    /// Sets the pending jobs by the day of their submission.
     pub fn set_pending_jobs(&self, by_day: BTreeMap<i64, u64>) {
         *self.pending_jobs.lock().unwrap_or_else(PoisonError::into_inner) = by_day;
     }
 
-    /// The pending jobs by the day (since the epoch) on which they were submitted.
+    /// Pending jobs by the day (since the epoch) of their submission.
     #[must_use]
     pub fn pending_jobs(&self) -> BTreeMap<i64, u64> {
         self.pending_jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Fetchers that wait for a token: while there are any, the rate is the limit.
+    /// Number of fetchers that wait for a token; if there are any, the rate is the limit.
     #[must_use]
     pub fn waiting_for_token(&self) -> u64 {
         self.waiting_for_token.load(Relaxed)
     }
 
-    /// Where a kind stands.
+    /// The progress of a kind.
     #[must_use]
     pub fn of(&self, kind: Kind) -> KindProgress {
         let counters = &self.kinds[kind.index()];
@@ -278,7 +278,7 @@ impl Counters {
         }
     }
 
-    /// How far the making of artifacts has come.
+    /// The progress of the reducers.
     #[must_use]
     pub const fn reducing(&self) -> &Reducing {
         &self.reducing
@@ -291,7 +291,7 @@ impl Counters {
     }
 }
 
-/// A fetcher's wait for a token; it is over when this is dropped.
+/// A fetcher's wait for a token; dropping it ends the wait.
 #[derive(Debug)]
 pub struct TokenWait<'a> {
     counters: &'a Counters,
@@ -300,7 +300,7 @@ pub struct TokenWait<'a> {
 }
 
 impl TokenWait<'_> {
-    /// The wait is over, with a token when `granted`.
+    /// Ends the wait; `granted` tells whether with a token.
     pub fn over(mut self, granted: bool) {
         self.granted = granted;
     }
@@ -317,7 +317,7 @@ impl Drop for TokenWait<'_> {
     }
 }
 
-/// A fetcher's wait for a source that is down; it is over when this is dropped.
+/// A fetcher's wait for a source that is down; dropping it ends the wait.
 #[derive(Debug)]
 pub struct SourceWait<'a> {
     counters: &'a Counters,

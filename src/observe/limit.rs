@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 use super::Counters;
 use crate::model::Kind;
 
-/// What keeps a crawl from being quicker.
+/// The limit of a crawl's speed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
-    /// Not known, or there is nothing to do.
+    /// Unknown, or nothing to do.
     #[default]
     None,
-    /// Fetchers wait for tokens: the rate is used up.
+    /// Fetchers wait for tokens.
     Rate,
-    /// No fetcher waits for a token, and a kind has more to ask than its fetchers can, which are too few for the rate.
+    /// No fetcher waits for a token, and a kind has requests left but too few fetchers for the rate.
     Concurrency,
 }
 
-/// Looks in a row at which a kind has too few fetchers before that counts: a queue that is gone in a moment needs none.
+/// Consecutive looks at which a kind has too few fetchers before they count: a short queue needs no more fetchers.
 const LOOKS_UNTIL_SHORT: u64 = 30;
 
 impl Counters {
-    /// Looks at what limits the crawl right now, and remembers it for [`Counters::limit`].
+    /// Returns the current limit, and counts it for [`Counters::limit`].
     pub fn look_at_limit(&self) -> Limit {
         let busy = self.kinds.iter().any(|kind| kind.in_flight.load(Relaxed) > 0);
         let free = self.waiting_for_token() == 0 && self.waiting_for_source.load(Relaxed) == 0;
@@ -50,13 +50,13 @@ impl Counters {
         limit
     }
 
-    /// Has the kind more to ask than its fetchers have in hand, and would the rate keep more of them at work?
+    /// True when the kind has more requests than fetchers, and the rate would keep more fetchers busy.
     fn is_short_of_fetchers(&self, kind: Kind) -> bool {
         let fetchers = self.kinds[kind.index()].fetchers.load(Relaxed);
         fetchers > 0 && self.requests_left_of(kind) > fetchers && self.fetchers_needed(kind) > fetchers
     }
 
-    /// Fetchers of a kind that use up the rate alone; 0 before the first answer.
+    /// Number of fetchers of a kind that would use the whole rate; 0 before the first answer.
     fn fetchers_needed(&self, kind: Kind) -> u64 {
         let secs = Duration::from_micros(self.of(kind).mean_latency_us).as_secs_f64();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and small")]
@@ -64,7 +64,7 @@ impl Counters {
         needed
     }
 
-    /// What limited the run for most of it.
+    /// The limit during most of the run.
     #[must_use]
     pub fn limit(&self) -> Limit {
         let [none, rate, concurrency] = [0, 1, 2].map(|at: usize| self.seen_limited[at].load(Relaxed));
@@ -77,13 +77,13 @@ impl Counters {
         }
     }
 
-    /// Says so, and what is needed, when concurrency limited the run and not the rate.
+    /// Advice if concurrency limited the run.
     #[must_use]
     pub fn limit_hint(&self) -> Option<String> {
         if self.limit() == Limit::Concurrency { self.concurrency_hint() } else { None }
     }
 
-    /// Which kind had too few fetchers for longest, and how many it needs; `None` when none had, or none has any more.
+    /// Advice for the kind that had too few fetchers for the longest time; `None` if it has enough now.
     #[must_use]
     pub fn concurrency_hint(&self) -> Option<String> {
         let seen = |kind: &Kind| self.kinds[kind.index()].seen_short.load(Relaxed);
@@ -91,8 +91,8 @@ impl Counters {
         let (needed, fetchers) = (self.fetchers_needed(kind), self.kinds[kind.index()].fetchers.load(Relaxed));
         (needed > fetchers).then(|| {
             format!(
-                "concurrency, not the rate, is the limit: {:.1} requests/s x {:.3} s of mean latency need {needed} fetchers \
-                 at work; concurrency.{} is {fetchers}",
+                "concurrency, not the rate, is the limit: {:.1} requests/s x {:.3} s of mean latency need {needed} fetchers; \
+                 concurrency.{} is {fetchers}",
                 self.rate(),
                 Duration::from_micros(self.of(kind).mean_latency_us).as_secs_f64(),
                 kind.name(),

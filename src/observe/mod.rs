@@ -1,4 +1,5 @@
-//! What can be seen of a run: logs, counters, progress. Reads what the actors count; decides nothing.
+//! The visible side of a run: logs, counters, progress, metrics. The actors count; this folder only shows, and imports no
+//! stage.
 
 mod counters;
 mod limit;

@@ -1,4 +1,4 @@
-//! Why an archive cannot be written or read.
+//! The errors of archives.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,55 +10,52 @@ use crate::store::StoreError;
 /// Why an archive cannot be written or read. Exit code 4; [`ArchiveError::NoArchive`] and [`ArchiveError::Read`] 2.
 #[derive(Debug, Error)]
 pub enum ArchiveError {
-    /// The store cannot be read or made.
+    /// The store cannot be read or created.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The archive cannot be written.
     #[error("cannot write the archive")]
     Write {
-        /// Why.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
     /// The file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// The file.
+        /// As it was given.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The file is something else.
-    #[error("{} is no archive of a store; `perfharvest export --format archive` makes one", path.display())]
-    NoArchive {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A newer program wrote it.
-    #[error("{} has {what} {found}, and this program reads {what} {known}; use a newer perfharvest", path.display())]
+    /// The file is not an archive.
+    #[error("{} is not an archive of a store; make one with `perfharvest export --format archive`", .0.display())]
+    NoArchive(PathBuf),
+    /// A newer program wrote the archive.
+    #[error("{} has {what} {found}, but this program reads {what} {known}; use a newer perfharvest", path.display())]
     Newer {
-        /// The file.
+        /// The archive.
         path: PathBuf,
-        /// Which of its formats.
+        /// `archive format` or `content version`.
         what: &'static str,
-        /// Its version.
+        /// Version in the archive.
         found: u32,
-        /// The version that this program reads.
+        /// Version that this program reads.
         known: u32,
     },
-    /// The file is torn or altered.
-    #[error("the archive {} is damaged: {reason}; nothing of it was taken in: use another copy of it, or export the store again", path.display())]
+    /// The archive is incomplete or altered.
+    #[error("the archive {} is damaged: {reason}; nothing was imported: use another copy of it, or export the store again", path.display())]
     Damaged {
-        /// The file.
+        /// The archive.
         path: PathBuf,
-        /// What does not fit.
+        /// The check that failed.
         reason: String,
     },
-    /// The run was ended; nothing is left of it.
-    #[error("interrupted; nothing was kept of what was begun")]
+    /// The run was interrupted, and its output removed.
+    #[error("interrupted; the unfinished output was removed")]
     Interrupted,
     /// A thread panicked.
-    #[error("a part of the archive's machinery stopped unexpectedly; please report this")]
+    #[error("a thread that reads or writes the archive stopped unexpectedly; please report this")]
     WorkerPanicked,
 }

@@ -1,6 +1,6 @@
-//! The archive: a whole store as one compressed, checksummed file. It is the backup of what the server has since deleted.
+//! The archive: a whole store as one compressed, checksummed file; a backup of data that the server deletes.
 //!
-//! In: a store. Out: a file ([`write()`]), and from it a store that gives the same artifacts and can be crawled on
+//! In: a store. Out: a file ([`write()`]), and from the file a store that gives the same artifacts and can be crawled further
 //! ([`read`]). The same store gives the same bytes. Memory does not grow with the store: keys are listed from the trees
 //! of small values, and each record is read by its key.
 //!
@@ -11,7 +11,7 @@
 //! |---|---|
 //! | 8 | the magic `PHSTORE\n` |
 //! | 4 | version of the archive's format: 1 |
-//! | 4 | version of the keys and values: 2 (1 is the same, and is read) |
+//! | 4 | version of the keys and values: 2 (1 is the same, and is read too) |
 //! | 4 | length of the header |
 //! | … | the header: JSON, `{"store_id", "identity", "counts"}`, as in the store's `ledger.json` |
 //! | 8 | XXH3-64 of all bytes before this |
@@ -26,10 +26,10 @@
 //! | 2 | length of the key |
 //! | 4 | length of the value |
 //! | … | the key |
-//! | … | the value as it is before `frame` seals it; of `signature_ids`, nothing |
+//! | … | the value without its frame (see `frame`); nothing for `signature_ids` |
 //!
-//! Trees come in the order of their numbers, keys ascending; records in the order of the settled requests that they
-//! answer, signatures last. Records that no settled request leads to (a write that was cut short) are left out. After the
+//! Trees come in the order of their numbers, with keys ascending; records come in the order of the settled requests that they
+//! answer, signatures last. Records that no settled request refers to (after an interrupted write) are left out. After the
 //! last entry: a byte 0, and 8 bytes with the number of entries.
 
 mod entry;

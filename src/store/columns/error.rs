@@ -1,33 +1,33 @@
-//! Why bytes cannot be decoded.
+//! The errors of decoding.
 
 use thiserror::Error;
 
 use super::format::FORMAT_VERSION;
 use crate::model::PushId;
 
-/// Bytes that are no chunk, or a chunk that cannot be turned into records.
+/// Why bytes cannot be decoded, or a chunk cannot be turned into records.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ColumnsError {
     /// The bytes end before the chunk does.
     #[error("the chunk is cut off")]
     Truncated,
-    /// Written by a newer version of this program.
-    #[error("the chunk has format version {found}, and this program reads versions up to {FORMAT_VERSION}")]
+    /// A newer program wrote the chunk.
+    #[error("the chunk has format version {found}, but this program reads versions up to {FORMAT_VERSION}")]
     Version {
-        /// The chunk's version.
+        /// The version byte.
         found: u8,
     },
     /// The bytes contradict the format.
     #[error("the chunk is damaged: {what}")]
     Malformed {
-        /// What does not fit.
+        /// The check that failed.
         what: &'static str,
     },
-    /// The push table does not know a push that the chunk refers to.
+    /// The push table lacks a push that the chunk refers to.
     #[error("push {push_id} has no revision in the push table")]
     UnknownRevision {
-        /// The push.
+        /// The missing push.
         push_id: PushId,
     },
     /// The text of an irregular datum is not JSON.

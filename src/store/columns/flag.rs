@@ -4,7 +4,7 @@ pub(super) const JOB: u8 = 1;
 pub(super) const SUBMIT_TIME: u8 = 1 << 1;
 pub(super) const MACHINE: u8 = 1 << 2;
 pub(super) const IRREGULAR: u8 = 1 << 3;
-/// The revision stands in the chunk; without this and [`NO_REVISION`], it is found by the push id.
+/// The chunk holds the revision; without this and [`NO_REVISION`], the push table does.
 pub(super) const INLINE_REVISION: u8 = 1 << 4;
 pub(super) const NO_REVISION: u8 = 1 << 5;
 

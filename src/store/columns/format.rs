@@ -2,7 +2,7 @@
 
 use std::ops::BitOr;
 
-/// The version of the format that [`super::encode`] writes.
+/// Version of the chunks that [`super::encode`] writes.
 pub(super) const FORMAT_VERSION: u8 = 1;
 
 /// The most data one chunk may hold, whatever the caller allows.
@@ -13,21 +13,21 @@ pub const MAX_DATA_PER_CHUNK: usize = 1 << 20;
 pub struct ColumnSet(u16);
 
 impl ColumnSet {
-    /// Nothing but the number of data, and which are regular.
+    /// Only the number of data, and which of them are regular.
     pub const NONE: Self = Self(0);
     /// Job ids.
     pub const JOB_IDS: Self = Self(1);
-    /// The data's own ids.
+    /// Ids of the data.
     pub const IDS: Self = Self(1 << 1);
     /// Measured values.
     pub const VALUES: Self = Self(1 << 2);
-    /// When the pushes landed.
+    /// Times at which the pushes landed.
     pub const PUSH_TIMESTAMPS: Self = Self(1 << 3);
     /// Push ids.
     pub const PUSH_IDS: Self = Self(1 << 4);
     /// Revisions that are kept inline.
     pub const REVISIONS: Self = Self(1 << 5);
-    /// When the jobs were submitted; includes [`ColumnSet::PUSH_TIMESTAMPS`], which they are relative to.
+    /// Times at which the jobs were submitted; includes [`ColumnSet::PUSH_TIMESTAMPS`], to which they are relative.
     pub const SUBMIT_TIMES: Self = Self(1 << 6 | 1 << 3);
     /// Names of machines.
     pub const MACHINE_NAMES: Self = Self(1 << 7);

@@ -6,20 +6,20 @@ use super::error::{ColumnsError, malformed};
 use super::{Columns, RevisionPlace};
 use crate::model::{Datum, DatumRecord, DatumView, IrregularDatum, PushId, RawJson, Revision};
 
-/// What [`Columns::write_python`] did.
+/// The result of [`Columns::write_python`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum PythonText<'a> {
     /// The text was written.
     Written,
-    /// Nothing was written: the datum is irregular, and this is its text as it came.
+    /// Nothing was written: the datum is irregular, and this is its original text.
     Irregular(&'a str),
-    /// Nothing was written: the push table does not know this push.
+    /// Nothing was written: the push table lacks this push.
     UnknownRevision(PushId),
 }
 
 impl Columns {
-    /// A regular datum of this revision, borrowed; needs every column but [`super::ColumnSet::REVISIONS`].
+    /// A borrowed regular datum with the given revision; needs every column except [`super::ColumnSet::REVISIONS`].
     #[must_use]
     pub fn view(&self, index: usize, revision: Revision) -> Option<DatumView<'_>> {
         Some(DatumView {
@@ -34,7 +34,7 @@ impl Columns {
         })
     }
 
-    /// Appends a regular datum's JSON as Python writes it; needs [`super::ColumnSet::ALL`].
+    /// Appends a regular datum's JSON in Python's spacing; needs [`super::ColumnSet::ALL`].
     pub fn write_python(
         &self,
         index: usize,
@@ -53,10 +53,10 @@ impl Columns {
         }
     }
 
-    /// The records, as they were encoded; needs [`super::ColumnSet::ALL`].
+    /// The encoded records; needs [`super::ColumnSet::ALL`].
     ///
     /// # Errors
-    /// When `revision_of` does not know a push, or an irregular datum's text is not JSON.
+    /// [`ColumnsError`] when `revision_of` does not know a push, or the text of an irregular datum is not JSON.
     pub fn to_records(
         &self,
         revision_of: impl Fn(PushId) -> Option<Revision>,
