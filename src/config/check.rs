@@ -1,4 +1,4 @@
-//! Checks of a configuration that no single key can show, and of texts that have a grammar of their own.
+//! Checks a configuration as a whole: keys against each other, and texts with a grammar.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use tracing_subscriber::EnvFilter;
 
 use super::Config;
 
-/// Plain words of `log.level`; everything else is a list of filter directives.
+/// The levels of `log.level`; any other text is a list of filter directives.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 impl Config {
-    /// The first key that is wrong, and why.
+    /// Returns the first invalid key and its error.
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
         let window = &self.window;
         if let (Some(start), Some(end)) = (window.start, window.end)
@@ -25,15 +25,18 @@ impl Config {
         }
         let url = url::Url::parse(&self.source.base_url).map_err(|why| {
             let hint = with_scheme(&self.source.base_url);
-            ("source.base_url", format!("`{}` is no http or https address: {why}{hint}", self.source.base_url))
+            ("source.base_url", format!("`{}` is not an http or https address: {why}{hint}", self.source.base_url))
         })?;
         if url.cannot_be_a_base() || !matches!(url.scheme(), "http" | "https") {
             let hint = with_scheme(&self.source.base_url);
-            return Err(("source.base_url", format!("`{}` is no http or https address{hint}", self.source.base_url)));
+            return Err((
+                "source.base_url",
+                format!("`{}` is not an http or https address{hint}", self.source.base_url),
+            ));
         }
         let name = &self.source.repository;
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
-            return Err(("source.repository", format!("`{name}` is no repository name, such as autoland")));
+            return Err(("source.repository", format!("`{name}` is not a repository name such as autoland")));
         }
         let agent = &self.source.user_agent;
         if agent.trim().is_empty() || !agent.bytes().all(|b| (0x20..0x7f).contains(&b)) {
@@ -56,21 +59,21 @@ impl Config {
             return Err(("limiter.min_requests_per_second", "is above limiter.requests_per_second".to_owned()));
         }
         if self.batch.job_ids.get() > 2000 {
-            return Err(("batch.job_ids", "is above 2000, the most that the server gives at once".to_owned()));
+            return Err(("batch.job_ids", "is above 2000, the most that the server returns at once".to_owned()));
         }
         if self.batch.alert_page.get() > 100 {
-            return Err(("batch.alert_page", "is above 100, the most that the server gives at once".to_owned()));
+            return Err(("batch.alert_page", "is above 100, the most that the server returns at once".to_owned()));
         }
         if let Some(bind) = self.metrics.bind
             && !bind.ip().is_loopback()
         {
-            return Err(("metrics.bind", format!("{bind} is no loopback address such as 127.0.0.1:9464")));
+            return Err(("metrics.bind", format!("{bind} is not a loopback address such as 127.0.0.1:9464")));
         }
         check_level(&self.log.level).map_err(|message| ("log.level", message))
     }
 }
 
-/// The address that was meant where its beginning was left out.
+/// Suggests the whole address if only the scheme is missing.
 fn with_scheme(address: &str) -> String {
     let host = address.split([':', '/']).next().unwrap_or_default();
     let scheme = if matches!(host, "localhost" | "127.0.0.1") { "http" } else { "https" };
@@ -79,19 +82,19 @@ fn with_scheme(address: &str) -> String {
     if is_host && url::Url::parse(&whole).is_ok() { format!("; did you mean `{whole}`?") } else { String::new() }
 }
 
-/// The filter takes any word for the name of a module, so that a mistyped level would silence everything.
+/// Refuses mistyped levels: the filter would take them for names of modules, and silence everything else.
 fn check_level(level: &str) -> Result<(), String> {
     if level.contains(['=', ',']) {
-        return EnvFilter::try_new(level).map(drop).map_err(|why| format!("`{level}` cannot be read: {why}"));
+        return EnvFilter::try_new(level).map(drop).map_err(|why| format!("`{level}` is invalid: {why}"));
     }
     if LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level.trim())) {
         return Ok(());
     }
     let nearest = nearest(&level.to_lowercase(), LEVELS.into_iter()).unwrap_or_default();
-    Err(format!("`{level}` is none of {}; did you mean `{nearest}`?", LEVELS.join(", ")))
+    Err(format!("`{level}` is not one of {}; did you mean `{nearest}`?", LEVELS.join(", ")))
 }
 
-/// The name that is most like `unknown`.
+/// The most similar name.
 pub(super) fn nearest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))
 }

@@ -1,7 +1,7 @@
-//! The configuration: one struct per table of `config.toml`, every key with its unit, default and reason.
+//! The configuration: one struct per table of `config.toml`.
 //!
-//! Precedence: default < file < environment < flag ([`Config::load`]). Bad values cannot be held: they are refused when
-//! they are read ([`ConfigError`] names file, line and key).
+//! Precedence: default < file < environment < flag ([`Config::load`]). Invalid values are refused when they are read, with
+//! file, line and key ([`ConfigError`]).
 
 mod check;
 mod commits_from;

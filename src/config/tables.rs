@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::CommitsFrom;
 use crate::model::{Kind, Timestamp};
 
-/// Everything a crawl can be told.
+/// The whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -45,15 +45,15 @@ pub struct Config {
 }
 
 impl Config {
-    /// The file of the commits: the one named, or the one that a run makes in the store's folder; `None` when there is
-    /// neither.
+    /// Path of the file of commits: the configured one, or else the one that a run makes in the store's folder; `None` if
+    /// neither is configured.
     #[must_use]
     pub fn commits_file(&self) -> Option<PathBuf> {
         let own = || self.inputs.commits_from.as_ref().map(|_| self.store.path.join("all_commits.jsonl"));
         self.inputs.commits.clone().or_else(own)
     }
 
-    /// Fetchers of a kind.
+    /// Number of fetchers of a kind.
     #[must_use]
     pub fn concurrency_of(&self, kind: Kind) -> usize {
         let concurrency = &self.concurrency;
@@ -67,30 +67,30 @@ impl Config {
     }
 }
 
-/// The `[source]` table: which Treeherder is asked, and how a single request is made.
+/// The `[source]` table: the Treeherder server, and the settings of a single request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SourceConfig {
     /// Root of the server, without `/api`.
     pub base_url: String,
-    /// The repository whose signatures, data and jobs are harvested.
+    /// Name of the repository whose signatures, data and jobs are harvested.
     pub repository: String,
-    /// Alert summaries of this repository only, by its numeric id. Unset: of all repositories.
+    /// Numeric id of the only repository whose alert summaries are fetched. Unset: all repositories.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alerts_repository_id: Option<u64>,
-    /// The `User-Agent` header. Treeherder's owners ask for a name and a contact, and block clients without.
+    /// The `User-Agent` header. Treeherder's owners ask for a name and a contact, and block clients without them.
     pub user_agent: String,
-    /// Longest wait for a whole reply. The server itself gives up after 30 s; waiting longer lets it speak first.
+    /// Longest wait for a whole reply. The server itself gives up after 30 s; a longer wait receives its error.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
     /// Longest wait for a connection.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// Longest body that is read, bytes, counted after decompression.
+    /// Longest accepted body, bytes after decompression.
     pub max_body_bytes: NonZeroU64,
 }
 
-/// The `[window]` table: which data belong to the dataset. What is left out is fixed when a crawl is created.
+/// The `[window]` table: the times of the dataset. Unset keys are fixed when a crawl is created.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WindowConfig {
@@ -100,48 +100,48 @@ pub struct WindowConfig {
     /// Last commit date of the revision table, included. Unset: `data_end`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
-    /// How long before `start` data are fetched: a commit's data carry the time of its push, which may be earlier.
+    /// Data are fetched from this long before `start`, since a commit's data have the time of its push, which may be earlier.
     #[serde(with = "humantime_serde")]
     pub lookback: Duration,
-    /// Data with a push time before this are fetched. Unset: the moment the crawl is created.
+    /// Only data with a push time before this are fetched. Unset: the creation time of the crawl.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_end: Option<Timestamp>,
-    /// Alert summaries whose push is at most this much older than `data_end` belong to the dataset.
+    /// The dataset has alert summaries whose push is at most this much older than `data_end`.
     #[serde(with = "humantime_serde")]
     pub alerts_lookback: Duration,
 }
 
-/// The `[sample]` table: a crawl of some of the signatures, to try things out.
+/// The `[sample]` table: a crawl of only some signatures, as a trial.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SampleConfig {
-    /// How many signatures. Unset: all of them.
+    /// Number of signatures. Unset: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signatures: Option<NonZeroU32>,
-    /// Which ones: the same seed draws the same signatures from the same list.
+    /// The same seed draws the same signatures from the same list.
     pub seed: u64,
 }
 
-/// The `[limiter]` table: how hard we may press the API.
+/// The `[limiter]` table: the load on the API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimiterConfig {
     /// Sustained rate over **all** fetchers, requests per second, retries included.
     pub requests_per_second: NonZeroU32,
-    /// Bucket capacity, requests: over any T seconds at most `requests_per_second x T + burst` leave. 1 spaces them
-    /// evenly and loses what a timer is late (a millisecond each, more on a busy machine); 2 makes that up, above 100/s a
-    /// fiftieth of the rate; more lets a run start with a burst.
+    /// Bucket capacity, requests: in any T seconds at most `requests_per_second x T + burst` are sent. 1 spaces them evenly
+    /// and loses the delay of each timer (a millisecond, more on a busy machine); 2 compensates for it, above 100/s a fiftieth
+    /// of the rate does; more lets a run start with a burst.
     pub burst: NonZeroU32,
-    /// Longest `Retry-After` that is waited for; a longer one ends the run, with everything kept.
+    /// Longest `Retry-After` that is obeyed; a longer one ends the run, which can be resumed.
     #[serde(with = "humantime_serde")]
     pub max_retry_after: Duration,
     /// Lower the rate when the server shows strain, and raise it again when it is calm.
     pub adaptive: bool,
-    /// The adaptive rate never goes below this, requests per second.
+    /// Lowest adaptive rate, requests per second.
     pub min_requests_per_second: NonZeroU32,
 }
 
-/// The `[concurrency]` table: fetchers of each kind. Rate x latency (in seconds) = concurrency needed.
+/// The `[concurrency]` table: numbers of fetchers. Rate x latency (in seconds) = concurrency needed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConcurrencyConfig {
@@ -149,17 +149,17 @@ pub struct ConcurrencyConfig {
     pub alerts: NonZeroUsize,
     /// Fetchers of signature lists.
     pub signatures: NonZeroUsize,
-    /// Fetchers of the data of one signature each: nearly all requests of a crawl.
+    /// Fetchers of summaries, the data of one signature each: nearly all requests of a crawl.
     pub summaries: NonZeroUsize,
     /// Fetchers of batches of job details.
     pub job_details: NonZeroUsize,
 }
 
-/// The `[retry]` table: what happens to a request that failed for a reason that passes.
+/// The `[retry]` table: retries after temporary failures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryConfig {
-    /// Attempts in all, the first included. What still fails is recorded, and tried again by the next run.
+    /// Attempts including the first. Then the failure is recorded, and the next run asks again.
     pub max_attempts: NonZeroU32,
     /// Mean wait before the second attempt; it doubles from attempt to attempt, with jitter.
     #[serde(with = "humantime_serde")]
@@ -167,79 +167,79 @@ pub struct RetryConfig {
     /// Longest wait between attempts.
     #[serde(with = "humantime_serde")]
     pub max_delay: Duration,
-    /// How long a source that answers nothing at all is probed before the run ends.
+    /// How long a source without any answer is probed before the run ends.
     #[serde(with = "humantime_serde")]
     pub give_up_after: Duration,
 }
 
-/// The `[batch]` table: how much one request asks for.
+/// The `[batch]` table: the sizes of requests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchConfig {
     /// Job ids per request of job details. The server's request line holds 403 ids of nine digits.
     pub job_ids: NonZeroUsize,
-    /// Alert summaries per page. The server gives 100 at most.
+    /// Alert summaries per page. The server returns at most 100.
     pub alert_page: NonZeroU32,
     /// Commits per page of an hgweb server.
     pub commits: NonZeroU32,
-    /// Ask for the signature list by framework, where the whole list is too large or slow for one reply.
+    /// Fetch the signature list by framework, if the whole list is too large or too slow for one reply.
     pub signatures_by_framework: bool,
 }
 
-/// The `[store]` table: where the answers are kept.
+/// The `[store]` table: the store of the answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
-    /// Folder of the store. One crawl, one store.
+    /// Folder of the store. Each crawl needs its own.
     pub path: PathBuf,
-    /// Page cache, bytes. A crawl writes and a reduction reads each page about once, so a large one makes neither faster;
-    /// a run with nothing to do reads the small trees several times.
+    /// Page cache, bytes. A crawl writes each page about once, and the reducers read it about once, so a larger cache makes
+    /// neither faster; a run with nothing to do reads the small trees several times.
     pub cache_bytes: u64,
-    /// Answers per commit at the most.
+    /// Most answers per commit.
     pub commit_records: NonZeroUsize,
     /// Longest time an answer waits for others to share its commit (one fsync each).
     #[serde(with = "humantime_serde")]
     pub commit_interval: Duration,
 }
 
-/// The `[inputs]` table: files that the dataset needs beside the API.
+/// The `[inputs]` table: input files besides the API.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InputsConfig {
     /// `all_commits.jsonl`: the commits of the repository with their dates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commits: Option<PathBuf>,
-    /// Where a run gets the commits itself: `clone:DIR`, `hgweb:URL` or `pushes`. Unset: `commits` must be there.
+    /// Source from which a run makes the file of commits: `clone:DIR`, `hgweb:URL` or `pushes`. Unset: `commits` must exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commits_from: Option<CommitsFrom>,
-    /// `perf_llm_struc.jsonl`, to relabel. Unset: that artifact is not made.
+    /// `perf_llm_struc.jsonl`, the input of relabelling. Unset: that artifact is not made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub perf_llm_struc: Option<PathBuf>,
 }
 
-/// The `[reduce]` table: what making the artifacts may cost.
+/// The `[reduce]` table: resources for making the artifacts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReduceConfig {
-    /// Memory for sorting, bytes; what does not fit goes to temporary files beside the artifacts.
+    /// Memory for sorting, bytes; the rest is sorted in temporary files beside the artifacts.
     pub memory_bytes: NonZeroUsize,
-    /// Worker threads. 0: one a core.
+    /// Worker threads. 0: one per core.
     pub workers: usize,
 }
 
-/// Which definition the artifacts follow; `datasets/README.md` lists the differences.
+/// The definitions that the artifacts follow; `datasets/README.md` lists the differences.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Semantics {
-    /// The reference scripts' definitions, but for their errors.
+    /// The definitions of the reference scripts, without their errors.
     #[default]
     Corrected,
-    /// Exactly what the reference scripts compute.
+    /// The exact results of the reference scripts.
     Reference,
 }
 
 impl Semantics {
-    /// As it is configured.
+    /// The text in the configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -249,7 +249,7 @@ impl Semantics {
     }
 }
 
-/// The `[artifacts]` table: the dataset that is written.
+/// The `[artifacts]` table: the dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ArtifactsConfig {
@@ -257,50 +257,50 @@ pub struct ArtifactsConfig {
     pub out: PathBuf,
     /// `corrected` or `reference`.
     pub semantics: Semantics,
-    /// Frameworks left out of the rectified coverage and of relabelling.
+    /// Frameworks excluded from the rectified coverage and from relabelling.
     pub excluded_framework_ids: Vec<u64>,
-    /// Fields of the signatures that never count as common features.
+    /// Fields of signatures that are never common features.
     pub exclude_fields: Vec<String>,
-    /// Write `redacted` in place of every e-mail address.
+    /// Replace every e-mail address with `redacted`.
     pub redact_emails: bool,
-    /// End with an error, instead of a counted skip, when a signature of a revision is in no group.
+    /// Fail when a signature of a revision is in no group, instead of counting and skipping it.
     pub strict: bool,
 }
 
-/// The `[shutdown]` table.
+/// The `[shutdown]` table: Ctrl-C.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShutdownConfig {
-    /// After Ctrl-C, how long requests in flight may take to finish.
+    /// Time for requests in flight to finish after Ctrl-C.
     #[serde(with = "humantime_serde")]
     pub grace: Duration,
 }
 
-/// The `[metrics]` table.
+/// The `[metrics]` table: Prometheus.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
-    /// Serve Prometheus metrics here, e.g. `127.0.0.1:9464`. Unset: not at all.
+    /// Loopback address of the metrics, such as `127.0.0.1:9464`. Unset: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bind: Option<SocketAddr>,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// The `[log]` table: what is told on stderr.
+/// The `[log]` table: output on stderr.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
-    /// `error`, `warn`, `info`, `debug`, `trace`, or tracing's filter directives.
+    /// `off`, `error`, `warn`, `info`, `debug`, `trace`, or filter directives of `tracing`.
     pub level: String,
     /// `text` or `json`.
     pub format: LogFormat,
@@ -314,7 +314,7 @@ const fn secs(n: u64) -> Duration {
 
 const DAY: u64 = 86_400;
 
-/// How long the server keeps a job, days: older data have lost theirs.
+/// Days after which the server deletes a job; older data have lost theirs.
 pub const JOB_LIFE_DAYS: i64 = 120;
 
 impl Default for SourceConfig {
@@ -338,7 +338,7 @@ impl Default for WindowConfig {
     }
 }
 
-/// The number as a non-zero one; the callers' literals are never 0.
+/// The number as a non-zero one; callers pass literals that are not 0.
 const fn non_zero(n: u32) -> NonZeroU32 {
     match NonZeroU32::new(n) {
         Some(n) => n,

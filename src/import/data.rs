@@ -1,7 +1,7 @@
-//! `perf_jobs_by_signature.jsonl`: read in blocks, parsed and encoded by all cores, written by one.
+//! `perf_jobs_by_signature.jsonl`: one thread reads blocks, all cores parse and encode them, one thread writes.
 //!
-//! Blocks come back in any order and are written in the file's, so that the store does not depend on the number of
-//! workers. A buffer is needed to read a block and given back when the block is written: this bounds what is under way.
+//! Workers finish blocks in any order; they are written in the order of the file, so that the store does not depend on the
+//! number of workers. Reading a block takes a buffer, which returns when the block is written: this limits memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -17,16 +17,16 @@ use crate::actor::Shutdown;
 use crate::model::{Request, SignatureId, Window, bring_to_api_order};
 use crate::store::{BulkWriter, Pending, Settlement, Store};
 
-/// Where a row is.
+/// The place of a row in the file.
 #[derive(Clone, Copy, Debug)]
 struct RowSpan {
     offset: u64,
     len: usize,
-    /// Of the line's bytes: rows that are the same need no joining.
+    /// Hash of the line: equal rows need no joining.
     fingerprint: u64,
 }
 
-/// A row, ready to be written.
+/// A row, ready for writing.
 struct Taken {
     signature: SignatureId,
     span: RowSpan,
@@ -36,17 +36,17 @@ struct Taken {
     settlement: Option<Settlement>,
 }
 
-/// What a worker makes of a block. Lines are counted from the block's first, from 0.
+/// A parsed block. Line numbers are relative to the block, from 0.
 #[derive(Default)]
 struct Parsed {
     num_lines: u64,
     rows: Vec<Taken>,
     torn: Vec<(u64, String)>,
-    /// The block's, to be used again.
+    /// The block's buffer, for another block.
     buffer: Vec<u8>,
 }
 
-/// Takes in the file at `path`.
+/// Imports the file at `path`.
 pub(super) fn take(
     path: &Path,
     store: &Store,
@@ -96,7 +96,7 @@ pub(super) fn take(
         let mut next = 0;
         let mut written = Ok(());
         'results: for result in &results {
-            let Some((number, parsed)) = result else { break }; // a worker has panicked, and its block will never come
+            let Some((number, parsed)) = result else { break }; // a worker panicked, so its block will never arrive
             early.insert(number, parsed);
             while let Some(mut parsed) = early.remove(&next) {
                 let used = std::mem::take(&mut parsed.buffer);
@@ -108,7 +108,7 @@ pub(super) fn take(
                 let _reader_may_have_ended = buffer.try_send(used);
             }
         }
-        drop((results, buffer)); // workers and reader end here, if they have not
+        drop((results, buffer)); // stops workers and reader
         let read: std::io::Result<()> = reader.join().map_err(|_| ImportError::WorkerPanicked)?;
         for thread in threads {
             thread.join().map_err(|_| ImportError::WorkerPanicked)?;
@@ -120,7 +120,7 @@ pub(super) fn take(
     Ok(collector.report)
 }
 
-/// Says `None` when a worker ends by a panic: without this, its block would be waited for in vain.
+/// Sends `None` when a worker panics, so that nobody waits for its block.
 struct Farewell<'a> {
     done: &'a flume::Sender<Option<(usize, Parsed)>>,
     in_order: bool,
@@ -142,7 +142,7 @@ fn parse_block(block: Block, store: &Store, window: Window) -> Parsed {
         let row = match line {
             RowLine::Whole(row) => Some(row),
             RowLine::BehindFragment(row) => {
-                parsed.torn.push((parsed.num_lines, "torn; the whole row behind it was taken".to_owned()));
+                parsed.torn.push((parsed.num_lines, "torn; the complete row after it was imported".to_owned()));
                 Some(row)
             }
             RowLine::Torn(what) => {
@@ -174,13 +174,13 @@ fn prepare(row: Row, span: RowSpan, store: &Store, window: Window) -> Taken {
     Taken { signature, span, num_data: data.len() as u64, num_outside, settlement }
 }
 
-/// Writes rows in their order, and finds those that come twice.
+/// Writes rows in their order, and finds signatures with several rows.
 struct Collector<'a, 'b> {
     writer: &'a mut BulkWriter<'b>,
     window: Window,
     report: FileReport,
     seen: HashMap<SignatureId, RowSpan>,
-    /// All spans of the signatures whose rows differ.
+    /// All spans of signatures with different rows.
     doubled: BTreeMap<SignatureId, Vec<RowSpan>>,
 }
 
@@ -217,7 +217,7 @@ impl Collector<'_, '_> {
         }
     }
 
-    /// Of a signature that has rows which differ, all data are taken.
+    /// Imports all data of signatures with different rows.
     fn join_doubled(&mut self, path: &Path, store: &Store) -> Result<(), ImportError> {
         let failed = |source| ImportError::Read { path: path.to_owned(), source };
         if self.doubled.is_empty() {

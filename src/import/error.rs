@@ -1,4 +1,4 @@
-//! Why files could not be imported.
+//! The errors of an import.
 
 use std::path::PathBuf;
 
@@ -7,34 +7,31 @@ use thiserror::Error;
 use super::report::{DATA_NAME, JOBS_NAME, SIGNATURES_NAME};
 use crate::store::StoreError;
 
-/// Why files could not be taken in. Exit code 2; of the store, its own.
+/// Why files cannot be imported. Exit code 2; errors of the store have their own.
 #[derive(Debug, Error)]
 pub enum ImportError {
-    /// The store cannot be made.
+    /// The store cannot be created.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// The file.
+        /// The file to import.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// None of the files is there.
-    #[error("{} has none of the files that can be imported: {DATA_NAME}, {SIGNATURES_NAME}, {JOBS_NAME}", folder.display())]
-    NothingThere {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// A sample of what is in files makes no sense.
-    #[error("an import takes everything that the files hold; leave out --sample")]
+    /// The folder has none of the files.
+    #[error("{} has none of the files that can be imported: {DATA_NAME}, {SIGNATURES_NAME}, {JOBS_NAME}", .0.display())]
+    NothingThere(PathBuf),
+    /// An import cannot draw a sample.
+    #[error("an import takes all signatures of the files; leave out --sample")]
     Sampled,
-    /// The run was ended; nothing is left of it.
-    #[error("interrupted; nothing was kept of what was begun")]
+    /// The import was interrupted, and its output removed.
+    #[error("interrupted; the unfinished store was removed")]
     Interrupted,
     /// A thread panicked.
-    #[error("a part of the import stopped unexpectedly; please report this")]
+    #[error("a thread of the import stopped unexpectedly; please report this")]
     WorkerPanicked,
 }

@@ -1,4 +1,4 @@
-//! A folder of files to a store.
+//! Imports a folder of files into a new store.
 
 use std::path::Path;
 
@@ -10,23 +10,23 @@ use crate::fetch::first_requests;
 use crate::model::Timestamp;
 use crate::store::{BulkWriter, CrawlIdentity, Incoming, Store, Tally};
 
-/// What an import came to.
+/// The result of an import.
 #[derive(Clone, Debug)]
 pub struct ImportSummary {
-    /// The crawl that the store now holds.
+    /// Identity of the new store's crawl.
     pub identity: CrawlIdentity,
-    /// Whether the end of the data was taken from the age of the file, for want of another.
+    /// True if `data_end` was derived from the file's modification time.
     pub guessed_data_end: bool,
-    /// By file name; `None` for a file that is not there.
+    /// By file name; `None` for a missing file.
     pub files: [(&'static str, Option<FileReport>); 3],
-    /// The store's tally.
+    /// Tally of the new store.
     pub counts: Tally,
 }
 
-/// Takes in what is in `folder`, into the store of `config`, which must be empty or not there.
+/// Imports the files in `folder` into the store of `config`, which must be empty or not exist.
 ///
 /// # Errors
-/// [`ImportError`]; then there is no store, or the empty one that was there before.
+/// [`ImportError`]; the store's path is then as before.
 pub fn import_folder(folder: &Path, config: &Config, shutdown: &Shutdown) -> Result<ImportSummary, ImportError> {
     if config.sample.signatures.is_some() {
         return Err(ImportError::Sampled);
@@ -34,7 +34,7 @@ pub fn import_folder(folder: &Path, config: &Config, shutdown: &Shutdown) -> Res
     let there = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
     let (data, signatures, jobs) = (there(DATA_NAME), there(SIGNATURES_NAME), there(JOBS_NAME));
     if data.is_none() && signatures.is_none() && jobs.is_none() {
-        return Err(ImportError::NothingThere { folder: folder.to_owned() });
+        return Err(ImportError::NothingThere(folder.to_owned()));
     }
     let guess = data.as_deref().filter(|_| config.window.data_end.is_none()).and_then(age_of);
     let identity = CrawlIdentity::create(config, guess.unwrap_or_else(Timestamp::now));
@@ -58,7 +58,7 @@ pub fn import_folder(folder: &Path, config: &Config, shutdown: &Shutdown) -> Res
     })
 }
 
-/// When a file was last written: nothing in it can be younger.
+/// Modification time of a file: nothing in it can be younger.
 fn age_of(path: &Path) -> Option<Timestamp> {
     let written = std::fs::metadata(path).ok()?.modified().ok()?;
     let since = written.duration_since(std::time::UNIX_EPOCH).ok()?;

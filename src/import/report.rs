@@ -1,26 +1,26 @@
-//! The files that can be imported, and the account of each.
+//! The names of the files, and the report of an import.
 
-/// The data, a signature a line.
+/// The data: one signature per line.
 pub const DATA_NAME: &str = "perf_jobs_by_signature.jsonl";
-/// The signatures' records.
+/// The records of signatures.
 pub const SIGNATURES_NAME: &str = "all_signatures.jsonl";
-/// Job records.
+/// The records of jobs.
 pub const JOBS_NAME: &str = "max_revision_jobs.jsonl";
 
 /// Alert summaries, which are not read.
 pub const ALERTS_NAME: &str = "alert_summaries.csv";
 
-/// Lines that could not be taken, by number, from 1.
+/// Lines that could not be imported; numbers start at 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TornLines {
-    /// How many.
+    /// Number of lines.
     pub count: u64,
-    /// The first of them, each with what is wrong.
+    /// The first ones, each with its error.
     pub first: Vec<(u64, String)>,
 }
 
 impl TornLines {
-    /// As many are named.
+    /// Most entries of `first`.
     const NAMED: usize = 10;
 
     pub(super) fn add(&mut self, line: u64, what: impl Into<String>) {
@@ -31,21 +31,21 @@ impl TornLines {
     }
 }
 
-/// What was found in one file.
+/// The report of one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileReport {
     /// Lines, blank ones included.
     pub lines: u64,
-    /// Signatures or jobs taken in.
+    /// Imported signatures or jobs.
     pub taken: u64,
-    /// Rows of what another row had as well; of data, what both hold is joined.
+    /// Rows of a signature or job that another row has too; their data are joined.
     pub doubled: u64,
-    /// Empty lists, which may be swallowed errors: to be asked again.
+    /// Empty lists, which may be swallowed errors: the next run asks again.
     pub empty: u64,
-    /// Data taken in.
+    /// Imported data.
     pub data: u64,
-    /// Data before or after the crawl's data window, left out.
+    /// Data outside of the crawl's data window, left out.
     pub outside: u64,
-    /// Rows that are torn or malformed; of some, a whole row behind them was taken.
+    /// Torn or malformed rows; a complete row after some of them was imported.
     pub torn: TornLines,
 }

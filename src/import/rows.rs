@@ -1,6 +1,6 @@
-//! Rows of `perf_jobs_by_signature.jsonl`: the text of a line in, a signature with its data out.
+//! Rows of `perf_jobs_by_signature.jsonl`: from the text of a line to a signature with its data.
 //!
-//! The usual row is scanned in one go; anything else goes through `serde_json`. A line may begin with the fragment of a
+//! A row of the usual form is scanned in one pass; any other goes through `serde_json`. A line may begin with the fragment of a
 //! row that was torn when the script was killed: the script then appended the next row to the same line.
 
 use std::fmt;
@@ -11,26 +11,26 @@ use serde_json::value::RawValue;
 use super::compact::compact;
 use crate::model::{DatumRecord, SignatureId, Spacing, parse_datum, scan_datum};
 
-/// A whole row.
+/// A complete row.
 #[derive(Debug, PartialEq)]
 pub(super) struct Row {
     pub(super) signature: SignatureId,
     pub(super) data: Vec<DatumRecord>,
 }
 
-/// What a line is.
+/// The content of a line.
 #[derive(Debug, PartialEq)]
 pub(super) enum RowLine {
-    /// A row, and nothing else.
+    /// Exactly one row.
     Whole(Row),
-    /// A row behind the fragment of another.
+    /// A row after the fragment of another.
     BehindFragment(Row),
-    /// No row; what is wrong.
+    /// Not a row, with the error.
     Torn(String),
     Blank,
 }
 
-/// What stands around the data of a row.
+/// The texts around the data of a row.
 struct Frame {
     spacing: Spacing,
     head: &'static [u8],
@@ -43,10 +43,10 @@ const FRAMES: [Frame; 2] = [
     Frame { spacing: Spacing::Compact, head: b"{\"signature_id\":", jobs: b",\"jobs\":[", comma: b"," },
 ];
 
-/// What every row begins with.
+/// The first bytes of every row.
 const BEGINNING: &str = "{\"signature_id\"";
 
-/// Reads the line that `text` begins with; also returns its length with the line end.
+/// Reads the line at the beginning of `text`; also returns its length with the line end.
 pub(super) fn read_line(text: &[u8]) -> (RowLine, usize) {
     if let Some((row, len)) = scan_row(text) {
         return (RowLine::Whole(row), len);
@@ -60,7 +60,7 @@ fn read_unusual(line: &[u8]) -> RowLine {
     if line.is_empty() {
         return RowLine::Blank;
     }
-    let line = String::from_utf8_lossy(line); // a row with broken characters is torn, and one behind it may not be
+    let line = String::from_utf8_lossy(line); // a row with invalid characters is torn, but one after it may be complete
     match parse_row(&line) {
         Ok(row) => RowLine::Whole(row),
         Err(error) => {
@@ -76,7 +76,7 @@ fn read_unusual(line: &[u8]) -> RowLine {
     }
 }
 
-/// Reads a row of the usual form and its line end; `None` for any other.
+/// Reads a row of the usual form and its line end; `None` for other text.
 fn scan_row(text: &[u8]) -> Option<(Row, usize)> {
     let frame = FRAMES.iter().find(|frame| text.starts_with(frame.head))?;
     let mut at = frame.head.len();
@@ -115,13 +115,13 @@ fn scan_row(text: &[u8]) -> Option<(Row, usize)> {
     }
 }
 
-/// The line that `text` begins with, where it is text.
+/// The first line of `text`, if it is UTF-8.
 fn line_of(text: &[u8]) -> Option<&str> {
     let end = text.iter().position(|&byte| byte == b'\n').unwrap_or(text.len());
     std::str::from_utf8(&text[..end]).ok()
 }
 
-/// The datum of another form that `text` begins with, and its length.
+/// The irregular datum at the beginning of `text`, and its length.
 fn irregular(text: &str) -> Option<(DatumRecord, usize)> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     let raw = values.next()?.ok()?;
@@ -148,7 +148,7 @@ impl fmt::Display for RowError {
         if self.0.is_eof() {
             return f.write_str("cut off");
         }
-        // What the file holds is shown without what would steer a terminal.
+        // Without control characters, which could steer a terminal.
         self.0.to_string().chars().filter(|char| !char.is_control()).take(120).try_for_each(|char| write!(f, "{char}"))
     }
 }
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_behind_a_fragment_is_taken_and_a_fragment_is_not() {
+    fn a_row_after_a_fragment_is_imported_and_a_fragment_is_not() {
         let row = python(&format!(r#"{{"signature_id":7,"jobs":[{REGULAR}]}}"#));
         for cut in 1..row.len() {
             let (line, _) = read_line(&row.as_bytes()[..cut]);

@@ -13,14 +13,13 @@ use super::datum_scan::{Spacing, scan_datum};
 use super::datum_text::{DatumView, USUAL_TEXT_BYTES, is_plain};
 use super::{Datum, DatumId, DatumRecord, IrregularDatum, JobId, PushId, RawJson, Timestamp};
 
-/// Reads one datum's text.
+/// Reads the text of one datum.
 ///
-/// Needed are an `id`, an integer that is not negative, and a `push_timestamp`, a string that is a time. Other fields
-/// may be missing, be more or be of another type: the datum is then irregular. Regular is what
-/// [`Datum::write_compact`] writes again byte for byte.
+/// It needs an `id`, a non-negative integer, and a `push_timestamp`, a string with a time. If other fields are missing, added
+/// or of another type, the datum is irregular. It is regular if [`Datum::write_compact`] gives the same bytes.
 ///
 /// # Errors
-/// When the text is not one JSON object, or `id` or `push_timestamp` is missing or of another form.
+/// `serde_json`'s, when the text is not one JSON object, or `id` or `push_timestamp` is missing or invalid.
 pub fn parse_datum(raw: &str) -> Result<DatumRecord, serde_json::Error> {
     if let Some((view, len)) = scan_datum(raw.as_bytes(), Spacing::Compact)
         && len == raw.len()
@@ -33,13 +32,13 @@ pub fn parse_datum(raw: &str) -> Result<DatumRecord, serde_json::Error> {
     }
 }
 
-/// The documented form. Strings with an escape cannot be borrowed, so they fail here, as they should.
+/// The documented form. Strings with escapes cannot be borrowed, so they fail here: such data are irregular.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StrictDatum<'a> {
     job_id: Option<u64>,
     id: u64,
-    // Its text, since serde_json's own reading may be off by the last bit.
+    // As text, since serde_json's float may differ in the last bit.
     #[serde(borrow)]
     value: &'a RawValue,
     push_timestamp: &'a str,
@@ -72,7 +71,7 @@ fn parse_regular(raw: &str) -> Option<Datum> {
     (again == raw.as_bytes()).then(|| view.into())
 }
 
-/// The fields that are made use of, each still text. Of a key that comes twice the last counts, as in Python.
+/// The used fields as text. The last one of repeated keys counts, as in Python.
 #[derive(Default)]
 struct LooseDatum<'a> {
     job_id: Option<&'a RawValue>,

@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 
 use super::{Datum, DatumId, JobId, PushId, Revision, Timestamp, write_float};
 
-/// A datum of the documented form that borrows its machine's name: what its text is made from.
+/// A datum of the documented form with a borrowed machine name.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DatumView<'a> {
     /// See [`Datum::job_id`].
@@ -25,7 +25,7 @@ pub struct DatumView<'a> {
     pub machine_name: Option<&'a str>,
 }
 
-/// What stands before each value of a datum's object, and after the last.
+/// The texts before each value of a datum's object.
 pub(super) struct Template {
     pub(super) job_id: &'static [u8],
     pub(super) id: &'static [u8],
@@ -35,7 +35,7 @@ pub(super) struct Template {
     pub(super) revision: &'static [u8],
     pub(super) submit_time: &'static [u8],
     pub(super) machine_name: &'static [u8],
-    /// Python escapes what is not ASCII, the server does not.
+    /// True for Python, which escapes all characters outside of ASCII.
     ascii_only: bool,
 }
 
@@ -63,16 +63,16 @@ pub(super) const PYTHON: Template = Template {
     ascii_only: true,
 };
 
-/// Longer than a datum's text with a machine's name of usual length.
+/// Longer than the text of a datum whose machine name has a usual length.
 pub(super) const USUAL_TEXT_BYTES: usize = 320;
 
 impl DatumView<'_> {
-    /// Appends the server's compact JSON, `{"job_id":560000479,"id":…}`.
+    /// Appends JSON in the server's spacing, `{"job_id":560000479,"id":…}`.
     pub fn write_compact(&self, out: &mut Vec<u8>) {
         self.write(&COMPACT, out);
     }
 
-    /// Appends the JSON of Python's `json.dumps`, `{"job_id": 560000479, "id": …}`.
+    /// Appends JSON in the spacing of Python's `json.dumps`, `{"job_id": 560000479, "id": …}`.
     pub fn write_python(&self, out: &mut Vec<u8>) {
         self.write(&PYTHON, out);
     }
@@ -115,7 +115,7 @@ impl DatumView<'_> {
 }
 
 impl Datum {
-    /// The datum, borrowed.
+    /// Borrows the datum.
     #[must_use]
     pub fn view(&self) -> DatumView<'_> {
         DatumView {
@@ -156,12 +156,12 @@ impl From<DatumView<'_>> for Datum {
     }
 }
 
-/// True for text that stands between quotes as it is, in every JSON.
+/// True for text that needs no escapes in JSON.
 pub(super) fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
 }
 
-/// Appends a JSON string. Names read from the server are plain ([`super::parse_datum`]); a name made by hand need not be.
+/// Appends a JSON string. Names of parsed data are plain (see [`super::parse_datum`]); those of other data may not be.
 fn write_string(text: &str, ascii_only: bool, out: &mut Vec<u8>) {
     out.push(b'"');
     if is_plain(text) {

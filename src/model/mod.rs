@@ -1,7 +1,7 @@
 //! The vocabulary: plain data of Perfherder and of a crawl, without I/O and without async.
 //!
-//! Everything else imports from here; this module imports from nothing. Records that must come out as they
-//! went in ([`RawJson`]) keep the text the server sent; typed views are taken beside the text, never instead of it.
+//! Every other folder imports this one; it imports none. Records that must be returned unchanged ([`RawJson`]) keep the
+//! server's text; typed views exist beside the text, never instead of it.
 
 mod commit;
 mod datum;
