@@ -74,7 +74,7 @@ impl Timestamp {
     }
 
     /// Appends the API's naive ISO text: six digits of fraction, or none if it is 0.
-    pub fn write_naive(self, out: &mut Vec<u8>) {
+    pub(super) fn write_naive(self, out: &mut Vec<u8>) {
         let days = self.0.div_euclid(86_400 * MICROS);
         let in_day = self.0.rem_euclid(86_400 * MICROS);
         // Beyond jiff's calendar, which ends at the year 9999, it is the calendar's last day.

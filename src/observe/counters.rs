@@ -25,7 +25,7 @@ pub enum AttemptResult<'a> {
 }
 
 /// Upper bounds of the latency histogram, seconds; one more bucket counts slower answers.
-pub const LATENCY_BOUNDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+pub(super) const LATENCY_BOUNDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 #[derive(Debug, Default)]
 pub(super) struct KindCounters {
@@ -132,7 +132,7 @@ impl Counters {
 
     /// Failed attempts of this run by label.
     #[must_use]
-    pub fn errors_by_label(&self) -> BTreeMap<String, u64> {
+    pub(super) fn errors_by_label(&self) -> BTreeMap<String, u64> {
         let mut sums = BTreeMap::new();
         for ((_, label), num) in self.errors_by_kind() {
             *sums.entry(label).or_default() += num;
@@ -142,7 +142,7 @@ impl Counters {
 
     /// Failed attempts of this run by kind and label.
     #[must_use]
-    pub fn errors_by_kind(&self) -> BTreeMap<(Kind, String), u64> {
+    pub(super) fn errors_by_kind(&self) -> BTreeMap<(Kind, String), u64> {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).by_label.clone()
     }
 
@@ -218,7 +218,7 @@ impl Counters {
 
     /// Mean latency over all kinds; zero before the first answer.
     #[must_use]
-    pub fn mean_latency(&self) -> Duration {
+    pub(super) fn mean_latency(&self) -> Duration {
         let sum = |of: fn(&KindCounters) -> &AtomicU64| self.kinds.iter().map(|kind| of(kind).load(Relaxed)).sum();
         let (micros, answers): (u64, u64) = (sum(|kind| &kind.latency_us), sum(|kind| &kind.answered));
         Duration::from_micros(micros.checked_div(answers).unwrap_or(0))
@@ -251,13 +251,13 @@ impl Counters {
 
     /// Pending jobs by the day (since the epoch) of their submission.
     #[must_use]
-    pub fn pending_jobs(&self) -> BTreeMap<i64, u64> {
+    pub(super) fn pending_jobs(&self) -> BTreeMap<i64, u64> {
         self.pending_jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Number of fetchers that wait for a token; if there are any, the rate is the limit.
     #[must_use]
-    pub fn waiting_for_token(&self) -> u64 {
+    pub(super) fn waiting_for_token(&self) -> u64 {
         self.waiting_for_token.load(Relaxed)
     }
 

@@ -26,7 +26,7 @@ const LOOKS_UNTIL_SHORT: u64 = 30;
 
 impl Counters {
     /// Returns the current limit, and counts it for [`Counters::limit`].
-    pub fn look_at_limit(&self) -> Limit {
+    pub(super) fn look_at_limit(&self) -> Limit {
         let busy = self.kinds.iter().any(|kind| kind.in_flight.load(Relaxed) > 0);
         let free = self.waiting_for_token() == 0 && self.waiting_for_source.load(Relaxed) == 0;
         let mut short = false;
@@ -85,7 +85,7 @@ impl Counters {
 
     /// Advice for the kind that had too few fetchers for the longest time; `None` if it has enough now.
     #[must_use]
-    pub fn concurrency_hint(&self) -> Option<String> {
+    pub(super) fn concurrency_hint(&self) -> Option<String> {
         let seen = |kind: &Kind| self.kinds[kind.index()].seen_short.load(Relaxed);
         let kind = Kind::ALL.into_iter().filter(|kind| seen(kind) > 0).max_by_key(seen)?;
         let (needed, fetchers) = (self.fetchers_needed(kind), self.kinds[kind.index()].fetchers.load(Relaxed));

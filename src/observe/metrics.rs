@@ -19,7 +19,8 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::{Counters, LATENCY_BOUNDS};
+use super::Counters;
+use super::counters::LATENCY_BOUNDS;
 use crate::model::Kind;
 
 /// Metrics cannot be served. Exit code 2.

@@ -10,7 +10,7 @@ mod reducing;
 mod run_file;
 mod words;
 
-pub use counters::{AttemptResult, Counters, KindProgress, LATENCY_BOUNDS, SourceWait, TokenWait};
+pub use counters::{AttemptResult, Counters, KindProgress, SourceWait, TokenWait};
 pub use limit::Limit;
 pub use logging::{LogError, clear_display, init as init_logging};
 pub use metrics::{Metrics, MetricsError};

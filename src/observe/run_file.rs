@@ -115,9 +115,7 @@ pub struct RunState {
 }
 
 impl RunPhase {
-    /// True while the process runs.
-    #[must_use]
-    pub const fn is_alive(self) -> bool {
+    const fn is_alive(self) -> bool {
         matches!(self, Self::Running | Self::Reducing)
     }
 }

@@ -29,11 +29,11 @@ const ZSTD_WITH_DICTIONARY: u8 = 2;
 const ZSTD_LEVEL: i32 = 3;
 
 /// Bytes that [`seal`] adds to a value that compression does not shorten.
-pub const FRAME_OVERHEAD_BYTES: usize = HEADER_LEN + CHECKSUM_LEN;
+const FRAME_OVERHEAD_BYTES: usize = HEADER_LEN + CHECKSUM_LEN;
 
 /// The longest value that is compressed; longer ones are stored as they are, so that no small frame can ask for much
 /// memory.
-pub const MAX_COMPRESSED_RAW_BYTES: usize = 64 << 20;
+const MAX_COMPRESSED_RAW_BYTES: usize = 64 << 20;
 
 /// Shorter values are stored as they are: zstd's own header costs more than it saves.
 const MIN_COMPRESSED_RAW_BYTES: usize = 64;
@@ -66,7 +66,7 @@ pub enum FrameError {
         /// The codec byte.
         found: u8,
     },
-    /// The length differs from that of the payload, or exceeds [`MAX_COMPRESSED_RAW_BYTES`].
+    /// The length differs from that of the payload, or exceeds 64 MiB.
     #[error("the frame announces an impossible length of {announced} bytes")]
     Length {
         /// Raw length in the header, bytes.

@@ -337,14 +337,6 @@ impl Store {
             .collect()
     }
 
-    /// Bytes that the store occupies on the disk.
-    ///
-    /// # Errors
-    /// Any error of reading.
-    pub fn size_on_disk(&self) -> Result<u64, StoreError> {
-        Ok(self.db.size_on_disk().map_err(reading)? + self.values.size_on_disk())
-    }
-
     fn text(&self, key: &[u8]) -> Result<Option<RawJson>, StoreError> {
         let Some(raw) = self.blob(key)? else { return Ok(None) };
         let text = std::str::from_utf8(&raw).map_err(|_| StoreError::damaged("records", key, "it is not UTF-8"))?;

@@ -139,17 +139,6 @@ impl ValueLog {
         self.file = OnceLock::from(file);
     }
 
-    /// Bytes on the disk: fewer than its length after a loss.
-    pub(super) fn size_on_disk(&self) -> u64 {
-        self.file.get().and_then(|file| file.metadata().ok()).map_or(0, |metadata| {
-            #[cfg(unix)]
-            let taken = std::os::unix::fs::MetadataExt::blocks(&metadata) * 512; // whatever the block size of the file system
-            #[cfg(not(unix))]
-            let taken = metadata.len();
-            taken.min(metadata.len())
-        })
-    }
-
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

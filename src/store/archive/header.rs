@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::store::{CrawlIdentity, Tally};
 
 /// Version of the archive's format. Newer ones are refused.
-pub const ARCHIVE_FORMAT_VERSION: u32 = 1;
+pub(super) const ARCHIVE_FORMAT_VERSION: u32 = 1;
 
 /// Version of the keys and values in an archive; also the value of [`FORMAT_KEY`].
 pub(super) const CONTENT_VERSION: u32 = 2;

@@ -39,7 +39,7 @@ mod read;
 mod write;
 
 pub use error::ArchiveError;
-pub use header::{ARCHIVE_FORMAT_VERSION, ArchiveHeader, ArchiveSummary};
+pub use header::{ArchiveHeader, ArchiveSummary};
 pub use read::read;
 pub use write::write;
 

@@ -11,8 +11,8 @@ use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::entry::{Entry, FAILED, META, Next, PENDING, RECORDS, SETTLED, SIGNATURE_IDS, read_next};
-use super::header::{CONTENT_VERSION, FORMAT_KEY, MAGIC, PREAMBLE_BYTES, TRAILER_BYTES};
-use super::{ARCHIVE_FORMAT_VERSION, ArchiveError, ArchiveHeader, ArchiveSummary};
+use super::header::{ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, FORMAT_KEY, MAGIC, PREAMBLE_BYTES, TRAILER_BYTES};
+use super::{ArchiveError, ArchiveHeader, ArchiveSummary};
 use crate::actor::Shutdown;
 use crate::config::StoreConfig;
 use crate::model::{Kind, Request};

@@ -30,9 +30,6 @@ pub enum ColumnsError {
         /// The missing push.
         push_id: PushId,
     },
-    /// The text of an irregular datum is not JSON.
-    #[error("the text of an irregular datum is not JSON")]
-    Text(#[source] serde_json::Error),
 }
 
 pub(super) const fn malformed(what: &'static str) -> ColumnsError {

@@ -6,7 +6,7 @@ use std::ops::BitOr;
 pub(super) const FORMAT_VERSION: u8 = 1;
 
 /// The most data one chunk may hold, whatever the caller allows.
-pub const MAX_DATA_PER_CHUNK: usize = 1 << 20;
+pub(super) const MAX_DATA_PER_CHUNK: usize = 1 << 20;
 
 /// Columns to decode; combine with `|`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
