@@ -5,6 +5,8 @@
 
 mod fail_point;
 mod shutdown;
+mod workers;
 
 pub(crate) use fail_point::fail_point;
 pub use shutdown::Shutdown;
+pub(crate) use workers::{DealError, InOrder, Inbox, Numbered, Ticket, deal};

@@ -9,8 +9,6 @@ const BLOCK_BYTES: u64 = 1 << 20;
 /// Some lines of a file.
 #[derive(Debug)]
 pub(super) struct Block {
-    /// Index of the block, from 0.
-    pub(super) number: usize,
     /// Position in the file, bytes.
     pub(super) offset: u64,
     pub(super) bytes: Vec<u8>,
@@ -22,14 +20,13 @@ pub(super) struct BlockReader {
     file: File,
     /// The first part of a line that ends in the next block.
     carry: Vec<u8>,
-    number: usize,
     offset: u64,
     block_bytes: u64,
 }
 
 impl BlockReader {
     pub(super) fn new(file: File) -> Self {
-        Self { file, carry: Vec::new(), number: 0, offset: 0, block_bytes: BLOCK_BYTES }
+        Self { file, carry: Vec::new(), offset: 0, block_bytes: BLOCK_BYTES }
     }
 
     /// Reads the next block into `buffer`; `None` at the end of the file.
@@ -53,8 +50,7 @@ impl BlockReader {
         if bytes.is_empty() {
             return Ok(None);
         }
-        let block = Block { number: self.number, offset: self.offset, bytes };
-        self.number += 1;
+        let block = Block { offset: self.offset, bytes };
         self.offset += block.bytes.len() as u64;
         Ok(Some(block))
     }
@@ -80,7 +76,7 @@ mod tests {
                 }
                 let mut offset = 0;
                 for (number, block) in blocks.iter().enumerate() {
-                    assert_eq!((block.number, block.offset), (number, offset));
+                    assert_eq!(block.offset, offset);
                     assert!(block.bytes.ends_with(b"\n") || number + 1 == blocks.len());
                     offset += block.bytes.len() as u64;
                 }

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::blocks::{Block, BlockReader};
 use super::rows::{Row, RowLine, read_line};
 use super::{FileReport, ImportError};
-use crate::actor::Shutdown;
+use crate::actor::{DealError, InOrder, Inbox, Numbered, Shutdown, Ticket, deal};
 use crate::model::{Request, SignatureId, Window, bring_to_api_order};
 use crate::store::{BulkWriter, Pending, Settlement, Store};
 
@@ -55,83 +55,42 @@ pub(super) fn take(
     shutdown: &Shutdown,
 ) -> Result<FileReport, ImportError> {
     let failed = |source| ImportError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let under_way = workers * 3;
+    let mut blocks = BlockReader::new(File::open(path).map_err(failed)?);
+    let num_workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let max_in_flight = 3 * num_workers;
     let mut collector =
         Collector { writer, window, report: FileReport::default(), seen: HashMap::new(), doubled: BTreeMap::new() };
     std::thread::scope(|scope| {
-        let (buffer, buffers) = flume::bounded::<Vec<u8>>(under_way);
-        let (work, inbox) = flume::bounded::<Block>(under_way);
-        let (done, results) = flume::bounded::<Option<(usize, Parsed)>>(under_way);
-        for _ in 0..under_way {
-            let _room_for_all = buffer.try_send(Vec::new());
-        }
-        let reader = scope.spawn(move || {
-            let mut blocks = BlockReader::new(file);
-            for buffer in buffers {
-                let Some(block) = blocks.next(buffer)? else { break };
-                if work.send(block).is_err() {
-                    break; // the workers have ended
-                }
-            }
-            Ok(())
-        });
-        let threads: Vec<_> = (0..workers)
-            .map(|_| {
-                let (inbox, done) = (inbox.clone(), done.clone());
-                scope.spawn(move || {
-                    let mut farewell = Farewell { done: &done, in_order: false };
-                    for block in inbox {
-                        if done.send(Some((block.number, parse_block(block, store, window)))).is_err() {
-                            break; // the writer has failed
-                        }
+        // Read by the collector, fed by the workers; closed when they have ended.
+        let (done, results) = flume::bounded::<(usize, Parsed, Ticket)>(max_in_flight);
+        // Buffers of blocks that were written, for further blocks.
+        let (used, spare) = flume::bounded::<Vec<u8>>(max_in_flight);
+        let collector = &mut collector;
+        let collecting = scope.spawn(move || collector.collect(results, &used, shutdown));
+        let worker = |_| {
+            let done = done.clone();
+            move |inbox: Inbox<Block>| {
+                for Numbered { number, item: block, ticket } in inbox {
+                    if done.send((number, parse_block(block, store, window), ticket)).is_err() {
+                        break; // the collector has failed, and has the reason
                     }
-                    farewell.in_order = true;
-                })
-            })
-            .collect();
-        drop((inbox, done));
-        let mut early = BTreeMap::new();
-        let mut next = 0;
-        let mut written = Ok(());
-        'results: for result in &results {
-            let Some((number, parsed)) = result else { break }; // a worker panicked, so its block will never arrive
-            early.insert(number, parsed);
-            while let Some(mut parsed) = early.remove(&next) {
-                let used = std::mem::take(&mut parsed.buffer);
-                written = if shutdown.is_draining() { Err(ImportError::Interrupted) } else { collector.add(parsed) };
-                if written.is_err() {
-                    break 'results;
                 }
-                next += 1;
-                let _reader_may_have_ended = buffer.try_send(used);
+                Ok(())
             }
+        };
+        let workers = (0..num_workers).map(worker).collect();
+        drop(done);
+        let blocks = std::iter::from_fn(|| blocks.next(spare.try_recv().unwrap_or_default()).transpose());
+        let dealt = deal(blocks, max_in_flight, workers);
+        let collected = collecting.join().map_err(|_| ImportError::WorkerPanicked)?;
+        match dealt {
+            Ok(()) => collected,
+            Err(DealError::Failed(source)) => Err(failed(source)),
+            Err(DealError::Panicked) => Err(ImportError::WorkerPanicked),
         }
-        drop((results, buffer)); // stops workers and reader
-        let read: std::io::Result<()> = reader.join().map_err(|_| ImportError::WorkerPanicked)?;
-        for thread in threads {
-            thread.join().map_err(|_| ImportError::WorkerPanicked)?;
-        }
-        written?;
-        read.map_err(failed)
     })?;
     collector.join_doubled(path, store)?;
     Ok(collector.report)
-}
-
-/// Sends `None` when a worker panics, so that nobody waits for its block.
-struct Farewell<'a> {
-    done: &'a flume::Sender<Option<(usize, Parsed)>>,
-    in_order: bool,
-}
-
-impl Drop for Farewell<'_> {
-    fn drop(&mut self) {
-        if !self.in_order {
-            let _nobody_waits = self.done.send(None);
-        }
-    }
 }
 
 fn parse_block(block: Block, store: &Store, window: Window) -> Parsed {
@@ -185,6 +144,27 @@ struct Collector<'a, 'b> {
 }
 
 impl Collector<'_, '_> {
+    /// Writes blocks in the order of the file.
+    fn collect(
+        &mut self,
+        results: flume::Receiver<(usize, Parsed, Ticket)>,
+        used: &flume::Sender<Vec<u8>>,
+        shutdown: &Shutdown,
+    ) -> Result<(), ImportError> {
+        let mut blocks = InOrder::default();
+        for (number, parsed, ticket) in results {
+            blocks.put(number, (parsed, ticket));
+            while let Some((mut parsed, _ticket)) = blocks.take() {
+                if shutdown.is_draining() {
+                    return Err(ImportError::Interrupted);
+                }
+                let _enough_are_spare = used.try_send(std::mem::take(&mut parsed.buffer));
+                self.add(parsed)?;
+            }
+        }
+        Ok(())
+    }
+
     fn add(&mut self, parsed: Parsed) -> Result<(), ImportError> {
         for (line, what) in parsed.torn {
             self.report.torn.add(self.report.lines + line + 1, what);
