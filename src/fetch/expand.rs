@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::config::BatchConfig;
 use crate::model::{FrameworkId, Request, SignatureId, Window, sampled_jobs};
 use crate::source::{AlertPageOutline, PassVerdict, judge_pass, pages_of};
-use crate::store::columns::{ColumnSet, Columns};
-use crate::store::{CrawlIdentity, Outcome, Pending, SettledSummary, Settlement, Store, StoreError, job_pending};
+use crate::store::columns::ColumnSet;
+use crate::store::{
+    ChunkReader, CrawlIdentity, Outcome, Pending, SettledSummary, Settlement, Store, StoreError, job_pending,
+};
 
 /// Maximum of passes over the alert list in one run; a list that moved in all of them will not keep still.
 const MAX_PASSES: u16 = 8;
@@ -241,21 +243,15 @@ pub(super) fn samples_of_split_signatures(store: &Store, identity: &CrawlIdentit
         }
     }
     let mut discovered = Vec::new();
-    let mut columns = Columns::default();
-    let mut raw = Vec::new();
-    for (signature, parts) in parts.into_iter().filter(|(_, parts)| cover(parts, whole)) {
+    let mut chunks = ChunkReader::new(store);
+    for parts in parts.into_values().filter(|parts| cover(parts, whole)) {
         let mut jobs = Vec::new();
         for part in &parts {
-            for number in 0..part.settled.num_chunks {
-                store.chunk(&part.request(), number, &mut raw)?;
-                let want = ColumnSet::JOB_IDS | ColumnSet::SUBMIT_TIMES;
-                columns.decode(&raw, want).map_err(|source| StoreError::Damaged {
-                    tree: "records",
-                    key: format!("summary of signature {signature}"),
-                    reason: source.to_string(),
-                })?;
+            let wanted = ColumnSet::JOB_IDS | ColumnSet::SUBMIT_TIMES;
+            chunks.for_each::<StoreError>(&part.request(), part.settled.num_chunks, wanted, |columns| {
                 jobs.extend((0..columns.len()).map(|at| columns.aged_job(at)));
-            }
+                Ok(())
+            })?;
         }
         discovered.extend(sampled_jobs(&jobs).map(job_pending));
     }

@@ -159,6 +159,11 @@ fn same_source_hint(differences: &[(&'static str, String, String)]) -> &'static 
 }
 
 impl StoreError {
+    /// A chunk of the answer to `request` that does not hold what it should.
+    pub(crate) fn damaged_chunk(request: &crate::model::Request, source: &dyn std::fmt::Display) -> Self {
+        Self::Damaged { tree: "records", key: request.to_string(), reason: source.to_string() }
+    }
+
     /// True for damage of single answers, which the server can give again.
     #[must_use]
     pub fn is_damaged_value(&self) -> bool {

@@ -11,6 +11,7 @@
 
 pub mod archive;
 mod bulk;
+mod chunks;
 pub mod columns;
 mod damage;
 mod database;
@@ -33,6 +34,7 @@ mod verify;
 mod writer;
 
 pub use bulk::BulkWriter;
+pub use chunks::ChunkReader;
 pub use damage::Damage;
 pub use database::Store;
 pub use error::StoreError;
