@@ -15,7 +15,7 @@ use treeherder_sim::SimulatorError;
 
 use crate::commits::FetchCommitsError;
 use crate::config::ConfigError;
-use crate::dataset::ReduceError;
+use crate::dataset::DatasetError;
 use crate::dataset::tables::ExportError;
 use crate::dataset::write::ArtifactError;
 use crate::dataset::write::parquet::TableError;
@@ -51,7 +51,7 @@ pub enum Error {
     Source(#[from] SourceError),
     /// The reducers.
     #[error(transparent)]
-    Reduce(#[from] ReduceError),
+    Reduce(#[from] DatasetError),
     /// An archive of a store.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -103,37 +103,49 @@ impl Error {
             Self::Archive(error) => of_archive(error),
             Self::Commits(error) => error.exit_code(),
             Self::Import(error) => of_import(error),
-            Self::Reduce(error) => of_reduce(error),
+            Self::Reduce(error) => of_dataset(error),
             Self::Export(error) => of_export(error),
         }
     }
 }
 
-fn of_reduce(error: &ReduceError) -> u8 {
+fn of_dataset(error: &DatasetError) -> u8 {
     match error {
-        ReduceError::Store(error) => of_store(error),
-        ReduceError::Artifact(error) => of_artifact(error),
-        ReduceError::NotConfigured { .. }
-        | ReduceError::Commits(_)
-        | ReduceError::EmptyStore
-        | ReduceError::Input { .. }
-        | ReduceError::Relabel { .. }
-        | ReduceError::Ungrouped(_) => 2,
-        ReduceError::Sort { .. } | ReduceError::Groups(_) => 4,
-        ReduceError::Interrupted => EXIT_INTERRUPTED,
-        ReduceError::Plot { .. } | ReduceError::Report { .. } | ReduceError::WorkerPanicked => 1,
+        DatasetError::Store(error) => of_store(error),
+        DatasetError::Artifact(error) => of_artifact(error),
+        DatasetError::NotConfigured { .. }
+        | DatasetError::Commits(_)
+        | DatasetError::EmptyStore
+        | DatasetError::Input { .. }
+        | DatasetError::Relabel { .. }
+        | DatasetError::Ungrouped(_) => 2,
+        DatasetError::Sort { .. } | DatasetError::Groups(_) => 4,
+        DatasetError::Interrupted => EXIT_INTERRUPTED,
+        DatasetError::Plot { .. }
+        | DatasetError::Report { .. }
+        | DatasetError::WorkerPanicked
+        | DatasetError::Abandoned => 1,
+        DatasetError::Table(error) => of_table(error),
     }
 }
 
 fn of_export(error: &ExportError) -> u8 {
     match error {
         ExportError::Store(error) => of_store(error),
-        ExportError::Reduce(error) => of_reduce(error),
-        ExportError::Artifact(error) | ExportError::Table(TableError::Artifact(error)) => of_artifact(error),
-        // The store holds a number that no reader of Parquet could take.
-        ExportError::Table(TableError::Cell { .. }) => 4,
-        ExportError::Table(_) | ExportError::Description { .. } => 1,
+        ExportError::Dataset(error) => of_dataset(error),
+        ExportError::Artifact(error) => of_artifact(error),
+        ExportError::Table(error) => of_table(error),
+        ExportError::Description { .. } => 1,
         ExportError::Interrupted => EXIT_INTERRUPTED,
+    }
+}
+
+fn of_table(error: &TableError) -> u8 {
+    match error {
+        TableError::Artifact(error) => of_artifact(error),
+        // The store holds a number that no reader of Parquet could take.
+        TableError::Cell { .. } => 4,
+        _ => 1,
     }
 }
 

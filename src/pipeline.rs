@@ -45,7 +45,7 @@ use crate::Error;
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::dataset::commits::Commits;
-use crate::dataset::{Artifact, ReduceError, read_commits};
+use crate::dataset::{Artifact, DatasetError, read_commits};
 use crate::fetch::{
     CrawlLimits, FetcherLinks, MAX_QUEUED, Pressure, Scheduler, SchedulerLinks, SchedulerStats, SourceAccess,
     publish_settled,
@@ -160,7 +160,7 @@ impl Run {
         let Self { store, initial, commits, shutdown, counters, .. } = self;
         match make_artifacts(store, initial, commits.as_ref(), artifacts, shutdown, counters).await {
             Ok(reduction) => Ok(RunSummary { crawl, reduction: Some(reduction) }),
-            Err(Error::Reduce(ReduceError::Interrupted)) => {
+            Err(Error::Reduce(DatasetError::Interrupted)) => {
                 Ok(RunSummary { crawl: CrawlSummary { interrupted: true, ..crawl }, reduction: None })
             }
             Err(error) => Err(error),

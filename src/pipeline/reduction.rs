@@ -6,7 +6,7 @@ use crate::Error;
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::dataset::commits::Commits;
-use crate::dataset::{Artifact, ReduceError, ReduceOrder, ReduceSummary, read_commits, reduce};
+use crate::dataset::{Artifact, DatasetError, ReduceOrder, ReduceSummary, read_commits, reduce};
 use crate::observe::{Counters, Progress};
 use crate::store::Store;
 
@@ -23,7 +23,7 @@ pub async fn reduce_store(
     artifacts: &[Artifact],
     shutdown: &Shutdown,
 ) -> Result<ReduceSummary, Error> {
-    let identity = store.identity()?.ok_or(ReduceError::EmptyStore)?;
+    let identity = store.identity()?.ok_or(DatasetError::EmptyStore)?;
     let commits = read_commits(config, &identity)?.map(Arc::new);
     let counters = Arc::new(Counters::default());
     let _progress = Progress::start(Arc::clone(&counters), config.log.progress, &[]);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::Error;
-use crate::dataset::ReduceError;
+use crate::dataset::DatasetError;
 use crate::dataset::families::groups::GroupsError;
 use crate::fetch::FetchError;
 use crate::store::{Outcome, Repair, Store, StoreError};
@@ -63,7 +63,7 @@ fn store_error_of(error: &Error) -> Option<&StoreError> {
     match error {
         Error::Store(error)
         | Error::Fetch(FetchError::Store(error))
-        | Error::Reduce(ReduceError::Store(error) | ReduceError::Groups(GroupsError::LookUp { source: error, .. })) => {
+        | Error::Reduce(DatasetError::Store(error) | DatasetError::Groups(GroupsError::LookUp { source: error, .. })) => {
             Some(error)
         }
         _ => None,

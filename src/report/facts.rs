@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::dataset::write::{ArtifactEntry, MANIFEST_NAME, Manifest};
-use crate::dataset::{Overview, ReduceError, survey};
+use crate::dataset::{DatasetError, Overview, survey};
 use crate::model::{FrameworkId, Kind, Timestamp};
 use crate::store::{CrawlIdentity, Failure, Ledger, Store, Tally};
 
@@ -89,8 +89,8 @@ impl Facts {
         config: &Config,
         spill_dir: &Path,
         shutdown: &Shutdown,
-    ) -> Result<Self, ReduceError> {
-        let identity = store.identity()?.ok_or(ReduceError::EmptyStore)?;
+    ) -> Result<Self, DatasetError> {
+        let identity = store.identity()?.ok_or(DatasetError::EmptyStore)?;
         let counts = store.counts()?;
         let overview = survey(store, &identity, config, spill_dir, shutdown)?;
         Ok(Self {
@@ -111,7 +111,7 @@ impl Facts {
 }
 
 impl Failures {
-    fn read(store: &Store) -> Result<Self, ReduceError> {
+    fn read(store: &Store) -> Result<Self, DatasetError> {
         let mut failures = Self::default();
         for failed in store.failures() {
             let (request, failure) = failed?;
@@ -126,7 +126,7 @@ impl Failures {
 }
 
 impl Signatures {
-    fn read(store: &Store, overview: &Overview) -> Result<Self, ReduceError> {
+    fn read(store: &Store, overview: &Overview) -> Result<Self, DatasetError> {
         #[derive(Default, Deserialize)]
         struct View {
             #[serde(default)]

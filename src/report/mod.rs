@@ -25,7 +25,7 @@ use std::path::Path;
 
 use crate::actor::Shutdown;
 use crate::config::Config;
-use crate::dataset::ReduceError;
+use crate::dataset::DatasetError;
 use crate::store::Store;
 
 use facts::Facts;
@@ -42,13 +42,13 @@ pub struct Report {
 /// Makes the report of the crawl in `store`, which is only read. `spill_dir` is the folder for temporary files of sorting.
 ///
 /// # Errors
-/// [`ReduceError`] if the store holds no crawl, or if the store or the commits cannot be read.
+/// [`DatasetError`] if the store holds no crawl, or if the store or the commits cannot be read.
 pub fn make_report(
     store: &Store,
     config: &Config,
     spill_dir: &Path,
     shutdown: &Shutdown,
-) -> Result<Report, ReduceError> {
+) -> Result<Report, DatasetError> {
     let facts = Facts::gather(store, config, spill_dir, shutdown)?;
     Ok(Report { html: page::page(&facts).into_string(), complete: facts.is_complete() })
 }

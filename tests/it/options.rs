@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use perfharvest::actor::Shutdown;
 use perfharvest::config::Semantics;
+use perfharvest::dataset::ArtifactFile;
 use perfharvest::dataset::relabel_with_store;
-use perfharvest::dataset::write::ArtifactFile;
 use perfharvest::model::{FrameworkId, Kind};
 use perfharvest::observe::Counters;
 use perfharvest::pipeline::{self, RunOptions};
@@ -118,7 +118,7 @@ async fn relabelling_any_file_heeds_its_limit_and_its_frameworks() {
         let excluded: BTreeSet<FrameworkId> = excluded.iter().copied().map(FrameworkId).collect();
         let mut output = ArtifactFile::create(crawl.folder.path(), "relabelled.jsonl").unwrap();
         let report = relabel_with_store(&store, &excluded, &input, limit, &mut output).unwrap();
-        perfharvest::dataset::write::publish(crawl.folder.path(), vec![output.finish().unwrap()]).unwrap();
+        perfharvest::dataset::publish(crawl.folder.path(), vec![output.finish().unwrap()]).unwrap();
         let report: Value = serde_json::from_str(&report).unwrap();
         let flipped = report["relabel"]["regressor_flipped_to_clean"].as_u64().unwrap();
         (flipped, lines(&std::fs::read(crawl.folder.path().join("relabelled.jsonl")).unwrap()).len())

@@ -6,7 +6,7 @@ use std::process::Output;
 use base64::Engine as _;
 use perfharvest::actor::Shutdown;
 use perfharvest::config::Semantics;
-use perfharvest::dataset::ReduceError;
+use perfharvest::dataset::DatasetError;
 use perfharvest::pipeline::{self, RunOptions};
 use perfharvest::report::{Report, make_report};
 use perfharvest::store::Store;
@@ -230,7 +230,7 @@ async fn a_store_without_an_answer_and_one_without_a_crawl() {
     drop(Store::open(&crawl.config.store).unwrap());
     let store = Store::open(&crawl.config.store).unwrap();
     let refused = make_report(&store, &crawl.config, crawl.folder.path(), &Shutdown::new());
-    assert!(matches!(refused, Err(ReduceError::EmptyStore)));
+    assert!(matches!(refused, Err(DatasetError::EmptyStore)));
     drop(store);
 
     drop(pipeline::open_crawl(&crawl.config, RunOptions::default()).unwrap());
@@ -289,7 +289,7 @@ async fn without_commits_and_when_it_is_ended_it_says_so() {
     let shutdown = Shutdown::new();
     shutdown.drain();
     let ended = make_report(&store, &crawl.config, crawl.folder.path(), &shutdown);
-    assert!(matches!(ended, Err(ReduceError::Interrupted)));
+    assert!(matches!(ended, Err(DatasetError::Interrupted)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

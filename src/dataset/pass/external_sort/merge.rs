@@ -22,7 +22,7 @@ const MIN_FAN_IN: usize = 8;
 
 /// Distinct pairs in ascending order. After an error the sequence ends.
 #[derive(Debug)]
-pub struct SortedPairs {
+pub(crate) struct SortedPairs {
     merge: Merge,
     last: Option<(u64, u64)>,
 }

@@ -41,7 +41,7 @@ pub enum GroupsError<E: std::error::Error + 'static> {
 
 /// What two signatures of one group have in common, in 24 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fingerprint {
+pub(crate) struct Fingerprint {
     hash: [u64; 2],
     num_jobs: u32,
 }
@@ -49,7 +49,7 @@ pub struct Fingerprint {
 impl Fingerprint {
     /// The fingerprint of a set of job ids, ascending and distinct.
     #[must_use]
-    pub fn of(job_ids: &[u64]) -> Self {
+    pub(crate) fn of(job_ids: &[u64]) -> Self {
         let mut hasher = Xxh3::new();
         for id in job_ids {
             hasher.update(&id.to_le_bytes());
@@ -63,7 +63,7 @@ impl Fingerprint {
 
 /// A signature with the fingerprint of its jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fingerprinted {
+pub(crate) struct Fingerprinted {
     fingerprint: Fingerprint,
     /// A signature that was seen to have the same jobs, the same one for many; itself where none was.
     like: SignatureId,
@@ -72,7 +72,7 @@ pub struct Fingerprinted {
 
 /// Fingerprints signatures. Holds the latest sets of jobs, to compare others with.
 #[derive(Clone, Debug, Default)]
-pub struct Fingerprinter {
+pub(crate) struct Fingerprinter {
     sets: HashMap<Fingerprint, (SignatureId, Box<[u64]>), RandomState>,
     num_ids: usize,
 }
@@ -82,7 +82,7 @@ impl Fingerprinter {
     const MAX_IDS: usize = 1 << 17;
 
     /// The fingerprint of a signature with its job ids, ascending and distinct.
-    pub fn take(&mut self, signature: SignatureId, job_ids: &[u64]) -> Fingerprinted {
+    pub(crate) fn fingerprint(&mut self, signature: SignatureId, job_ids: &[u64]) -> Fingerprinted {
         let fingerprint = Fingerprint::of(job_ids);
         let mut like = signature;
         if let Some((first, set)) = self.sets.get(&fingerprint) {
@@ -103,26 +103,24 @@ impl Fingerprinter {
 
 /// Collects signatures, in any order, each once.
 #[derive(Clone, Debug, Default)]
-pub struct GroupBuilder {
+pub(crate) struct GroupBuilder {
     found: Vec<Fingerprinted>,
-    fingerprinter: Fingerprinter,
 }
 
 /// A signature, behind one that stands for its group.
 type Member = (SignatureId, SignatureId);
 
 impl GroupBuilder {
-    /// Takes in a signature with its job ids, ascending and distinct. A signature without jobs is in no group.
-    pub fn push(&mut self, signature: SignatureId, job_ids: &[u64]) {
-        debug_assert!(job_ids.is_sorted_by(|a, b| a < b), "job ids must be ascending and distinct");
+    /// Takes in a signature with its job ids, ascending and distinct.
+    #[cfg(test)]
+    pub(crate) fn push(&mut self, fingerprinter: &mut Fingerprinter, signature: SignatureId, job_ids: &[u64]) {
         if !job_ids.is_empty() {
-            let fingerprinted = self.fingerprinter.take(signature, job_ids);
-            self.found.push(fingerprinted);
+            self.found.push(fingerprinter.fingerprint(signature, job_ids));
         }
     }
 
     /// Takes in signatures that have been fingerprinted elsewhere; each must have jobs.
-    pub fn extend(&mut self, fingerprinted: impl IntoIterator<Item = Fingerprinted>) {
+    pub(crate) fn extend(&mut self, fingerprinted: impl IntoIterator<Item = Fingerprinted>) {
         self.found.extend(fingerprinted);
     }
 
@@ -131,12 +129,11 @@ impl GroupBuilder {
     ///
     /// # Errors
     /// When a look-up fails, or gives other ids than before.
-    pub fn finish<E: std::error::Error + Send + 'static>(
+    pub(crate) fn finish<E: std::error::Error + Send + 'static>(
         self,
         look_up: impl Fn(SignatureId) -> Result<Vec<u64>, E> + Sync,
     ) -> Result<SignatureGroups, GroupsError<E>> {
-        let Self { mut found, fingerprinter } = self;
-        drop(fingerprinter);
+        let Self { mut found } = self;
         found.sort_unstable();
         let agree = |one: &Fingerprinted, other: &Fingerprinted| one.fingerprint == other.fingerprint;
         let mut compared: Vec<&[Fingerprinted]> = Vec::new();
@@ -248,9 +245,9 @@ mod tests {
     use crate::dataset::corpus;
 
     fn groups_of(data: &BTreeMap<SignatureId, Vec<u64>>) -> SignatureGroups {
-        let mut builder = GroupBuilder::default();
+        let (mut builder, mut fingerprinter) = (GroupBuilder::default(), Fingerprinter::default());
         for (signature, job_ids) in data {
-            builder.push(*signature, job_ids);
+            builder.push(&mut fingerprinter, *signature, job_ids);
         }
         builder.finish(|signature| Ok::<_, Infallible>(data[&signature].clone())).unwrap()
     }
@@ -278,16 +275,16 @@ mod tests {
     /// Groups of signatures that were fingerprinted far from each other.
     fn apart(data: &[(u64, [u64; 2])]) -> GroupBuilder {
         let mut builder = GroupBuilder::default();
-        builder.extend(data.iter().map(|(id, jobs)| Fingerprinter::default().take(SignatureId(*id), jobs)));
+        builder.extend(data.iter().map(|(id, jobs)| Fingerprinter::default().fingerprint(SignatureId(*id), jobs)));
         builder
     }
 
     #[test]
     fn only_signatures_that_agree_and_were_not_compared_are_looked_up_and_changed_jobs_are_noticed() {
         let data = [(1, [5, 6]), (2, [5, 7]), (3, [5, 6])];
-        let mut near = GroupBuilder::default();
+        let (mut near, mut fingerprinter) = (GroupBuilder::default(), Fingerprinter::default());
         for (id, jobs) in &data {
-            near.push(SignatureId(*id), jobs);
+            near.push(&mut fingerprinter, SignatureId(*id), jobs);
         }
         let compared = near.finish(|_| Err(std::io::Error::other("nothing is looked up"))).unwrap();
 
@@ -315,7 +312,7 @@ mod tests {
     fn a_set_of_the_same_hash_is_not_taken_for_another() {
         let mut fingerprinter = Fingerprinter::default();
         fingerprinter.sets.insert(Fingerprint::of(&[5, 6]), (SignatureId(2), Box::new([5, 7]))); // as if they had one
-        assert_eq!(fingerprinter.take(SignatureId(1), &[5, 6]).like, SignatureId(1));
+        assert_eq!(fingerprinter.fingerprint(SignatureId(1), &[5, 6]).like, SignatureId(1));
     }
 
     #[test]
@@ -323,12 +320,12 @@ mod tests {
         let mut fingerprinter = Fingerprinter::default();
         let set = |start: u64| (start..start + 1000).collect::<Vec<_>>();
         for id in 0..1000 {
-            fingerprinter.take(SignatureId(id), &set(id));
+            fingerprinter.fingerprint(SignatureId(id), &set(id));
             assert!(fingerprinter.num_ids <= Fingerprinter::MAX_IDS);
         }
         let huge: Vec<u64> = (0..=Fingerprinter::MAX_IDS as u64).collect();
-        assert_eq!(fingerprinter.take(SignatureId(1), &huge), fingerprinter.take(SignatureId(1), &huge));
-        assert_eq!(fingerprinter.take(SignatureId(7), &set(999)).like, SignatureId(999));
+        assert_eq!(fingerprinter.fingerprint(SignatureId(1), &huge), fingerprinter.fingerprint(SignatureId(1), &huge));
+        assert_eq!(fingerprinter.fingerprint(SignatureId(7), &set(999)).like, SignatureId(999));
     }
 
     proptest! {
@@ -340,12 +337,12 @@ mod tests {
             let data: BTreeMap<SignatureId, Vec<u64>> =
                 (0..).map(SignatureId).zip(sets.into_iter().map(Vec::from_iter)).collect();
             let groups = groups_of(&data);
-            let mut builder = GroupBuilder::default();
+            let (mut builder, mut fingerprinter) = (GroupBuilder::default(), Fingerprinter::default());
             for (place, (signature, jobs)) in data.iter().enumerate() {
                 if place % forget_every == 0 {
-                    builder.fingerprinter = Fingerprinter::default();
+                    fingerprinter = Fingerprinter::default();
                 }
-                builder.push(*signature, jobs);
+                builder.push(&mut fingerprinter, *signature, jobs);
             }
             prop_assert_eq!(&builder.finish(|signature| Ok::<_, Infallible>(data[&signature].clone())).unwrap(), &groups);
             for (a, jobs_a) in &data {

@@ -20,14 +20,14 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::model::{RawJson, SignatureId};
 
 /// Names of fields, sorted.
-pub type FeatureNames = Arc<[Arc<str>]>;
+pub(super) type FeatureNames = Arc<[Arc<str>]>;
 
 /// How many signature ids the keys of the cache may hold together: 16 MiB.
 const MAX_CACHED_IDS: usize = 2 << 20;
 
 /// A signature's record cannot be compared with others.
 #[derive(Debug, Error)]
-pub enum SignatureFieldsError {
+pub(super) enum SignatureFieldsError {
     /// It is no JSON object of a sensible depth.
     #[error("record of signature {signature} is not a JSON object")]
     NotObject {
@@ -47,7 +47,7 @@ type Cell = [u8; 16];
 
 /// Collects signature records.
 #[derive(Debug, Default)]
-pub struct SignatureFieldsBuilder {
+pub(super) struct SignatureFieldsBuilder {
     excluded: BTreeSet<String>,
     fields: BTreeMap<String, u32>,
     /// A number for each cell: most records share most of theirs.
@@ -76,7 +76,7 @@ impl Span {
 impl SignatureFieldsBuilder {
     /// `excluded` are the fields that never count as common, such as `id`.
     #[must_use]
-    pub fn new(excluded: impl IntoIterator<Item = String>) -> Self {
+    pub(super) fn new(excluded: impl IntoIterator<Item = String>) -> Self {
         Self { excluded: excluded.into_iter().collect(), ..Self::default() }
     }
 
@@ -84,7 +84,7 @@ impl SignatureFieldsBuilder {
     ///
     /// # Errors
     /// When the record is no object.
-    pub fn add(&mut self, signature: SignatureId, record: &RawJson) -> Result<(), SignatureFieldsError> {
+    pub(super) fn add(&mut self, signature: SignatureId, record: &RawJson) -> Result<(), SignatureFieldsError> {
         let not_object = |source| SignatureFieldsError::NotObject { signature, source };
         let record: BTreeMap<String, &RawValue> = record.view().map_err(not_object)?;
         let start = self.records.len();
@@ -124,7 +124,7 @@ impl SignatureFieldsBuilder {
 
     /// Makes the records comparable.
     #[must_use]
-    pub fn finish(mut self) -> SignatureFields {
+    pub(super) fn finish(mut self) -> SignatureFields {
         drop(self.cells);
         // Fields are renumbered in the order of their names and cells in that of their fields, so that what is common needs
         // no sorting.
@@ -208,7 +208,7 @@ fn write_canonical(value: &Value, out: &mut String) {
 
 /// The metadata of all signatures, as integers. Shared by the threads that compare.
 #[derive(Debug)]
-pub struct SignatureFields {
+pub(crate) struct SignatureFields {
     names: Vec<Arc<str>>,
     /// The field of each cell, as a place in `names`; ascending.
     field_of_cell: Vec<u32>,
@@ -220,7 +220,7 @@ pub struct SignatureFields {
 impl SignatureFields {
     /// The names of the fields that all `signatures` have with equal values, sorted; none of no signatures.
     #[must_use]
-    pub fn common(&self, signatures: &[SignatureId]) -> FeatureNames {
+    pub(crate) fn common(&self, signatures: &[SignatureId]) -> FeatureNames {
         let mut rest = signatures.iter().map(|signature| self.cells_of(*signature));
         let Some(Some(first)) = rest.next() else { return Arc::default() };
         let mut common = first.to_vec();
@@ -246,7 +246,7 @@ impl SignatureFields {
 
 /// Compares the signatures of one job after the other, and remembers: many jobs measure the same signatures.
 #[derive(Debug)]
-pub struct CommonFeatures<'a> {
+pub(crate) struct CommonFeatures<'a> {
     fields: &'a SignatureFields,
     cache: HashMap<Box<[SignatureId]>, FeatureNames, RandomState>,
     cached_ids: usize,
@@ -255,12 +255,12 @@ pub struct CommonFeatures<'a> {
 impl<'a> CommonFeatures<'a> {
     /// Over `fields`; each thread has its own.
     #[must_use]
-    pub fn new(fields: &'a SignatureFields) -> Self {
+    pub(crate) fn new(fields: &'a SignatureFields) -> Self {
         Self { fields, cache: HashMap::default(), cached_ids: 0 }
     }
 
     /// As [`SignatureFields::common`].
-    pub fn of(&mut self, signatures: &[SignatureId]) -> FeatureNames {
+    pub(crate) fn of(&mut self, signatures: &[SignatureId]) -> FeatureNames {
         if let Some(known) = self.cache.get(signatures) {
             return Arc::clone(known);
         }

@@ -25,10 +25,10 @@ fn corpus_frameworks() -> HashMap<SignatureId, FrameworkId> {
         .collect()
 }
 
-fn run(input: &[u8], limit: Option<u64>, on_malformed: OnMalformed) -> Result<(String, Relabelled), RelabelError> {
+fn run(input: &[u8], limit: Option<u64>) -> Result<(String, RelabelReport), RelabelError> {
     let (failing, frameworks) = (corpus_failing(), corpus_frameworks());
     let excluded = [2, 6, 18].map(FrameworkId).into();
-    let rules = RelabelRules { failing: &failing, frameworks: &frameworks, excluded: &excluded, limit, on_malformed };
+    let rules = RelabelRules { failing: &failing, frameworks: &frameworks, excluded: &excluded, limit };
     let name = |name: &str| format!("datasets/mozilla_perf/{name}");
     let inputs = RelabelInputs {
         alert_summary_fail_perf_sigs_csv: name("alert_summary_fail_perf_sigs.csv"),
@@ -44,39 +44,37 @@ fn run(input: &[u8], limit: Option<u64>, on_malformed: OnMalformed) -> Result<(S
 #[test]
 fn records_and_report_are_those_of_the_reference() {
     let input = corpus::text("input/perf_llm_struc.jsonl");
-    let (output, relabelled) = run(input.as_bytes(), None, OnMalformed::Fail).unwrap();
+    let (output, relabelled) = run(input.as_bytes(), None).unwrap();
     let golden = corpus::text("golden/perf_llm_struc_no_fw_2_6_18.jsonl");
     // Not `lines`: the texts hold U+2028 raw.
     for (line, expected) in output.split('\n').zip(golden.split('\n')) {
         assert_eq!(line, expected);
     }
     assert_eq!(output.len(), golden.len());
-    assert_eq!(relabelled.report.to_json_text().unwrap(), corpus::text("golden/filter_report.json"));
-    assert_eq!(relabelled.malformed_lines, 0);
+    assert_eq!(relabelled.to_json_text().unwrap(), corpus::text("golden/filter_report.json"));
 }
 
 #[test]
-fn a_malformed_line_is_named_or_left_out() {
+fn a_malformed_line_is_named() {
     let input =
         b"{\"response\":\"0\"}\n\n{\"response\":\n\xff\n{\"response\":1,\"commit_id\":7}\n{\"a\":\"\\ud800\"}\n{}";
-    let error = run(input, None, OnMalformed::Fail).unwrap_err();
+    let error = run(input, None).unwrap_err();
     assert!(matches!(error, RelabelError::Malformed { line: 3, source: LineFault::NotJson(_) }), "{error:?}");
     assert!(error.to_string().contains("line 3"));
-    let (output, relabelled) = run(input, None, OnMalformed::Skip).unwrap();
-    assert_eq!(output, "{\"response\": \"0\"}\n{}\n");
-    assert_eq!(relabelled.malformed_lines, 4);
-    assert_eq!(relabelled.report.relabel.input_lines_total, 6);
-    assert_eq!(relabelled.report.relabel.non_regressor_records_total, 2);
+    for malformed in [&b"\xff"[..], b"{\"response\":1,\"commit_id\":7}", b"{\"a\":\"\\ud800\"}"] {
+        let error = run(malformed, None).unwrap_err();
+        assert!(matches!(error, RelabelError::Malformed { line: 1, .. }), "{error:?}");
+    }
 }
 
 #[test]
 fn the_limit_counts_lines_that_are_not_blank() {
     let input = b"\n{\"a\":1}\n[]\n\n{\"a\":2}\nnonsense";
-    let (output, relabelled) = run(input, Some(3), OnMalformed::Fail).unwrap();
+    let (output, relabelled) = run(input, Some(3)).unwrap();
     assert_eq!(output, "{\"a\": 1}\n{\"a\": 2}\n");
-    let counts = relabelled.report.relabel;
+    let counts = relabelled.relabel;
     assert_eq!((counts.input_lines_total, counts.non_dict_records, counts.output_records_written), (3, 1, 2));
-    assert_eq!(run(input, Some(0), OnMalformed::Fail).unwrap().0, "");
+    assert_eq!(run(input, Some(0)).unwrap().0, "");
 }
 
 #[test]
@@ -93,13 +91,7 @@ fn only_a_regressor_whose_failing_signatures_are_all_excluded_is_flipped() {
     let frameworks = [(1, 2), (2, 6), (3, 1)].map(|(id, framework)| (SignatureId(id), FrameworkId(framework))).into();
     let excluded = [2, 6].map(FrameworkId).into();
     let flips = |record: &str| {
-        let rules = RelabelRules {
-            failing: &failing,
-            frameworks: &frameworks,
-            excluded: &excluded,
-            limit: None,
-            on_malformed: OnMalformed::Fail,
-        };
+        let rules = RelabelRules { failing: &failing, frameworks: &frameworks, excluded: &excluded, limit: None };
         let mut output = Vec::new();
         relabel(record.as_bytes(), &mut output, rules, RelabelInputs::default()).unwrap();
         let record: Value = serde_json::from_slice(&output).unwrap();
