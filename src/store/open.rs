@@ -205,12 +205,26 @@ pub(super) fn read_push(key: &[u8], framed: &[u8]) -> Result<(PushId, Revision),
     }
 }
 
+/// Removes what a process left that was killed while sled created the database: sled writes its `conf` in two steps, and
+/// refuses one that ends between them. Nothing is lost, for the database's own file is still empty.
+fn remove_half_made(path: &Path) -> std::io::Result<()> {
+    let db = path.join("db");
+    match std::fs::metadata(db.join("db")) {
+        Ok(file) if file.len() == 0 => match std::fs::remove_file(db.join("conf")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
 fn open_db_file(path: &Path) -> std::io::Result<File> {
     File::options().write(true).open(path.join("db").join("db"))
 }
 
 /// Opens sled's database. sled panics on some damage; a panic becomes an error here.
 fn open_sled(path: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
+    remove_half_made(path).map_err(|source| StoreError::Folder { path: path.to_owned(), source })?;
     let config = sled::Config::new()
         .path(path.join("db"))
         .cache_capacity(cache_bytes)
@@ -269,4 +283,27 @@ const LOCK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(50);
 
 fn is_lock_error(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_was_killed_at_any_step_of_its_creation_can_be_opened() {
+        let whole = tempfile::tempdir().unwrap();
+        let config = |path: &Path| StoreConfig { path: path.to_owned(), ..StoreConfig::default() };
+        drop(Store::open(&config(whole.path())).unwrap());
+        let conf = std::fs::read(whole.path().join("db/conf")).unwrap();
+        for written in [0, 1, conf.len() - 5, conf.len() - 4, conf.len()] {
+            let killed = tempfile::tempdir().unwrap();
+            std::fs::create_dir(killed.path().join("db")).unwrap();
+            for (name, bytes) in [("db/db", &[][..]), ("db/conf", &conf[..written])] {
+                let mut file = File::options().create_new(true).write(true).open(killed.path().join(name)).unwrap();
+                std::io::Write::write_all(&mut file, bytes).unwrap();
+            }
+            let store = Store::open(&config(killed.path())).unwrap_or_else(|error| panic!("{written} bytes: {error}"));
+            assert!(store.identity().unwrap().is_none());
+        }
+    }
 }
