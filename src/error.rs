@@ -129,6 +129,31 @@ fn of_dataset(error: &DatasetError) -> u8 {
     }
 }
 
+impl FetchCommitsError {
+    /// The exit code of the process.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotAClone { .. }
+            | Self::NotInstalled { .. }
+            | Self::NothingInWindow { .. }
+            | Self::NoFile { .. }
+            | Self::Artifact(ArtifactError::Folder { .. }) => 2,
+            Self::Artifact(ArtifactError::Write { .. }) | Self::Pages { .. } | Self::InUse { .. } => 4,
+            Self::Fetch(FetchError::BucketStopped) | Self::Panicked => 1,
+            Self::ProgramFailed { .. }
+            | Self::ProgramOutput { .. }
+            | Self::ProgramPipe { .. }
+            | Self::Unanswered { .. }
+            | Self::Repeats { .. }
+            | Self::Jumps { .. }
+            | Self::CrowdedSecond { .. }
+            | Self::Fetch(_) => 5,
+            Self::Interrupted => EXIT_INTERRUPTED,
+        }
+    }
+}
+
 fn of_export(error: &ExportError) -> u8 {
     match error {
         ExportError::Store(error) => of_store(error),

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::EXIT_INTERRUPTED;
 use crate::config::CommitsFrom;
 use crate::dataset::write::ArtifactError;
 use crate::fetch::{AskError, FetchError};
@@ -158,31 +157,6 @@ pub enum FetchCommitsError {
     /// A thread panicked.
     #[error("reading the clone stopped unexpectedly; this is a bug, please report it")]
     Panicked,
-}
-
-impl FetchCommitsError {
-    /// The exit code of the process.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::NotAClone { .. }
-            | Self::NotInstalled { .. }
-            | Self::NothingInWindow { .. }
-            | Self::NoFile { .. }
-            | Self::Artifact(ArtifactError::Folder { .. }) => 2,
-            Self::Artifact(ArtifactError::Write { .. }) | Self::Pages { .. } | Self::InUse { .. } => 4,
-            Self::Fetch(FetchError::BucketStopped) | Self::Panicked => 1,
-            Self::ProgramFailed { .. }
-            | Self::ProgramOutput { .. }
-            | Self::ProgramPipe { .. }
-            | Self::Unanswered { .. }
-            | Self::Repeats { .. }
-            | Self::Jumps { .. }
-            | Self::CrowdedSecond { .. }
-            | Self::Fetch(_) => 5,
-            Self::Interrupted => EXIT_INTERRUPTED,
-        }
-    }
 }
 
 /// The HTTP client for `from` could not be set up.

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ExportError, SCHEMA_VERSION, Table};
+use super::error::ExportError;
+use super::table::{SCHEMA_VERSION, Table};
 use crate::config::Config;
 use crate::dataset::commits::Commits;
 use crate::dataset::write::{ArtifactError, ArtifactFile, Finished, ToolEntry};

@@ -7,6 +7,7 @@
 
 mod data;
 mod description;
+mod error;
 mod reading;
 mod records;
 mod table;
@@ -15,11 +16,10 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use thiserror::Error;
-
 use self::data::{DataReducer, Head, Heads, HeadsReducer};
 use self::description::withdraw;
 pub use self::description::{Description, EXPORT_NAME, TableEntry};
+pub use self::error::ExportError;
 use self::records::Records;
 pub use self::table::{SCHEMA_VERSION, Table};
 use crate::actor::Shutdown;
@@ -30,38 +30,11 @@ use crate::dataset::families::groups::{GroupsReducer, SignatureGroups};
 use crate::dataset::pass::signatures::Signatures;
 use crate::dataset::pass::{Means, Pass, value_of};
 use crate::dataset::sources::read_commits;
-use crate::dataset::write::parquet::{Cell, FinishedTable, Limits, TableError, TableWriter};
-use crate::dataset::write::{ArtifactError, Publication, check_folder, publish, remove_leftovers};
+use crate::dataset::write::parquet::{Cell, FinishedTable, Limits, TableWriter};
+use crate::dataset::write::{Publication, check_folder, publish, remove_leftovers};
 use crate::model::Timestamp;
 use crate::observe::Reducing;
-use crate::store::{CrawlIdentity, Store, StoreError, Tally};
-
-/// Why nothing was exported. What an earlier export wrote stands untouched, unless [`ExportError::Artifact`] says otherwise.
-#[derive(Debug, Error)]
-pub enum ExportError {
-    /// The store cannot be read.
-    #[error("the store cannot be exported")]
-    Store(#[from] StoreError),
-    /// The commits or the groups.
-    #[error(transparent)]
-    Dataset(#[from] DatasetError),
-    /// A table cannot be written.
-    #[error(transparent)]
-    Table(#[from] TableError),
-    /// A file or the folder cannot be written.
-    #[error(transparent)]
-    Artifact(#[from] ArtifactError),
-    /// The description is no JSON.
-    #[error("{EXPORT_NAME} cannot be written as JSON; please report this")]
-    Description {
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// The run was ended.
-    #[error("interrupted; an export of before stands untouched")]
-    Interrupted,
-}
+use crate::store::{CrawlIdentity, Store, Tally};
 
 /// What was exported.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::ExportError;
+use super::error::ExportError;
 use super::reading::{Field, Record};
 use super::table::{ALERT_SUMMARIES, ALERTS, JOBS, SIGNATURES};
 use crate::actor::Shutdown;

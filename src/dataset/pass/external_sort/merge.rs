@@ -6,7 +6,7 @@ use std::collections::binary_heap::PeekMut;
 use std::fs::File;
 use std::path::Path;
 
-use super::SortError;
+use super::error::SortError;
 use super::radix::SortedRun;
 use super::spill::{RunReader, RunSpan, SpillFile};
 

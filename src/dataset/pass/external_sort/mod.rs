@@ -4,16 +4,16 @@
 //! the distinct pairs in ascending order. Memory stays within the budgets: what does not fit is spilled, sorted, to
 //! an unnamed file that vanishes with the process, and merged at the end. What does fit never touches the disk.
 
+mod error;
 mod merge;
 mod radix;
 mod spill;
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
-use thiserror::Error;
 
+pub(crate) use error::SortError;
 pub(crate) use merge::SortedPairs;
 use radix::{RadixSorter, SortedRun};
 use spill::SpillFile;
@@ -23,27 +23,6 @@ const SORTING_BYTES_PER_PAIR: usize = 32;
 
 /// Fewer pairs than these are not worth a run of their own, whatever the budget.
 const MIN_PAIRS_PER_RUN: usize = 16;
-
-/// Why pairs could not be sorted.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum SortError {
-    /// The temporary file could not be made or written.
-    #[error("failed to spill pairs to a temporary file in {}", dir.display())]
-    Spill {
-        /// Where the file was to be.
-        dir: PathBuf,
-        /// What went wrong.
-        #[source]
-        source: io::Error,
-    },
-    /// The temporary file could not be read again.
-    #[error("failed to read spilled pairs")]
-    Read(#[source] io::Error),
-    /// The temporary file does not hold what was written.
-    #[error("spilled pairs came back damaged")]
-    Damaged,
-}
 
 /// Takes pairs until [`PairSorter::finish_all`].
 #[derive(Debug)]

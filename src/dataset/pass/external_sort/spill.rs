@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::SortError;
+use super::error::SortError;
 use crate::store::columns::{VarintReader, put_varint};
 
 /// How much is gathered before the file is written.
