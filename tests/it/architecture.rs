@@ -176,7 +176,9 @@ fn circles(mut imports: BTreeMap<Vec<String>, BTreeSet<Vec<String>>>) -> BTreeMa
             return imports;
         }
         imports.retain(|path, _| !ends.contains(path));
-        imports.values_mut().for_each(|of| of.retain(|path| !ends.contains(path)));
+        for of in imports.values_mut() {
+            of.retain(|path| !ends.contains(path));
+        }
     }
 }
 
