@@ -10,8 +10,6 @@ mod catalogue;
 pub mod commits;
 #[cfg(test)]
 mod corpus;
-mod counts;
-mod exact;
 pub mod families;
 mod lines;
 mod lookups;
@@ -22,7 +20,6 @@ mod overview;
 pub mod pass;
 mod reduction;
 mod sources;
-pub mod stats;
 pub mod summary_stats;
 pub mod write;
 
@@ -31,11 +28,14 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use catalogue::{Artifact, Input, UnknownArtifact};
-pub use counts::Counts as ValueCounts;
 pub use families::busiest::{BusiestRevisions, RevisionJobs};
 pub use families::tables;
 pub use overview::{CoveredRevision, Overview, WaitingJob, survey};
+pub use pytext::counts::Counts as ValueCounts;
+pub use pytext::stats;
 pub use reduction::{ReduceOrder, ReduceSummary, busiest_revisions, read_commits, reduce, relabel_with_store};
+
+pub(crate) use pytext::counts;
 
 use self::families::coverage::rectified;
 use self::families::{groups, relabel};
