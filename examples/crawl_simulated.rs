@@ -1,4 +1,4 @@
-//! A crawl through the library: a simulated Treeherder, the main job against it, and a look at what came.
+//! Uses perfharvest as a library: starts a simulated Treeherder, runs a crawl against it, and lists the artifacts.
 //!
 //! ```text
 //! cargo run --example crawl_simulated

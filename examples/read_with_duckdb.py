@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads the Parquet export with DuckDB: which tests are the noisiest?
+"""Reads the Parquet tables with DuckDB: which tests are the noisiest?
 
     python3 examples/read_with_duckdb.py datasets/demo/parquet
 """
@@ -13,7 +13,7 @@ session = duckdb.connect()
 for table in ["data", "signatures", "alert_summaries", "alerts", "jobs", "revisions", "sig_groups"]:
     session.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet('{folder}/{table}.parquet')")
 
-# Only the columns that are named are read, and of `data` only the row groups that may hold them.
+# DuckDB reads only the columns that a query names.
 print(
     session.sql("""
         SELECT s.id, s.suite, s.test, s.machine_platform, count(*) AS num_data,
@@ -24,7 +24,7 @@ print(
         ORDER BY deviation_pct DESC, s.id LIMIT 5
     """)
 )
-print("Alerts by signature, with their pushes:")
+print("Alerts by signature, with the push of each:")
 print(
     session.sql("""
         SELECT a.signature_id, m.revision, m.push_timestamp, a.amount_pct, a.is_regression, m.bug_number

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads the Parquet export with polars: how long do jobs wait for a machine, by platform?
+"""Reads the Parquet tables with polars: how long do jobs wait for a machine, by platform?
 
     python3 examples/read_with_polars.py datasets/demo/parquet
 """
@@ -11,7 +11,7 @@ import polars as pl
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "datasets/demo/parquet")
 
-# A null time says that it is not known (the server writes 0); such a job has no wait.
+# A null time is not known (the server writes 0). Jobs with such a time have no wait.
 wait = (pl.col("start_timestamp") - pl.col("submit_timestamp")).dt.total_seconds() / 60
 waits = (
     pl.scan_parquet(folder / "jobs.parquet")
@@ -22,7 +22,7 @@ waits = (
 )
 print(waits.collect())
 
-# Of a file of millions of data, one signature: row groups without it are never read.
+# Read a single signature from millions of data: polars skips row groups without this signature.
 data = pl.scan_parquet(folder / "data.parquet")
 first = data.select(pl.col("signature_id").min()).collect().item()
 print(data.filter(pl.col("signature_id") == first).select("push_timestamp", "revision", "value").collect())

@@ -1,8 +1,8 @@
-//! Makes the dictionary with which the store compresses the API's records (`src/store/frame.dict`), from a crawl of the
-//! recorded corpus. The one in use must never change; this shows how it came about, and serves for a next one.
+//! Trains the dictionary that the store compresses the API's records with (`src/store/frame.dict`), from a crawl of the
+//! recorded corpus. The dictionary in use must never change; this example documents how it was made.
 //!
 //! ```text
-//! cargo run --example train_dictionary -- DEMO_STORE OUTPUT     # DEMO_STORE: what `perfharvest demo` left
+//! cargo run --example train_dictionary -- DEMO_STORE OUTPUT     # DEMO_STORE: the store of `perfharvest demo`
 //! ```
 
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use perfharvest::config::StoreConfig;
 use perfharvest::model::Request;
 use perfharvest::store::Store;
 
-/// Half as large costs 8 % of what it saves, twice as large gains 3 %.
+/// With half of the size, the dictionary saves 8 % less; with twice the size, 3 % more.
 const DICTIONARY_BYTES: usize = 16 << 10;
 
 fn main() -> anyhow::Result<()> {

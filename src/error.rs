@@ -1,13 +1,13 @@
-//! What can end a run, and the exit code of each.
+//! All errors that can end a command, and their exit codes.
 //!
 //! | code | meaning |
 //! |---|---|
 //! | 0 | complete |
-//! | 1 | unexpected |
-//! | 2 | usage or configuration |
-//! | 3 | finished, and some requests failed (the artifacts are marked incomplete), or damage lost an answer for good |
-//! | 4 | the store, or writing the artifacts |
-//! | 5 | the source is unreachable or refuses |
+//! | 1 | unexpected error |
+//! | 2 | wrong usage or configuration |
+//! | 3 | finished, but some requests failed (the artifacts are marked incomplete), or an answer is lost for good |
+//! | 4 | store or disk error |
+//! | 5 | source unreachable, or it refuses requests |
 //! | 130 | interrupted |
 
 use thiserror::Error;
@@ -15,7 +15,7 @@ use treeherder_sim::SimulatorError;
 
 use crate::commits::FetchCommitsError;
 use crate::config::ConfigError;
-use crate::dataset::ReduceError;
+use crate::dataset::DatasetError;
 use crate::dataset::tables::ExportError;
 use crate::dataset::write::ArtifactError;
 use crate::dataset::write::parquet::TableError;
@@ -31,7 +31,7 @@ pub const EXIT_INCOMPLETE: u8 = 3;
 /// Exit code of an interrupted run.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
-/// What ended a run.
+/// An error that ended a command.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The configuration.
@@ -46,12 +46,12 @@ pub enum Error {
     /// The crawl.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// The client could not be made.
-    #[error("the client cannot be set up")]
+    /// The HTTP client.
+    #[error("cannot set up the HTTP client")]
     Source(#[from] SourceError),
     /// The reducers.
     #[error(transparent)]
-    Reduce(#[from] ReduceError),
+    Reduce(#[from] DatasetError),
     /// An archive of a store.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -61,29 +61,29 @@ pub enum Error {
     /// The tables of the dataset.
     #[error(transparent)]
     Export(#[from] ExportError),
-    /// The repository's commits.
+    /// Fetching the repository's commits.
     #[error(transparent)]
     Commits(#[from] FetchCommitsError),
-    /// An output.
+    /// Writing an output file.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
-    /// The metrics.
+    /// The metrics endpoint.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
     /// The simulator.
-    #[error("the simulator cannot run")]
+    #[error("cannot run the simulator")]
     Simulator(#[from] SimulatorError),
-    /// What was asked does not fit together.
+    /// Wrong arguments.
     #[error("{message}")]
     Usage {
-        /// What is wrong, and what to do instead.
+        /// The mistake, and the advice.
         message: String,
     },
-    /// stdout cannot be written.
+    /// Writing to stdout.
     #[error("cannot write to stdout")]
     Stdout(#[source] std::io::Error),
     /// A part of the program panicked or could not be started.
-    #[error("{part} stopped unexpectedly; please report this")]
+    #[error("{part} stopped unexpectedly; this is a bug, please report it")]
     Broken {
         /// The part.
         part: &'static str,
@@ -103,43 +103,80 @@ impl Error {
             Self::Archive(error) => of_archive(error),
             Self::Commits(error) => error.exit_code(),
             Self::Import(error) => of_import(error),
-            Self::Reduce(error) => of_reduce(error),
+            Self::Reduce(error) => of_dataset(error),
             Self::Export(error) => of_export(error),
         }
     }
 }
 
-fn of_reduce(error: &ReduceError) -> u8 {
+fn of_dataset(error: &DatasetError) -> u8 {
     match error {
-        ReduceError::Store(error) => of_store(error),
-        ReduceError::Artifact(error) => of_artifact(error),
-        ReduceError::NotConfigured { .. }
-        | ReduceError::Commits(_)
-        | ReduceError::EmptyStore
-        | ReduceError::Input { .. }
-        | ReduceError::Relabel { .. }
-        | ReduceError::Ungrouped(_) => 2,
-        ReduceError::Sort { .. } | ReduceError::Groups(_) => 4,
-        ReduceError::Interrupted => EXIT_INTERRUPTED,
-        ReduceError::Plot { .. } | ReduceError::Report { .. } | ReduceError::WorkerPanicked => 1,
+        DatasetError::Store(error) => of_store(error),
+        DatasetError::Artifact(error) => of_artifact(error),
+        DatasetError::NotConfigured { .. }
+        | DatasetError::Commits(_)
+        | DatasetError::EmptyStore
+        | DatasetError::Input { .. }
+        | DatasetError::Relabel { .. }
+        | DatasetError::Ungrouped(_) => 2,
+        DatasetError::Sort { .. } | DatasetError::Groups(_) => 4,
+        DatasetError::Interrupted => EXIT_INTERRUPTED,
+        DatasetError::Plot { .. }
+        | DatasetError::Report { .. }
+        | DatasetError::WorkerPanicked
+        | DatasetError::Abandoned => 1,
+        DatasetError::Table(error) => of_table(error),
+    }
+}
+
+impl FetchCommitsError {
+    /// The exit code of the process.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotAClone { .. }
+            | Self::NotInstalled { .. }
+            | Self::NothingInWindow { .. }
+            | Self::NoFile { .. }
+            | Self::Artifact(ArtifactError::Folder { .. }) => 2,
+            Self::Artifact(ArtifactError::Write { .. }) | Self::Pages { .. } | Self::InUse { .. } => 4,
+            Self::Fetch(FetchError::BucketStopped) | Self::Panicked => 1,
+            Self::ProgramFailed { .. }
+            | Self::ProgramOutput { .. }
+            | Self::ProgramPipe { .. }
+            | Self::Unanswered { .. }
+            | Self::Repeats { .. }
+            | Self::Jumps { .. }
+            | Self::CrowdedSecond { .. }
+            | Self::Fetch(_) => 5,
+            Self::Interrupted => EXIT_INTERRUPTED,
+        }
     }
 }
 
 fn of_export(error: &ExportError) -> u8 {
     match error {
         ExportError::Store(error) => of_store(error),
-        ExportError::Reduce(error) => of_reduce(error),
-        ExportError::Artifact(error) | ExportError::Table(TableError::Artifact(error)) => of_artifact(error),
-        // The store holds a number that no reader of Parquet could take.
-        ExportError::Table(TableError::Cell { .. }) => 4,
-        ExportError::Table(_) | ExportError::Description { .. } => 1,
+        ExportError::Dataset(error) => of_dataset(error),
+        ExportError::Artifact(error) => of_artifact(error),
+        ExportError::Table(error) => of_table(error),
+        ExportError::Description { .. } => 1,
         ExportError::Interrupted => EXIT_INTERRUPTED,
+    }
+}
+
+fn of_table(error: &TableError) -> u8 {
+    match error {
+        TableError::Artifact(error) => of_artifact(error),
+        // The store holds a number that no reader of Parquet could take.
+        TableError::Cell { .. } => 4,
+        _ => 1,
     }
 }
 
 fn of_store(error: &StoreError) -> u8 {
     match error {
-        StoreError::OtherCrawl { .. } | StoreError::Missing { .. } | StoreError::NotEmpty { .. } => 2,
+        StoreError::OtherCrawl { .. } | StoreError::Missing(_) | StoreError::NotEmpty(_) => 2,
         _ => 4,
     }
 }

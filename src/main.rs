@@ -1,4 +1,4 @@
-//! The process edge: parse, run, error to exit code.
+//! The process edge: parses the command line, runs the command, turns an error into an exit code.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tell(&anyhow::Error::new(error).context("the runtime cannot be started"));
+            print_error(&anyhow::Error::new(error).context("cannot start the async runtime"));
             return ExitCode::from(1);
         }
     };
@@ -21,14 +21,14 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let code = error.exit_code();
-            tell(&anyhow::Error::new(error));
+            print_error(&anyhow::Error::new(error));
             ExitCode::from(code)
         }
     }
 }
 
-/// The error and what lies under it, a line each, without the control characters of a server.
-fn tell(error: &anyhow::Error) {
+/// Prints the error and its causes on one line, without control characters that a server may have sent.
+fn print_error(error: &anyhow::Error) {
     use std::io::Write as _;
     let mut text = String::from("error");
     for cause in error.chain() {
@@ -39,5 +39,5 @@ fn tell(error: &anyhow::Error) {
             text.push_str(&cause);
         }
     }
-    let _nowhere_to_tell = writeln!(std::io::stderr(), "{text}");
+    let _ignored_since_stderr_is_closed = writeln!(std::io::stderr(), "{text}");
 }

@@ -11,122 +11,60 @@
 //!       +==> reduce (workers) ==> artifact files, manifest.json last
 //! ```
 //!
-//! A run: crawl what is pending; when all data are there, find the busiest revision and crawl its jobs; reduce. A run is
-//! ended by cancelling at the head: scheduler and fetchers stop, their handles drop, the writer stores what it was given
-//! and ends.
+//! A run crawls the frontier; when all data are there, it finds the busiest revision and crawls its jobs; then it reduces.
+//! When it meets damaged values, it repairs the store and goes through the same steps once more. To end a run, cancel at
+//! the head: scheduler and fetchers stop, their handles drop, and the writer stores all that it accepted and ends.
 
-mod healing;
+mod commits;
+mod display;
+mod identity;
+mod options;
+mod pools;
+mod reduction;
+mod repair;
+mod resume;
+mod summary;
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use self::healing::Healing;
+pub use self::identity::open_crawl;
+pub use self::options::{LiveConfig, RunOptions, fixed_config};
+pub use self::reduction::reduce_store;
+pub use self::summary::{CrawlSummary, RunSummary};
+
+use self::commits::{bring_commits, discover_busiest_jobs};
+use self::display::Display;
+use self::pools::{FetcherPools, wait_for_actors};
+use self::reduction::make_artifacts;
+use self::repair::RunRepair;
+use self::resume::prepare_frontier;
 use crate::Error;
 use crate::actor::Shutdown;
-use crate::commits::{CommitWindow, CommitsOrder, ensure_commits};
 use crate::config::Config;
 use crate::dataset::commits::Commits;
-use crate::dataset::{Artifact, ReduceError, ReduceOrder, ReduceSummary, busiest_revisions, read_commits, reduce};
+use crate::dataset::{Artifact, DatasetError, read_commits};
 use crate::fetch::{
-    FetchError, Fetcher, FetcherLinks, Limits, MAX_QUEUED, Pressure, Scheduler, SchedulerStats, first_requests,
-    lost_parts, tell_settled,
+    CrawlLimits, FetcherLinks, MAX_QUEUED, Pressure, Scheduler, SchedulerLinks, SchedulerStats, SourceAccess,
+    publish_settled,
 };
-use crate::model::{Batch, Kind, Timestamp};
-use crate::observe::{Counters, Metrics, Progress, RunFile};
+use crate::model::{Batch, Kind};
+use crate::observe::{Counters, Metrics};
 use crate::source::Treeherder;
-use crate::store::{Change, Counts, CrawlIdentity, Pending, Settlement, Store, StoreError, StoreWriter, job_pending};
+use crate::store::{Change, CrawlIdentity, Store, StoreError, StoreWriter};
 
-/// Events that may wait for the scheduler: more than can be in flight, so that the writer never waits for it.
+/// Capacity of the return edge, events: more than can be in flight, so that the writer never waits for the scheduler.
 const EVENTS: usize = 16_384;
 
-/// New job details of a dry run at the most.
+/// Maximum of new job details in a dry run.
 const DRY_RUN_JOB_DETAILS: usize = 10;
-
-/// What a run was asked beside its configuration.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RunOptions {
-    /// The stored crawl's server has another address now.
-    pub same_source: bool,
-    /// Fetch at most ten new job details.
-    pub dry_run: bool,
-    /// Fetch only the lists which tell what there is to fetch, and make nothing of them.
-    pub lists_only: bool,
-}
-
-/// What a crawl came to.
-#[derive(Clone, Debug)]
-pub struct CrawlSummary {
-    /// The crawl.
-    pub identity: CrawlIdentity,
-    /// The store's tally at the end.
-    pub counts: Counts,
-    /// HTTP requests that this run made, retries included.
-    pub requests_made: u64,
-    /// How long it took.
-    pub elapsed: Duration,
-    /// Requests whose stored answers were damaged, and which the server no longer has.
-    pub lost: Vec<String>,
-    /// True when work was left because the run was ended.
-    pub interrupted: bool,
-    /// True when the list of alert summaries moved in every reading, so that rows may be missing.
-    pub alerts_moved: bool,
-}
-
-/// What a run came to.
-#[derive(Clone, Debug)]
-pub struct RunSummary {
-    /// The crawl.
-    pub crawl: CrawlSummary,
-    /// The reduction; `None` when the run was interrupted before it.
-    pub reduction: Option<ReduceSummary>,
-}
-
-/// The configuration as it is now; `[limiter]`, `[concurrency]` and `[retry]` may change while a crawl runs.
-pub type LiveConfig = watch::Receiver<Arc<Config>>;
-
-/// A channel whose configuration never changes.
-#[must_use]
-pub fn fixed_config(config: Config) -> (watch::Sender<Arc<Config>>, LiveConfig) {
-    watch::channel(Arc::new(config))
-}
-
-/// Opens the store of `config` for its crawl: pins the crawl in a new store, compares it with that of an old one.
-///
-/// # Errors
-/// [`StoreError::OtherCrawl`] when the store holds another crawl, and what opening may raise.
-pub fn open_crawl(config: &Config, options: RunOptions) -> Result<(Arc<Store>, CrawlIdentity), StoreError> {
-    let store = Store::open(&config.store)?;
-    let identity = match store.identity()? {
-        None => {
-            let identity = CrawlIdentity::create(config, Timestamp::now());
-            store.pin_identity(&identity)?;
-            identity
-        }
-        Some(mut identity) => {
-            let differences = identity.differences(config, options.same_source);
-            if !differences.is_empty() {
-                return Err(StoreError::OtherCrawl { path: store.path().to_owned(), differences });
-            }
-            let base_url = config.source.base_url.trim_end_matches('/');
-            if identity.base_url != base_url {
-                base_url.clone_into(&mut identity.base_url);
-                store.pin_identity(&identity)?;
-            }
-            identity
-        }
-    };
-    Ok((Arc::new(store), identity))
-}
 
 /// Crawls what is missing, then makes the artifacts: the main job. Running it again resumes.
 ///
 /// # Errors
-/// [`Error`]; what was fetched until then is kept, and the artifacts of before stand untouched.
+/// [`Error`]; everything fetched until then is kept, and the previous artifacts are unchanged.
 ///
 /// # Cancel safety
 /// A dropped future stops waiting, not the store's writer; end a run through `shutdown`.
@@ -137,47 +75,17 @@ pub async fn run(
     shutdown: &Shutdown,
     counters: Arc<Counters>,
 ) -> Result<RunSummary, Error> {
-    let now = Arc::clone(&config.borrow());
-    crate::dataset::write::check_folder(&now.artifacts.out)?;
-    let (store, identity) = open_crawl(&now, options)?;
-    let pressure = Pressure::start(&now);
-    bring_commits(&now, &identity, &pressure, shutdown).await?;
-    let commits = read_commits(&now, &identity)?.map(Arc::new);
-    crate::dataset::write::remove_leftovers(&now.artifacts.out);
-    let mut healing = Healing::begin(&store).await?;
-    let job = CrawlJob { store: &store, identity: &identity, commits: commits.as_ref(), options, pressure: &pressure };
-    let shown = Shown::start(&store, &now, &counters);
-    loop {
-        let done = async {
-            let crawl = job.crawl(config.clone(), shutdown, &counters).await?;
-            if crawl.interrupted {
-                return Ok(RunSummary { crawl, reduction: None });
-            }
-            match make_artifacts(&store, &now, commits.as_ref(), artifacts, shutdown, &counters).await {
-                Ok(reduction) => Ok(RunSummary { crawl, reduction: Some(reduction) }),
-                Err(Error::Reduce(ReduceError::Interrupted)) => {
-                    Ok(RunSummary { crawl: CrawlSummary { interrupted: true, ..crawl }, reduction: None })
-                }
-                Err(error) => Err(error),
-            }
-        };
-        match done.await {
-            Err(error) if healing.helps(&error) => healing.heal(&store).await?,
-            done => {
-                // One that failed has something left to do, like one that was ended.
-                shown.finish(done.as_ref().map_or(true, |summary| summary.crawl.interrupted));
-                let mut summary = done?;
-                summary.crawl.lost = healing.lost(&store)?;
-                return Ok(summary);
-            }
-        }
-    }
+    let out = config.borrow().artifacts.out.clone();
+    crate::dataset::write::check_folder(&out)?;
+    let run = Run::open(config, options, shutdown, counters).await?;
+    crate::dataset::write::remove_leftovers(&out);
+    run.to_end(Some(artifacts)).await
 }
 
 /// Crawls what is missing in the store of `config`.
 ///
 /// # Errors
-/// [`Error`]; what was fetched until then is kept.
+/// [`Error`]; everything fetched until then is kept.
 ///
 /// # Cancel safety
 /// As [`run`].
@@ -187,136 +95,109 @@ pub async fn crawl(
     shutdown: &Shutdown,
     counters: Arc<Counters>,
 ) -> Result<CrawlSummary, Error> {
-    let now = Arc::clone(&config.borrow());
-    let (store, identity) = open_crawl(&now, options)?;
-    let pressure = Pressure::start(&now);
-    if !options.lists_only {
-        bring_commits(&now, &identity, &pressure, shutdown).await?;
-    }
-    let commits = read_commits(&now, &identity)?.map(Arc::new);
-    let mut healing = Healing::begin(&store).await?;
-    let job = CrawlJob { store: &store, identity: &identity, commits: commits.as_ref(), options, pressure: &pressure };
-    // What the last crawl said of itself stands while only lists are asked for.
-    let shown = (!options.lists_only).then(|| Shown::start(&store, &now, &counters));
-    loop {
-        match job.crawl(config.clone(), shutdown, &counters).await {
-            Err(error) if healing.helps(&error) => healing.heal(&store).await?,
-            done => {
-                if let Some(shown) = shown {
-                    shown.finish(done.as_ref().map_or(true, |summary| summary.interrupted));
-                }
-                let mut summary = done?;
-                summary.lost = healing.lost(&store)?;
-                return Ok(summary);
-            }
-        }
-    }
+    let run = Run::open(config, options, shutdown, counters).await?;
+    Ok(run.to_end(None).await?.crawl)
 }
 
-/// Makes the artifacts of a store from what it holds, without the network.
-///
-/// # Errors
-/// [`Error::Reduce`].
-///
-/// # Cancel safety
-/// A dropped future stops waiting, not the reduction.
-pub async fn reduce_store(
+/// All that stays the same in a run, however often its steps are tried.
+struct Run {
     store: Arc<Store>,
-    config: &Arc<Config>,
-    artifacts: &[Artifact],
-    shutdown: &Shutdown,
-) -> Result<ReduceSummary, Error> {
-    let identity = store.identity()?.ok_or(ReduceError::EmptyStore)?;
-    let commits = read_commits(config, &identity)?.map(Arc::new);
-    let counters = Arc::new(Counters::default());
-    let _progress = Progress::start(Arc::clone(&counters), config.log.progress, &[]);
-    make_artifacts(&store, config, commits.as_ref(), artifacts, shutdown, &counters).await
+    identity: Arc<CrawlIdentity>,
+    commits: Option<Arc<Commits>>,
+    /// Shared by all frontiers.
+    pressure: Pressure,
+    options: RunOptions,
+    /// The configuration at the start: for all that does not change while a crawl runs.
+    initial: Arc<Config>,
+    config: LiveConfig,
+    shutdown: Shutdown,
+    counters: Arc<Counters>,
 }
 
-/// Reduces on threads of its own; the runtime stays free for signals.
-async fn make_artifacts(
-    store: &Arc<Store>,
-    config: &Arc<Config>,
-    commits: Option<&Arc<Commits>>,
-    artifacts: &[Artifact],
-    shutdown: &Shutdown,
-    counters: &Arc<Counters>,
-) -> Result<ReduceSummary, Error> {
-    let (store, config, commits) = (Arc::clone(store), Arc::clone(config), commits.cloned());
-    let (artifacts, shutdown, counting) = (artifacts.to_vec(), shutdown.clone(), Arc::clone(counters));
-    let reduced = tokio::task::spawn_blocking(move || {
-        let order = ReduceOrder {
-            config: &config,
-            commits: commits.as_deref(),
-            artifacts: &artifacts,
-            shutdown: &shutdown,
-            reducing: counting.reducing(),
+impl Run {
+    async fn open(
+        config: LiveConfig,
+        options: RunOptions,
+        shutdown: &Shutdown,
+        counters: Arc<Counters>,
+    ) -> Result<Self, Error> {
+        let initial = Arc::clone(&config.borrow());
+        let (store, identity) = open_crawl(&initial, options)?;
+        let pressure = Pressure::start(&initial);
+        if !options.lists_only {
+            bring_commits(&initial, &identity, &pressure, shutdown).await?;
+        }
+        let commits = read_commits(&initial, &identity)?.map(Arc::new);
+        let (identity, shutdown) = (Arc::new(identity), shutdown.clone());
+        Ok(Self { store, identity, commits, pressure, options, initial, config, shutdown, counters })
+    }
+
+    /// Crawls, and makes `artifacts` unless they are `None`; repairs the store at most once on the way.
+    async fn to_end(&self, artifacts: Option<&[Artifact]>) -> Result<RunSummary, Error> {
+        let mut repair = RunRepair::begin(&self.store).await?;
+        // While only lists are fetched, `status` shows the last crawl.
+        let display = (!self.options.lists_only).then(|| Display::start(&self.store, &self.initial, &self.counters));
+        let done = loop {
+            match self.crawl_and_reduce(artifacts).await {
+                Err(error) if repair.helps(&error) => repair.repair(&self.store).await?,
+                done => break done,
+            }
         };
-        reduce(&store, order)
-    });
-    let reduced = reduced.await;
-    counters.reducing().leave();
-    Ok(reduced.map_err(|_| Error::Broken { part: "the reduction" })??)
-}
+        if let Some(display) = display {
+            // A run that failed has work left, like one that was ended.
+            display.finish(done.as_ref().map_or(true, |summary| summary.crawl.interrupted));
+        }
+        let mut summary = done?;
+        summary.crawl.lost = repair.lost(&self.store)?;
+        Ok(summary)
+    }
 
-/// What people see of a run, from its first request to its last artifact: bars or lines, and the file that `status` reads.
-struct Shown {
-    run_file: RunFile,
-    _progress: Option<Progress>,
-}
-
-impl Shown {
-    fn start(store: &Store, config: &Config, counters: &Arc<Counters>) -> Self {
-        Self {
-            run_file: RunFile::start(Arc::clone(counters), store.path()),
-            _progress: Progress::start(Arc::clone(counters), config.log.progress, &Kind::ALL),
+    async fn crawl_and_reduce(&self, artifacts: Option<&[Artifact]>) -> Result<RunSummary, Error> {
+        let crawl = self.crawl().await?;
+        let Some(artifacts) = artifacts.filter(|_| !crawl.interrupted) else {
+            return Ok(RunSummary { crawl, reduction: None });
+        };
+        let Self { store, initial, commits, shutdown, counters, .. } = self;
+        match make_artifacts(store, initial, commits.as_ref(), artifacts, shutdown, counters).await {
+            Ok(reduction) => Ok(RunSummary { crawl, reduction: Some(reduction) }),
+            Err(Error::Reduce(DatasetError::Interrupted)) => {
+                Ok(RunSummary { crawl: CrawlSummary { interrupted: true, ..crawl }, reduction: None })
+            }
+            Err(error) => Err(error),
         }
     }
 
-    fn finish(self, interrupted: bool) {
-        self.run_file.finish(interrupted);
-    }
-}
-
-/// A crawl, and what stays the same however often it is tried.
-#[derive(Clone, Copy)]
-struct CrawlJob<'a> {
-    store: &'a Arc<Store>,
-    identity: &'a CrawlIdentity,
-    commits: Option<&'a Arc<Commits>>,
-    options: RunOptions,
-    pressure: &'a Pressure,
-}
-
-impl CrawlJob<'_> {
-    async fn crawl(
-        self,
-        mut config: LiveConfig,
-        shutdown: &Shutdown,
-        counters: &Arc<Counters>,
-    ) -> Result<CrawlSummary, Error> {
-        let Self { store, identity, options, pressure, .. } = self;
+    /// Crawls the frontier, then the jobs of the busiest revision.
+    async fn crawl(&self) -> Result<CrawlSummary, Error> {
+        let Self { store, options, counters, .. } = self;
         let started = Instant::now();
-        counters.set_rate(pressure.bucket.rate());
-        prepare_frontier(store, identity, &config.borrow(), options)?;
-        let metrics = Metrics::start(config.borrow().metrics.bind, Arc::clone(counters), Arc::clone(store)).await?;
+        counters.set_rate(self.pressure.rate());
+        prepare_frontier(store, &self.identity, &self.config.borrow(), options.lists_only)?;
+        let bind = self.config.borrow().metrics.bind;
+        let counted = Arc::clone(store);
+        let num_commits = move || counted.counts().map_or(0, |counts| counts.commits);
+        let metrics = Metrics::start(bind, Arc::clone(counters), num_commits).await?;
         let jobs_before = fetched_jobs(store)?;
-        // Also when nothing is pending: what follows from a stored answer may not have been stored before a kill. Only
-        // the end of a crawl says that nothing does.
+        // Also when nothing is pending: a kill may have come between an answer and the requests that follow from it. Only
+        // the stored end of a crawl says that nothing follows.
         let stats = if store.counts()?.is_complete() {
-            tell_settled(counters, &store.counts()?);
+            publish_settled(counters, &store.counts()?);
             store.renew_ledger()?; // no writer will
             SchedulerStats::default()
         } else {
-            let limits = limits(options, 0);
-            crawl_frontier(store, identity, &mut config, limits, shutdown, counters, pressure).await?
+            self.crawl_frontier(self.limits(0)).await?
         };
-        let mut interrupted = stats.drained && (shutdown.is_draining() || !options.lists_only);
-        if !interrupted && !options.lists_only && self.discover_busiest_jobs(&config, counters).await? {
-            let fetched = usize::try_from(fetched_jobs(store)? - jobs_before).unwrap_or(usize::MAX);
-            let limits = Limits { jobs_only: true, ..limits(options, fetched) };
-            let jobs = crawl_frontier(store, identity, &mut config, limits, shutdown, counters, pressure).await?;
-            interrupted = jobs.drained;
+        let mut interrupted = stats.drained && (self.shutdown.is_draining() || !options.lists_only);
+        if !interrupted
+            && !options.lists_only
+            && let Some(commits) = self.commits.clone()
+        {
+            let config = Arc::clone(&self.config.borrow());
+            if discover_busiest_jobs(store, config, commits, counters).await? {
+                let fetched = usize::try_from(fetched_jobs(store)? - jobs_before).unwrap_or(usize::MAX);
+                let limits = CrawlLimits { jobs_only: true, ..self.limits(fetched) };
+                interrupted = self.crawl_frontier(limits).await?.drained;
+            }
         }
         drop(metrics);
         let mut counts = store.counts()?;
@@ -326,7 +207,7 @@ impl CrawlJob<'_> {
         }
         Ok(CrawlSummary {
             lost: Vec::new(),
-            identity: identity.clone(),
+            identity: CrawlIdentity::clone(&self.identity),
             counts,
             requests_made: counters.attempts(),
             elapsed: started.elapsed(),
@@ -335,239 +216,67 @@ impl CrawlJob<'_> {
         })
     }
 
-    /// Finds the busiest revisions and brings their jobs into the frontier. True when there are new ones.
-    async fn discover_busiest_jobs(self, config: &LiveConfig, counters: &Arc<Counters>) -> Result<bool, Error> {
-        let Some(commits) = self.commits.cloned() else { return Ok(false) };
-        let (store, counting) = (Arc::clone(self.store), Arc::clone(counters));
-        let config = Arc::clone(&config.borrow());
-        let found =
-            tokio::task::spawn_blocking(move || busiest_revisions(&store, &config, &commits, counting.reducing()));
-        let found = found.await;
-        counters.reducing().leave();
-        let busiest = found.map_err(|_| Error::Broken { part: "the search for the busiest revision" })??;
-        let mut unknown = Vec::new();
-        for id in busiest.jobs() {
-            let pending = job_pending((id, Timestamp::default()));
-            if self.store.settled(&pending.request)?.is_none() {
-                unknown.push(pending);
-            }
+    /// The limits of a frontier when the run has fetched `fetched` job details already.
+    fn limits(&self, fetched: usize) -> CrawlLimits {
+        CrawlLimits {
+            job_details: self.options.dry_run.then(|| DRY_RUN_JOB_DETAILS.saturating_sub(fetched)),
+            lists_only: self.options.lists_only,
+            jobs_only: false,
         }
-        if unknown.is_empty() {
-            return Ok(false);
-        }
-        let before = self.store.counts()?.pending();
-        let expansion = Box::new(Settlement::discovery(unknown));
-        Ok(self.store.commit(Change::Expand { settlement: expansion })?.pending() > before)
     }
-}
 
-/// Makes the file of commits, when the configuration says from what and it is not there.
-async fn bring_commits(
-    config: &Arc<Config>,
-    identity: &CrawlIdentity,
-    pressure: &Pressure,
-    shutdown: &Shutdown,
-) -> Result<(), Error> {
-    let (Some(from), Some(file)) = (&config.inputs.commits_from, config.commits_file()) else { return Ok(()) };
-    let window = CommitWindow { start: identity.window_start, end: identity.window_end };
-    let order = CommitsOrder { from, output: &file, window, now: Timestamp::now() };
-    if let Some(made) = ensure_commits(order, config, pressure, shutdown).await? {
-        let (commits, requests, unlisted) = (made.num_commits, made.num_requests, made.num_unlisted);
-        tracing::info!(file = %file.display(), %from, commits, requests, unlisted, "made the file of commits");
-    }
-    Ok(())
-}
+    /// One frontier, from the first batch to the last: makes the actors, tail first, and waits until all have ended.
+    async fn crawl_frontier(&self, limits: CrawlLimits) -> Result<SchedulerStats, Error> {
+        let config = self.config.clone();
+        let now = Arc::clone(&config.borrow());
+        // An error that ends this frontier does not end the run.
+        let shutdown = self.shutdown.part();
 
-fn limits(options: RunOptions, fetched: usize) -> Limits {
-    Limits {
-        job_details: options.dry_run.then(|| DRY_RUN_JOB_DETAILS.saturating_sub(fetched)),
-        lists_only: options.lists_only,
-        jobs_only: false,
+        // The store's writer, on a thread of its own, since it waits for the disk.
+        let (events, to_scheduler) = flume::bounded(EVENTS);
+        let (writer, store) = StoreWriter::new(Arc::clone(&self.store), &now.store, events);
+        let writer = tokio::task::spawn_blocking(move || writer.run());
+
+        // The fetchers, a pool of each kind.
+        let mailbox_low = Arc::new(Notify::new());
+        let (window, alerts_since) = (self.identity.data_window(), self.identity.alerts_since());
+        let access = SourceAccess {
+            source: Treeherder::new(&now.source, &now.batch, window, alerts_since)?,
+            pressure: self.pressure.clone(),
+            shutdown: shutdown.clone(),
+            counters: Arc::clone(&self.counters),
+            config: config.clone(),
+        };
+        let links = FetcherLinks {
+            access,
+            store: store.clone(),
+            mailbox_low: Arc::clone(&mailbox_low),
+            identity: Arc::clone(&self.identity),
+        };
+        let (mailboxes, inboxes) = Kind::ALL.iter().map(|_| flume::bounded::<Batch>(MAX_QUEUED)).unzip();
+        let fetchers = FetcherPools::start(links, inboxes, &now);
+
+        // The scheduler, at the head. It holds the last handle of the writer besides the fetchers.
+        let links = SchedulerLinks {
+            store,
+            events: to_scheduler,
+            mailboxes,
+            mailbox_low,
+            shutdown: shutdown.clone(),
+            config: config.clone(),
+            identity: Arc::clone(&self.identity),
+            counters: Arc::clone(&self.counters),
+        };
+        let scheduler = tokio::spawn(Scheduler::new(links, limits).run());
+
+        let (stats, fetched) = wait_for_actors(scheduler, fetchers, config, &shutdown).await;
+        let written = writer.await.map_err(|_| Error::Broken { part: "the store's writer" })?;
+        written?; // the first cause: the others only saw that the writer had stopped
+        fetched?;
+        stats
     }
 }
 
 fn fetched_jobs(store: &Store) -> Result<u64, StoreError> {
     Ok(store.counts()?.of(Kind::JobDetails).settled())
-}
-
-/// Brings the first requests into an empty frontier, those that failed in an earlier run back into it, and what a damaged
-/// store has lost.
-fn prepare_frontier(
-    store: &Store,
-    identity: &CrawlIdentity,
-    config: &Config,
-    options: RunOptions,
-) -> Result<(), StoreError> {
-    let counts = store.counts()?;
-    if counts.pending() + counts.settled() + counts.failed() == 0 {
-        let settlement = Box::new(Settlement::discovery(first_requests(&config.batch)));
-        store.commit(Change::Expand { settlement })?;
-    }
-    if counts.failed() > 0 {
-        let failures: Result<Vec<_>, StoreError> = store.failures().collect();
-        let requests = failures?
-            .into_iter()
-            .filter(|(request, _)| !options.lists_only || matches!(request.kind(), Kind::Alerts | Kind::Signatures))
-            .map(|(request, failure)| Pending { request, submitted: failure.submitted })
-            .collect::<Vec<_>>();
-        if !requests.is_empty() {
-            tracing::info!(requests = requests.len(), "asking again what failed in an earlier run");
-            store.commit(Change::AskAgain { requests })?;
-        }
-    }
-    if !options.lists_only {
-        let lost = lost_parts(store, identity)?;
-        if !lost.is_empty() {
-            tracing::warn!(requests = lost.len(), "parts of windows are missing in the store; asking for them");
-            store.commit(Change::Expand { settlement: Box::new(Settlement::discovery(lost)) })?;
-        }
-    }
-    Ok(())
-}
-
-/// One frontier, from the first batch to the last: makes the actors, tail first, and waits until all have ended.
-async fn crawl_frontier(
-    store: &Arc<Store>,
-    identity: &CrawlIdentity,
-    config: &mut LiveConfig,
-    limits: Limits,
-    shutdown: &Shutdown,
-    counters: &Arc<Counters>,
-    pressure: &Pressure,
-) -> Result<SchedulerStats, Error> {
-    let now = Arc::clone(&config.borrow());
-    let identity = Arc::new(identity.clone());
-    // What ends this frontier for an error does not end the run.
-    let shutdown = &shutdown.part();
-
-    // The store's writer, on a thread of its own, since it waits for the disk.
-    let (events, to_scheduler) = flume::bounded(EVENTS);
-    let (writer, handle) = StoreWriter::new(Arc::clone(store), &now.store, events);
-    let writer = tokio::task::spawn_blocking(move || writer.run());
-
-    // The fetchers, a pool of each kind.
-    let mailbox_low = Arc::new(Notify::new());
-    let links = FetcherLinks {
-        source: Treeherder::new(&now.source, &now.batch, identity.data_window(), identity.alerts_since())?,
-        pressure: pressure.clone(),
-        store: handle.clone(),
-        mailbox_low: Arc::clone(&mailbox_low),
-        shutdown: shutdown.clone(),
-        counters: Arc::clone(counters),
-        config: config.clone(),
-        identity: Arc::clone(&identity),
-    };
-    let (mailboxes, inboxes): (Vec<_>, Vec<_>) = Kind::ALL.iter().map(|_| flume::bounded::<Batch>(MAX_QUEUED)).unzip();
-    let mut fetchers = FetcherPools { links, inboxes, places: HashSet::new(), actors: JoinSet::new() };
-    fetchers.grow(&now);
-
-    // The scheduler, at the head.
-    let Ok(mailboxes) = mailboxes.try_into() else { return Err(Error::Broken { part: "the wiring" }) };
-    let scheduler = Scheduler::new(
-        handle.clone(),
-        to_scheduler,
-        mailboxes,
-        mailbox_low,
-        shutdown.clone(),
-        config.clone(),
-        identity,
-        Arc::clone(counters),
-        limits,
-    );
-    let scheduler = tokio::spawn(scheduler.run());
-    drop(handle);
-
-    let (stats, fetched) = wait_for_actors(scheduler, fetchers, config, shutdown).await;
-    let written = writer.await.map_err(|_| Error::Broken { part: "the store's writer" })?;
-    written?; // the first cause: others only saw that the writer had stopped
-    fetched?;
-    stats
-}
-
-/// The pools of fetchers, which grow and shrink as the configuration says. A fetcher beyond the configured number ends
-/// after its batch.
-struct FetcherPools {
-    links: FetcherLinks,
-    inboxes: Vec<flume::Receiver<Batch>>,
-    /// The places that are taken.
-    places: HashSet<(Kind, usize)>,
-    actors: JoinSet<Result<(Kind, usize), FetchError>>,
-}
-
-impl FetcherPools {
-    fn grow(&mut self, config: &Config) {
-        for kind in Kind::ALL {
-            self.links.counters.set_fetchers(kind, config.concurrency_of(kind));
-            for place in 0..config.concurrency_of(kind) {
-                if self.places.insert((kind, place)) {
-                    let inbox = self.inboxes[kind.index()].clone();
-                    self.actors.spawn(Fetcher::new(self.links.clone(), kind, place, inbox).run());
-                }
-            }
-        }
-    }
-
-    /// Takes over a changed configuration.
-    fn retune(&mut self, config: &Config) {
-        self.grow(config);
-        self.links.pressure.retune(config);
-        self.links.counters.set_rate(self.links.pressure.bucket.rate());
-    }
-}
-
-/// Waits until the scheduler and all fetchers have ended, and ends them all when one fails.
-async fn wait_for_actors(
-    mut scheduler: tokio::task::JoinHandle<Result<SchedulerStats, FetchError>>,
-    mut fetchers: FetcherPools,
-    config: &mut LiveConfig,
-    shutdown: &Shutdown,
-) -> (Result<SchedulerStats, Error>, Result<(), Error>) {
-    let mut stats = None;
-    let mut failure = None;
-    let mut config_lives = true;
-    loop {
-        tokio::select! {
-            ended = &mut scheduler, if stats.is_none() => {
-                let ended = match ended {
-                    Ok(result) => result.map_err(Error::from),
-                    Err(_) => Err(Error::Broken { part: "the scheduler" }),
-                };
-                if ended.is_err() {
-                    shutdown.abandon();
-                }
-                stats = Some(ended);
-            }
-            ended = fetchers.actors.join_next() => match ended {
-                None => break,
-                // Without the scheduler, there is no more work for anyone.
-                Some(Ok(Ok(place))) => {
-                    fetchers.places.remove(&place);
-                    if stats.is_none() && !shutdown.is_draining() {
-                        fetchers.grow(&Arc::clone(&config.borrow()));
-                    }
-                }
-                Some(Ok(Err(error))) => {
-                    shutdown.abandon();
-                    failure.get_or_insert(Error::from(error));
-                }
-                Some(Err(_)) => {
-                    shutdown.abandon();
-                    failure.get_or_insert(Error::Broken { part: "a fetcher" });
-                }
-            },
-            changed = config.changed(), if config_lives => {
-                config_lives = changed.is_ok();
-                let now = Arc::clone(&config.borrow());
-                fetchers.retune(&now);
-            }
-        }
-    }
-    let stats = match stats {
-        Some(stats) => stats,
-        None => match scheduler.await {
-            Ok(result) => result.map_err(Error::from),
-            Err(_) => Err(Error::Broken { part: "the scheduler" }),
-        },
-    };
-    (stats, failure.map_or(Ok(()), Err))
 }

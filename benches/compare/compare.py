@@ -137,9 +137,9 @@ def main(binary, folder):
     store, out = f"{folder}/store", f"{folder}/out"
     for path in [store, out]:
         shutil.rmtree(path, ignore_errors=True)
-    flags = ["--store", store, "--out", out, "--commits", f"{folder}/data/all_commits.jsonl", "--start", START,
-             "--end", END, "--data-end", DATA_END, "--quiet"]
-    imported = measure([binary, "import", f"{folder}/data", *flags])
+    window = ["--start", START, "--end", END, "--data-end", DATA_END]
+    flags = ["--store", store, "--out", out, "--commits", f"{folder}/data/all_commits.jsonl", "--quiet"]
+    imported = measure([binary, "import", f"{folder}/data", "--store", store, *window, "--quiet"])
     costs["perfharvest: import"] = imported
     three = ["perf_jobs_per_revision_details", "sigs_by_job_id", "sig_groups"]
     costs["perfharvest: the three from its store"] = measure([binary, "reduce", *three, *flags])

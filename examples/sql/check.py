@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the queries beside this file in DuckDB and in Spark, and compares what they give with the artifacts.
+"""Runs the queries in this folder in DuckDB and in Spark, and compares their results with the artifacts.
 
     perfharvest demo
     perfharvest export --format parquet --store datasets/demo/store --out datasets/demo \\
@@ -7,9 +7,9 @@
     python3 -m venv venv && venv/bin/pip install -r examples/requirements.txt      # Spark needs Java 17
     venv/bin/python examples/sql/check.py datasets/demo/parquet datasets/demo
 
-The artifacts must be those of the same store, by the corrected semantics. Everything is held in memory: meant for the demo
-or a sample; two million data take DuckDB a minute and some gigabytes, and Spark long. Exits with 1 at the first difference, with 2
-when something cannot be compared. --engine runs one engine only.
+The artifacts must be of the same store, and follow the corrected semantics. The script holds everything in memory and is
+meant for the demo or a sample: two million data take DuckDB a minute and some gigabytes, and Spark much longer. It exits with 1
+at the first difference, and with 2 if something cannot be compared. --engine runs one engine only.
 """
 
 import argparse
@@ -74,7 +74,7 @@ class Spark:
 
 
 class Difference(Exception):
-    """What an engine gave is not what the artifact holds."""
+    """The result of a query differs from the artifact."""
 
 
 def refuse(reason):
@@ -102,7 +102,7 @@ def same(what, found, expected):
 
 
 def seconds(at):
-    """An engine's time as seconds since 1970; one without a zone is local time, as Spark hands it out."""
+    """Converts a time to seconds since 1970. Spark returns local times without a zone."""
     return (at.astimezone(datetime.timezone.utc) - EPOCH).total_seconds()
 
 
@@ -120,7 +120,7 @@ def check_coverage(rows, artifacts):
         )
         for row in lines(artifacts / "perf_jobs_per_revision_details.jsonl")
     ]
-    # Commits of one date stand in the artifact in the order of their first data, here by name.
+    # The artifact sorts commits of the same date by their first data; this script sorts them by name.
     same("coverage against perf_jobs_per_revision_details.jsonl", found, sorted(details))
     totals = {row["revision"]: int(row["total_jobs"]) for row in table(artifacts / "perf_jobs_per_revision.csv")}
     counted = {row["revision"]: row["total_jobs"] for row in rows}
@@ -141,7 +141,7 @@ def check_groups(rows, artifacts):
 
 
 def check_durations(rows, artifacts):
-    # Rounding to two digits is Python's here: engines round halves in different directions.
+    # Python rounds to two digits, because engines round halves in different directions.
     found = [(row["signature_id"], f"{row['duration_minutes']:.2f}") for row in rows]
     expected = [(int(row["signature_id"]), row["duration_minutes"]) for row in table(artifacts / "job_durations.csv")]
     same("durations against job_durations.csv", found, expected)
@@ -164,7 +164,7 @@ def check_durations(rows, artifacts):
 
 
 def check_tables(engine, artifacts):
-    """What is exported as it is: the groups, and every value of every signature."""
+    """Compares the tables that need no query: the groups, and every datum of every signature."""
     groups = {}
     for row in engine.rows("SELECT sig_group_id, signature_id FROM sig_groups ORDER BY sig_group_id, signature_id"):
         groups.setdefault(row["sig_group_id"], []).append(row["signature_id"])
@@ -205,17 +205,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("tables", type=Path, help="folder of `perfharvest export --format parquet`")
     parser.add_argument("artifacts", type=Path, help="folder of the artifacts of the same store")
-    parser.add_argument("--engine", choices=["duckdb", "spark"], help="run this one only")
+    parser.add_argument("--engine", choices=["duckdb", "spark"], help="run only this engine")
     arguments = parser.parse_args()
     try:
         export = json.loads((arguments.tables / "export.json").read_text(encoding="utf-8"))
         manifest = json.loads((arguments.artifacts / "manifest.json").read_text(encoding="utf-8"))
     except OSError as error:
-        refuse(f"no finished export, or no finished dataset: {error}")
+        refuse(f"the export or the dataset is not finished: {error}")
     if manifest["semantics"] != "corrected":
-        refuse("the queries follow the corrected semantics, these artifacts the reference's: `perfharvest reduce` them anew")
+        refuse("these artifacts do not follow the corrected semantics, as the queries do: make them again with `perfharvest reduce`")
     if export["crawl"] != manifest["crawl"]:
-        refuse(f"the tables are of the crawl {export['crawl']}, the artifacts of {manifest['crawl']}")
+        refuse(f"different crawls: the tables are of {export['crawl']}, the artifacts of {manifest['crawl']}")
     missing = [name for name in TABLES if name not in export["tables"]]
     if missing:
         refuse(f"the export lacks {', '.join(missing)}: run `perfharvest export --format parquet` without --tables")

@@ -1,6 +1,6 @@
--- Which signatures ran on each revision: perf_jobs_per_revision_details.jsonl, by the corrected semantics.
+-- The signatures that ran on each revision, as in perf_jobs_per_revision_details.jsonl with the corrected semantics.
 -- A datum counts for its revision if its job was submitted at most ten minutes after the push, or if the job is deleted.
--- Commits of the window without any are rows too: total_jobs 0, signature_ids null.
+-- Commits of the window without such data have total_jobs 0 and signature_ids null.
 WITH accepted AS (
     SELECT DISTINCT revision, signature_id
     FROM data

@@ -1,7 +1,7 @@
--- How long a signature's jobs take, in minutes: job_durations.csv, by the corrected semantics and before it is rounded.
--- The mean over the jobs of the first, the middle and the last datum whose job still exists; one job in two of these
--- places weighs twice. A job without a start or an end, and one that ends before it starts, has no duration; one that is
--- not in `jobs` gives no sample. sig_group_id is what group means are taken over; null in no group.
+-- How long the jobs of a signature take, in minutes, as in job_durations.csv with the corrected semantics, not rounded.
+-- The duration is the mean over the jobs of the first, the middle and the last datum whose job still exists; a job in two
+-- of these positions counts twice. A job has no duration if it has no start or end, or ends before it starts; a job that
+-- is not in `jobs` gives no sample. sig_group_id is null if the signature is in no group; group by it for group means.
 WITH placed AS (
     SELECT
         signature_id,
@@ -40,7 +40,7 @@ samples AS (
 SELECT
     samples.signature_id AS signature_id,
     sig_groups.sig_group_id AS sig_group_id,
-    -- Added from left to right, so that every engine gives the same bits.
+    -- Adding from left to right gives the same bits in every engine.
     (COALESCE(first_minutes, 0) + COALESCE(middle_minutes, 0) + COALESCE(last_minutes, 0))
     / (CASE WHEN first_minutes IS NULL THEN 0 ELSE 1 END
        + CASE WHEN middle_minutes IS NULL THEN 0 ELSE 1 END

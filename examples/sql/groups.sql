@@ -1,4 +1,4 @@
--- Signatures that were measured by exactly the same jobs: sig_groups.jsonl, and the table sig_groups.
+-- Signatures that exactly the same jobs measured, as in sig_groups.jsonl and the table sig_groups.
 WITH jobs_of AS (
     SELECT signature_id, ARRAY_SORT(ARRAY_AGG(DISTINCT job_id)) AS job_ids
     FROM data

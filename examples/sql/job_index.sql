@@ -1,4 +1,4 @@
--- The signatures that each job measured: sigs_by_job_id.jsonl. Data whose job is deleted are left out.
+-- The signatures that each job measured, as in sigs_by_job_id.jsonl. Data of deleted jobs are left out.
 SELECT job_id, ARRAY_SORT(ARRAY_AGG(DISTINCT signature_id)) AS signature_ids
 FROM data
 WHERE job_id IS NOT NULL

@@ -1,9 +1,9 @@
-//! Places at which the crash tests end the process, as a kill or a power cut would.
+//! Places at which the crash tests abort the process, like a kill or a power failure.
 //!
-//! `PERFHARVEST_FAIL_POINT=store.after_flush:3` aborts the process when it passes that place for the third time. Only in
-//! builds with debug assertions; in others this is nothing.
+//! `PERFHARVEST_FAIL_POINT=store.after_flush:3` aborts the process when it passes this place for the third time. Only builds
+//! with debug assertions have fail points.
 
-/// Aborts the process if the environment says so; `name` is where it is.
+/// Aborts the process if the environment names this place, `name`.
 #[cfg(debug_assertions)]
 pub(crate) fn fail_point(name: &str) {
     use std::sync::OnceLock;
@@ -25,7 +25,7 @@ pub(crate) fn fail_point(name: &str) {
     }
 }
 
-/// Nothing.
+/// Does nothing without debug assertions.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub(crate) fn fail_point(_name: &str) {}

@@ -1,13 +1,12 @@
-//! Ending a run in two steps: no new requests, then no waiting for those in flight.
+//! Stops a run in two steps: first no new requests, then no waiting for those in flight.
 //!
-//! Only scheduler and fetchers watch this. Store and writers stop when their handles are gone, so nothing that was
-//! accepted is lost.
+//! Only scheduler and fetchers watch it. Store and writers stop when their handles are dropped, so nothing accepted is lost.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// The two tokens of a run. Cheap to clone.
+/// The two cancellation tokens of a run. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     draining: CancellationToken,
@@ -15,24 +14,24 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// A run that goes on.
+    /// Neither step has happened.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A part of this run, which ends with it and can be ended by itself.
+    /// A part of this run, which stops with it and can be stopped by itself.
     #[must_use]
     pub fn part(&self) -> Self {
         Self { draining: self.draining.child_token(), abandoned: self.abandoned.child_token() }
     }
 
-    /// First step: nothing new is asked.
+    /// First step: no new requests.
     pub fn drain(&self) {
         self.draining.cancel();
     }
 
-    /// Second step: what is in flight is given up; it stays pending.
+    /// Second step: requests in flight are abandoned, and stay pending.
     pub fn abandon(&self) {
         self.draining.cancel();
         self.abandoned.cancel();

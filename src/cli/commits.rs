@@ -1,53 +1,77 @@
-//! `commits`: `all_commits.jsonl` from a clone, an hgweb server or Treeherder's pushes.
+//! `commits`: makes `all_commits.jsonl` from a clone, an hgweb server or Treeherder's push list.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Common, say};
+use super::flags::{Configured, FileFlags, FlagGroup, LogFlags, RateFlags, SourceFlags, StoreFlags, WindowFlags};
+use super::terminal::say;
 use crate::Error;
 use crate::actor::Shutdown;
 use crate::commits::{CommitWindow, CommitsOrder, CommitsSummary, fetch_commits};
 use crate::config::{CommitsFrom, Config};
 use crate::fetch::Pressure;
 use crate::model::Timestamp;
+use crate::observe::counted;
 use crate::store::{CrawlIdentity, Ledger, StoreError};
 
-/// The three ways, as commands.
+/// The command for each source.
 pub(super) const WAYS: &str = "\
-    perfharvest commits --from clone:DIR  # Mercurial or git: exact and fastest\n  \
+    perfharvest commits --from clone:DIR  # Mercurial or git; exact, fastest\n  \
     perfharvest commits --from hgweb:https://hg.mozilla.org/integration/autoland\n  \
-    perfharvest commits --from pushes  # Treeherder: push times, 20 commits a push";
+    perfharvest commits --from pushes  # Treeherder; push times, incomplete";
 
 #[derive(Debug, Args)]
 pub(super) struct CommitsArgs {
-    #[arg(long, value_name = "SOURCE", help = "clone:DIR, hgweb:URL or pushes [default: inputs.commits_from]")]
+    #[arg(long, value_name = "SOURCE", help = "Source: clone:DIR, hgweb:URL or pushes [default: inputs.commits_from]")]
     from: Option<CommitsFrom>,
     #[arg(short = 'o', long, value_name = "FILE")]
-    #[arg(help = "The file to make [default: inputs.commits, or all_commits.jsonl]")]
+    #[arg(help = "File to write [default: inputs.commits, else all_commits.jsonl]")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    file: FileFlags,
+    #[command(flatten)]
+    source: SourceFlags,
+    #[command(flatten)]
+    window: WindowFlags,
+    #[command(flatten)]
+    store: StoreFlags,
+    #[command(flatten)]
+    rate: RateFlags,
+    #[command(flatten)]
+    log: LogFlags,
 }
 
-pub(super) async fn run(common: &Common<CommitsArgs>) -> Result<u8, Error> {
-    let config = Arc::new(common.flags.start()?);
-    let Some(from) = common.own.from.clone().or_else(|| config.inputs.commits_from.clone()) else {
-        let message = format!("say where the commits come from (--from, or inputs.commits_from):\n  {WAYS}");
+impl Configured for CommitsArgs {
+    fn file(&self) -> &FileFlags {
+        &self.file
+    }
+
+    fn groups(&self) -> Vec<&dyn FlagGroup> {
+        vec![&self.source, &self.window, &self.store, &self.rate, &self.log]
+    }
+}
+
+pub(super) async fn run(args: &CommitsArgs) -> Result<u8, Error> {
+    let config = Arc::new(args.start()?);
+    let Some(from) = args.from.clone().or_else(|| config.inputs.commits_from.clone()) else {
+        let message = format!("no source of the commits is given; use --from, or set inputs.commits_from:\n  {WAYS}");
         return Err(Error::Usage { message });
     };
-    let output = common.own.output.clone().or_else(|| config.inputs.commits.clone());
+    let output = args.output.clone().or_else(|| config.inputs.commits.clone());
     let output = output.unwrap_or_else(|| PathBuf::from("all_commits.jsonl"));
     let window = window(&config)?;
     let shutdown = Shutdown::new();
-    let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let pressure = Pressure::start(&config);
     let order = CommitsOrder { from: &from, output: &output, window, now: Timestamp::now() };
     let summary = fetch_commits(order, &config, &pressure, &shutdown).await?;
-    say(&told(&from, window, &summary));
+    say(&summary_lines(&from, window, &summary));
     Ok(0)
 }
 
-/// The window of the crawl: as the store has pinned it, unless the configuration says otherwise.
+/// The window of the crawl: the one pinned in the store, unless the configuration overrides it.
 fn window(config: &Config) -> Result<CommitWindow, StoreError> {
     let asked = CrawlIdentity::create(config, Timestamp::now());
     let pinned = match config.window.data_end {
@@ -60,25 +84,33 @@ fn window(config: &Config) -> Result<CommitWindow, StoreError> {
     Ok(CommitWindow { start, end })
 }
 
-fn told(from: &CommitsFrom, window: CommitWindow, summary: &CommitsSummary) -> String {
+fn summary_lines(from: &CommitsFrom, window: CommitWindow, summary: &CommitsSummary) -> String {
     let CommitsSummary { path, num_commits, changed, num_requests, num_kept_pages, num_unlisted } = summary;
     let mut text = format!(
-        "{}: {num_commits} commits from {} to {}, oldest first{}",
+        "{}: {} from {} to {}, oldest first{}",
         path.display(),
+        counted(*num_commits, "commit", "commits"),
         window.start,
         window.end,
-        if *changed { "" } else { "; it was up to date" }
+        if *changed { "" } else { "; the file was up to date" }
     );
     if !matches!(from, CommitsFrom::Clone(_)) {
-        text.push_str(&format!("\n{num_requests} requests; {num_kept_pages} pages were there from before"));
+        text.push_str(&format!(
+            "\n{}; {} already fetched",
+            counted(*num_requests, "request", "requests"),
+            counted(*num_kept_pages, "page was", "pages were")
+        ));
     }
     if *from == CommitsFrom::Pushes {
-        text.push_str("\nthe dates are those of the pushes, and no parents are known: Treeherder has no others");
+        text.push_str(
+            "\nthe dates are push times and the parents are unknown: Treeherder has neither commit dates nor parents",
+        );
     }
     if *num_unlisted > 0 {
         text.push_str(&format!(
-            "\n{num_unlisted} commits are missing: of a push, Treeherder lists the newest 20 (the head, on which tests \
-             run, is always there); a clone or hgweb has them all"
+            "\n{} missing: Treeherder lists only the newest 20 commits of a push (always including the head, on which \
+             tests run); a clone or hgweb has all commits",
+            counted(*num_unlisted, "commit is", "commits are")
         ));
     }
     text
@@ -90,7 +122,7 @@ mod tests {
     use crate::config::WindowConfig;
 
     #[test]
-    fn a_store_s_window_counts_where_the_configuration_leaves_it_open() {
+    fn the_window_of_the_store_fills_in_what_the_configuration_leaves_open() {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.store.path = folder.path().join("store");

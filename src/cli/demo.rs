@@ -8,10 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use treeherder_sim::{BackendConfig, Behaviour, Latency, Simulator, SimulatorConfig};
 
-use super::say;
+use super::terminal::say;
 use crate::Error;
 use crate::config::Config;
 use crate::dataset::write::{ArtifactError, ArtifactFile, publish};
+use crate::observe::counted;
 use crate::pipeline::RunOptions;
 
 /// The inputs that belong to the simulator's recordings.
@@ -28,10 +29,10 @@ pub(super) struct DemoArgs {
     /// Folder of the artifacts
     #[arg(long, value_name = "DIR", default_value = "datasets/demo")]
     out: PathBuf,
-    /// Folder of the store [default: `store` in the artifacts' folder]
+    /// Folder of the store [default: OUT/store]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
-    /// Show no progress
+    /// Do not show progress
     #[arg(long)]
     no_progress: bool,
 }
@@ -53,7 +54,7 @@ pub(super) async fn run(args: &DemoArgs) -> Result<u8, Error> {
     say(&format!("crawling a simulated Treeherder at {}", simulator.url()));
     config.source.base_url = simulator.url();
     let rate = NonZeroU32::new(50).unwrap_or(NonZeroU32::MIN);
-    config.limiter.requests_per_second = rate; // it is our own server
+    config.limiter.requests_per_second = rate; // the server is our own
     for (setting, text) in
         [(&mut config.window.start, START), (&mut config.window.end, END), (&mut config.window.data_end, DATA_END)]
     {
@@ -63,7 +64,7 @@ pub(super) async fn run(args: &DemoArgs) -> Result<u8, Error> {
     config.store.path = args.store.clone().unwrap_or_else(|| args.out.join("store"));
     let code = super::run::run_with(config, RunOptions { same_source: true, ..RunOptions::default() }, None).await?;
     let served = simulator.shutdown().await?;
-    say(&format!("the simulated server answered {} requests", served.total()));
+    say(&format!("the simulated server answered {}", counted(served.total(), "request", "requests")));
     Ok(code)
 }
 

@@ -1,55 +1,77 @@
-//! `export`: the store as one file, or the dataset in it as tables.
+//! `export`: writes the store as one file, or the dataset as Parquet tables.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::{Common, say};
+use super::advice::{advice, quoted};
+use super::flags::{Configured, FileFlags, FlagGroup, InputFlags, LogFlags, OutFlags, StoreFlags};
+use super::terminal::say;
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::dataset::tables::{ExportSummary, Table, export as export_tables};
 use crate::dataset::write::{ArtifactFile, publish};
 use crate::model::Kind;
-use crate::observe::human_bytes;
+use crate::observe::{counted, human_bytes};
 use crate::store::archive::{self, ArchiveError};
 use crate::store::{CrawlIdentity, Store};
 use crate::{EXIT_INCOMPLETE, Error};
 
-/// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// The whole store in one compressed, checksummed file: a backup, which `import` takes in
+    /// The whole store in one compressed file with checksums: a backup, which `import` restores
     Archive,
-    /// The dataset as Parquet files in a folder, for DuckDB, Spark, polars, pandas, …
+    /// The dataset as a folder of Parquet files, for DuckDB, Spark, polars, pandas, …
     Parquet,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// What to write
+    /// Format to write
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Format,
-    /// The file, or for parquet the folder, to write [default: perfharvest-REPOSITORY-DATE.phar, DATE being the end of
-    /// the data; for parquet, `parquet` in the artifacts' folder]
+    /// File (archive) or folder (parquet) to write [default: perfharvest-REPOSITORY-DATE.phar, where DATE is the end of
+    /// the data; for parquet, OUT/parquet]
     #[arg(short = 'o', long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// With parquet: only these tables, separated by commas [default: all]
+    /// Tables to write, separated by commas; only with parquet [default: all]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "TABLE")]
     tables: Vec<Table>,
+    #[command(flatten)]
+    file: FileFlags,
+    #[command(flatten)]
+    inputs: InputFlags,
+    #[command(flatten)]
+    store: StoreFlags,
+    #[command(flatten)]
+    out: OutFlags,
+    #[command(flatten)]
+    log: LogFlags,
 }
 
-pub(super) async fn run(common: &Common<ExportArgs>) -> Result<u8, Error> {
-    let config = common.flags.start()?;
-    let ExportArgs { format, output, tables } = &common.own;
+impl Configured for ExportArgs {
+    fn file(&self) -> &FileFlags {
+        &self.file
+    }
+
+    fn groups(&self) -> Vec<&dyn FlagGroup> {
+        vec![&self.inputs, &self.store, &self.out, &self.log]
+    }
+}
+
+pub(super) async fn run(args: &ExportArgs) -> Result<u8, Error> {
+    let config = args.start()?;
+    let ExportArgs { format, output, tables, .. } = args;
     let (format, output) = (*format, output.clone());
     if format == Format::Archive && !tables.is_empty() {
-        let message = "--tables goes with --format parquet; an archive always holds the whole store".to_owned();
+        let message =
+            "--tables works only with --format parquet; an archive always contains the whole store".to_owned();
         return Err(Error::Usage { message });
     }
     let tables: BTreeSet<Table> = if tables.is_empty() { Table::ALL.into() } else { tables.iter().copied().collect() };
     let shutdown = Shutdown::new();
-    let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let exported = tokio::task::spawn_blocking(move || match format {
         Format::Archive => export(&config, output, &shutdown).map(|said| (said, 0)),
         Format::Parquet => export_parquet(&config, output, &tables, &shutdown),
@@ -68,12 +90,11 @@ fn export_parquet(
     let store = Store::open_existing(&config.store)?;
     let folder = output.unwrap_or_else(|| config.artifacts.out.join("parquet"));
     if folder.exists() && !folder.is_dir() {
-        let message = format!("{} is no folder; name one for the tables with --output", folder.display());
+        let message = format!("{} is not a folder; give a folder for the tables with --output", folder.display());
         return Err(Error::Usage { message });
     }
     let summary = export_tables(&store, config, &folder, tables, shutdown)?;
-    let has_commits = config.inputs.commits.is_some();
-    let said = table_lines(&folder, &summary) + &warnings(&summary, tables, has_commits);
+    let said = table_lines(&folder, &summary) + &warnings(config, &summary, tables);
     Ok((said, if summary.counts.is_complete() { 0 } else { EXIT_INCOMPLETE }))
 }
 
@@ -88,44 +109,50 @@ fn table_lines(folder: &Path, summary: &ExportSummary) -> String {
         ));
     }
     for table in &summary.removed {
-        text.push_str(&format!("\nremoved {}, of an earlier export of something else", table.schema().file_name()));
+        text.push_str(&format!(
+            "\nremoved {}, which was from an earlier export of another dataset or selection",
+            table.schema().file_name()
+        ));
     }
     text
 }
 
-/// What is missing from the tables, a line each.
-fn warnings(summary: &ExportSummary, tables: &BTreeSet<Table>, has_commits: bool) -> String {
+/// One line for each thing that is missing from the tables.
+fn warnings(config: &Config, summary: &ExportSummary, tables: &BTreeSet<Table>) -> String {
     let mut text = String::new();
     for kind in Kind::ALL {
         let counts = summary.counts.of(kind);
         let left_out = match kind {
             _ if counts.pending + counts.failed == 0 => continue,
-            Kind::Alerts => "alert_summaries and alerts lack rows",
-            Kind::Signatures => "signatures may lack rows, and data those of whole signatures",
-            Kind::Summaries => "data, revisions and sig_groups are without these signatures",
-            Kind::JobDetails => "jobs lacks rows",
+            Kind::Alerts => "rows are missing from alert_summaries and alerts",
+            Kind::Signatures => "rows may be missing from signatures, and whole signatures from data",
+            Kind::Summaries => "these signatures are missing from data, revisions and sig_groups",
+            Kind::JobDetails => "rows are missing from jobs",
         };
         text.push_str(&format!(
-            "\nwarning: {} {} requests pending, {} failed: {left_out}",
-            counts.pending,
+            "\nwarning: {}: {} pending, {} failed; {left_out}",
             kind.name().replace('_', " "),
+            counted(counts.pending, "request", "requests"),
             counts.failed
         ));
     }
     if text.is_empty() && !summary.counts.is_complete() {
-        text.push_str("\nwarning: the crawl was ended before all that follows from the lists was asked");
+        text.push_str("\nwarning: the crawl ended before it had requested everything on the lists");
     }
     if !text.is_empty() {
-        text.push_str("\nonly what is settled was exported; `perfharvest run` fetches the rest, then export again");
+        text.push_str(&format!(
+            "\nonly the data fetched so far was exported; run `{}`, then export again",
+            advice(config, "perfharvest run")
+        ));
     }
     for (table, rows) in &summary.unreadable {
-        text.push_str(&format!("\nwarning: {rows} records gave no row of {table}: they lack what every row has"));
+        text.push_str(&format!(
+            "\nwarning: {} left out of {table}: a field that every row needs is missing",
+            counted(*rows, "record was", "records were")
+        ));
     }
-    if tables.contains(&Table::Revisions) && !has_commits {
-        text.push_str(
-            "\nwarning: without --commits, revisions has only those with data, and no commit_date: nothing tells which \
-             commits lie in the window",
-        );
+    if tables.contains(&Table::Revisions) && config.inputs.commits.is_none() {
+        text.push_str("\nwarning: without --commits, revisions contains only revisions with data, and no commit_date");
     }
     text
 }
@@ -138,7 +165,10 @@ fn export(config: &Config, output: Option<PathBuf>, shutdown: &Shutdown) -> Resu
     };
     let name = path.file_name().and_then(|name| name.to_str());
     let Some(name) = name.filter(|_| !path.exists()) else {
-        let message = format!("{} exists; nothing is overwritten: name another file with --output", path.display());
+        let message = format!(
+            "{} already exists, and export does not overwrite it; give another file with --output",
+            path.display()
+        );
         return Err(Error::Usage { message });
     };
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -150,12 +180,12 @@ fn export(config: &Config, output: Option<PathBuf>, shutdown: &Shutdown) -> Resu
     };
     publish(folder, vec![file.finish()?])?;
     Ok(format!(
-        "{}: {} in {} entries, {} in the file\n`perfharvest import {}` makes a store of it again",
+        "{}: {}, {} uncompressed in {}\nto restore it: perfharvest import {} --store DIR",
         path.display(),
-        human_bytes(summary.raw_bytes),
-        summary.num_entries,
         human_bytes(summary.file_bytes),
-        path.display(),
+        human_bytes(summary.raw_bytes),
+        counted(summary.num_entries, "entry", "entries"),
+        quoted(&path),
     ))
 }
 

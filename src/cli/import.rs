@@ -1,29 +1,51 @@
-//! `import`: an archive, or the files of the older scripts, into an empty store.
+//! `import`: fills an empty store from an archive, or from the files of the older scripts.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Common, say};
+use super::advice::advice;
+use super::flags::{Configured, FileFlags, FlagGroup, LogFlags, SourceFlags, StoreFlags, WindowFlags};
+use super::terminal::say;
 use crate::Error;
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::import::{ALERTS_NAME, DATA_NAME, FileReport, ImportSummary, JOBS_NAME, import_folder};
-use crate::observe::human_bytes;
+use crate::observe::{counted, human_bytes};
 use crate::store::archive;
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
-    /// An archive, or the folder of the older scripts' files
+    /// Archive, or folder with the files of the older scripts
     #[arg(value_name = "FILE|DIR")]
     from: PathBuf,
+    #[command(flatten)]
+    file: FileFlags,
+    #[command(flatten)]
+    source: SourceFlags,
+    #[command(flatten)]
+    window: WindowFlags,
+    #[command(flatten)]
+    store: StoreFlags,
+    #[command(flatten)]
+    log: LogFlags,
 }
 
-pub(super) async fn run(common: &Common<ImportArgs>) -> Result<u8, Error> {
-    let config = common.flags.start()?;
-    let from = common.own.from.clone();
+impl Configured for ImportArgs {
+    fn file(&self) -> &FileFlags {
+        &self.file
+    }
+
+    fn groups(&self) -> Vec<&dyn FlagGroup> {
+        vec![&self.source, &self.window, &self.store, &self.log]
+    }
+}
+
+pub(super) async fn run(args: &ImportArgs) -> Result<u8, Error> {
+    let config = args.start()?;
+    let from = args.from.clone();
     let shutdown = Shutdown::new();
-    let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let imported = tokio::task::spawn_blocking(move || import(&from, &config, &shutdown)).await;
     say(&imported.map_err(|_| Error::Broken { part: "the import" })??);
     Ok(0)
@@ -36,24 +58,24 @@ fn import(from: &Path, config: &Config, shutdown: &Shutdown) -> Result<String, E
         let mut text = folder_lines(&summary);
         if from.join(ALERTS_NAME).exists() {
             text.push_str(&format!(
-                "{ALERTS_NAME}: not read; the next run asks for the alerts, which the server keeps\n"
+                "{ALERTS_NAME}: not imported; the server still has the alerts, and the next run fetches them\n"
             ));
         }
-        return Ok(text + &format!("store {place}; `perfharvest run` completes it"));
+        return Ok(text + &format!("store: {place}; to complete it, run: {}", advice(config, "perfharvest run")));
     }
     let summary = archive::read(from, &config.store, shutdown)?;
     let counts = &summary.header.counts;
     let mut text = format!(
-        "{} entries, {}, checked and taken in\n{} requests settled, {} pending, {} failed\nstore {place}",
-        summary.num_entries,
+        "imported {}, {}\n{} settled, {} pending, {} failed\nstore: {place}",
+        counted(summary.num_entries, "entry", "entries"),
         human_bytes(summary.raw_bytes),
-        counts.settled(),
+        counted(counts.settled(), "request", "requests"),
         counts.pending(),
         counts.failed(),
     );
     if let Some(crawl) = &summary.header.identity {
         text.push_str(&format!(
-            ": {} of {}, commits {} to {}, data until {}",
+            "; {} from {}, commits {} to {}, data until {}",
             crawl.repository, crawl.base_url, crawl.window_start, crawl.window_end, crawl.data_end
         ));
     }
@@ -64,7 +86,7 @@ fn folder_lines(summary: &ImportSummary) -> String {
     let mut text = String::new();
     for (name, report) in &summary.files {
         match report {
-            None => text.push_str(&format!("{name}: not there\n")),
+            None => text.push_str(&format!("{name}: not found\n")),
             Some(report) => text.push_str(&file_lines(name, report)),
         }
     }
@@ -72,7 +94,7 @@ fn folder_lines(summary: &ImportSummary) -> String {
     text.push_str(&format!("data from {} until {}", window.start, window.end));
     if summary.guessed_data_end {
         text.push_str(&format!(
-            ", when {DATA_NAME} was last written; --data-end names another end, if data were fetched only until then"
+            " (the time at which {DATA_NAME} was last changed); if the data was fetched earlier, import with --data-end"
         ));
     }
     text.push('\n');
@@ -80,21 +102,33 @@ fn folder_lines(summary: &ImportSummary) -> String {
 }
 
 fn file_lines(name: &str, report: &FileReport) -> String {
-    let mut text = format!("{name}: {} lines, ", report.lines);
+    let mut text = format!("{name}: {}, ", counted(report.lines, "line", "lines"));
     match name {
-        DATA_NAME => text.push_str(&format!("{} signatures with {} data", report.taken, report.data)),
-        JOBS_NAME => text.push_str(&format!("{} jobs", report.taken)),
-        _ => text.push_str(&format!("{} signatures", report.taken)),
+        DATA_NAME => text.push_str(&format!(
+            "{} with {}",
+            counted(report.taken, "signature", "signatures"),
+            counted(report.data, "datum", "data")
+        )),
+        JOBS_NAME => text.push_str(&counted(report.taken, "job", "jobs")),
+        _ => text.push_str(&counted(report.taken, "signature", "signatures")),
     }
     text.push('\n');
-    for (count, what) in [
-        (report.empty, "empty lists, which may be swallowed errors: the next run asks again"),
-        (report.outside, "data outside of the data window, left out"),
-        (report.doubled, "doubled rows, joined"),
-        (report.torn.count, "torn or malformed rows, left out; what they held is asked by the next run"),
+    for (count, one, many) in [
+        (
+            report.empty,
+            "empty list, which may hide an error: the next run fetches it again",
+            "empty lists, which may hide errors: the next run fetches them again",
+        ),
+        (report.outside, "datum outside the data window, left out", "data outside the data window, left out"),
+        (report.doubled, "duplicate row, merged", "duplicate rows, merged"),
+        (
+            report.torn.count,
+            "incomplete or malformed row, left out: the next run fetches its data",
+            "incomplete or malformed rows, left out: the next run fetches their data",
+        ),
     ] {
         if count > 0 {
-            text.push_str(&format!("  {count} {what}\n"));
+            text.push_str(&format!("  {}\n", counted(count, one, many)));
         }
     }
     for (line, what) in &report.torn.first {

@@ -1,15 +1,41 @@
-//! `failures`: what was given up for now, and why.
+//! `failures`: lists the failed requests and the reasons.
 
+use clap::Args;
 use serde::Serialize;
 
-use super::{Common, FailuresArgs, print};
+use super::flags::{Configured, FileFlags, FlagGroup, LogFlags, StoreFlags};
+use super::terminal::print;
 use crate::Error;
 use crate::model::{JobId, Kind, Request, SignatureId, Timestamp};
+use crate::observe::counted;
 use crate::store::{Failure, Store, StoreError};
 
-/// A line of the JSON.
+#[derive(Debug, Args)]
+pub(super) struct FailuresArgs {
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    file: FileFlags,
+    #[command(flatten)]
+    store: StoreFlags,
+    #[command(flatten)]
+    log: LogFlags,
+}
+
+impl Configured for FailuresArgs {
+    fn file(&self) -> &FileFlags {
+        &self.file
+    }
+
+    fn groups(&self) -> Vec<&dyn FlagGroup> {
+        vec![&self.store, &self.log]
+    }
+}
+
+/// One line of `--json`.
 #[derive(Serialize)]
-struct Line<'a> {
+struct JsonLine<'a> {
     request: String,
     kind: Kind,
     signature_id: Option<SignatureId>,
@@ -19,11 +45,11 @@ struct Line<'a> {
     status: Option<u16>,
     attempts: u32,
     failed_at: Timestamp,
-    /// Of a job, when it was submitted, where that is known.
+    /// When the job was submitted, if known.
     submitted: Option<Timestamp>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> JsonLine<'a> {
     fn of(request: &Request, failure: &'a Failure) -> Self {
         let (signature_id, job_id) = match *request {
             Request::Summary { signature, .. } => (Some(signature), None),
@@ -49,25 +75,26 @@ impl<'a> Line<'a> {
     }
 }
 
-pub(super) fn run(common: &Common<FailuresArgs>) -> Result<u8, Error> {
-    let config = common.flags.start()?;
+pub(super) fn run(args: &FailuresArgs) -> Result<u8, Error> {
+    let config = args.start()?;
     let store = Store::open_existing(&config.store)?;
     let mut text = String::new();
     for failed in store.failures() {
         let (request, failure) = failed?;
-        if common.own.json {
+        if args.json {
             text.push_str(
-                &serde_json::to_string(&Line::of(&request, &failure))
+                &serde_json::to_string(&JsonLine::of(&request, &failure))
                     .map_err(|source| StoreError::Encode { source })?,
             );
             text.push('\n');
         } else {
             let Failure { reason, attempts, failed_at, .. } = &failure;
-            text.push_str(&format!("{request}: {reason} ({attempts} attempts, last {failed_at})\n"));
+            let attempts = counted(u64::from(*attempts), "attempt", "attempts");
+            text.push_str(&format!("{request}: {reason} ({attempts}, last at {failed_at})\n"));
         }
     }
-    if text.is_empty() && !common.own.json {
-        text.push_str("nothing has failed\n");
+    if text.is_empty() && !args.json {
+        text.push_str("no failed requests\n");
     }
     print(&text)?;
     Ok(0)
@@ -87,7 +114,7 @@ mod tests {
             failed_at: Timestamp::from_secs(1),
             submitted: Timestamp::default(),
         };
-        let line = |request: Request, failure: &Failure| serde_json::to_value(Line::of(&request, failure)).unwrap();
+        let line = |request: Request, failure: &Failure| serde_json::to_value(JsonLine::of(&request, failure)).unwrap();
         let job = line(Request::Job { id: JobId(7) }, &failure);
         assert_eq!((&job["kind"], &job["job_id"]), (&"job_details".into(), &7.into()));
         assert!(job["submitted"].is_null() && job["signature_id"].is_null(), "{job}");

@@ -1,7 +1,7 @@
-//! `plan`: what a run would ask, and how long that takes.
+//! `plan`: estimates the requests and the time of a run.
 //!
-//! It asks only for the lists (alert summaries, signatures), and stores their answers. While a crawl has the store
-//! locked, the plan is made of its ledger and of what it says in `run.json`, without a request.
+//! It fetches only the lists (alert summaries, signatures), and stores the answers. While a crawl has locked the store,
+//! the plan is made from the ledger and from `run.json`, without a request.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,75 +11,103 @@ use clap::Args;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{Common, print, say};
+use super::due::due_line;
+use super::flags::{
+    Configured, FileFlags, FlagGroup, LogFlags, RateFlags, SampleFlags, SourceFlags, StoreFlags, WindowFlags,
+};
+use super::terminal::{print, say};
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::model::{Kind, Request, Timestamp};
-use crate::observe::{Counters, DueJobs, RunState, human_bytes, human_duration};
+use crate::observe::{Counters, DueJobs, RunState, counted, human_bytes, human_duration};
 use crate::pipeline::{self, RunOptions};
-use crate::store::{Counts, Ledger, Store, StoreError};
+use crate::store::{Ledger, Store, StoreError, Tally};
 use crate::{EXIT_INCOMPLETE, EXIT_INTERRUPTED, Error};
 
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
-    /// Print JSON
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// The store's crawl has the same server at a new address
+    /// Continue a crawl whose server has moved to a new address
     #[arg(long)]
     same_source: bool,
+    #[command(flatten)]
+    file: FileFlags,
+    #[command(flatten)]
+    source: SourceFlags,
+    #[command(flatten)]
+    window: WindowFlags,
+    #[command(flatten)]
+    sample: SampleFlags,
+    #[command(flatten)]
+    store: StoreFlags,
+    #[command(flatten)]
+    rate: RateFlags,
+    #[command(flatten)]
+    log: LogFlags,
 }
 
-/// Job details that a signature with data needs before anything is known of its jobs: first, middle and last.
+impl Configured for PlanArgs {
+    fn file(&self) -> &FileFlags {
+        &self.file
+    }
+
+    fn groups(&self) -> Vec<&dyn FlagGroup> {
+        vec![&self.source, &self.window, &self.sample, &self.store, &self.rate, &self.log]
+    }
+}
+
+/// Job details per signature with data, as long as none is known: the first, the middle and the last job.
 const SAMPLE: u64 = 3;
 
-/// What is planned of one kind, in requests of the server.
+/// The plan for one kind of request.
 #[derive(Debug, Serialize)]
 struct KindPlan {
     kind: Kind,
     /// Settled: lists and summaries as requests, job details as jobs.
     done: u64,
-    /// Known and to be asked, with what failed in an earlier run.
+    /// Still to fetch, including what failed in an earlier run.
     to_do: u64,
-    /// HTTP requests that this takes; of job details an estimate, since summaries bring more jobs.
+    /// HTTP requests still to make; for job details an estimate, since summaries bring more jobs.
     requests: u64,
-    /// Settled without asking, since the signature has no data in the window.
+    /// Settled without a request, because the signature has no data in the window.
     skipped: u64,
-    /// The same work, done and to do, one by one.
+    /// Requests that all the work, done and to do, would take with one item per request.
     one_by_one: u64,
-    /// Bytes to come, from the mean of the answers so far; none before the first.
+    /// Bytes still to fetch, from the mean of the answers so far; unknown before the first.
     expected_bytes: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
 struct Plan {
     kinds: Vec<KindPlan>,
-    /// HTTP requests to come.
+    /// HTTP requests still to make.
     requests: u64,
     one_by_one: u64,
     expected_bytes: Option<u64>,
     requests_per_second: u32,
     eta_secs: u64,
-    /// What the last minutes of the last crawl reached.
+    /// Rate reached in the last minutes of the last crawl.
     reached_per_second: Option<f64>,
     eta_at_reached_secs: Option<u64>,
-    /// Sampled jobs not yet fetched that the server will have deleted.
+    /// Sampled jobs still to fetch, by when the server deletes them.
     jobs_due: DueJobs,
-    /// True when a list could not be fetched: what it would have told is not in this plan.
+    /// True if a list could not be fetched; the plan then lacks its entries.
     lists_failed: bool,
-    /// True when a running crawl has the store, and this is made of what it wrote beside it.
+    /// True if a crawl is running; the plan is then made from the files that it writes beside the store.
     crawl_is_running: bool,
-    /// What the skipped signatures are skipped for.
+    /// Why signatures are skipped.
     skipped_reason: String,
 }
 
-pub(super) async fn run(common: &Common<PlanArgs>) -> Result<u8, Error> {
-    let config = common.flags.start()?;
-    let Some(plan) = make(&config, common.own.same_source).await? else {
-        say("interrupted; the lists that were fetched are kept. Run the same command again to go on.");
+pub(super) async fn run(args: &PlanArgs) -> Result<u8, Error> {
+    let config = args.start()?;
+    let Some(plan) = make(&config, args.same_source).await? else {
+        say("interrupted: the lists fetched so far are stored. Run the same command again to resume.");
         return Ok(EXIT_INTERRUPTED);
     };
-    if common.own.json {
+    if args.json {
         let text = serde_json::to_string_pretty(&plan).map_err(|source| StoreError::Encode { source })?;
         print(&(text + "\n"))?;
     } else {
@@ -88,10 +116,10 @@ pub(super) async fn run(common: &Common<PlanArgs>) -> Result<u8, Error> {
     Ok(if plan.lists_failed { EXIT_INCOMPLETE } else { 0 })
 }
 
-/// `None` when it was interrupted: what is not listed yet cannot be planned.
+/// `None` if interrupted: without the lists there is nothing to estimate from.
 async fn make(config: &Config, same_source: bool) -> Result<Option<Plan>, Error> {
     let shutdown = Shutdown::new();
-    let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let (_keep, live) = watch::channel(Arc::new(config.clone()));
     let options = RunOptions { same_source, lists_only: true, ..RunOptions::default() };
     let state = RunState::read(&config.store.path);
@@ -102,7 +130,7 @@ async fn make(config: &Config, same_source: bool) -> Result<Option<Plan>, Error>
             let store = Store::open_existing(&config.store)?;
             (summary.counts, pending_by_day(&store)?, summary.identity.data_window().start, false)
         }
-        Err(Error::Store(StoreError::Locked { path })) => {
+        Err(Error::Store(StoreError::Locked(path))) => {
             let ledger = Ledger::read_existing(&path)?;
             let start = ledger.identity.map_or(Timestamp::default(), |crawl| crawl.data_window().start);
             let by_day = state.as_ref().map(|state| state.pending_jobs_by_day.clone()).unwrap_or_default();
@@ -126,7 +154,7 @@ fn pending_by_day(store: &Store) -> Result<BTreeMap<i64, u64>, StoreError> {
 }
 
 fn plan_of(
-    counts: &Counts,
+    counts: &Tally,
     config: &Config,
     by_day: &BTreeMap<i64, u64>,
     start: Timestamp,
@@ -136,7 +164,7 @@ fn plan_of(
     let summaries = counts.of(Kind::Summaries);
     let jobs = counts.of(Kind::JobDetails);
     let summaries_left = summaries.pending + summaries.failed;
-    // Jobs that the summaries to come will bring: as many as those before them did.
+    // The summaries still to fetch bring as many jobs as those before them.
     let jobs_to_come = match summaries.data {
         0 => summaries_left * SAMPLE,
         known => (jobs.total() * summaries_left).div_ceil(known),
@@ -149,7 +177,7 @@ fn plan_of(
             let to_do = of.pending + of.failed;
             let (requests, one_by_one) = match kind {
                 Kind::Alerts => (to_do, of.records.div_ceil(10).max(1)),
-                // The list, then each signature by itself.
+                // The list, then one request per signature.
                 Kind::Signatures => (to_do, 1 + summaries.total()),
                 Kind::Summaries => (to_do, summaries.total()),
                 Kind::JobDetails => ((to_do + jobs_to_come).div_ceil(per_request), jobs.total() + jobs_to_come),
@@ -195,7 +223,7 @@ fn seconds(requests: u64, rate: f64) -> u64 {
 
 fn table(plan: &Plan) -> String {
     let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), human_bytes);
-    let mut text = String::from("                 done    to do requests  skipped one by one      bytes to come\n");
+    let mut text = String::from("                 done    to do requests  skipped one by one     bytes to fetch\n");
     for kind in &plan.kinds {
         text.push_str(&format!(
             "{:>12} {:>8} {:>8} {:>8} {:>8} {:>10} {:>18}\n",
@@ -213,32 +241,27 @@ fn table(plan: &Plan) -> String {
     }
     let time = |secs: u64| human_duration(Duration::from_secs(secs));
     text.push_str(&format!(
-        "\nabout {} requests to come; all the work one by one: {}\n{} at the configured {} requests/s",
-        plan.requests,
+        "\nabout {} still to make; with one item per request, all the work would take {}\n{} at the configured {} requests/s",
+        counted(plan.requests, "request", "requests"),
         plan.one_by_one,
         time(plan.eta_secs),
         plan.requests_per_second
     ));
     if let (Some(reached), Some(secs)) = (plan.reached_per_second, plan.eta_at_reached_secs) {
-        text.push_str(&format!(", {} at the {reached:.1} requests/s of the last crawl's last minutes", time(secs)));
+        text.push_str(&format!(
+            ", {} at the {reached:.1} requests/s that the last crawl reached at its end",
+            time(secs)
+        ));
     }
     text.push('\n');
     text.push_str(&due_line(&plan.jobs_due));
     if plan.lists_failed {
         text.push_str(
-            "a list could not be fetched, so more is to come than this says; `perfharvest failures` tells why\n",
+            "this estimate is too low, because a list could not be fetched; `perfharvest failures` shows the reason\n",
         );
     }
     if plan.crawl_is_running {
-        text.push_str("a crawl is running; this is as of its last second\n");
+        text.push_str("a crawl is running; this estimate is at most a second old\n");
     }
     text
-}
-
-/// Also `status` says it.
-pub(super) fn due_line(due: &DueJobs) -> String {
-    format!(
-        "sampled jobs not yet fetched that the server deletes within 1, 7, 30 days: {}, {}, {}\n",
-        due.within_1_day, due.within_7_days, due.within_30_days
-    )
 }

@@ -1,4 +1,4 @@
-//! `relabel`: `perf_llm_struc` records, by the stored alerts and signatures.
+//! `relabel`: relabels `perf_llm_struc` records using the stored alerts and signatures.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Common, say};
+use super::flags::{Configured, FileFlags, FlagGroup, LogFlags, StoreFlags};
+use super::terminal::say;
 use crate::Error;
 use crate::dataset::relabel_with_store;
 use crate::dataset::write::{ArtifactError, ArtifactFile, publish};
@@ -15,25 +16,44 @@ use crate::store::Store;
 
 #[derive(Debug, Args)]
 pub(super) struct RelabelArgs {
-    #[arg(long, value_name = "FILE", help = "The records: a JSON object a line, with \"commit_id\" and \"response\"")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Records to relabel: one JSON object per line, with \"commit_id\" and \"response\""
+    )]
     input: PathBuf,
-    /// Where the relabelled records go
+    /// File to write the relabelled records to
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     #[arg(long, value_name = "ID,…", value_delimiter = ',')]
-    #[arg(help = "Frameworks whose regressions do not count [default: artifacts.excluded_framework_ids]")]
+    #[arg(help = "Frameworks whose regressions do not count [default: artifacts.excluded_framework_ids: 2,6,18]")]
     exclude_framework_ids: Option<Vec<u64>>,
-    /// Where a report of what was changed goes
+    /// File to write a report of the changes to [default: none]
     #[arg(long, value_name = "FILE")]
     report_json: Option<PathBuf>,
-    /// Read only that many records
+    /// Read only the first N records [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
+    #[command(flatten)]
+    file: FileFlags,
+    #[command(flatten)]
+    store: StoreFlags,
+    #[command(flatten)]
+    log: LogFlags,
 }
 
-pub(super) fn run(common: &Common<RelabelArgs>) -> Result<u8, Error> {
-    let config = common.flags.start()?;
-    let args = &common.own;
+impl Configured for RelabelArgs {
+    fn file(&self) -> &FileFlags {
+        &self.file
+    }
+
+    fn groups(&self) -> Vec<&dyn FlagGroup> {
+        vec![&self.store, &self.log]
+    }
+}
+
+pub(super) fn run(args: &RelabelArgs) -> Result<u8, Error> {
+    let config = args.start()?;
     let store = Store::open_existing(&config.store)?;
     let ids = args.exclude_framework_ids.as_ref().unwrap_or(&config.artifacts.excluded_framework_ids);
     let excluded: BTreeSet<FrameworkId> = ids.iter().copied().map(FrameworkId).collect();
@@ -46,7 +66,7 @@ pub(super) fn run(common: &Common<RelabelArgs>) -> Result<u8, Error> {
         written.map_err(|source| ArtifactError::Write { path: path.clone(), source })?;
         finish(path, file)?;
     }
-    say(&format!("relabelled records in {}", args.output.display()));
+    say(&format!("wrote the relabelled records to {}", args.output.display()));
     Ok(0)
 }
 
@@ -56,7 +76,7 @@ fn folder_of(path: &Path) -> &Path {
 
 fn begin(path: &Path) -> Result<ArtifactFile, Error> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-        return Err(Error::Usage { message: format!("{} is no name of a file", path.display()) });
+        return Err(Error::Usage { message: format!("{} is not a file name; give a file to write", path.display()) });
     };
     Ok(ArtifactFile::create(folder_of(path), name)?)
 }

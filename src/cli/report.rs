@@ -1,4 +1,4 @@
-//! `report`: one page that shows what a crawl holds.
+//! `report`: writes one HTML page about a crawl.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Common, say};
+use super::flags::{Configured, FileFlags, FlagGroup, InputFlags, LogFlags, OutFlags, SemanticsFlags, StoreFlags};
+use super::terminal::say;
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::dataset::write::{ArtifactError, ArtifactFile, check_folder, publish};
@@ -17,24 +18,46 @@ use crate::{EXIT_INCOMPLETE, Error};
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
-    /// The page to write
+    /// HTML file to write
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     output: PathBuf,
+    #[command(flatten)]
+    file: FileFlags,
+    #[command(flatten)]
+    inputs: InputFlags,
+    #[command(flatten)]
+    store: StoreFlags,
+    #[command(flatten)]
+    out: OutFlags,
+    #[command(flatten)]
+    semantics: SemanticsFlags,
+    #[command(flatten)]
+    log: LogFlags,
 }
 
-pub(super) async fn run(common: &Common<ReportArgs>) -> Result<u8, Error> {
-    let config = Arc::new(common.flags.start()?);
-    let output = &common.own.output;
+impl Configured for ReportArgs {
+    fn file(&self) -> &FileFlags {
+        &self.file
+    }
+
+    fn groups(&self) -> Vec<&dyn FlagGroup> {
+        vec![&self.inputs, &self.store, &self.out, &self.semantics, &self.log]
+    }
+}
+
+pub(super) async fn run(args: &ReportArgs) -> Result<u8, Error> {
+    let config = Arc::new(args.start()?);
+    let output = &args.output;
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
     let name = output.file_name().and_then(|name| name.to_str()).filter(|_| !output.is_dir());
     let Some(name) = name else {
-        let message = format!("--output {} names no file; try --output report.html", output.display());
+        let message = format!("--output {} is not a file name; try --output report.html", output.display());
         return Err(Error::Usage { message });
     };
     let store = Arc::new(Store::open_existing(&config.store)?);
     check_folder(&folder).map_err(|error| at_output(output, error))?;
     let shutdown = Shutdown::new();
-    let _signals = crate::actor::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let (reading, spill_dir) = (Arc::clone(&config), folder.clone());
     let made = tokio::task::spawn_blocking(move || make_report(&store, &reading, &spill_dir, &shutdown)).await;
     let report = made.map_err(|_| Error::Broken { part: "the report" })??;
@@ -47,13 +70,12 @@ pub(super) async fn run(common: &Common<ReportArgs>) -> Result<u8, Error> {
     Ok(if report.complete { 0 } else { EXIT_INCOMPLETE })
 }
 
-/// The folder here is that of `--output`, not that of the artifacts.
+/// The folder in this error is the one of `--output`, not the one of the artifacts.
 fn at_output(output: &Path, error: ArtifactError) -> Error {
     match error {
         ArtifactError::Folder { folder, source } => {
             let (output, folder) = (output.display(), folder.display());
-            let message =
-                format!("cannot write --output {output} into the folder {folder}: {source}; name another file");
+            let message = format!("cannot write --output {output} in the folder {folder}: {source}; give another file");
             Error::Usage { message }
         }
         error @ ArtifactError::Write { .. } => error.into(),
@@ -61,12 +83,12 @@ fn at_output(output: &Path, error: ArtifactError) -> Error {
 }
 
 fn closing_line(config: &Config, output: &Path, report: &crate::report::Report) -> String {
-    let mut text = format!("{} of report in {}", human_bytes(report.html.len() as u64), output.display());
+    let mut text = format!("wrote the report to {} ({})", output.display(), human_bytes(report.html.len() as u64));
     if config.inputs.commits.is_none() {
-        text.push_str("\nwithout --commits, it says nothing of revisions");
+        text.push_str("\nnote: without --commits, the report does not cover revisions");
     }
     if !report.complete {
-        text.push_str("\nthe crawl is not complete, and the report says so");
+        text.push_str("\nnote: the crawl is not complete; the report says what is missing");
     }
     text
 }

@@ -1,53 +1,46 @@
-//! `completions` and `man`, and what completions know of arguments.
+//! `completions` and `man`, and the parser of artifact names, which completions list.
 
 use std::ffi::OsStr;
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Cli, EXIT_CODES, print};
+use super::help::EXIT_CODES;
+use super::terminal::print;
 use crate::Error;
 use crate::dataset::Artifact;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  source <(perfharvest completions bash)  # in ~/.bashrc\n  \
-    perfharvest completions zsh > ~/.zfunc/_perfharvest\n  \
-    perfharvest completions fish > ~/.config/fish/completions/perfharvest.fish")]
 pub(super) struct CompletionsArgs {
-    /// The shell
+    /// Shell to print the script for
     shell: Shell,
 }
 
-pub(super) fn completions(args: &CompletionsArgs) -> Result<u8, Error> {
+pub(super) fn completions(args: &CompletionsArgs, mut command: Command) -> Result<u8, Error> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "perfharvest", &mut script);
+    clap_complete::generate(args.shell, &mut command, "perfharvest", &mut script);
     print(&String::from_utf8_lossy(&script))?;
     Ok(0)
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    perfharvest man > ~/.local/share/man/man1/perfharvest.1\n  \
-    perfharvest man run > ~/.local/share/man/man1/perfharvest-run.1\n  \
-    perfharvest man config check | man -l -")]
 pub(super) struct ManArgs {
-    /// The command [default: the program as a whole]
+    /// Command to describe [default: perfharvest itself]
     command: Vec<String>,
 }
 
-pub(super) fn man(args: &ManArgs) -> Result<u8, Error> {
-    print(&page(&args.command)?)?;
+pub(super) fn man(args: &ManArgs, program: Command) -> Result<u8, Error> {
+    print(&page(program, &args.command)?)?;
     Ok(0)
 }
 
-/// The manual page of a command, by the words that lead to it.
-fn page(words: &[String]) -> Result<String, Error> {
-    let mut command = Cli::command();
+/// The manual page of the command with the given words, such as `config check`.
+fn page(mut command: Command, words: &[String]) -> Result<String, Error> {
     command.build();
     for word in words {
         let Some(inner) = command.find_subcommand(word) else {
-            let message = format!("there is no command `{}`; `perfharvest --help` lists them", words.join(" "));
+            let message = format!("unknown command `{}`; `perfharvest --help` lists the commands", words.join(" "));
             return Err(Error::Usage { message });
         };
         command = inner.clone();
@@ -62,7 +55,7 @@ fn page(words: &[String]) -> Result<String, Error> {
     Ok(page)
 }
 
-/// Reads the name of an artifact, and tells completions all of them.
+/// Parses the name of an artifact, and lists all names for completions.
 #[derive(Clone, Debug)]
 pub(super) struct ArtifactNames;
 
@@ -85,10 +78,14 @@ impl TypedValueParser for ArtifactNames {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
+    use super::super::Cli;
     use super::*;
 
     #[test]
-    fn every_page_that_a_page_refers_to_can_be_printed_and_tells_the_exit_codes() {
+    fn every_page_that_a_page_refers_to_can_be_printed_and_lists_the_exit_codes() {
+        let page = |words: &[String]| page(Cli::command(), words);
         let whole = page(&[]).unwrap();
         for command in Cli::command().get_subcommands() {
             let name = command.get_name();
@@ -98,7 +95,7 @@ mod tests {
             assert!(own.contains(".SH \"EXIT STATUS\"") && own.contains("interrupted"), "{own}");
         }
         assert!(page(&["config".to_owned(), "check".to_owned()]).unwrap().contains("perfharvest config check"));
-        assert!(page(&["rum".to_owned()]).unwrap_err().to_string().contains("no command `rum`"));
+        assert!(page(&["rum".to_owned()]).unwrap_err().to_string().contains("unknown command `rum`"));
     }
 
     #[test]

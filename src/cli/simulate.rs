@@ -8,67 +8,63 @@ use std::time::Duration;
 use clap::Args;
 use treeherder_sim::{BackendConfig, Behaviour, FaultRule, GeneratorConfig, Latency, Simulator, SimulatorConfig, dump};
 
-use super::{print, say};
+use super::terminal::{print, say};
 use crate::Error;
 use crate::model::Timestamp;
+use crate::observe::counted;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    perfharvest simulate  # the corpus that is built in\n  \
-    perfharvest simulate --signatures 1000 --latency lognormal:80ms,0.5\n  \
-    perfharvest simulate --fault 502@summary=0.05 --fault cut=0.01\n  \
-    perfharvest simulate --signatures 20000 --dump data  # write it, serve nothing\n\n\
-    It prints its URL on stdout, and on Ctrl-C what it served.")]
 pub(super) struct SimulateArgs {
-    /// Serve the recorded replies of this folder [default: the corpus that is built in]
+    /// Serve the recorded replies in this folder [default: the built-in corpus]
     #[arg(long, value_name = "DIR", conflicts_with_all = ["signatures"])]
     corpus: Option<PathBuf>,
-    /// Listen here; loopback only
+    /// Loopback address to listen on; port 0 picks a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     bind: SocketAddr,
-    /// The server's clock [default: the moment of the recording, or of the generated data's end]
+    /// Time of the server's clock (UTC) [default: the time of the recording, or the end of the generated data]
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
-    /// Write every request that arrives to this file, a JSON object a line
+    /// Log every request to this file, one JSON object per line
     #[arg(long, value_name = "FILE")]
     arrival_log: Option<PathBuf>,
 
-    /// Serve generated data of that many signatures
+    /// Serve generated data with this many signatures
     #[arg(long, value_name = "N", help_heading = "Generated data")]
     signatures: Option<NonZeroUsize>,
-    /// Mean number of data of a signature
+    /// Mean number of data per signature
     #[arg(long, value_name = "N", requires = "signatures", help_heading = "Generated data")]
     data_per_signature: Option<usize>,
-    /// Alert summaries
+    /// Number of alert summaries
     #[arg(long, value_name = "N", requires = "signatures", help_heading = "Generated data")]
     alerts: Option<usize>,
-    /// Pushes
+    /// Number of pushes
     #[arg(long, value_name = "N", requires = "signatures", help_heading = "Generated data")]
     pushes: Option<usize>,
-    /// Which data; also draws latencies and faults
+    /// Seed of the generated data, latencies and faults
     #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Generated data")]
     seed: u64,
-    /// Write the generated data as the older scripts' files into this folder, and serve nothing
+    /// Write the generated data to this folder as the older scripts' files, instead of serving it
     #[arg(long, value_name = "DIR", requires = "signatures", help_heading = "Generated data")]
     dump: Option<PathBuf>,
 
-    /// Time until an answer: 50ms, 20ms..200ms, lognormal:80ms,0.5
-    #[arg(long, value_name = "LATENCY", help_heading = "A bad day")]
+    /// Response time, such as 50ms, 20ms..200ms or lognormal:80ms,0.5 [default: none]
+    #[arg(long, value_name = "LATENCY", help_heading = "Faults and limits")]
     latency: Option<Latency>,
-    /// Requests a second that are served; more are answered 429
-    #[arg(long, value_name = "N", help_heading = "A bad day")]
+    /// Highest request rate, in requests per second; requests beyond it get status 429 [default: unlimited]
+    #[arg(long, value_name = "N", help_heading = "Faults and limits")]
     capacity: Option<f64>,
-    /// Retry-After of those answers
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, help_heading = "A bad day")]
+    /// Retry-After header of these replies, such as 2s [default: none]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, help_heading = "Faults and limits")]
     retry_after: Option<Duration>,
-    /// KIND[@ENDPOINT]=RATE: a status, reset, cut, hang, html, broken-json, wrong-shape, empty-body; many times
-    #[arg(long, value_name = "FAULT", help_heading = "A bad day")]
+    /// Inject faults, as KIND[@ENDPOINT]=RATE; KIND is a status code, reset, cut, hang, html, broken-json, wrong-shape or
+    /// empty-body, RATE a share from 0 to 1; can be given several times
+    #[arg(long, value_name = "FAULT", help_heading = "Faults and limits")]
     fault: Vec<FaultRule>,
-    /// Drop the connection of a summary request for more than N data
-    #[arg(long, value_name = "N", help_heading = "A bad day")]
+    /// Drop the connection of summary requests for more than N data
+    #[arg(long, value_name = "N", help_heading = "Faults and limits")]
     kill_over_data: Option<usize>,
-    /// … after this long
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30s", help_heading = "A bad day")]
+    /// Time after which --kill-over-data drops the connection
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30s", help_heading = "Faults and limits")]
     kill_after: Duration,
 }
 
@@ -103,8 +99,10 @@ pub(super) async fn run(args: &SimulateArgs) -> Result<u8, Error> {
         let dumped = tokio::task::spawn_blocking(move || dump(&config, &folder)).await;
         let report = dumped.map_err(|_| Error::Broken { part: "the generator" })??;
         say(&format!(
-            "{} signatures, {} data, {} commits written",
-            report.num_signatures, report.num_data, report.num_commits
+            "wrote {}, {} and {}",
+            counted(report.num_signatures, "signature", "signatures"),
+            counted(report.num_data, "datum", "data"),
+            counted(report.num_commits, "commit", "commits")
         ));
         return Ok(0);
     }
@@ -128,7 +126,7 @@ pub(super) async fn run(args: &SimulateArgs) -> Result<u8, Error> {
     };
     let simulator = Simulator::start(config).await?;
     print(&format!("{}\n", simulator.url()))?;
-    crate::actor::Signals::listen().next().await;
+    super::signals::Signals::listen().next().await;
     let served = simulator.shutdown().await?;
     say(&served.to_string());
     Ok(0)

@@ -1,21 +1,49 @@
-//! `status`: how far a crawl is, read from what stands beside the store, which a running crawl has locked.
+//! `status`: shows the progress of a crawl, from the files beside the store, which a running crawl has locked.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
 
+use clap::Args;
 use serde::Serialize;
 
-use super::plan::due_line;
-use super::{Common, StatusArgs, print};
+use super::due::due_line;
+use super::flags::{Configured, FileFlags, FlagGroup, LogFlags, StoreFlags};
+use super::terminal::print;
 use crate::model::{Kind, Timestamp};
-use crate::observe::{DueJobs, RunPhase, RunState, human_bytes, human_duration};
-use crate::store::{Counts, CrawlIdentity, KindCounts, Ledger, StoreError};
+use crate::observe::{DueJobs, RunPhase, RunState, counted, human_bytes, human_duration};
+use crate::store::{CrawlIdentity, KindTally, Ledger, StoreError, Tally};
 use crate::{EXIT_INCOMPLETE, Error};
 
-/// How often `--watch` draws.
+/// Time between two updates of `--watch`.
 const REDRAW: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default, Args)]
+pub(super) struct StatusArgs {
+    /// Print one JSON object; with --watch, one per line
+    #[arg(long)]
+    json: bool,
+    /// Update the output every second, until interrupted
+    #[arg(long)]
+    watch: bool,
+    #[command(flatten)]
+    file: FileFlags,
+    #[command(flatten)]
+    store: StoreFlags,
+    #[command(flatten)]
+    log: LogFlags,
+}
+
+impl Configured for StatusArgs {
+    fn file(&self) -> &FileFlags {
+        &self.file
+    }
+
+    fn groups(&self) -> Vec<&dyn FlagGroup> {
+        vec![&self.store, &self.log]
+    }
+}
 
 #[derive(Debug)]
 struct Status {
@@ -24,7 +52,7 @@ struct Status {
     jobs_due: DueJobs,
 }
 
-/// The JSON: the ledger's fields, then what the last crawl says of itself.
+/// The JSON: the fields of the ledger, then the state of the last crawl.
 #[derive(Debug, Serialize)]
 struct View<'a> {
     format: u32,
@@ -36,17 +64,17 @@ struct View<'a> {
     jobs_due: DueJobs,
 }
 
-/// The tally, with names for people's programs, and digests as text: most readers of JSON round large numbers.
+/// The counts by name, and the digests as text, because most JSON readers round large numbers.
 #[derive(Debug, Serialize)]
 struct CountsView<'a> {
     commits: u64,
     complete: bool,
-    kinds: BTreeMap<&'static str, &'a KindCounts>,
+    kinds: BTreeMap<&'static str, &'a KindTally>,
     digests: BTreeMap<&'static str, String>,
 }
 
 impl<'a> CountsView<'a> {
-    fn of(counts: &'a Counts) -> Self {
+    fn of(counts: &'a Tally) -> Self {
         Self {
             commits: counts.commits,
             complete: counts.is_complete(),
@@ -77,7 +105,6 @@ impl Status {
         }
     }
 
-    /// For one who watches, an object of JSON is a line.
     fn show(&self, args: &StatusArgs) -> Result<String, Error> {
         if !args.json {
             return Ok(table(self));
@@ -87,25 +114,25 @@ impl Status {
     }
 }
 
-pub(super) async fn run(common: &Common<StatusArgs>) -> Result<u8, Error> {
-    let config = common.flags.start()?;
+pub(super) async fn run(args: &StatusArgs) -> Result<u8, Error> {
+    let config = args.start()?;
     let path = &config.store.path;
     let mut status = Status::read(path)?;
-    print(&status.show(&common.own)?)?;
-    // From the top left, over what was there; where nothing can be drawn over, below it.
-    let between = match (common.own.json, std::io::stdout().is_terminal()) {
+    print(&status.show(args)?)?;
+    // A terminal is cleared before each update; elsewhere an update follows the one before.
+    let between = match (args.json, std::io::stdout().is_terminal()) {
         (true, _) => "",
         (false, true) => "\x1b[H\x1b[2J",
         (false, false) => "\n",
     };
-    let mut signals = common.own.watch.then(crate::actor::Signals::listen);
+    let mut signals = args.watch.then(super::signals::Signals::listen);
     while let Some(signals) = &mut signals {
         tokio::select! {
             () = signals.next() => break,
             () = tokio::time::sleep(REDRAW) => {}
         }
         status = Status::read(path)?;
-        print(&format!("{between}{}", status.show(&common.own)?))?;
+        print(&format!("{between}{}", status.show(args)?))?;
     }
     Ok(if status.ledger.counts.is_complete() { 0 } else { EXIT_INCOMPLETE })
 }
@@ -115,7 +142,7 @@ fn table(status: &Status) -> String {
     let mut text = String::new();
     if let Some(crawl) = &ledger.identity {
         text.push_str(&format!(
-            "{} of {}, commits {} to {}, data until {}\n\n",
+            "{} from {}, commits {} to {}, data until {}\n\n",
             crawl.repository, crawl.base_url, crawl.window_start, crawl.window_end, crawl.data_end
         ));
     }
@@ -147,12 +174,15 @@ fn run_lines(run: &RunState) -> String {
     let mut text = match run.phase {
         RunPhase::Running => {
             let eta = run.eta_secs.map_or_else(
-                || "no answer yet".to_owned(),
+                || "time left unknown".to_owned(),
                 |secs| format!("{} left", human_duration(Duration::from_secs(secs))),
             );
             format!(
-                "running (process {}): {:.1} requests/s of {:.1}, {} requests known, {eta}\n",
-                run.pid, run.reached_per_second, run.allowed_per_second, run.requests_left
+                "running (process {}): {:.1} requests/s of {:.1} allowed, {} to do, {eta}\n",
+                run.pid,
+                run.reached_per_second,
+                run.allowed_per_second,
+                counted(run.requests_left, "request", "requests")
             )
         }
         RunPhase::Reducing => {
@@ -160,17 +190,19 @@ fn run_lines(run: &RunState) -> String {
                 0 => format!(": {}", now.stage),
                 total => format!(": {}, {} of {total} signatures", now.stage, now.done),
             });
-            format!("working through the data (process {}){stage}\n", run.pid)
+            format!("making artifacts (process {}){stage}\n", run.pid)
         }
-        RunPhase::Finished => format!("the last crawl came to its end at {}\n", run.updated_at),
-        RunPhase::Interrupted => format!("the last crawl was ended at {}; run it again to go on\n", run.updated_at),
-        RunPhase::Killed => format!("the last crawl was killed after {}; run it again to go on\n", run.updated_at),
+        RunPhase::Finished => format!("the last crawl ended at {}\n", run.updated_at),
+        RunPhase::Interrupted => {
+            format!("the last crawl was interrupted at {}; run it again to resume\n", run.updated_at)
+        }
+        RunPhase::Killed => format!("the last crawl was killed after {}; run it again to resume\n", run.updated_at),
     };
     let errors: Vec<_> = run.errors.iter().map(|(label, num)| format!("{label} {num}")).collect();
     text.push_str(&format!(
-        "{} requests, {} retries, {} on disk",
-        run.requests,
-        run.retries,
+        "{}, {}, {} on disk",
+        counted(run.requests, "request", "requests"),
+        counted(run.retries, "retry", "retries"),
         human_bytes(run.disk_bytes)
     ));
     if !errors.is_empty() {
@@ -192,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_json_names_its_kinds_and_rounds_no_digest() {
-        let counts = Counts::default();
+        let counts = Tally::default();
         let ledger = Ledger {
             format: 2,
             store_id: "s".to_owned(),
@@ -201,12 +233,12 @@ mod tests {
             written_at: Timestamp::default(),
         };
         let status = Status { ledger, run: None, jobs_due: DueJobs::default() };
-        let text = status.show(&StatusArgs { json: true, watch: true }).unwrap();
+        let text = status.show(&StatusArgs { json: true, watch: true, ..StatusArgs::default() }).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["counts"]["kinds"]["job_details"]["pending"], 0, "{text}");
         assert_eq!(json["counts"]["digests"]["alerts"], "0".repeat(32), "{text}");
-        let shown = status.show(&StatusArgs { json: false, watch: false }).unwrap();
+        let shown = status.show(&StatusArgs::default()).unwrap();
         assert!(shown.contains("skipped    empty     gone"), "{shown}");
     }
 }

@@ -1,4 +1,5 @@
-//! `verify`: every stored value, the ledger, every artifact against the manifest; `--repair` mends what needs no network.
+//! `verify`: checks every stored value, the ledger, and the artifacts against their manifest; `--repair` repairs what
+//! needs no network.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -6,82 +7,121 @@ use std::path::Path;
 use clap::Args;
 use sha2::{Digest as _, Sha256};
 
-use super::{Common, advice, print, say};
+use super::advice::advice;
+use super::flags::{Configured, FileFlags, FlagGroup, LogFlags, OutFlags, StoreFlags};
+use super::terminal::{print, say};
 use crate::Error;
+use crate::config::Config;
 use crate::dataset::Artifact;
 use crate::dataset::write::{ArtifactEntry, MANIFEST_NAME, Manifest, leftovers_in};
+use crate::observe::counted;
 use crate::store::{Finding, Remedy, StoreError, verify_store};
 
-/// Exit code of a store or artifacts that are damaged, also where they were mended just now.
+/// Exit code if damage is left.
 const EXIT_DAMAGED: u8 = 4;
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
-    /// Mend what can be mended without the network
+    /// Repair what can be repaired without the network
     #[arg(long)]
     repair: bool,
-    /// Print JSON, an object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    file: FileFlags,
+    #[command(flatten)]
+    store: StoreFlags,
+    #[command(flatten)]
+    out: OutFlags,
+    #[command(flatten)]
+    log: LogFlags,
 }
 
-pub(super) fn run(common: &Common<VerifyArgs>) -> Result<u8, Error> {
-    let config = common.flags.start()?;
-    let VerifyArgs { repair, json } = common.own;
-    let mut open = 0_usize; // findings that are damage still
-    let mut mended = 0_usize;
-    let mut seen = Vec::new();
+impl Configured for VerifyArgs {
+    fn file(&self) -> &FileFlags {
+        &self.file
+    }
+
+    fn groups(&self) -> Vec<&dyn FlagGroup> {
+        vec![&self.store, &self.out, &self.log]
+    }
+}
+
+/// The findings so far, by what is left to do.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Damage that is left.
+    num_open: u64,
+    num_repaired: u64,
+    /// Each remedy once.
+    remedies: Vec<Remedy>,
+}
+
+impl Tally {
+    fn add(&mut self, remedy: Remedy, repair: bool) {
+        match remedy {
+            Remedy::None => {}
+            Remedy::Repaired => self.num_repaired += 1,
+            // A repair has put the request back into the frontier, or removed the artifact: no damage is left.
+            Remedy::RunAgain | Remedy::Reduce if repair => self.num_repaired += 1,
+            Remedy::Repair | Remedy::RunAgain | Remedy::Reduce | Remedy::Lost => self.num_open += 1,
+        }
+        if !self.remedies.contains(&remedy) {
+            self.remedies.push(remedy);
+        }
+    }
+
+    fn closing_line(&self, config: &Config, repair: bool) -> String {
+        let next = next_commands(&self.remedies, repair);
+        let next: Vec<_> = next.into_iter().map(|command| advice(config, command)).collect();
+        let next = if next.is_empty() { String::new() } else { format!("; next: {}", next.join(", then: ")) };
+        if self.num_open > 0 {
+            let problems = counted(self.num_open, "problem", "problems");
+            if self.remedies.contains(&Remedy::Lost) {
+                return format!("{problems} found; some data is lost: follow the advice above");
+            }
+            format!("{problems} found{next}")
+        } else if self.num_repaired > 0 {
+            format!("{} repaired{next}", counted(self.num_repaired, "problem", "problems"))
+        } else {
+            "no damage found".to_owned()
+        }
+    }
+}
+
+pub(super) fn run(args: &VerifyArgs) -> Result<u8, Error> {
+    let config = args.start()?;
+    let VerifyArgs { repair, json, .. } = *args;
+    let mut tally = Tally::default();
     let mut printed = Ok(());
     let mut found = |finding: Finding| {
-        match finding.remedy {
-            Remedy::None => {}
-            Remedy::Mended => mended += 1,
-            // What was put back into the frontier is no damage any more, and what was removed neither.
-            Remedy::RunAgain | Remedy::Reduce if repair => mended += 1,
-            Remedy::Repair | Remedy::RunAgain | Remedy::Reduce | Remedy::Lost => open += 1,
-        }
-        if !seen.contains(&finding.remedy) {
-            seen.push(finding.remedy);
-        }
+        tally.add(finding.remedy, repair);
         let line = if json { json_line(&finding) } else { Ok(text_line(&finding)) };
-        let told = line.and_then(|line| print(&line));
+        let this = line.and_then(|line| print(&line));
         if printed.is_ok() {
-            printed = told;
+            printed = this;
         }
     };
     verify_store(&config.store, repair, &mut found)?;
-    verify_artifacts(&config.artifacts.out, repair, &mut found);
+    verify_artifacts(&config, repair, &mut found);
     printed?;
-    let next = next_commands(&seen, repair);
-    let next: Vec<_> = next.into_iter().map(|command| advice(&config, command)).collect();
-    let next = next.join(", then: ");
-    if open > 0 {
-        let next =
-            if next.is_empty() { "what is lost needs the steps above".to_owned() } else { format!("next: {next}") };
-        say(&format!("{open} damaged or missing; {next}"));
-        return Ok(EXIT_DAMAGED);
-    }
-    if mended > 0 {
-        let next = if next.is_empty() { String::new() } else { format!("; next: {next}") };
-        say(&format!("mended what can be mended without the network{next}"));
-    } else {
-        say("everything verifies");
-    }
-    Ok(0)
+    say(&tally.closing_line(&config, repair));
+    Ok(if tally.num_open > 0 { EXIT_DAMAGED } else { 0 })
 }
 
-/// The commands that make it whole, in their order. A run makes the artifacts too.
+/// The commands to run next, in order. A run also makes the artifacts.
 fn next_commands(seen: &[Remedy], repair: bool) -> Vec<&'static str> {
     let saw = |remedy| seen.contains(&remedy);
     if saw(Remedy::Lost) {
-        return Vec::new(); // nothing helps before that
+        return Vec::new(); // no command helps before the lost data is dealt with
     }
     let mut next = Vec::new();
-    // A run asks again for what it meets, and one that has nothing to do meets nothing.
+    // A run repairs only the damage that it reads, and a run with nothing to do reads nothing.
     if saw(Remedy::Repair) || (saw(Remedy::RunAgain) && !repair) {
         next.push(if repair { "perfharvest verify" } else { "perfharvest verify --repair" });
     }
-    if saw(Remedy::RunAgain) || saw(Remedy::Mended) || (saw(Remedy::Repair) && !repair) {
+    if saw(Remedy::RunAgain) || saw(Remedy::Repaired) || (saw(Remedy::Repair) && !repair) {
         next.push("perfharvest run");
     } else if saw(Remedy::Reduce) {
         next.push("perfharvest reduce");
@@ -92,10 +132,10 @@ fn next_commands(seen: &[Remedy], repair: bool) -> Vec<&'static str> {
 fn text_line(finding: &Finding) -> String {
     let remedy = match finding.remedy {
         Remedy::None => "harmless",
-        Remedy::Repair => "repair",
-        Remedy::RunAgain => "run again",
-        Remedy::Reduce => "reduce",
-        Remedy::Mended => "mended",
+        Remedy::Repair => "needs repair",
+        Remedy::RunAgain => "needs run",
+        Remedy::Reduce => "needs reduce",
+        Remedy::Repaired => "repaired",
         Remedy::Lost => "lost",
     };
     let what: String = finding.what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -107,39 +147,42 @@ fn json_line(finding: &Finding) -> Result<String, Error> {
     Ok(line + "\n")
 }
 
-/// Holds the artifacts against their manifest. A damaged one is removed by a repair, so that it is made anew.
-fn verify_artifacts(folder: &Path, repair: bool, found: &mut dyn FnMut(Finding)) {
+/// Compares the artifacts with their manifest. A repair removes damaged ones, so that they are made again.
+fn verify_artifacts(config: &Config, repair: bool, found: &mut dyn FnMut(Finding)) {
+    let folder = &config.artifacts.out;
+    let reduce = advice(config, "perfharvest reduce");
     for leftover in leftovers_in(folder) {
-        let remedy = if repair && std::fs::remove_file(&leftover).is_ok() { Remedy::Mended } else { Remedy::None };
-        found(Finding::new(format!("{}: left by a process that was killed", leftover.display()), remedy));
+        let remedy = if repair && std::fs::remove_file(&leftover).is_ok() { Remedy::Repaired } else { Remedy::None };
+        found(Finding::new(format!("{}: temporary file of a process that was killed", leftover.display()), remedy));
     }
     let path = folder.join(MANIFEST_NAME);
     let manifest = match std::fs::read(&path) {
         Ok(text) => serde_json::from_slice::<Manifest>(&text).map_err(|error| error.to_string()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return tell_unlisted(folder, found),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return report_missing_manifest(folder, &reduce, found);
+        }
         Err(error) => Err(error.to_string()),
     };
     let manifest = match manifest {
         Ok(manifest) => manifest,
-        Err(why) => return tell_artifact(&path, &why, repair, found),
+        Err(why) => return report_damage(config, &path, &why, repair, found),
     };
     for (name, entry) in &manifest.artifacts {
         let path = folder.join(name);
         if is_missing(&path) {
-            found(Finding::new(format!("{}: missing; `perfharvest reduce` makes it", path.display()), Remedy::Reduce));
+            found(Finding::new(format!("{}: missing; `{reduce}` makes it", path.display()), Remedy::Reduce));
         } else if let Err(why) = check_artifact(&path, entry) {
-            tell_artifact(&path, &why, repair, found);
+            report_damage(config, &path, &why, repair, found);
         }
     }
 }
 
-/// Without a manifest, artifacts prove nothing: a run was killed while it published them, or the manifest was lost. Where
-/// there are none, none were made yet.
-fn tell_unlisted(folder: &Path, found: &mut dyn FnMut(Finding)) {
+/// Artifacts without a manifest cannot be checked: a run was killed while publishing them, or the manifest was lost. A
+/// folder without artifacts needs no manifest.
+fn report_missing_manifest(folder: &Path, reduce: &str, found: &mut dyn FnMut(Finding)) {
     if Artifact::ALL.iter().any(|artifact| folder.join(artifact.file_name()).exists()) {
         let path = folder.join(MANIFEST_NAME);
-        let what =
-            format!("{}: missing, so the artifacts cannot be checked; `perfharvest reduce` makes it", path.display());
+        let what = format!("{}: missing, so the artifacts cannot be checked; `{reduce}` makes it", path.display());
         found(Finding::new(what, Remedy::Reduce));
     }
 }
@@ -148,12 +191,14 @@ fn is_missing(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-fn tell_artifact(path: &Path, why: &str, repair: bool, found: &mut dyn FnMut(Finding)) {
+fn report_damage(config: &Config, path: &Path, why: &str, repair: bool, found: &mut dyn FnMut(Finding)) {
     let removed = repair && std::fs::remove_file(path).is_ok();
+    let reduce = advice(config, "perfharvest reduce");
     let (what, remedy) = if removed {
-        ("removed; `perfharvest reduce` makes it anew", Remedy::Reduce)
+        (format!("removed; `{reduce}` makes it again"), Remedy::Reduce)
     } else {
-        ("`perfharvest verify --repair` removes it, and then `perfharvest reduce` makes it anew", Remedy::Repair)
+        let repair = advice(config, "perfharvest verify --repair");
+        (format!("`{repair}` removes it, and then `{reduce}` makes it again"), Remedy::Repair)
     };
     found(Finding::new(format!("{}: {why}; {what}", path.display()), remedy));
 }
@@ -173,10 +218,10 @@ fn check_artifact(path: &Path, entry: &ArtifactEntry) -> Result<(), String> {
         }
     }
     if bytes != entry.bytes {
-        return Err(format!("it has {bytes} bytes, the manifest says {}", entry.bytes));
+        return Err(format!("its size is {bytes} bytes, but {MANIFEST_NAME} says {}", entry.bytes));
     }
     let sha256: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    if sha256 == entry.sha256 { Ok(()) } else { Err("its bytes are not those that the manifest knows".to_owned()) }
+    if sha256 == entry.sha256 { Ok(()) } else { Err(format!("its content differs from the digest in {MANIFEST_NAME}")) }
 }
 
 #[cfg(test)]
@@ -184,10 +229,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn damaged_answers_are_to_be_repaired_before_a_run_asks_for_them() {
+    fn damaged_answers_are_repaired_before_a_run_fetches_them() {
         let (verify, run) = ("perfharvest verify --repair", "perfharvest run");
         assert_eq!(next_commands(&[Remedy::RunAgain], false), [verify, run]);
-        assert_eq!(next_commands(&[Remedy::RunAgain, Remedy::Mended], true), [run]);
+        assert_eq!(next_commands(&[Remedy::RunAgain, Remedy::Repaired], true), [run]);
         assert_eq!(next_commands(&[Remedy::Repair, Remedy::Reduce], false), [verify, run]);
         assert_eq!(next_commands(&[Remedy::Reduce], false), ["perfharvest reduce"]);
         assert!(next_commands(&[Remedy::Lost, Remedy::RunAgain], false).is_empty());

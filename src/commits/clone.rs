@@ -1,32 +1,32 @@
-//! `clone:DIR`: the log of a clone, by `hg log` or `git log` as a child process, read while it writes.
+//! `clone:DIR`: streams the output of `hg log` or `git log`, run as a child process.
 //!
-//! A clone goes in, its commits come out, parents before children. The child gets no shell, no terminal and nothing of the
-//! person's own settings that changes a log (aliases, templates, signatures, pagers); the folder is its working folder,
-//! never an argument, so its name cannot be taken for an option. The child ends with the run.
+//! In: a clone. Out: its commits, parents before children. The child runs without a shell, without a terminal, and without
+//! the user's settings that change a log (aliases, templates, signatures, pagers). The clone is the child's working folder
+//! and never an argument, so that its name cannot be read as an option. The child ends with the run.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 
+use super::error::FetchCommitsError;
+use super::order::CommitWindow;
 use super::output::{CommitsFile, Written};
-use super::{CommitWindow, FetchCommitsError};
 use crate::actor::Shutdown;
 use crate::model::{CommitHash, CommitRecord, RawJson};
 use crate::source::printable;
 
-/// Longest commit that is read, bytes.
+/// Longest accepted commit, bytes.
 const MAX_COMMIT_BYTES: u64 = 64 << 20;
 
-/// Characters of the program's last words that are shown.
-const SAID: usize = 600;
+/// Characters of the child's error output that are shown, from its end.
+const MAX_SHOWN: usize = 600;
 
-/// A commit a line, as `hg log -Tjson` has it.
+/// One commit per line, in the fields and the format of `hg log -Tjson`.
 const HG_TEMPLATE: &str = r#"\{"node": {node|json}, "desc": {desc|json}, "date": {date|json}, "parents": [{p1node|json}{ifeq(p2rev, -1, "", ", {p2node|json}")}]}\n"#;
 
-/// Node, parents, commit date and message, each ended by NUL.
+/// Node, parents, commit date and message, each terminated by NUL.
 const GIT_FORMAT: &str = "--format=tformat:%H%x00%P%x00%cd%x00%B";
 
-/// What kind of clone a folder holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloneKind {
     Mercurial,
@@ -48,7 +48,7 @@ impl CloneKind {
         }
     }
 
-    /// What ends a part of its output.
+    /// The byte that terminates a part of the output.
     fn delimiter(self) -> u8 {
         match self {
             Self::Mercurial => b'\n',
@@ -57,7 +57,7 @@ impl CloneKind {
     }
 }
 
-/// What kind of clone `folder` holds. Folders above it do not count.
+/// The kind of the clone in `folder` itself; parent folders are not searched.
 pub(super) fn kind_of(folder: &Path) -> Result<CloneKind, FetchCommitsError> {
     if folder.join(".hg").is_dir() {
         Ok(CloneKind::Mercurial)
@@ -79,7 +79,7 @@ pub(super) async fn read(
     if kind == CloneKind::Git && [".git/shallow", "shallow"].iter().any(|mark| folder.join(mark).is_file()) {
         tracing::warn!(
             clone = %folder.display(),
-            "the clone is shallow: older commits are missing in it; `git fetch --unshallow` brings them"
+            "the clone is shallow, so older commits are missing; `git fetch --unshallow` fetches them"
         );
     }
     let log = Log { kind, folder: folder.to_owned() };
@@ -87,33 +87,33 @@ pub(super) async fn read(
     let (Some(stdout), Some(stderr)) = (child.0.stdout.take(), child.0.stderr.take()) else {
         return Err(FetchCommitsError::Panicked);
     };
-    let said = tokio::task::spawn_blocking(move || last_words(stderr));
+    let said = tokio::task::spawn_blocking(move || last_errors(stderr));
     let reading = log.clone();
     let mut lines = tokio::task::spawn_blocking(move || reading.copy(stdout, file));
     let read = tokio::select! {
         biased;
-        () = shutdown.drained() => return Err(FetchCommitsError::Interrupted), // the guard ends the child
+        () = shutdown.drained() => return Err(FetchCommitsError::Interrupted), // dropping the guard ends the child
         read = &mut lines => read,
     };
     let read = read.map_err(|_| FetchCommitsError::Panicked)?;
     if let Err(error @ FetchCommitsError::Artifact(_)) = read {
-        return Err(error); // the child is not to blame
+        return Err(error); // not caused by the child
     }
     let said = said.await.map_err(|_| FetchCommitsError::Panicked)?;
     let status = child.0.wait().map_err(|source| log.pipe(source))?;
-    // When the child failed, its words say more than its torn output.
+    // If the child failed, its error output says more than its incomplete log.
     log.check(status, &said)?;
     let file = read?;
     tokio::task::spawn_blocking(|| file.finish()).await.map_err(|_| FetchCommitsError::Panicked)?
 }
 
-/// Ends the child when dropped.
+/// Kills the child when dropped.
 struct ChildGuard(Child);
 
 impl Drop for ChildGuard {
     fn drop(&mut self) {
-        let _it_may_have_ended = self.0.kill();
-        let _as_well = self.0.wait();
+        let _may_have_ended_already = self.0.kill();
+        let _may_have_been_waited_for = self.0.wait();
     }
 }
 
@@ -151,8 +151,8 @@ impl Log {
                 Ok(Some(commit)) => file.add(&commit)?,
                 Ok(None) => return Ok(file),
                 Err(error) => {
-                    // Read to its end, the child ends by itself and says what is wrong with it.
-                    let _nobody_needs_it = io::copy(&mut parts.reader, &mut io::sink());
+                    // Reading to the end lets the child finish and report its own error.
+                    let _the_rest_is_not_needed = io::copy(&mut parts.reader, &mut io::sink());
                     return Err(error);
                 }
             }
@@ -163,7 +163,7 @@ impl Log {
         if status.success() {
             return Ok(());
         }
-        let said = printable(String::from_utf8_lossy(said).trim(), SAID);
+        let said = printable(String::from_utf8_lossy(said).trim(), MAX_SHOWN);
         let (program, folder) = (self.kind.program(), self.folder.clone());
         Err(FetchCommitsError::ProgramFailed { program, folder, status: status.to_string(), said })
     }
@@ -172,7 +172,7 @@ impl Log {
         FetchCommitsError::ProgramPipe { program: self.kind.program(), folder: self.folder.clone(), source }
     }
 
-    fn strange(&self, found: &str) -> FetchCommitsError {
+    fn unexpected(&self, found: &str) -> FetchCommitsError {
         let (program, folder) = (self.kind.program(), self.folder.clone());
         FetchCommitsError::ProgramOutput { program, folder, found: printable(found, 200) }
     }
@@ -183,7 +183,7 @@ fn hg_log(command: &mut Command, window: CommitWindow) {
     let secs = |secs: i64| secs.clamp(i64::from(i32::MIN), i64::from(i32::MAX));
     let revisions = format!("date(\"{} 0 to {} 0\")", secs(window.start.as_secs()), secs(window.end.as_secs()));
     command.args(["log", "--rev", &revisions, "--template", HG_TEMPLATE]);
-    // HGPLAIN: no aliases, defaults, colours, translations. An empty HGRCPATH: no settings but the clone's own.
+    // HGPLAIN turns off aliases, defaults, colours and translations; an empty HGRCPATH leaves only the clone's own settings.
     command.env("HGPLAIN", "1").env("HGRCPATH", "").env("HGENCODING", "utf-8").env("HGENCODINGMODE", "replace");
     command.env_remove("HGPLAINEXCEPT");
 }
@@ -194,7 +194,7 @@ fn git_log(command: &mut Command, folder: &Path) {
     }
     command.args(["--no-pager", "log", "--topo-order", "--reverse", "-z", "--no-patch", "--no-color", "--no-notes"]);
     command.args(["--encoding=UTF-8", "--date=raw", GIT_FORMAT, "HEAD", "--"]);
-    // These would make it look elsewhere than in the folder.
+    // These variables would make git read another repository.
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE"] {
         command.env_remove(name);
     }
@@ -204,18 +204,18 @@ fn git_log(command: &mut Command, folder: &Path) {
     command.env("GIT_NO_REPLACE_OBJECTS", "1").env("LC_ALL", "C.UTF-8");
 }
 
-/// The end of what a program says, with nothing kept of the rest.
-fn last_words(mut stderr: ChildStderr) -> Vec<u8> {
+/// Reads the error output to its end, and keeps only its last part.
+fn last_errors(mut stderr: ChildStderr) -> Vec<u8> {
     let (mut said, mut block) = (Vec::new(), [0; 4096]);
     while let Ok(length @ 1..) = stderr.read(&mut block) {
         said.extend_from_slice(&block[..length]);
-        let surplus = said.len().saturating_sub(4 * SAID);
+        let surplus = said.len().saturating_sub(4 * MAX_SHOWN);
         said.drain(..surplus);
     }
     said
 }
 
-/// The output of a log, taken apart.
+/// Splits the output of a log into parts.
 struct Parts<'a> {
     log: &'a Log,
     reader: BufReader<ChildStdout>,
@@ -223,7 +223,7 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// Reads the next part, without what ends it. False at the end of the output.
+    /// Reads the next part, without its terminator. False at the end of the output.
     fn next(&mut self) -> Result<bool, FetchCommitsError> {
         let delimiter = self.log.kind.delimiter();
         self.part.clear();
@@ -232,7 +232,7 @@ impl Parts<'_> {
             return Ok(false);
         }
         if self.part.pop() != Some(delimiter) {
-            return Err(self.log.strange("a commit without an end"));
+            return Err(self.log.unexpected("an unterminated commit"));
         }
         Ok(true)
     }
@@ -244,24 +244,24 @@ impl Parts<'_> {
         let shown = || String::from_utf8_lossy(&self.part[..self.part.len().min(400)]);
         serde_json::from_slice(&self.part)
             .map(Some)
-            .map_err(|error| self.log.strange(&format!("{error} in {}", shown())))
+            .map_err(|error| self.log.unexpected(&format!("{error} in {}", shown())))
     }
 
     fn git_commit(&mut self) -> Result<Option<CommitRecord>, FetchCommitsError> {
         if !self.next()? {
             return Ok(None);
         }
-        let node = self.text().parse().map_err(|error| self.log.strange(&format!("{error}")))?;
+        let node = self.text().parse().map_err(|error| self.log.unexpected(&format!("{error}")))?;
         let parents = self.expect()?.split_whitespace().map(str::parse).collect::<Result<Vec<CommitHash>, _>>();
-        let mut parents = parents.map_err(|error| self.log.strange(&format!("{error}")))?;
+        let mut parents = parents.map_err(|error| self.log.unexpected(&format!("{error}")))?;
         if parents.is_empty() {
             parents.push(CommitHash::null());
         }
         let date = self.expect()?;
-        let date = git_date(&date).ok_or_else(|| self.log.strange(&format!("the date {date}")))?;
+        let date = git_date(&date).ok_or_else(|| self.log.unexpected(&format!("the date {date}")))?;
         let message = self.expect()?;
         let desc = serde_json::to_string(message.trim_end()).and_then(|text| RawJson::parse(&text));
-        let desc = desc.map_err(|error| self.log.strange(&error.to_string()))?;
+        let desc = desc.map_err(|error| self.log.unexpected(&error.to_string()))?;
         Ok(Some(CommitRecord { node, desc, date, parents }))
     }
 
@@ -270,11 +270,11 @@ impl Parts<'_> {
     }
 
     fn expect(&mut self) -> Result<String, FetchCommitsError> {
-        if self.next()? { Ok(self.text()) } else { Err(self.log.strange("half a commit")) }
+        if self.next()? { Ok(self.text()) } else { Err(self.log.unexpected("an incomplete commit")) }
     }
 }
 
-/// Reads `1782864500 +0200`; Mercurial's zones count the other way round.
+/// Parses `1782864500 +0200`; Mercurial's zones have the opposite sign.
 fn git_date(text: &str) -> Option<(i64, i64)> {
     let (secs, zone) = text.trim().split_once(' ')?;
     let (sign, digits) = match zone.split_at_checked(1)? {
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_a_repository_is_no_clone_even_within_one() {
+    fn a_folder_inside_a_repository_is_not_a_clone() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join(".hg/inner")).unwrap();
         assert_eq!(kind_of(folder.path()).unwrap(), CloneKind::Mercurial);

@@ -1,16 +1,16 @@
 //! `pushes`: Treeherder's push list, day by day.
 //!
-//! A day (UTC) is the same pushes for ever once it is over, so it is what is asked, kept and resumed by; days that are
-//! not long over are asked again by the next run. A day with more pushes than a reply can hold is asked in halves.
+//! The pushes of a day (UTC) never change once the day is over, so days are the unit of requests and of resuming. The next
+//! run fetches recent days again. A day with more pushes than a reply can hold is fetched in halves.
 //!
-//! Treeherder knows neither commit dates nor parents: a commit's date here is the time of its push, and it lists the
-//! newest twenty commits of a push only. What is not listed is counted.
+//! Treeherder has neither commit dates nor parents: the date of a commit is here the time of its push. It lists only the
+//! newest twenty commits of a push; the others are counted.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::error::unanswered;
-use super::pages::{Page, Pages};
-use super::{CommitWindow, FetchCommitsError, Fetched, MAX_IN_FLIGHT};
+use super::error::{FetchCommitsError, unanswered};
+use super::order::CommitWindow;
+use super::pages::{Fetched, MAX_IN_FLIGHT, Page, Pages};
 use crate::config::Config;
 use crate::fetch::Asker;
 use crate::model::{CommitRecord, RawJson, Timestamp};
@@ -18,12 +18,12 @@ use crate::source::{MOST_PUSHES, Push, PushList};
 
 const DAY: i64 = 86_400;
 
-/// A push may reach Treeherder late; a day is over for good after so many seconds more.
+/// Seconds after which a finished day no longer changes: a push may reach Treeherder late.
 const LATE: i64 = DAY;
 
-const NOT_FOUND: &str = "does this Treeherder know the repository (source.repository)?";
+const NOT_FOUND: &str = "check that this Treeherder has the repository (--repository, source.repository)";
 
-/// Fetches the days of the window that are missing.
+/// Fetches the missing days of the window.
 pub(super) async fn fetch(
     list: &PushList,
     asker: &Asker,
@@ -34,7 +34,7 @@ pub(super) async fn fetch(
 ) -> Result<Fetched, FetchCommitsError> {
     let server = config.source.base_url.trim_end_matches('/');
     let now = now.as_secs();
-    let newest = window.end.as_secs().min(now + LATE); // clocks differ
+    let newest = window.end.as_secs().min(now + LATE); // the server's clock may be ahead
     let days: Vec<i64> = (window.start.as_secs().div_euclid(DAY)..=newest.div_euclid(DAY)).collect();
     let is_over = |day: i64| (day + 1) * DAY + LATE <= now;
     let missing: Vec<i64> = days.iter().copied().filter(|day| !pages.has(&key(*day)) || !is_over(*day)).collect();
@@ -47,7 +47,7 @@ pub(super) async fn fetch(
     Ok(Fetched { oldest_first: days.into_iter().map(key).collect(), num_kept })
 }
 
-/// Days since the epoch are named by their date.
+/// The key of a day, given in days since the epoch.
 fn key(day: i64) -> String {
     let midnight = Timestamp::from_secs(day * DAY).to_naive_string();
     format!("pushes {}", midnight.split('T').next().unwrap_or_default())
@@ -63,7 +63,7 @@ async fn fetch_day(list: &PushList, asker: &Asker, server: &str, day: i64) -> Re
         if found.len() < MOST_PUSHES {
             pushes.extend(found);
         } else if before - since > 1 {
-            // There may be more than a reply can hold.
+            // The reply is full, so pushes may be missing from it.
             let middle = since + (before - since) / 2;
             to_ask.extend([(since, middle), (middle, before)]);
         } else {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn commits_stand_oldest_first_with_the_time_of_their_push() {
+    fn commits_are_oldest_first_and_have_the_time_of_their_push() {
         let page = page_of(vec![
             push(3, 20, 'f', "fed", 3),
             push(2, 20, 'c', "cb", 23),

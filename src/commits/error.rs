@@ -1,39 +1,38 @@
-//! Why `all_commits.jsonl` could not be made, and what to do about it.
+//! Errors of making `all_commits.jsonl`, with advice.
 
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::EXIT_INTERRUPTED;
 use crate::config::CommitsFrom;
 use crate::dataset::write::ArtifactError;
 use crate::fetch::{AskError, FetchError};
 use crate::model::Timestamp;
 use crate::source::SourceError;
 
-/// The commits could not be fetched; the file is as it was.
+/// The commits could not be fetched; the file is unchanged.
 #[derive(Debug, Error)]
 pub enum FetchCommitsError {
     /// The folder holds no repository.
     #[error(
-        "{} is no clone: it holds neither .hg nor .git; name the folder that `hg clone` or `git clone` made",
+        "{} is not a clone: it contains neither .hg nor .git; give the folder that `hg clone` or `git clone` made",
         folder.display()
     )]
     NotAClone {
-        /// The folder.
+        /// The folder that was given.
         folder: PathBuf,
     },
     /// The program that reads the clone cannot be started.
-    #[error("`{program}` cannot be started; it reads the clone in {}: install {package}, and see that it is on PATH", folder.display())]
+    #[error("cannot start `{program}` to read the clone in {}; install {package}, and check that it is on PATH", folder.display())]
     NotInstalled {
         /// `hg` or `git`.
         program: &'static str,
-        /// What it is part of.
+        /// Package to install.
         package: &'static str,
-        /// The clone.
+        /// Folder of the clone.
         folder: PathBuf,
-        /// Why.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
@@ -42,81 +41,83 @@ pub enum FetchCommitsError {
     ProgramFailed {
         /// `hg` or `git`.
         program: &'static str,
-        /// The clone.
+        /// Folder of the clone.
         folder: PathBuf,
-        /// How it ended.
+        /// Exit status.
         status: String,
-        /// The end of what it said, printable.
+        /// End of the error output, without control characters.
         said: String,
     },
-    /// The program's output is no log.
-    #[error("`{program} log` in {} gave no commit but {found}; is it a version of this decade?", folder.display())]
+    /// The program's output is not a log.
+    #[error("`{program} log` in {} printed unexpected output: {found}; check that {program} is a recent version", folder.display())]
     ProgramOutput {
         /// `hg` or `git`.
         program: &'static str,
-        /// The clone.
+        /// Folder of the clone.
         folder: PathBuf,
-        /// What it gave, printable.
+        /// The unexpected output, without control characters.
         found: String,
     },
     /// The program's output cannot be read.
-    #[error("cannot read what `{program} log` in {} writes", folder.display())]
+    #[error("cannot read the output of `{program} log` in {}", folder.display())]
     ProgramPipe {
         /// `hg` or `git`.
         program: &'static str,
-        /// The clone.
+        /// Folder of the clone.
         folder: PathBuf,
-        /// Why.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
     /// A server did not answer, or not with commits.
-    #[error("{what} of {server} could not be fetched: {advice}")]
+    #[error("cannot fetch {what} from {server}; {advice}")]
     Unanswered {
-        /// What was asked for.
+        /// Name of the page or list.
         what: String,
-        /// The server.
+        /// Address of the server.
         server: String,
-        /// What to do.
+        /// Next step.
         advice: &'static str,
-        /// What the last attempt met.
+        /// Error of the last attempt.
         #[source]
         source: SourceError,
     },
-    /// The run cannot ask any more.
+    /// No further request is possible.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// A page of the log holds what an earlier one held.
+    /// A page of the log repeats commits of an earlier page.
     #[error(
-        "{what} of {server} repeats what came before: a cache in between, or no hgweb at all? nothing of it is kept; run the same command again, or use a clone (clone:DIR)"
+        "{what} from {server} repeats earlier commits, possibly because of a cache or because the server is not hgweb; the page was discarded: run the same command again, or use a clone (clone:DIR)"
     )]
     Repeats {
-        /// The page.
+        /// Name of the page.
         what: String,
-        /// The server.
+        /// Address of the server.
         server: String,
     },
-    /// A page of the log does not join the one before.
+    /// A page of the log does not connect to the page before it.
     #[error(
-        "{what} of {server} does not join the page before it: commits between them are missing; is the history being rewritten, or are its servers not in step? nothing of it is kept; run the same command again, or use a clone (clone:DIR)"
+        "{what} from {server} does not connect to the page before it, possibly because the history was rewritten or the servers are out of sync; the page was discarded: run the same command again, or use a clone (clone:DIR)"
     )]
     Jumps {
-        /// The page.
+        /// Name of the page.
         what: String,
-        /// The server.
+        /// Address of the server.
         server: String,
     },
     /// One second with more pushes than a reply can hold.
-    #[error("{server} lists {most} pushes or more in one second, and gives no more at once; use a clone (clone:DIR)")]
+    #[error(
+        "{server} has {most} or more pushes in one second, which is more than one reply can hold; use a clone (clone:DIR)"
+    )]
     CrowdedSecond {
-        /// The server.
+        /// Address of the server.
         server: String,
-        /// As many as it gives.
+        /// Most pushes in one reply.
         most: usize,
     },
-    /// Nothing to write.
+    /// The window has no commits.
     #[error(
-        "{from} has no commit between {start} and {end}; is --start/--end what you mean, and the source up to date? no file was written"
+        "{from} has no commit between {start} and {end}; check --start/--end, and that the source is up to date; no file was written"
     )]
     NothingInWindow {
         /// The source.
@@ -127,69 +128,44 @@ pub enum FetchCommitsError {
         end: Timestamp,
     },
     /// The file of pages cannot be read or written.
-    #[error("cannot use {}, where fetched pages are kept; mend its permissions, or delete it", path.display())]
+    #[error("cannot use {}, the file with the fetched pages; check its permissions, or delete it", path.display())]
     Pages {
-        /// The file.
+        /// The file with the pages.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
     /// Another process makes the same file.
-    #[error("{} is in use by another process, which makes the same file; wait for it", path.display())]
+    #[error("{} is in use by another process that makes the same file; wait until it ends", path.display())]
     InUse {
         /// The file of pages.
         path: PathBuf,
     },
-    /// The path names no file.
-    #[error("{} names no file that could be written; name another with --output", path.display())]
+    /// The path is not a file name.
+    #[error("{} is not a file that can be written; give another file with --output", path.display())]
     NoFile {
-        /// The path.
+        /// The path that was given.
         path: PathBuf,
     },
     /// The file cannot be written.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
-    /// The run was ended.
-    #[error("interrupted; what was fetched is kept: run the same command again to go on")]
+    /// The run was interrupted.
+    #[error("interrupted; everything fetched is kept: run the same command again to resume")]
     Interrupted,
     /// A thread panicked.
-    #[error("reading the clone stopped unexpectedly; please report this")]
+    #[error("reading the clone stopped unexpectedly; this is a bug, please report it")]
     Panicked,
 }
 
-impl FetchCommitsError {
-    /// The exit code of the process.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::NotAClone { .. }
-            | Self::NotInstalled { .. }
-            | Self::NothingInWindow { .. }
-            | Self::NoFile { .. }
-            | Self::Artifact(ArtifactError::Folder { .. }) => 2,
-            Self::Artifact(ArtifactError::Write { .. }) | Self::Pages { .. } | Self::InUse { .. } => 4,
-            Self::Fetch(FetchError::BucketStopped) | Self::Panicked => 1,
-            Self::ProgramFailed { .. }
-            | Self::ProgramOutput { .. }
-            | Self::ProgramPipe { .. }
-            | Self::Unanswered { .. }
-            | Self::Repeats { .. }
-            | Self::Jumps { .. }
-            | Self::CrowdedSecond { .. }
-            | Self::Fetch(_) => 5,
-            Self::Interrupted => EXIT_INTERRUPTED,
-        }
-    }
-}
-
-/// The client of `from` cannot be made.
+/// The HTTP client for `from` could not be set up.
 pub(super) fn not_set_up(from: &CommitsFrom, source: SourceError) -> FetchCommitsError {
-    let advice = "its address cannot be used";
-    FetchCommitsError::Unanswered { what: "anything".to_owned(), server: from.to_string(), advice, source }
+    let advice = "check the address";
+    FetchCommitsError::Unanswered { what: "commits".to_owned(), server: from.to_string(), advice, source }
 }
 
-/// `what` of `server` was not answered.
+/// A request for `what` failed.
 pub(super) fn unanswered(what: &str, server: &str, not_found: &'static str, error: AskError) -> FetchCommitsError {
     let source = match error {
         AskError::Interrupted => return FetchCommitsError::Interrupted,
@@ -198,16 +174,16 @@ pub(super) fn unanswered(what: &str, server: &str, not_found: &'static str, erro
     };
     let advice = match &source {
         SourceError::Connect { .. } => {
-            "is the address right, and the server up? what was fetched is kept; run the same command again to go on"
+            "check the address, and that the server is up; everything fetched is kept: run the same command again to resume"
         }
         SourceError::Forbidden => {
-            "lower limiter.requests_per_second, name a contact in source.user_agent, or use a clone (clone:DIR)"
+            "lower --requests-per-second, add a contact to source.user_agent, or use a clone (clone:DIR)"
         }
         SourceError::Status { status: 400..=499, .. } => not_found,
         SourceError::NotJson { .. } | SourceError::WrongShape { .. } | SourceError::BrokenJson { .. } => {
-            "what it answers is no list of commits; is the address right? if it is, run the same command again later"
+            "the reply is not a list of commits; check the address, or run the same command again later"
         }
-        _ => "what was fetched is kept; run the same command again to go on",
+        _ => "everything fetched is kept: run the same command again to resume",
     };
     FetchCommitsError::Unanswered { what: what.to_owned(), server: server.to_owned(), advice, source }
 }

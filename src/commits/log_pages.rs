@@ -1,48 +1,47 @@
-//! `hgweb:URL`: the log of a server's repository, page by page, from the newest commit back to the window's start.
+//! `hgweb:URL`: reads the log of a server's repository page by page, from the newest commit back to the window's start.
 //!
-//! Revision numbers count from the oldest commit, so page N is the same commits for ever: revisions N·P to N·P+P-1, asked
-//! from its top downwards. Each page is asked one commit further, into the next older one, and two neighbours are believed
-//! only if they agree there: a server that skips, repeats or has another history shows. Numbers of hidden changesets are
-//! 404; then the page begins at the number below.
+//! Revision numbers count from the oldest commit, so page N always has the same commits: revisions N·P to N·P+P-1,
+//! requested from the newest downwards. Each request asks for one more commit, the newest of the next older page, and two
+//! neighbouring pages are accepted only if they agree on it. This detects a server that skips or repeats commits or has
+//! another history. The number of a hidden changeset gives 404; the page then begins one number lower.
 //!
-//! Commits do not stand in the order of their dates, so the walk ends where several pages in a row hold nothing that is
-//! near the window. What is asked ahead of the page that is looked at doubles with what was needed so far, up to ten
-//! requests in flight.
+//! Commits are not sorted by date, so the walk ends after several pages in a row without a commit near the window. The
+//! number of requests ahead of the current page grows with the pages needed so far, up to ten in flight.
 
 use std::collections::HashMap;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt as _};
 
-use super::error::unanswered;
-use super::pages::{Page, Pages};
-use super::{CommitWindow, FetchCommitsError, Fetched, MAX_IN_FLIGHT};
+use super::error::{FetchCommitsError, unanswered};
+use super::order::CommitWindow;
+use super::pages::{Fetched, MAX_IN_FLIGHT, Page, Pages};
 use crate::config::Config;
 use crate::fetch::{AskError, Asker};
 use crate::model::{CommitHash, CommitRecord};
 use crate::source::{Hgweb, HgwebPage, SourceError};
 
-/// The walk ends after so many pages in a row without a commit near the window.
+/// Pages in a row without a commit near the window after which the walk ends.
 const PAGES_OUTSIDE: u32 = 4;
 
-/// Numbers in a row that may belong to hidden changesets.
+/// Most consecutive numbers of hidden changesets that are skipped.
 const HIDDEN_IN_A_ROW: u64 = 32;
 
 const NOT_FOUND: &str =
-    "is the address that of a repository on hgweb, such as https://hg.mozilla.org/integration/autoland?";
+    "check that the address is a repository on hgweb, such as https://hg.mozilla.org/integration/autoland";
 
-/// A part of the log that is asked as one.
+/// A range of the log that is fetched as one page.
 #[derive(Clone, Debug)]
 struct Span {
-    /// Its place, from the oldest on.
+    /// Index of the page, counted from the oldest.
     number: u64,
-    /// Its oldest revision number.
+    /// Oldest revision number.
     first: u64,
-    /// Its newest revision number.
+    /// Newest revision number.
     last: u64,
-    /// What it is kept under. The newest span grows, so its tip is part of it.
+    /// Key of the page. The newest span grows, so its key contains the tip.
     key: String,
-    /// What it is asked from.
+    /// Revision to request from.
     top: String,
 }
 
@@ -56,7 +55,7 @@ struct LogPages<'a> {
     tip: CommitHash,
 }
 
-/// Fetches what is missing of the log, back to where the window begins.
+/// Fetches the missing pages of the log, back to the window's start.
 pub(super) async fn fetch(
     hgweb: &Hgweb,
     url: &str,
@@ -73,7 +72,7 @@ pub(super) async fn fetch(
     let Some(tip) = commits.into_iter().next().map(|commit| commit.node) else {
         return Ok(Fetched { oldest_first: Vec::new(), num_kept: 0 }); // an empty repository
     };
-    // Nothing older than this is near the window.
+    // Commits older than this are not near the window.
     let lookback = i64::try_from(config.window.lookback.as_secs()).unwrap_or(i64::MAX);
     let near = window.start.as_secs().saturating_sub(lookback);
     let log = LogPages { hgweb, server: url, asker, page_size, num_changesets, tip };
@@ -92,8 +91,8 @@ impl LogPages<'_> {
     }
 
     async fn walk(&self, pages: &mut Pages, near: i64) -> Result<Fetched, FetchCommitsError> {
-        let mut unlinked = self.num_changesets.div_ceil(self.page_size); // spans from this number on are linked
-        let mut unasked = unlinked; // and those from this one on were asked for
+        let mut unlinked = self.num_changesets.div_ceil(self.page_size); // spans from this index on are linked
+        let mut unasked = unlinked; // spans from this index on were requested
         let mut under_way = FuturesUnordered::new();
         let mut ready: HashMap<u64, Page> = HashMap::new();
         let mut newer: Option<(Span, Vec<CommitHash>)> = None;
@@ -126,7 +125,7 @@ impl LogPages<'_> {
                 continue;
             };
             if let Err(error) = self.link(newer.as_ref(), &span, &page) {
-                // The history may have changed since the page was kept; if so, it is asked anew.
+                // The history may have changed since the page was kept: fetch it again.
                 pages.forget(&span.key)?;
                 if is_kept {
                     unasked += 1;
@@ -156,7 +155,7 @@ impl LogPages<'_> {
         Ok(fetched)
     }
 
-    /// Lets the requests that were made ahead of the walk's end finish, and keeps their pages: none is made for nothing.
+    /// Waits for the requests made ahead of the walk's end, and keeps their pages, so that no request was in vain.
     async fn keep_pages_ahead(
         &self,
         mut under_way: impl Stream<Item = (u64, Result<Page, FetchCommitsError>, Span)> + Unpin,
@@ -166,17 +165,19 @@ impl LogPages<'_> {
         while let Some((_, page, span)) = under_way.next().await {
             match page {
                 Ok(page) => pages.put(&span.key, page)?,
-                Err(error) => tracing::debug!(page = %span.key, %error, "a page beyond the window was not answered"),
+                Err(error) => {
+                    tracing::debug!(page = %span.key, %error, "cannot fetch a page beyond the window");
+                }
             }
         }
         Ok(())
     }
 
-    /// Do the end of `newer` and the beginning of `page` agree?
+    /// Checks that the end of `newer` and the beginning of `page` agree.
     fn link(&self, newer: Option<&(Span, Vec<CommitHash>)>, span: &Span, page: &Page) -> Result<(), FetchCommitsError> {
         let Some((_, newer)) = newer else { return Ok(()) };
         let nodes: Vec<&CommitHash> = page.commits.iter().rev().map(|commit| &commit.node).collect();
-        let Some(&first) = nodes.first() else { return Ok(()) }; // nothing but hidden changesets
+        let Some(&first) = nodes.first() else { return Ok(()) }; // only hidden changesets
         let Some(at) = newer.iter().position(|node| node == first) else {
             let is_known = nodes.iter().any(|node| newer.contains(node));
             return Err(if is_known { self.repeats(span) } else { self.jumps(span) });
@@ -195,7 +196,7 @@ impl LogPages<'_> {
         FetchCommitsError::Jumps { what: span.name(), server: self.server.to_owned() }
     }
 
-    /// Asks for a span and one commit more, where there is one. A server may give fewer at once than asked for.
+    /// Fetches a span and, if there is one, the next older commit. A server may send fewer commits at once than requested.
     async fn page(&self, span: &Span) -> Result<Page, FetchCommitsError> {
         let wanted = span.last - span.first + 1 + u64::from(span.first > 0);
         let failed = |error| unanswered(&span.name(), self.server, NOT_FOUND, error);
@@ -210,7 +211,7 @@ impl LogPages<'_> {
                 return Err(self.jumps(span));
             }
             if more.len() == 1 {
-                break; // the oldest commit of all, or hidden ones below it
+                break; // the oldest commit, or only hidden changesets below it
             }
             commits.extend(more.into_iter().skip(1));
         }
@@ -237,7 +238,7 @@ impl LogPages<'_> {
             }
             number -= 1;
             if number < span.first {
-                return Ok(Vec::new()); // all of it is hidden
+                return Ok(Vec::new()); // all changesets of the span are hidden
             }
             top = number.to_string();
         }

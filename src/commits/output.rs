@@ -1,4 +1,4 @@
-//! The file: the commits of the window, each once, as Python's `json.dumps` writes them.
+//! Writes the file: each commit of the window once, in the text of Python's `json.dumps`.
 
 use std::collections::HashSet;
 use std::io::{self, Read as _, Write as _};
@@ -7,36 +7,37 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{CommitWindow, FetchCommitsError};
+use super::error::FetchCommitsError;
+use super::order::CommitWindow;
 use crate::config::CommitsFrom;
 use crate::dataset::write::json::{AsciiMode, dumps, write_str};
 use crate::dataset::write::{ArtifactError, ArtifactFile, leftovers_in, publish};
 use crate::model::CommitRecord;
 
-/// A file of commits that is being made; dropped without [`CommitsFile::finish`], it leaves nothing behind.
+/// A file that is being written. Dropped without [`CommitsFile::finish`], it leaves nothing behind.
 pub(super) struct CommitsFile {
     path: PathBuf,
-    /// What the commits come from, for errors.
+    /// The source, for errors.
     from: String,
     file: ArtifactFile,
     window: CommitWindow,
-    /// Hashes of the nodes that were seen: a repository has a million of them.
+    /// Hashes of the nodes written so far: smaller than the nodes, of which a repository has a million.
     seen: HashSet<u128>,
     num_commits: u64,
     line: Vec<u8>,
 }
 
-/// A file that stands in its place.
+/// A finished file.
 pub(super) struct Written {
     pub(super) num_commits: u64,
     pub(super) bytes: u64,
-    /// As 64 hex digits.
+    /// 64 hex digits.
     pub(super) sha256: String,
-    /// False when the same bytes stood there before.
+    /// False if the file already had the same bytes.
     pub(super) changed: bool,
 }
 
-/// Folder and name of `path`.
+/// Splits `path` into folder and name.
 pub(super) fn place_of(path: &Path) -> Result<(&Path, &str), FetchCommitsError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match path.file_name().and_then(|name| name.to_str()) {
@@ -45,18 +46,18 @@ pub(super) fn place_of(path: &Path) -> Result<(&Path, &str), FetchCommitsError> 
     }
 }
 
-/// Removes what killed processes left of `path`.
+/// Removes the temporary files of `path` that killed processes left.
 pub(super) fn remove_leftovers_of(path: &Path) {
     let Ok((folder, name)) = place_of(path) else { return };
     let begin = format!(".{name}.");
     for leftover in leftovers_in(folder) {
         if leftover.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&begin)) {
-            let _it_is_in_nobodys_way = std::fs::remove_file(leftover);
+            let _a_leftover_is_harmless = std::fs::remove_file(leftover);
         }
     }
 }
 
-/// Length and SHA-256 (64 hex digits) of the file at `path`; `None` when there is none.
+/// Length (bytes) and SHA-256 (64 hex digits) of the file at `path`; `None` if there is no file.
 pub(super) fn digest_of(path: &Path) -> Result<Option<(u64, String)>, FetchCommitsError> {
     let read = || -> io::Result<Option<(u64, String)>> {
         let mut file = match std::fs::File::open(path) {
@@ -89,7 +90,7 @@ impl CommitsFile {
         Ok(Self { path, from, file, window, seen: HashSet::new(), num_commits: 0, line: Vec::new() })
     }
 
-    /// Writes `commit` if it lies in the window and has not been written.
+    /// Writes `commit`, if it is in the window and not yet written.
     pub(super) fn add(&mut self, commit: &CommitRecord) -> Result<(), FetchCommitsError> {
         if !self.window.contains(commit.committed_secs())
             || !self.seen.insert(xxh3_128(commit.node.as_str().as_bytes()))
@@ -103,10 +104,10 @@ impl CommitsFile {
         Ok(self.file.write_all(&self.line).map_err(failed)?)
     }
 
-    /// Puts the file in its place, unless the same bytes are there.
+    /// Publishes the file, unless it already has the same bytes.
     pub(super) fn finish(self) -> Result<Written, FetchCommitsError> {
         if self.num_commits == 0 {
-            drop(self.file.finish()?); // it is gone when this returns
+            drop(self.file.finish()?); // removes the temporary file
             let CommitWindow { start, end } = self.window;
             return Err(FetchCommitsError::NothingInWindow { from: self.from, start, end });
         }

@@ -1,10 +1,10 @@
-//! `FILE.pages`: what a server answered, kept beside the file that is made of it.
+//! `FILE.pages`: the answers of a server, kept beside the file that is made from them.
 //!
-//! An append-only file of lines, `<xxh3 of the JSON, 16 hex digits> <JSON>`. The first names the source; pages of another
-//! source are no answers and are dropped. A later line replaces an earlier one of the same key. Whatever a kill or a
-//! damaged disk left (a torn line, a wrong checksum) ends the file: what stands from there on is fetched again.
+//! An append-only file of lines `<xxh3 of the JSON, 16 hex digits> <JSON>`. The first line names the source; pages of
+//! another source are dropped. A later line replaces an earlier one with the same key. The file ends before the first
+//! incomplete line or wrong checksum, which a kill or a damaged disk leaves: everything after it is fetched again.
 //!
-//! In memory are the places of the pages alone. One process at a time, by a lock of the file.
+//! Memory holds only the offsets of the pages. A file lock allows one process at a time.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -14,30 +14,30 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::FetchCommitsError;
+use super::error::FetchCommitsError;
 use super::output::place_of;
 use crate::actor::fail_point;
 use crate::model::{CommitRecord, Timestamp};
 
-/// Version of the form of the file.
+/// Version of the file's format.
 const FORMAT: u32 = 1;
 
-/// Longest line that is read, bytes: a page of commits with their messages.
+/// Longest accepted line, bytes: a page of commits with their messages.
 const MAX_LINE_BYTES: u64 = 256 << 20;
 
-/// Bytes of the checksum and the blank after it.
+/// Length of the checksum and the space after it, bytes.
 const CHECKSUM_BYTES: usize = 17;
 
 /// A part of a repository's log, oldest commit first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Page {
     pub(super) commits: Vec<CommitRecord>,
-    /// Commits that the server counts and does not list.
+    /// Commits that the server counts but does not list.
     #[serde(default)]
     pub(super) num_unlisted: u64,
 }
 
-/// The file that was made, and for which window.
+/// The window, size and digest of the file that was made last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Done {
     pub(super) start: Timestamp,
@@ -46,7 +46,6 @@ pub(super) struct Done {
     pub(super) sha256: String,
 }
 
-/// A line.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Entry {
@@ -56,18 +55,29 @@ enum Entry {
     Done(Done),
 }
 
+/// Requests to one server that are in flight at the same time, at most.
+pub const MAX_IN_FLIGHT: usize = 10;
+
+/// The pages that make up the file.
+pub(super) struct Fetched {
+    /// The keys of the pages.
+    pub(super) oldest_first: Vec<String>,
+    /// How many of them an earlier run had fetched.
+    pub(super) num_kept: u64,
+}
+
 /// The pages of one source.
 #[derive(Debug)]
 pub(super) struct Pages {
     path: PathBuf,
     file: File,
-    /// Where the line of a key begins, and its length.
+    /// Offset and length of the line of each key, bytes.
     places: HashMap<String, (u64, usize)>,
     done: Option<Done>,
     end: u64,
 }
 
-/// Where the pages of `output` are kept.
+/// The file with the pages of `output`.
 pub(super) fn path_beside(output: &Path) -> PathBuf {
     let mut name = output.as_os_str().to_owned();
     name.push(".pages");
@@ -75,7 +85,7 @@ pub(super) fn path_beside(output: &Path) -> PathBuf {
 }
 
 impl Pages {
-    /// Opens the pages beside `output`, or begins them; those of another source than `source` are dropped.
+    /// Opens or creates the pages beside `output`; drops the pages of any source other than `source`.
     pub(super) fn open(output: &Path, source: &str) -> Result<Self, FetchCommitsError> {
         place_of(output)?;
         let path = path_beside(output);
@@ -91,7 +101,7 @@ impl Pages {
         let known = pages.read_lines(source).map_err(failed)?;
         let length = pages.file.metadata().map_err(failed)?.len();
         if known && pages.end < length {
-            tracing::warn!(file = %path.display(), at = pages.end, "the pages end in a torn line; it is fetched again");
+            tracing::warn!(file = %path.display(), at = pages.end, "the last page is incomplete; fetching it again");
         } else if !known && length > 0 {
             tracing::info!(file = %path.display(), "dropping the pages of another source");
         }
@@ -107,7 +117,7 @@ impl Pages {
         Ok(pages)
     }
 
-    /// Reads all lines that are whole. False when they are of another source.
+    /// Reads all lines up to the first damaged one. False if they belong to another source.
     fn read_lines(&mut self, source: &str) -> io::Result<bool> {
         let mut reader = BufReader::with_capacity(1 << 18, &self.file);
         reader.seek(SeekFrom::Start(0))?;
@@ -150,12 +160,12 @@ impl Pages {
         FetchCommitsError::Pages { path: self.path.clone(), source }
     }
 
-    /// Is there a page of this key?
+    /// Whether there is a page with this key.
     pub(super) fn has(&self, key: &str) -> bool {
         self.places.contains_key(key)
     }
 
-    /// The page of this key; an empty one when there is none.
+    /// The page with this key; an empty page if there is none.
     pub(super) fn get(&mut self, key: &str) -> Result<Page, FetchCommitsError> {
         let Some(&(at, length)) = self.places.get(key) else { return Ok(Page::default()) };
         let mut line = vec![0; length];
@@ -167,7 +177,7 @@ impl Pages {
         }
     }
 
-    /// Keeps a page.
+    /// Appends a page.
     pub(super) fn put(&mut self, key: &str, page: Page) -> Result<(), FetchCommitsError> {
         let place = self.append(&Entry::Page { key: key.to_owned(), page })?;
         self.places.insert(key.to_owned(), place);
@@ -175,7 +185,7 @@ impl Pages {
         Ok(())
     }
 
-    /// Has never heard of the page of this key.
+    /// Removes the page with this key.
     pub(super) fn forget(&mut self, key: &str) -> Result<(), FetchCommitsError> {
         if self.places.remove(key).is_some() {
             self.append(&Entry::Forgotten { key: key.to_owned() })?;
@@ -183,12 +193,12 @@ impl Pages {
         Ok(())
     }
 
-    /// The file that was made last.
+    /// The file that was made last, if any.
     pub(super) fn done(&self) -> Option<&Done> {
         self.done.as_ref()
     }
 
-    /// Notes that the file was made.
+    /// Records that the file was made.
     pub(super) fn set_done(&mut self, done: Done) -> Result<(), FetchCommitsError> {
         if self.done.as_ref() != Some(&done) {
             self.append(&Entry::Done(done.clone()))?;
@@ -197,15 +207,15 @@ impl Pages {
         Ok(())
     }
 
-    /// Leaves no file where there is nothing to keep.
+    /// Removes the file if it holds neither pages nor a record of a made file.
     pub(super) fn remove_if_empty(&self) {
         if self.places.is_empty() && self.done.is_none() {
-            let _it_is_small = std::fs::remove_file(&self.path);
+            let _a_leftover_is_harmless = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// What a whole line with the right checksum says.
+/// Parses a line; `None` if it is incomplete or its checksum is wrong.
 fn read_line(line: &[u8]) -> Option<Entry> {
     let text = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
     let (checksum, json) = text.split_at_checked(CHECKSUM_BYTES)?;
@@ -235,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_there_when_they_are_opened_again_and_only_for_their_source() {
+    fn pages_survive_reopening_and_are_used_only_for_their_source() {
         let folder = tempfile::tempdir().unwrap();
         let mut pages = open(folder.path());
         pages.put("a", page(1)).unwrap();
@@ -259,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_with_nothing_in_them_leave_no_file() {
+    fn empty_pages_leave_no_file() {
         let folder = tempfile::tempdir().unwrap();
         open(folder.path()).remove_if_empty();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -268,7 +278,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn whatever_is_cut_off_or_flipped_the_pages_before_it_are_whole(cut in 0_usize..1200, flip in proptest::bool::ANY) {
+        fn pages_before_a_cut_or_a_flipped_bit_are_intact(cut in 0_usize..1200, flip in proptest::bool::ANY) {
             let folder = tempfile::tempdir().unwrap();
             let mut ends = Vec::new();
             {

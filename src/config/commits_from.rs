@@ -1,4 +1,4 @@
-//! Where `all_commits.jsonl` is made from: `clone:DIR`, `hgweb:URL` or `pushes`.
+//! The source of `all_commits.jsonl`: `clone:DIR`, `hgweb:URL` or `pushes`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,15 +11,15 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum CommitsFrom {
-    /// A Mercurial or git clone in this folder.
+    /// A folder with a Mercurial or git clone.
     Clone(PathBuf),
-    /// The repository at this address of an hgweb server, without a slash at its end.
+    /// Address of a repository on an hgweb server, without a trailing slash.
     Hgweb(String),
     /// The push list of the Treeherder that is crawled.
     Pushes,
 }
 
-/// The text names no source of commits.
+/// The text is not a source of commits.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "`{text}` {why}; give clone:DIR (a Mercurial or git clone), hgweb:URL (such as \
@@ -37,22 +37,22 @@ impl FromStr for CommitsFrom {
         let wrong = |why| ParseCommitsFromError { text: text.to_owned(), why };
         match text.split_once(':') {
             None if text == "pushes" => Ok(Self::Pushes),
-            Some(("clone", "")) => Err(wrong("names no folder")),
+            Some(("clone", "")) => Err(wrong("lacks a folder")),
             Some(("clone", folder)) => Ok(Self::Clone(folder.into())),
             Some(("hgweb", address)) => {
-                let url = url::Url::parse(address).map_err(|_| wrong("holds no address"))?;
+                let url = url::Url::parse(address).map_err(|_| wrong("has an invalid address"))?;
                 if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-                    return Err(wrong("holds no http or https address"));
+                    return Err(wrong("needs an http or https address"));
                 }
                 if url.query().is_some() || url.fragment().is_some() {
-                    return Err(wrong("holds more than the address of a repository"));
+                    return Err(wrong("has more than the address of a repository"));
                 }
                 if !url.username().is_empty() || url.password().is_some() {
-                    return Err(wrong("holds a name or a password, which would be kept in files"));
+                    return Err(wrong("has a user name or password, which would be stored in files"));
                 }
                 Ok(Self::Hgweb(url.as_str().trim_end_matches('/').to_owned()))
             }
-            _ => Err(wrong("is no source of commits")),
+            _ => Err(wrong("is not a source of commits")),
         }
     }
 }

@@ -1,28 +1,27 @@
-//! Reading the layers of the configuration and putting them over one another.
+//! Reads the layers of the configuration and merges them.
 //!
-//! The file is first read by itself, so that an error names its line; then the layers are merged as TOML tables and read
-//! again as a whole, and what no single key can show (an end before its start) is checked.
+//! The file is first read by itself, so that an error names its line. Then the layers are merged as TOML tables and read again
+//! as a whole, and keys are checked against each other (an end before its start).
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
 
 use super::Config;
+use super::check::nearest;
 
-/// One value given outside of the file, with the name of where it came from.
+/// A value from outside of the file, with its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
-    /// What the person wrote: `--set limiter.burst=0`, `PERFHARVEST_LIMITER__BURST`.
+    /// Flag or variable: `--set limiter.burst=0`, `PERFHARVEST_LIMITER__BURST`.
     pub origin: String,
     /// `table.key`
     pub key: String,
-    /// The value's text: TOML, or plain text for a string.
+    /// TOML, or plain text for a string.
     pub value: String,
 }
 
-/// All values given outside of the file, later ones over earlier ones.
+/// All values from outside of the file; later ones override earlier ones.
 pub type Overrides = Vec<Override>;
 
 /// Why a configuration was refused. Exit code 2.
@@ -31,53 +30,50 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read the configuration file {}", path.display())]
     Unreadable {
-        /// The file.
+        /// As it was given.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The file is no TOML, or a key in it is unknown or has a wrong value.
+    /// The file is not TOML, or a key in it is unknown or has an invalid value.
     #[error("{}:{line}: {message}", path.display())]
     File {
-        /// The file.
+        /// As it was given.
         path: PathBuf,
-        /// The line, from 1.
+        /// From 1.
         line: usize,
-        /// What is wrong there, with the key.
+        /// The key and its error.
         message: String,
     },
-    /// A flag or an environment variable names an unknown key or has a wrong value.
+    /// A flag or an environment variable has an unknown key or an invalid value.
     #[error("{origin}: {message}")]
     Override {
-        /// What the person wrote.
+        /// See [`Override::origin`].
         origin: String,
-        /// What is wrong with it.
+        /// The error.
         message: String,
     },
-    /// Keys that are right one by one, and wrong together.
+    /// Keys that contradict each other, or a value that the types do not exclude.
     #[error("{key}: {message}")]
     Invalid {
-        /// The key to change.
+        /// `table.key`
         key: &'static str,
-        /// Why.
+        /// The error.
         message: String,
     },
 }
 
 /// Prefix of environment variables: `PERFHARVEST_TABLE__KEY`.
 const ENV_PREFIX: &str = "PERFHARVEST_";
-/// What may follow the prefix and is no key; the last two are of this program's own tests.
+/// Names after the prefix that are not keys; the last three are for this program's tests.
 const ENV_OTHERS: [&str; 4] = ["CONFIG", "FAIL_POINT", "CRASH_SEED", "BLESS"];
 
-/// Plain words of `log.level`; everything else is a list of filter directives.
-const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-
 impl Config {
-    /// Reads `file` (when there is one), then the environment's variables, then `flags`, and checks the whole.
+    /// Reads `file` (if any), then the environment's variables, then `flags`, and checks the result.
     ///
     /// # Errors
-    /// [`ConfigError`], which says where the wrong value stands.
+    /// [`ConfigError`], with the place of the invalid value.
     pub fn load(
         file: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
@@ -98,10 +94,10 @@ impl Config {
         Ok(config)
     }
 
-    /// Checks what no single key can show.
+    /// Checks the whole configuration.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`], or [`ConfigError::File`] with the line of the key when `file` holds it.
+    /// [`ConfigError::Invalid`], or [`ConfigError::File`] with the line of the key if `file` sets it.
     pub fn validate(&self, file: Option<&Path>) -> Result<(), ConfigError> {
         let Err((key, message)) = self.check() else { return Ok(()) };
         let line = file.and_then(|path| Some((path, line_of_key(&std::fs::read_to_string(path).ok()?, key)?)));
@@ -112,85 +108,6 @@ impl Config {
             None => ConfigError::Invalid { key, message },
         })
     }
-
-    fn check(&self) -> Result<(), (&'static str, String)> {
-        let window = &self.window;
-        if let (Some(start), Some(end)) = (window.start, window.end)
-            && end <= start
-        {
-            return Err(("window.end", format!("{end} is not after window.start, {start}")));
-        }
-        if let (Some(start), Some(data_end)) = (window.start, window.data_end)
-            && data_end <= start
-        {
-            return Err(("window.data_end", format!("{data_end} is not after window.start, {start}")));
-        }
-        let url = url::Url::parse(&self.source.base_url).map_err(|why| {
-            let hint = with_scheme(&self.source.base_url);
-            ("source.base_url", format!("`{}` is no http or https address: {why}{hint}", self.source.base_url))
-        })?;
-        if url.cannot_be_a_base() || !matches!(url.scheme(), "http" | "https") {
-            let hint = with_scheme(&self.source.base_url);
-            return Err(("source.base_url", format!("`{}` is no http or https address{hint}", self.source.base_url)));
-        }
-        let name = &self.source.repository;
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
-            return Err(("source.repository", format!("`{name}` is no repository name, such as autoland")));
-        }
-        let agent = &self.source.user_agent;
-        if agent.trim().is_empty() || !agent.bytes().all(|b| (0x20..0x7f).contains(&b)) {
-            return Err(("source.user_agent", "must be printable ASCII text with a name and a contact".to_owned()));
-        }
-        for (key, value) in [
-            ("source.timeout", self.source.timeout),
-            ("source.connect_timeout", self.source.connect_timeout),
-            ("retry.initial_delay", self.retry.initial_delay),
-            ("retry.max_delay", self.retry.max_delay),
-        ] {
-            if value == Duration::ZERO {
-                return Err((key, "must be longer than 0 s".to_owned()));
-            }
-        }
-        if self.retry.max_delay < self.retry.initial_delay {
-            return Err(("retry.max_delay", "is shorter than retry.initial_delay".to_owned()));
-        }
-        if self.limiter.min_requests_per_second > self.limiter.requests_per_second {
-            return Err(("limiter.min_requests_per_second", "is above limiter.requests_per_second".to_owned()));
-        }
-        if self.batch.job_ids.get() > 2000 {
-            return Err(("batch.job_ids", "is above 2000, the most that the server gives at once".to_owned()));
-        }
-        if self.batch.alert_page.get() > 100 {
-            return Err(("batch.alert_page", "is above 100, the most that the server gives at once".to_owned()));
-        }
-        if let Some(bind) = self.metrics.bind
-            && !bind.ip().is_loopback()
-        {
-            return Err(("metrics.bind", format!("{bind} is no loopback address such as 127.0.0.1:9464")));
-        }
-        check_level(&self.log.level).map_err(|message| ("log.level", message))
-    }
-}
-
-/// The address that was meant where its beginning was left out.
-fn with_scheme(address: &str) -> String {
-    let host = address.split([':', '/']).next().unwrap_or_default();
-    let scheme = if matches!(host, "localhost" | "127.0.0.1") { "http" } else { "https" };
-    let whole = format!("{scheme}://{address}");
-    let is_host = !address.contains("://") && (host.contains('.') || host == "localhost");
-    if is_host && url::Url::parse(&whole).is_ok() { format!("; did you mean `{whole}`?") } else { String::new() }
-}
-
-/// The filter takes any word for the name of a module, so that a mistyped level would silence everything.
-fn check_level(level: &str) -> Result<(), String> {
-    if level.contains(['=', ',']) {
-        return EnvFilter::try_new(level).map(drop).map_err(|why| format!("`{level}` cannot be read: {why}"));
-    }
-    if LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level.trim())) {
-        return Ok(());
-    }
-    let nearest = nearest(&level.to_lowercase(), LEVELS.into_iter()).unwrap_or_default();
-    Err(format!("`{level}` is none of {}; did you mean `{nearest}`?", LEVELS.join(", ")))
 }
 
 fn read_file(path: &Path) -> Result<(toml::Table, Config), ConfigError> {
@@ -206,7 +123,7 @@ fn read_file(path: &Path) -> Result<(toml::Table, Config), ConfigError> {
     Ok((table, config))
 }
 
-/// The message of an unknown key with the name it is nearest to, of those that the message lists.
+/// Adds the most similar name, of those that the message lists, to a message about an unknown key.
 fn with_nearest(message: &str) -> String {
     let mut names = message.split('`').skip(1).step_by(2);
     let (true, Some(unknown)) = (message.starts_with("unknown field"), names.next()) else {
@@ -218,11 +135,7 @@ fn with_nearest(message: &str) -> String {
     }
 }
 
-fn nearest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    names.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))
-}
-
-/// The message for people: without the names of this program's types, and with the name that was meant.
+/// The message for people: without the names of Rust's types, and with the name that was probably meant.
 fn readable(error: &toml::de::Error) -> String {
     let mut message = with_nearest(error.message().trim());
     for number in ["u8", "u16", "u32", "u64", "usize"] {
@@ -236,7 +149,7 @@ fn readable(error: &toml::de::Error) -> String {
     message
 }
 
-/// All keys, as `table.key`: the shipped file shows each, those without a default as a comment.
+/// All keys, as `table.key`. The shipped file shows each, those without a default as a comment.
 fn all_keys() -> Vec<String> {
     let mut keys = Vec::new();
     let mut table = "";
@@ -252,7 +165,7 @@ fn all_keys() -> Vec<String> {
     keys
 }
 
-/// The error's message, with the source line's key where the message does not name it.
+/// The error's message, with the key of its line unless the message names it.
 fn message_with_key(text: &str, error: &toml::de::Error) -> String {
     let message = readable(error);
     let Some(span) = error.span() else { return message };
@@ -265,7 +178,7 @@ fn message_with_key(text: &str, error: &toml::de::Error) -> String {
     }
 }
 
-/// The line (from 1) on which `table.key` is set.
+/// The line, from 1, that sets `table.key`.
 fn line_of_key(text: &str, key: &str) -> Option<usize> {
     let (table, name) = key.split_once('.')?;
     let mut current = "";
@@ -293,21 +206,22 @@ fn environment_overrides(variables: impl Iterator<Item = (String, String)>) -> R
             None => return Err(unknown_variable(name)),
         }
     }
-    found.sort_by(|a, b| a.origin.cmp(&b.origin)); // the environment has no order of its own
+    found.sort_by(|a, b| a.origin.cmp(&b.origin)); // the environment has no order
     Ok(found)
 }
 
-/// A variable that would be passed over in silence, although it was meant for this program.
+/// The error for a variable with this program's prefix that is not a key, so that it is not ignored silently.
 fn unknown_variable(origin: String) -> ConfigError {
     let names = all_keys().into_iter().map(|key| format!("{ENV_PREFIX}{}", key.to_uppercase().replacen('.', "__", 1)));
     let names: Vec<String> = names.collect();
     let nearest = nearest(&origin, names.iter().map(String::as_str)).unwrap_or_default();
-    let message =
-        format!("is no variable of this program, whose keys are PERFHARVEST_TABLE__KEY; did you mean {nearest}?");
+    let message = format!(
+        "is not a variable of this program, which have the form PERFHARVEST_TABLE__KEY; did you mean {nearest}?"
+    );
     ConfigError::Override { origin, message }
 }
 
-/// Puts one value over the table and reads the whole again, so that an error names the value it came with.
+/// Sets one value in the table and reads the whole again, so that an error names the value that caused it.
 fn apply(table: &mut toml::Table, one: &Override) -> Result<Config, ConfigError> {
     let wrong = |message: String| ConfigError::Override { origin: one.origin.clone(), message };
     let Some((section, name)) = one.key.split_once('.') else {
@@ -317,7 +231,7 @@ fn apply(table: &mut toml::Table, one: &Override) -> Result<Config, ConfigError>
         let meant = names().find(|(_, name)| Some(*name) == meant).map_or("", |(key, _)| key.as_str());
         return Err(wrong(format!("`{}` is not of the form table.key; did you mean `{meant}`?", one.key)));
     };
-    // Text that is no TOML is a string; a string that happens to be TOML (a path such as 1) is tried second.
+    // Text that is not TOML is a string. Text that is TOML may be meant as a string too (a path such as 1), so try both.
     let literal = toml::from_str::<toml::Table>(&format!("v = {}", one.value)).ok().and_then(|mut t| t.remove("v"));
     let plain = toml::Value::String(one.value.clone());
     let mut first_error = None;
@@ -434,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_can_be_set_and_is_heeded() {
+    fn every_key_can_be_set_and_has_an_effect() {
         let default = toml::Table::try_from(Config::default()).unwrap();
         let mut keys: Vec<(String, toml::Value)> = default
             .iter()
@@ -508,7 +422,7 @@ mod tests {
             assert!(said.ends_with(&format!("did you mean `{meant}`?")), "{said}");
         }
         let said = load("", &[("source.base_url", "ftp://a.example")]).unwrap_err().to_string();
-        assert!(said.ends_with("is no http or https address"), "{said}");
+        assert!(said.ends_with("is not an http or https address"), "{said}");
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Tuning a crawl from its file: `[limiter]`, `[concurrency]` and `[retry]` are taken over when the file changes.
+//! Tunes a running crawl: changes of `[limiter]`, `[concurrency]` and `[retry]` in the file take effect immediately.
 //!
-//! The file is looked at twice a second (time, length, inode), and read at once on SIGHUP. What is read are all layers,
-//! with the environment and the flags of the start, so a flag still wins. A file that does not parse or validate is
-//! refused with its reason, and the old numbers stay; every other table is that of the start until the next one.
+//! The file is checked twice a second (time, length, inode), and read on SIGHUP. All layers are read, with the environment and
+//! the flags of the start, so a flag still wins. An invalid file is refused with its error, and the old values stay; the other
+//! tables keep their values until the next start.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use tokio::task::JoinHandle;
 
 use super::{Config, ConfigError, Overrides};
 
-/// How often the file is looked at.
+/// Interval between checks of the file.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Where a configuration comes from: everything needed to read it again.
+/// The layers of a configuration, for reading them again.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
-    /// The file, where there is one.
+    /// `None` without a file.
     pub file: Option<PathBuf>,
-    /// The environment's variables, as they were at the start.
+    /// The environment's variables at the start.
     pub environment: Vec<(String, String)>,
-    /// Flags.
+    /// `--set` and other flags.
     pub flags: Overrides,
 }
 
@@ -31,12 +31,12 @@ impl Layers {
     /// Reads all layers.
     ///
     /// # Errors
-    /// [`ConfigError`], which says where the wrong value stands.
+    /// [`ConfigError`], with the place of the invalid value.
     pub fn load(&self) -> Result<Config, ConfigError> {
         Config::load(self.file.as_deref(), self.environment.iter().cloned(), &self.flags)
     }
 
-    /// `running` with the tables that may change while a crawl runs as the layers have them now.
+    /// `running`, with the current values of the tables that may change while a crawl runs.
     ///
     /// # Errors
     /// As [`Layers::load`].
@@ -46,12 +46,12 @@ impl Layers {
     }
 }
 
-/// Watches the file of a running crawl; it ends when it is dropped.
+/// Watches the file of a running crawl until it is dropped.
 #[derive(Debug)]
 pub struct ConfigWatch(JoinHandle<()>);
 
 impl ConfigWatch {
-    /// Puts into `live` what may change of `layers`, whenever their file changes.
+    /// Updates `live` whenever the file of `layers` changes.
     #[must_use]
     pub fn start(layers: Layers, live: watch::Sender<Arc<Config>>) -> Self {
         Self(tokio::spawn(follow(layers, live)))
@@ -73,7 +73,7 @@ async fn follow(layers: Layers, live: watch::Sender<Arc<Config>>) {
             () = tokio::time::sleep(POLL) => false,
         };
         let now = layers.file.as_deref().and_then(Stamp::of);
-        // An editor may take the file away for a moment; what counts is the file that comes in its place.
+        // An editor may remove the file for a moment before it replaces it.
         if asked || (now.is_some() && now != seen) {
             seen = now;
             take_over(&layers, &live);
@@ -81,19 +81,17 @@ async fn follow(layers: Layers, live: watch::Sender<Arc<Config>>) {
     }
 }
 
-/// Reads the layers once and sends on what they change.
+/// Reads the layers and sends the changed configuration.
 fn take_over(layers: &Layers, live: &watch::Sender<Arc<Config>>) {
     let running = Arc::clone(&live.borrow());
     match layers.retune(&running) {
         Err(error) => {
-            tracing::warn!(%error, "the changed configuration is refused; the crawl goes on as before");
+            tracing::warn!(%error, "cannot use the changed configuration; the crawl continues with the previous one");
         }
         Ok(config) => {
             let changes = changes(&running, &config);
             if changes.is_empty() {
-                tracing::info!(
-                    "configuration read again: nothing to take over ([limiter], [concurrency] and [retry] are)"
-                );
+                tracing::info!("configuration read again: no changes in [limiter], [concurrency] and [retry]");
             } else {
                 tracing::info!("configuration read again: {}", changes.join(", "));
                 live.send_replace(Arc::new(config));
@@ -102,7 +100,7 @@ fn take_over(layers: &Layers, live: &watch::Sender<Arc<Config>>) {
     }
 }
 
-/// `limiter.requests_per_second 5 -> 10`, one text a key.
+/// One text per key: `limiter.requests_per_second 5 -> 10`.
 fn changes(before: &Config, after: &Config) -> Vec<String> {
     let (Ok(before), Ok(after)) = (toml::Table::try_from(before), toml::Table::try_from(after)) else {
         return Vec::new(); // every configuration is a table
@@ -120,7 +118,7 @@ fn changes(before: &Config, after: &Config) -> Vec<String> {
     changes
 }
 
-/// What a change of a file shows in.
+/// Metadata that change with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
@@ -139,7 +137,7 @@ impl Stamp {
     }
 }
 
-/// SIGHUP, where there is one.
+/// SIGHUP, on systems that have it.
 struct Hangups {
     #[cfg(unix)]
     signal: Option<tokio::signal::unix::Signal>,
@@ -196,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_three_tables_are_taken_over_and_each_change_is_named() {
+    fn only_the_three_tables_change_and_each_change_is_named() {
         let file = File::new("[limiter]\nrequests_per_second = 5\n");
         let layers = file.layers();
         let (sender, receiver) = live(&layers);
@@ -215,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_wrong_is_refused_and_the_old_numbers_stay() {
+    fn an_invalid_file_is_refused_and_the_old_values_stay() {
         let file = File::new("[limiter]\nrequests_per_second = 5\n");
         let layers = file.layers();
         let (sender, receiver) = live(&layers);

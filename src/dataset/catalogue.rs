@@ -1,4 +1,4 @@
-//! The artifacts: their names, what each is made from, and which are made together.
+//! Every artifact: its file, its schema version, its family, and what it is made from.
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,88 +35,133 @@ impl Input {
             Self::PerfLlmStruc => "perf_llm_struc",
         }
     }
+
+    /// The key of the configuration that names it, and a hint about what it is; empty for what the crawl brings.
+    pub(super) fn setting(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Commits => (
+                "inputs.commits (--commits)",
+                "the commits of the repository, a JSON object a line with \"node\" and \"date\": [epoch, offset]; \
+                 `perfharvest commits` makes it from a clone, an hgweb server or Treeherder's pushes",
+            ),
+            Self::PerfLlmStruc => (
+                "inputs.perf_llm_struc",
+                "the records to relabel, a JSON object a line with \"commit_id\" and \"response\"",
+            ),
+            Self::Alerts | Self::Signatures | Self::Summaries | Self::JobDetails => ("", ""),
+        }
+    }
 }
 
-macro_rules! catalogue {
-    ($($(#[$doc:meta])* $variant:ident = $file:literal, version $version:literal, from [$($input:ident),*];)*) => {
+/// Hands the catalogue to the macro `$then`: families (their types under `families::`) with their artifacts.
+///
+/// A new artifact is a line here and the part of its family that writes it.
+macro_rules! with_catalogue {
+    ($then:ident) => {
+        $then! {
+            alerts::Alerts {
+                /// Every alert summary.
+                AlertSummaries = "alert_summaries.csv", version 1, from [Alerts];
+                /// Regressions with a bug, and the tests that showed them.
+                AlertsWithBug = "alerts_with_bug_and_test_info.csv", version 1, from [Alerts];
+                /// The signatures that regressed, by alert summary.
+                FailingSignatures = "alert_summary_fail_perf_sigs.csv", version 1, from [Alerts];
+                /// From push to alert.
+                TimeToCulprit = "time_to_culprit_stats.json", version 1, from [Alerts];
+            }
+            signatures::Signatures {
+                /// Every signature's record.
+                AllSignatures = "all_signatures.jsonl", version 1, from [Signatures];
+            }
+            jobs_by_signature::JobsBySignature {
+                /// Every signature's data.
+                JobsBySignature = "perf_jobs_by_signature.jsonl", version 1, from [Signatures, Summaries];
+            }
+            coverage::RevisionCoverage {
+                /// How many signatures ran on each revision.
+                JobsPerRevision = "perf_jobs_per_revision.csv", version 1, from [Summaries, Commits];
+                /// Which signatures ran on each revision.
+                JobsPerRevisionDetails = "perf_jobs_per_revision_details.jsonl", version 1, from [Summaries, Commits];
+                /// Statistics of the jobs per revision.
+                JobsStats = "perf_jobs_stats.json", version 1, from [Summaries, Commits];
+                /// Histogram of the jobs per revision.
+                JobsHistogram = "perf_jobs_per_revision_dist.png", version 1, from [Summaries, Commits];
+                /// Which signature groups ran on each revision.
+                RectifiedDetails = "perf_jobs_per_revision_details_rectified.jsonl", version 1,
+                    from [Signatures, Summaries, Commits];
+            }
+            job_index::JobIndex {
+                /// The signatures that each job measured.
+                SignaturesByJob = "sigs_by_job_id.jsonl", version 1, from [Summaries];
+                /// The same, with what those signatures have in common.
+                SignaturesByJobDetailed = "sigs_by_job_id_detailed.jsonl", version 1, from [Signatures, Summaries];
+            }
+            groups::Groups {
+                /// Signatures that always run together.
+                SignatureGroups = "sig_groups.jsonl", version 1, from [Summaries];
+            }
+            durations::JobDurations {
+                /// How long a signature's jobs take.
+                JobDurations = "job_durations.csv", version 1, from [Summaries, JobDetails];
+                /// How long a group's jobs take.
+                GroupDurations = "sig_group_job_durations.csv", version 1, from [Summaries, JobDetails];
+                /// Statistics of those.
+                GroupDurationStats = "sig_group_job_duration_stats.json", version 1, from [Summaries, JobDetails];
+                /// Histogram of those.
+                DurationsHistogram = "job_durations.png", version 1, from [Summaries, JobDetails];
+            }
+            busiest::BusiestRevision {
+                /// The jobs of the busiest revision.
+                MaxRevisionJobs = "max_revision_jobs.jsonl", version 1, from [Summaries, JobDetails, Commits];
+                /// How long those waited.
+                WaitTimeStats = "job_wait_time_stats.json", version 1, from [Summaries, JobDetails, Commits];
+            }
+            relabel::Relabel {
+                /// `perf_llm_struc.jsonl` without regressions of excluded frameworks.
+                Relabelled = "perf_llm_struc_no_fw_2_6_18.jsonl", version 1, from [Signatures, Alerts, PerfLlmStruc];
+                /// What relabelling changed.
+                RelabelReport = "filter_report.json", version 1, from [Signatures, Alerts, PerfLlmStruc];
+            }
+        }
+    };
+}
+pub(in crate::dataset) use with_catalogue;
+
+macro_rules! define_artifacts {
+    ($($module:ident::$family:ident {
+        $($(#[$doc:meta])* $variant:ident = $file:literal, version $version:literal, from [$($input:ident),*];)*
+    })*) => {
         /// An artifact of the dataset; `datasets/README.md` describes each.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Artifact {
-            $($(#[$doc])* $variant,)*
+            $($($(#[$doc])* $variant,)*)*
         }
 
         impl Artifact {
-            /// All of them, in the order of the data dictionary.
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+            /// All of them, by family.
+            pub const ALL: &[Self] = &[$($(Self::$variant,)*)*];
 
             /// Its file's name.
             #[must_use]
             pub fn file_name(self) -> &'static str {
-                match self { $(Self::$variant => $file,)* }
+                match self { $($(Self::$variant => $file,)*)* }
             }
 
             /// Version of its columns and keys.
             #[must_use]
             pub fn schema_version(self) -> u32 {
-                match self { $(Self::$variant => $version,)* }
+                match self { $($(Self::$variant => $version,)*)* }
             }
 
             /// What it is made from.
             #[must_use]
             pub fn inputs(self) -> &'static [Input] {
-                match self { $(Self::$variant => &[$(Input::$input,)*],)* }
+                match self { $($(Self::$variant => &[$(Input::$input,)*],)*)* }
             }
         }
     };
 }
-
-catalogue! {
-    /// Every alert summary.
-    AlertSummaries = "alert_summaries.csv", version 1, from [Alerts];
-    /// Regressions with a bug, and the tests that showed them.
-    AlertsWithBug = "alerts_with_bug_and_test_info.csv", version 1, from [Alerts];
-    /// The signatures that regressed, by alert summary.
-    FailingSignatures = "alert_summary_fail_perf_sigs.csv", version 1, from [Alerts];
-    /// From push to alert.
-    TimeToCulprit = "time_to_culprit_stats.json", version 1, from [Alerts];
-    /// Every signature's record.
-    AllSignatures = "all_signatures.jsonl", version 1, from [Signatures];
-    /// Every signature's data.
-    JobsBySignature = "perf_jobs_by_signature.jsonl", version 1, from [Signatures, Summaries];
-    /// How many signatures ran on each revision.
-    JobsPerRevision = "perf_jobs_per_revision.csv", version 1, from [Summaries, Commits];
-    /// Which signatures ran on each revision.
-    JobsPerRevisionDetails = "perf_jobs_per_revision_details.jsonl", version 1, from [Summaries, Commits];
-    /// Statistics of the jobs per revision.
-    JobsStats = "perf_jobs_stats.json", version 1, from [Summaries, Commits];
-    /// Histogram of the jobs per revision.
-    JobsHistogram = "perf_jobs_per_revision_dist.png", version 1, from [Summaries, Commits];
-    /// The signatures that each job measured.
-    SignaturesByJob = "sigs_by_job_id.jsonl", version 1, from [Summaries];
-    /// The same, with what those signatures have in common.
-    SignaturesByJobDetailed = "sigs_by_job_id_detailed.jsonl", version 1, from [Signatures, Summaries];
-    /// Signatures that always run together.
-    SignatureGroups = "sig_groups.jsonl", version 1, from [Summaries];
-    /// How long a signature's jobs take.
-    JobDurations = "job_durations.csv", version 1, from [Summaries, JobDetails];
-    /// How long a group's jobs take.
-    GroupDurations = "sig_group_job_durations.csv", version 1, from [Summaries, JobDetails];
-    /// Statistics of those.
-    GroupDurationStats = "sig_group_job_duration_stats.json", version 1, from [Summaries, JobDetails];
-    /// Histogram of those.
-    DurationsHistogram = "job_durations.png", version 1, from [Summaries, JobDetails];
-    /// The jobs of the busiest revision.
-    MaxRevisionJobs = "max_revision_jobs.jsonl", version 1, from [Summaries, JobDetails, Commits];
-    /// How long those waited.
-    WaitTimeStats = "job_wait_time_stats.json", version 1, from [Summaries, JobDetails, Commits];
-    /// Which signature groups ran on each revision.
-    RectifiedDetails = "perf_jobs_per_revision_details_rectified.jsonl", version 1,
-        from [Signatures, Summaries, Commits];
-    /// `perf_llm_struc.jsonl` without regressions of excluded frameworks.
-    Relabelled = "perf_llm_struc_no_fw_2_6_18.jsonl", version 1, from [Signatures, Alerts, PerfLlmStruc];
-    /// What relabelling changed.
-    RelabelReport = "filter_report.json", version 1, from [Signatures, Alerts, PerfLlmStruc];
-}
+with_catalogue!(define_artifacts);
 
 /// No artifact has this name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

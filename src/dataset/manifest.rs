@@ -9,8 +9,9 @@ use crate::dataset::write::{
 };
 use crate::model::{Kind, Timestamp};
 
-use crate::dataset::sources::Sources;
-use crate::dataset::{Artifact, ReduceError};
+use super::catalogue::Artifact;
+use super::error::DatasetError;
+use super::sources::{SEMANTICS, Sources};
 
 /// What a manifest says of the artifacts.
 #[derive(Debug, Default)]
@@ -57,7 +58,7 @@ impl Sources<'_> {
         contents: Contents,
         before: Option<Manifest>,
         changes_files: bool,
-    ) -> Result<(Manifest, Option<Finished>), ReduceError> {
+    ) -> Result<(Manifest, Option<Finished>), DatasetError> {
         let entry = |kind: Kind| {
             let counts = self.counts.of(kind);
             KindEntry {
@@ -97,11 +98,11 @@ impl Sources<'_> {
                 manifest.run.created_at = written_at;
             }
         }
-        let mut text = serde_json::to_vec_pretty(&manifest).map_err(|source| ReduceError::Report { source })?;
+        let mut text = serde_json::to_vec_pretty(&manifest).map_err(|source| DatasetError::Report { source })?;
         text.push(b'\n');
         let mut file = ArtifactFile::create(folder, MANIFEST_NAME)?;
         let path = file.path().to_owned();
-        std::io::Write::write_all(&mut file, &text).map_err(|source| ReduceError::write(path, source))?;
+        std::io::Write::write_all(&mut file, &text).map_err(|source| DatasetError::write(path, source))?;
         Ok((manifest, Some(file.finish()?)))
     }
 
@@ -115,23 +116,20 @@ impl Sources<'_> {
 /// Of an entry's counts, the jobs that would be in it and were never asked for.
 pub(crate) const JOBS_NOT_ASKED: &str = "jobs_not_asked";
 
-/// Of an entry's inputs, the definitions that it follows.
-pub(crate) const SEMANTICS: &str = "semantics";
-
 /// Are there jobs that the artifact should hold, and that no run has asked for?
 pub(crate) fn lacks_jobs(entry: &ArtifactEntry) -> bool {
     entry.counts.get(JOBS_NOT_ASKED).is_some_and(|count| *count > 0)
 }
 
 /// Removes it, durably.
-pub(crate) fn withdraw_manifest(folder: &Path) -> Result<(), ReduceError> {
+pub(crate) fn withdraw_manifest(folder: &Path) -> Result<(), DatasetError> {
     let path = folder.join(MANIFEST_NAME);
     let removed = match std::fs::remove_file(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     };
     let durably = removed.and_then(|()| std::fs::File::open(folder)?.sync_all());
-    durably.map_err(|source| ReduceError::write(path, source))
+    durably.map_err(|source| DatasetError::write(path, source))
 }
 
 /// Reads it; `None` when there is none.

@@ -7,7 +7,8 @@ use std::path::Path;
 use crate::dataset::write::csv::{CsvError, Dialect, RowWriter};
 use crate::dataset::write::{ArtifactEntry, ArtifactFile, Completing, Finished};
 
-use crate::dataset::{Artifact, ReduceError};
+use super::catalogue::Artifact;
+use super::error::DatasetError;
 
 /// Counts for the manifest: rows that a correction touched, rows left out.
 pub(crate) type RowCounts = BTreeMap<String, u64>;
@@ -34,25 +35,15 @@ pub(crate) struct OnDisk {
 }
 
 impl Outputs {
-    /// Finishes a file of lines or of any bytes.
-    pub(crate) fn finish(
-        &mut self,
-        artifact: Artifact,
-        file: ArtifactFile,
-        rows: Option<u64>,
-        counts: RowCounts,
-    ) -> Result<(), ReduceError> {
+    /// Takes in a file whose rows are all written.
+    pub(crate) fn add(&mut self, written: Written, counts: RowCounts) -> Result<(), DatasetError> {
+        let Written { artifact, file, rows } = written;
         self.0.push(Output { artifact, file: file.complete()?, rows, counts });
         Ok(())
     }
 
-    /// Puts those of another part of the reduction behind these.
-    pub(crate) fn append(&mut self, mut others: Self) {
-        self.0.append(&mut others.0);
-    }
-
     /// Waits until everything is on the disk.
-    pub(crate) fn on_disk(self) -> Result<OnDisk, ReduceError> {
+    pub(crate) fn on_disk(self) -> Result<OnDisk, DatasetError> {
         let mut on_disk = OnDisk::default();
         for Output { artifact, file, rows, counts } in self.0 {
             let finished = file.wait()?;
@@ -69,64 +60,63 @@ impl Outputs {
         }
         Ok(on_disk)
     }
+}
 
-    /// Writes a small artifact at once.
-    pub(crate) fn put(
-        &mut self,
-        folder: &Path,
-        artifact: Artifact,
-        bytes: &[u8],
-        counts: RowCounts,
-    ) -> Result<(), ReduceError> {
-        let mut lines = LineFile::create(folder, artifact)?;
-        lines.append(bytes)?;
-        self.finish(artifact, lines.file, None, counts)
-    }
+/// A file whose rows are all written.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) artifact: Artifact,
+    pub(crate) file: ArtifactFile,
+    /// `None` where the file has no rows.
+    pub(crate) rows: Option<u64>,
 }
 
 /// A file that is written as bytes.
 #[derive(Debug)]
 pub(crate) struct LineFile {
+    artifact: Artifact,
     file: ArtifactFile,
     rows: u64,
 }
 
 impl LineFile {
-    pub(crate) fn create(folder: &Path, artifact: Artifact) -> Result<Self, ReduceError> {
-        Ok(Self { file: ArtifactFile::create(folder, artifact.file_name())?, rows: 0 })
+    pub(crate) fn create(folder: &Path, artifact: Artifact) -> Result<Self, DatasetError> {
+        Ok(Self { artifact, file: ArtifactFile::create(folder, artifact.file_name())?, rows: 0 })
     }
 
     /// Appends bytes that are no row of their own.
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), ReduceError> {
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), DatasetError> {
         let path = self.file.path().to_owned();
-        self.file.write_all(bytes).map_err(|source| ReduceError::write(path, source))
+        self.file.write_all(bytes).map_err(|source| DatasetError::write(path, source))
     }
 
     /// Appends whole lines without copying them; see [`ArtifactFile::write_block`].
-    pub(crate) fn append_block(&mut self, lines: &mut Vec<u8>, rows: u64) -> Result<(), ReduceError> {
+    pub(crate) fn append_block(&mut self, lines: &mut Vec<u8>, rows: u64) -> Result<(), DatasetError> {
         self.rows += rows;
         let path = self.file.path().to_owned();
-        self.file.write_block(lines).map_err(|source| ReduceError::write(path, source))
+        self.file.write_block(lines).map_err(|source| DatasetError::write(path, source))
     }
 
     /// Appends a line; `line` ends with its line break.
-    pub(crate) fn append_line(&mut self, line: &[u8]) -> Result<(), ReduceError> {
+    pub(crate) fn append_line(&mut self, line: &[u8]) -> Result<(), DatasetError> {
         self.rows += 1;
         self.append(line)
     }
 
-    pub(crate) fn finish(
-        self,
-        outputs: &mut Outputs,
-        artifact: Artifact,
-        counts: RowCounts,
-    ) -> Result<(), ReduceError> {
-        outputs.finish(artifact, self.file, Some(self.rows), counts)
+    /// All lines are written.
+    pub(crate) fn written(self) -> Written {
+        Written { artifact: self.artifact, file: self.file, rows: Some(self.rows) }
+    }
+
+    /// Everything is written, and it is not made of rows.
+    pub(crate) fn written_whole(self) -> Written {
+        Written { rows: None, ..self.written() }
     }
 }
 
 /// A CSV file.
 pub(crate) struct CsvFile {
+    artifact: Artifact,
     rows: RowWriter<ArtifactFile>,
     path: std::path::PathBuf,
 }
@@ -137,35 +127,31 @@ impl CsvFile {
         artifact: Artifact,
         dialect: Dialect,
         header: &[&str],
-    ) -> Result<Self, ReduceError> {
+    ) -> Result<Self, DatasetError> {
         let file = ArtifactFile::create(folder, artifact.file_name())?;
         let path = file.path().to_owned();
-        let mut csv = Self { rows: RowWriter::new(file, dialect), path };
+        let mut csv = Self { artifact, rows: RowWriter::new(file, dialect), path };
         csv.write_row(header)?;
         Ok(csv)
     }
 
-    pub(crate) fn write_row(&mut self, fields: impl IntoIterator<Item: AsRef<[u8]>>) -> Result<(), ReduceError> {
+    pub(crate) fn write_row(&mut self, fields: impl IntoIterator<Item: AsRef<[u8]>>) -> Result<(), DatasetError> {
         self.rows.write_row(fields).map_err(|source| csv_error(&self.path, source))
     }
 
     /// Rows so far, without the header.
-    pub(crate) fn num_rows(&self) -> u64 {
+    fn num_rows(&self) -> u64 {
         self.rows.num_rows().saturating_sub(1)
     }
 
-    pub(crate) fn finish(
-        self,
-        outputs: &mut Outputs,
-        artifact: Artifact,
-        counts: RowCounts,
-    ) -> Result<(), ReduceError> {
-        let rows = self.num_rows();
+    /// All rows are written.
+    pub(crate) fn written(self) -> Result<Written, DatasetError> {
+        let rows = Some(self.num_rows());
         let file = self.rows.into_inner().map_err(|source| csv_error(&self.path, source))?;
-        outputs.finish(artifact, file, Some(rows), counts)
+        Ok(Written { artifact: self.artifact, file, rows })
     }
 }
 
-fn csv_error(path: &Path, source: CsvError) -> ReduceError {
-    ReduceError::write(path.to_owned(), std::io::Error::other(source))
+fn csv_error(path: &Path, source: CsvError) -> DatasetError {
+    DatasetError::write(path.to_owned(), std::io::Error::other(source))
 }

@@ -16,19 +16,20 @@ use crate::model::{JobId, RawJson, Timestamp};
 use crate::observe::Reducing;
 use crate::store::{CrawlIdentity, Store};
 
-use crate::dataset::commits::Commits;
-use crate::dataset::counts::Counts;
-use crate::dataset::families::alerts::table::for_each_summary;
-use crate::dataset::families::alerts::{AlertHistory, AlertSummaryView};
-use crate::dataset::families::busiest::{self, RevisionJobs, Waits};
-use crate::dataset::families::coverage::{Busiest, CoverageInputs, rows};
-use crate::dataset::families::durations::job_times::{duration_corrected, wait_corrected};
-use crate::dataset::families::durations::{Durations, JobTable, times_of};
-use crate::dataset::families::groups::{GroupBuilder, SignatureGroups};
-use crate::dataset::lookups::{CommitTable, FirstCovered};
-use crate::dataset::pass::signatures::Signatures;
-use crate::dataset::pass::{CoverageRule, Means, Want, finish_groups, scan};
-use crate::dataset::{ReduceError, read_commits};
+use crate::store::columns::ColumnSet;
+
+use super::commits::Commits;
+use super::counts::Counts;
+use super::error::DatasetError;
+use super::families::alerts::{AlertHistory, AlertSummaryView, for_each_summary};
+use super::families::busiest::{self, Busiest, RevisionJobs, Waits};
+use super::families::coverage::{CommitTable, Coverage, CoverageReducer};
+use super::families::durations::job_times::{duration_corrected, times_of, wait_corrected};
+use super::families::durations::{Durations, SampleReducer, Samples};
+use super::families::groups::{GroupsReducer, SignatureGroups};
+use super::pass::signatures::{Part, Signatures};
+use super::pass::{Means, Pass, Reducer, ReducerWorker, SignatureJobs, value_of};
+use super::sources::read_commits;
 
 /// A commit of the window.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,40 +93,44 @@ pub struct Overview {
 /// Looks through the crawl in `store`. `spill_dir`: where sorting may put what does not fit into memory.
 ///
 /// # Errors
-/// [`ReduceError`] when the store or the commits cannot be read, or the run was ended.
+/// [`DatasetError`] when the store or the commits cannot be read, or the run was ended.
 pub fn survey(
     store: &Store,
     identity: &CrawlIdentity,
     config: &Config,
     spill_dir: &Path,
     shutdown: &Shutdown,
-) -> Result<Overview, ReduceError> {
+) -> Result<Overview, DatasetError> {
     let commits = read_commits(config, identity)?;
     let reducing = Reducing::default();
-    let means = Means::of(config, spill_dir, &reducing);
-    let surveyor = Surveyor { store, semantics: config.artifacts.semantics, means, shutdown };
+    let means = Means::of(config, spill_dir, &reducing, shutdown);
+    let signatures = Signatures::complete(store)?;
+    let surveyor = Surveyor { store, semantics: config.artifacts.semantics, means, signatures: &signatures };
     let alerts = surveyor.alerts(identity)?;
-    let mut overview = surveyor.pass_over(commits.as_ref())?;
-    overview.alerts = alerts;
-    Ok(overview)
+    let data = surveyor.data(commits.as_ref())?;
+    surveyor.overview(commits.as_ref(), alerts, data)
 }
 
 struct Surveyor<'a> {
     store: &'a Store,
     semantics: Semantics,
     means: Means<'a>,
-    shutdown: &'a Shutdown,
+    signatures: &'a Signatures,
+}
+
+/// What one pass over the data gives.
+struct FromData {
+    revisions: Vec<CoveredRevision>,
+    groups: SignatureGroups,
+    samples: Samples,
+    totals: DataTotals,
 }
 
 impl Surveyor<'_> {
-    fn check_interrupted(&self) -> Result<(), ReduceError> {
-        if self.shutdown.is_draining() { Err(ReduceError::Interrupted) } else { Ok(()) }
-    }
-
-    fn alerts(&self, identity: &CrawlIdentity) -> Result<AlertHistory, ReduceError> {
+    fn alerts(&self, identity: &CrawlIdentity) -> Result<AlertHistory, DatasetError> {
         let mut history = AlertHistory::default();
-        for_each_summary::<ReduceError>(self.store, identity, &self.store.alert_listing()?, |_, record| {
-            self.check_interrupted()?;
+        for_each_summary::<DatasetError>(self.store, identity, &self.store.alert_listing()?, |_, record| {
+            self.means.check_interrupted()?;
             if let Ok(summary) = AlertSummaryView::read(record) {
                 history.push(&summary);
             }
@@ -134,45 +139,36 @@ impl Surveyor<'_> {
         Ok(history)
     }
 
-    fn pass_over(&self, commits: Option<&Commits>) -> Result<Overview, ReduceError> {
-        let table = commits.map(CommitTable::new);
-        let rule = |table: &CommitTable| CoverageRule { semantics: self.semantics, ranks: table.ranks() };
-        let want =
-            Want { coverage: table.as_ref().map(rule), groups: true, samples: Some(self.semantics), ..Want::default() };
-        let parts = Signatures::complete(self.store)?;
-        let mut first_covered = FirstCovered::default();
-        let mut builder = GroupBuilder::default();
-        let mut samples = Vec::new();
-        let (mut num_data, mut num_jobless) = (0, 0);
-        let sorted = scan(self.store, &parts, &want, self.means, |block| {
-            self.check_interrupted()?;
-            first_covered.extend(&block.first_covered);
-            builder.extend(block.fingerprints.drain(..));
-            samples.append(&mut block.samples);
-            num_data += block.num_data;
-            num_jobless += block.num_jobless;
-            Ok(())
-        })?;
-        let groups = finish_groups(builder, self.store, &parts)?;
-        let durations = Durations::measure(self.semantics, &mut JobTable::new(self.store), &samples, &groups, 0)?;
-        self.check_interrupted()?;
+    fn data(&self, commits: Option<&Commits>) -> Result<FromData, DatasetError> {
+        std::thread::scope(|scope| {
+            let mut pass = Pass::new(scope, self.store, self.signatures, self.means);
+            let coverage = commits.map(|commits| {
+                pass.start(CoverageReducer::new(CommitTable::new(commits), self.semantics, &self.means), revisions_of)
+            });
+            let groups = pass.start(GroupsReducer::new(self.store, self.signatures), Ok);
+            let samples = pass.start(SampleReducer::new(self.semantics), Ok);
+            let totals = pass.start(DataTotals::default(), Ok);
+            pass.run("reading the data")?;
+            Ok(FromData {
+                revisions: coverage.map_or(Ok(Vec::new()), value_of)?,
+                groups: value_of(groups)?,
+                samples: value_of(samples)?,
+                totals: value_of(totals)?,
+            })
+        })
+    }
 
-        let mut revisions = Vec::new();
-        if let Some(commits) = &table {
-            let pairs = sorted.coverage;
-            let first_covered = &first_covered;
-            let inputs =
-                CoverageInputs { commits, first_covered, pairs, num_fractions: 0, groups: None, signatures: None };
-            rows(inputs, |row| {
-                let commit = &commits.commits[row.rank as usize];
-                let total_jobs = row.signatures.len() as u64;
-                revisions.push(CoveredRevision { node: commit.node.clone(), date: commit.date, total_jobs });
-                Ok(())
-            })?;
-        }
-        let count = |revision: &CoveredRevision| i64::try_from(revision.total_jobs).unwrap_or(i64::MAX);
+    fn overview(
+        &self,
+        commits: Option<&Commits>,
+        alerts: AlertHistory,
+        data: FromData,
+    ) -> Result<Overview, DatasetError> {
+        let FromData { revisions, groups, samples, totals } = data;
+        let durations = Durations::measure(self.semantics, self.store, &samples, &groups)?;
+        self.means.check_interrupted()?;
         let busiest = match commits {
-            Some(commits) => self.busiest(commits, &parts, &revisions)?,
+            Some(commits) => self.busiest(commits, &revisions)?,
             None => None,
         };
         let mut waiting_jobs = Vec::new();
@@ -184,42 +180,93 @@ impl Surveyor<'_> {
             let longest = |job: &WaitingJob| job.wait_secs.unwrap_or(-1.0);
             longest(other).total_cmp(&longest(one)).then(one.id.cmp(&other.id))
         });
+        let count = |revision: &CoveredRevision| i64::try_from(revision.total_jobs).unwrap_or(i64::MAX);
         Ok(Overview {
             semantics: self.semantics,
             total_jobs: revisions.iter().map(count).collect(),
-            revisions: table.is_some().then_some(revisions),
+            revisions: commits.is_some().then_some(revisions),
             minutes_by_group: durations.minutes_by_group(),
             groups,
             wait_document: busiest.as_ref().and_then(|busiest| waits.document(busiest)),
             waits_secs: waits.secs,
             busiest,
             waiting_jobs,
-            alerts: AlertHistory::default(),
-            num_signatures: parts.len() as u64,
-            num_data,
-            num_jobless,
+            alerts,
+            num_signatures: self.signatures.len() as u64,
+            num_data: totals.num_data,
+            num_jobless: totals.num_jobless,
         })
     }
 
     /// The first row with the most jobs, with these: from the store's note, or by one more pass.
-    fn busiest(
-        &self,
-        commits: &Commits,
-        parts: &Signatures,
-        revisions: &[CoveredRevision],
-    ) -> Result<Option<RevisionJobs>, ReduceError> {
+    fn busiest(&self, commits: &Commits, revisions: &[CoveredRevision]) -> Result<Option<RevisionJobs>, DatasetError> {
         if let Some(noted) = busiest::noted(self.store, commits)? {
             return Ok(noted.of(self.semantics).cloned());
         }
         let most = revisions.iter().enumerate().max_by_key(|(place, revision)| (revision.total_jobs, Reverse(*place)));
         let Some((_, most)) = most.filter(|(_, revision)| revision.total_jobs > 0) else { return Ok(None) };
         let busiest = Busiest { node: most.node.clone(), total_jobs: most.total_jobs };
-        let mut found = busiest::jobs_of(self.store, parts, vec![Some(busiest)], self.means)?;
+        let mut found = busiest::jobs_of(self.store, self.signatures, vec![Some(busiest)], self.means)?;
         Ok(found.pop().flatten())
     }
 }
 
-fn waiting_job(id: JobId, record: &RawJson) -> Result<WaitingJob, ReduceError> {
+fn revisions_of(coverage: Coverage) -> Result<Vec<CoveredRevision>, DatasetError> {
+    let mut revisions = Vec::new();
+    coverage.for_each_revision(|commit, signatures| {
+        let total_jobs = signatures.len() as u64;
+        revisions.push(CoveredRevision { node: commit.node.clone(), date: commit.date, total_jobs });
+        Ok(())
+    })?;
+    Ok(revisions)
+}
+
+/// Counts data, and those of them whose job the server has deleted.
+#[derive(Clone, Copy, Debug, Default)]
+struct DataTotals {
+    num_data: u64,
+    num_jobless: u64,
+}
+
+impl Reducer for DataTotals {
+    type Block = Self;
+    type Worker = Self;
+    type Value = Self;
+
+    fn columns(&self) -> ColumnSet {
+        ColumnSet::JOB_IDS
+    }
+
+    fn worker(&self) -> Self {
+        *self
+    }
+
+    fn take(&mut self, block: Self) -> Result<(), DatasetError> {
+        self.num_data += block.num_data;
+        self.num_jobless += block.num_jobless;
+        Ok(())
+    }
+
+    fn finish(self, _workers: Vec<Self>) -> Result<Self, DatasetError> {
+        Ok(self)
+    }
+}
+
+impl ReducerWorker for DataTotals {
+    type Block = Self;
+
+    fn open(&mut self, _signatures: &[Part]) -> Self {
+        Self::default()
+    }
+
+    fn end_signature(&mut self, jobs: &mut SignatureJobs, block: &mut Self) -> Result<(), DatasetError> {
+        block.num_data += jobs.ids.len() as u64;
+        block.num_jobless += jobs.ids.iter().filter(|job| job.is_none()).count() as u64;
+        Ok(())
+    }
+}
+
+fn waiting_job(id: JobId, record: &RawJson) -> Result<WaitingJob, DatasetError> {
     #[derive(Default, Deserialize)]
     struct View {
         #[serde(default)]

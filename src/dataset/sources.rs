@@ -5,50 +5,40 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::dataset::write::Manifest;
 use crate::model::Kind;
-use crate::observe::Reducing;
-use crate::store::{Counts, CrawlIdentity, Store};
+use crate::store::{CrawlIdentity, Store, Tally};
 
+use super::catalogue::{Artifact, Input};
+use super::error::DatasetError;
+use super::families;
 use crate::dataset::commits::Commits;
-use crate::dataset::manifest::SEMANTICS;
-use crate::dataset::{Artifact, Input, ReduceError};
 
-const COMMITS_HINT: &str = "the commits of the repository, a JSON object a line with \"node\" and \"date\": [epoch, offset]; \
-                            `perfharvest commits` makes it from a clone, an hgweb server or Treeherder's pushes";
-const PERF_LLM_STRUC_HINT: &str = "the records to relabel, a JSON object a line with \"commit_id\" and \"response\"";
+/// Of an entry's inputs in the manifest, the definitions that it follows.
+pub(crate) const SEMANTICS: &str = "semantics";
 
 /// What a reduction reads from.
 pub(crate) struct Sources<'a> {
     pub(crate) store: &'a Store,
     pub(crate) config: &'a Config,
     pub(crate) identity: CrawlIdentity,
-    pub(crate) counts: Counts,
+    pub(crate) counts: Tally,
     pub(crate) commits: Option<&'a Commits>,
     pub(crate) llm_digest: Option<String>,
-    pub(crate) shutdown: &'a Shutdown,
-    pub(crate) reducing: &'a Reducing,
 }
 
 impl Sources<'_> {
     /// The artifacts to look at: those named, or all that the configured inputs allow.
-    pub(crate) fn makeable(&self, asked: &[Artifact]) -> Result<BTreeSet<Artifact>, ReduceError> {
+    pub(crate) fn makeable(&self, asked: &[Artifact]) -> Result<BTreeSet<Artifact>, DatasetError> {
         let lacks = |artifact: Artifact| {
-            let inputs = artifact.inputs();
-            if inputs.contains(&Input::Commits) && self.commits.is_none() {
-                return Some(ReduceError::NotConfigured {
-                    artifact,
-                    key: "inputs.commits (--commits)",
-                    hint: COMMITS_HINT,
-                });
-            }
-            if inputs.contains(&Input::PerfLlmStruc) && self.llm_digest.is_none() {
-                let key = "inputs.perf_llm_struc";
-                return Some(ReduceError::NotConfigured { artifact, key, hint: PERF_LLM_STRUC_HINT });
-            }
-            None
+            let is_configured = |input: &Input| match input {
+                Input::Commits => self.commits.is_some(),
+                Input::PerfLlmStruc => self.llm_digest.is_some(),
+                Input::Alerts | Input::Signatures | Input::Summaries | Input::JobDetails => true,
+            };
+            let missing = artifact.inputs().iter().find(|input| !is_configured(input));
+            missing.map(|input| DatasetError::not_configured(artifact, *input))
         };
         if asked.is_empty() {
             return Ok(Artifact::ALL.iter().copied().filter(|artifact| lacks(*artifact).is_none()).collect());
@@ -112,28 +102,35 @@ impl Sources<'_> {
         if artifact.inputs().contains(&Input::Commits) {
             options.push(("window", format!("{}..{}", identity.window_start, identity.window_end)));
         }
-        if matches!(artifact, Artifact::RectifiedDetails | Artifact::Relabelled | Artifact::RelabelReport) {
-            options.push(("excluded_framework_ids", format!("{:?}", artifacts.excluded_framework_ids)));
-        }
-        if artifact == Artifact::SignaturesByJobDetailed {
-            options.push(("exclude_fields", format!("{:?}", artifacts.exclude_fields)));
-        }
+        options.extend(families::options(artifact, artifacts));
         if artifacts.redact_emails {
             options.push(("redact_emails", "true".to_owned()));
         }
         options
     }
-
-    pub(crate) fn check_interrupted(&self) -> Result<(), ReduceError> {
-        if self.shutdown.is_draining() { Err(ReduceError::Interrupted) } else { Ok(()) }
-    }
 }
 
 /// The digest of a file's bytes, as `manifest.json` has it.
-pub(crate) fn file_digest(path: &Path) -> Result<String, ReduceError> {
-    let unreadable = |source| ReduceError::Input { path: path.to_owned(), source };
+pub(crate) fn file_digest(path: &Path) -> Result<String, DatasetError> {
+    let unreadable = |source| DatasetError::Input { path: path.to_owned(), source };
     let mut hash = Sha256::new();
     let mut file = std::fs::File::open(path).map_err(unreadable)?;
     std::io::copy(&mut file, &mut hash).map_err(unreadable)?;
     Ok(format!("sha256:{}", hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+}
+
+/// Reads the configured commits; `None` when none are configured.
+///
+/// # Errors
+/// [`DatasetError::Commits`].
+pub fn read_commits(config: &Config, identity: &CrawlIdentity) -> Result<Option<Commits>, DatasetError> {
+    let Some(path) = config.commits_file() else { return Ok(None) };
+    if config.inputs.commits_from.is_some() && !path.exists() {
+        return Ok(None); // no run has made it yet
+    }
+    let commits = Commits::read(&path, identity.window_start, identity.window_end)?;
+    if commits.report.skipped.total_not_blank() > 0 {
+        tracing::warn!(file = %path.display(), "skipped lines of the commits: {}", commits.report.skipped);
+    }
+    Ok(Some(commits))
 }

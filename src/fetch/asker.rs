@@ -1,7 +1,7 @@
-//! Asks a server until it answers or there is no use in it: for what is no request of the frontier.
+//! Asks a server until it answers or asking again is useless: for requests outside the frontier.
 //!
-//! A future that makes one attempt goes in, its answer comes out. Every attempt takes a token of the run's bucket, a
-//! `Retry-After` pauses everyone, passing errors are waited out with backoff, and a run that ends is asked nothing more.
+//! A future that makes one attempt goes in, its answer comes out. Every attempt takes a token of the run's bucket,
+//! `Retry-After` pauses everyone, errors that may pass are retried with backoff, and a run that ends asks for nothing more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,34 +9,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
 use tracing::debug;
 
-use super::fetcher::chain;
+use super::error::FetchError;
+use super::pressure::Pressure;
 use super::retry::{RetryDelays, Retryability, classify};
-use super::{FetchError, Pressure};
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::source::SourceError;
 
-/// Asks on behalf of a run. Cheap to clone; all clones count together.
+/// Makes requests for a run. Cheap to clone; all clones count together.
 #[derive(Clone, Debug)]
-pub struct Asker {
+pub(crate) struct Asker {
     config: Arc<Config>,
     pressure: Pressure,
     shutdown: Shutdown,
     num_attempts: Arc<AtomicU64>,
 }
 
-/// Why there is no answer.
+/// Why an attempt series ended without an answer.
 #[derive(Debug, Error)]
 pub enum AskError {
     /// The run was ended.
     #[error("interrupted")]
     Interrupted,
-    /// It failed for good, or as often as `retry.max_attempts` allows.
+    /// It failed by an error that lasts, or as often as `retry.max_attempts` allows.
     #[error("no answer after {attempts} attempts")]
     Failed {
         /// Attempts made.
         attempts: u32,
-        /// What the last one met.
+        /// The error of the last one.
         #[source]
         source: SourceError,
     },
@@ -48,29 +48,29 @@ pub enum AskError {
 impl Asker {
     /// Asks as `config` says, as hard as `pressure` allows, until `shutdown`.
     #[must_use]
-    pub fn new(config: Arc<Config>, pressure: Pressure, shutdown: &Shutdown) -> Self {
+    pub(crate) fn new(config: Arc<Config>, pressure: Pressure, shutdown: &Shutdown) -> Self {
         Self { config, pressure, shutdown: shutdown.part(), num_attempts: Arc::default() }
     }
 
-    /// Makes no further attempt; those under way end as they would.
-    pub fn drain(&self) {
+    /// Makes no further attempt; those in flight are completed.
+    pub(crate) fn drain(&self) {
         self.shutdown.drain();
     }
 
     /// Attempts made so far.
     #[must_use]
-    pub fn num_attempts(&self) -> u64 {
+    pub(crate) fn num_attempts(&self) -> u64 {
         self.num_attempts.load(Ordering::Relaxed)
     }
 
-    /// Makes attempts until one is answered; `what` names it in the log.
+    /// Makes attempts until one is answered; `what` names the request in the log.
     ///
     /// # Errors
     /// [`AskError`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the attempt.
-    pub async fn ask<T, F>(&self, what: &str, mut attempt: impl FnMut() -> F) -> Result<T, AskError>
+    pub(crate) async fn ask<T, F>(&self, what: &str, mut attempt: impl FnMut() -> F) -> Result<T, AskError>
     where
         F: Future<Output = Result<T, SourceError>>,
     {
@@ -95,12 +95,12 @@ impl Asker {
                 Err(error) => error,
             };
             self.pressure.heed_retry_after(&source, self.config.limiter.max_retry_after)?;
-            let passes = matches!(classify(&source), Retryability::Passing | Retryability::TooMuch);
-            if !passes || attempts >= retry.max_attempts.get() {
+            let may_pass = matches!(classify(&source), Retryability::Passing | Retryability::TooMuch);
+            if !may_pass || attempts >= retry.max_attempts.get() {
                 return Err(AskError::Failed { attempts, source });
             }
             let delay = delays.next_delay();
-            debug!(what, attempt = attempts, delay_ms = delay.as_millis(), error = %chain(&source), "asking again");
+            debug!(what, attempt = attempts, delay_ms = delay.as_millis(), error = %source.with_causes(), "retrying request");
             tokio::select! {
                 biased;
                 () = self.shutdown.drained() => return Err(AskError::Interrupted),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn retry_after_is_waited_out_and_what_lasts_is_asked_once() {
+    async fn retry_after_is_waited_out_and_lasting_errors_are_not_retried() {
         let asker = asker(Config::default());
         let start = Instant::now();
         let mut left = vec![status(429, Some(Duration::from_secs(30)))];
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_run_that_ends_is_asked_nothing_more() {
+    async fn a_run_that_ends_asks_for_nothing_more() {
         let asker = asker(Config::default());
         asker.drain();
         let answer = asker.ask("it", async || Ok(())).await;

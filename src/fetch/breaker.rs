@@ -1,9 +1,9 @@
-//! A source that answers nothing is probed, not asked everything in turn.
+//! The circuit breaker: a source that is down is probed, and not asked for the whole frontier in turn.
 //!
-//! When several attempts in a row fail, whatever they asked, and none succeeds in between, the source is taken for down:
-//! fetchers wait, one of them probes with the smallest request there is, and attempts that met the outage do not count
-//! against their requests. Every second probe is a request of the frontier, in case that it is the smallest one which
-//! fails. After `give_up_after` the run ends with everything kept.
+//! When several attempts in a row fail, whatever they asked for, the source is considered down: fetchers wait, one of them
+//! probes with the smallest request there is, and attempts that met the outage do not count against their requests. Every
+//! second probe is a request of the frontier, in case only the smallest one fails. After `give_up_after` the run ends with
+//! everything kept.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,10 +14,10 @@ use tokio::time::Instant;
 
 use crate::source::SourceError;
 
-/// Failures in a row from which the source is taken for down.
+/// After so many failures in a row the source is considered down.
 const FAILURES_IN_A_ROW: u32 = 6;
 
-/// How long a source is probed that has not answered once in this run: a wrong address is told soon.
+/// How long a source is probed that has not answered once in this run: a wrong address is reported soon.
 const FIRST_ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
@@ -27,10 +27,10 @@ struct State {
     /// Attempts that were answered in this run.
     num_answers: u64,
     /// True once any HTTP reply came: there is a server at the address.
-    heard: bool,
+    was_heard: bool,
     last_error: Option<Arc<SourceError>>,
     num_probes: u32,
-    /// Since when the source is taken for down.
+    /// The start of the outage.
     down_since: Option<Instant>,
     next_probe: Instant,
     probe_delay: Duration,
@@ -38,13 +38,13 @@ struct State {
 
 /// Shared by all fetchers. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Breaker {
+pub(super) struct Breaker {
     state: Arc<Mutex<State>>,
     recovered: Arc<Notify>,
     patience: Arc<Mutex<Patience>>,
 }
 
-/// How an outage is waited out.
+/// How long an outage is waited out, and how often the source is probed.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
     initial_delay: Duration,
@@ -52,40 +52,36 @@ struct Patience {
     give_up_after: Duration,
 }
 
-/// What a fetcher does before its next attempt.
+/// A fetcher's next step before an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
+pub(super) enum Gate {
     /// Go on.
     Open,
     /// Probe the source first.
     Probe,
-    /// Wait this long, or for [`Breaker::recovered`], then ask again.
+    /// Wait this long, or for [`Breaker::recovered`], then check the gate again.
     Wait(Duration),
     /// The source has been down for this long: end the run.
     GiveUp(Duration),
 }
 
-/// What a failed attempt means.
+/// Whether a failed attempt counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Toll {
+pub(super) enum Toll {
     /// It counts against its request.
     Counts,
-    /// It met an outage: it does not count. `began` for the attempt that showed it.
-    Outage {
-        /// True once an outage.
-        began: bool,
-    },
+    /// It met an outage: it does not count. `began` is true once an outage, for the attempt that revealed it.
+    Outage { began: bool },
 }
 
 impl Breaker {
-    /// A source that is taken for up.
-    #[must_use]
-    pub fn new(initial_delay: Duration, max_delay: Duration, give_up_after: Duration) -> Self {
+    /// A source that is up.
+    pub(super) fn new(initial_delay: Duration, max_delay: Duration, give_up_after: Duration) -> Self {
         Self {
             state: Arc::new(Mutex::new(State {
                 in_a_row: 0,
                 num_answers: 0,
-                heard: false,
+                was_heard: false,
                 last_error: None,
                 num_probes: 0,
                 down_since: None,
@@ -97,8 +93,8 @@ impl Breaker {
         }
     }
 
-    /// Waits outages out in another way from now on.
-    pub fn retune(&self, initial_delay: Duration, max_delay: Duration, give_up_after: Duration) {
+    /// Applies a changed configuration.
+    pub(super) fn retune(&self, initial_delay: Duration, max_delay: Duration, give_up_after: Duration) {
         *self.patience.lock().unwrap_or_else(PoisonError::into_inner) =
             Patience { initial_delay, max_delay, give_up_after };
     }
@@ -111,13 +107,12 @@ impl Breaker {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// May the next attempt be made? At most one fetcher in an interval is told to probe, or let through in its place.
-    #[must_use]
-    pub fn gate(&self) -> Gate {
+    /// Whether the next attempt may be made. At most one fetcher in an interval may probe, or pass in place of a probe.
+    pub(super) fn gate(&self) -> Gate {
         let Patience { max_delay, give_up_after, .. } = self.patience();
         let mut state = self.state();
         let Some(since) = state.down_since else { return Gate::Open };
-        let patience = if state.heard { give_up_after } else { give_up_after.min(FIRST_ANSWER_PATIENCE) };
+        let patience = if state.was_heard { give_up_after } else { give_up_after.min(FIRST_ANSWER_PATIENCE) };
         let now = Instant::now();
         if now - since >= patience {
             return Gate::GiveUp(now - since);
@@ -131,37 +126,33 @@ impl Breaker {
         if state.num_probes % 2 == 1 { Gate::Probe } else { Gate::Open }
     }
 
-    /// True while the source is taken for down.
-    #[must_use]
-    pub fn is_down(&self) -> bool {
+    /// True while the source is considered down.
+    pub(super) fn is_down(&self) -> bool {
         self.state().down_since.is_some()
     }
 
-    /// Attempts that were answered so far: when the number stays, nobody was answered.
-    #[must_use]
-    pub fn num_answers(&self) -> u64 {
+    /// Attempts that were answered so far.
+    pub(super) fn num_answers(&self) -> u64 {
         self.state().num_answers
     }
 
-    /// The last error that an outage would show as.
-    #[must_use]
-    pub fn last_error(&self) -> Option<Arc<SourceError>> {
+    /// The last error of the kind that an outage causes.
+    pub(super) fn last_error(&self) -> Option<Arc<SourceError>> {
         self.state().last_error.clone()
     }
 
     /// Ready when the source answers again, counted from this call: make it before [`Breaker::gate`], so that a
     /// recovery in between is not missed.
-    pub fn recovered(&self) -> Notified<'_> {
+    pub(super) fn recovered(&self) -> Notified<'_> {
         self.recovered.notified()
     }
 
-    /// An attempt was answered, be it by an error of its own. True when this ends an outage.
-    #[expect(clippy::must_use_candidate, reason = "most callers only tell")]
-    pub fn answered(&self) -> bool {
+    /// An attempt was answered, if only by an error of its own. True when this ends an outage.
+    pub(super) fn answered(&self) -> bool {
         let mut state = self.state();
         state.in_a_row = 0;
         state.num_answers += 1;
-        state.heard = true;
+        state.was_heard = true;
         let was_down = state.down_since.take().is_some();
         drop(state);
         if was_down {
@@ -170,9 +161,8 @@ impl Breaker {
         was_down
     }
 
-    /// An attempt failed in a way that an outage would show as.
-    #[must_use]
-    pub fn failed(&self, error: &Arc<SourceError>) -> Toll {
+    /// An attempt failed by an error that an outage may cause.
+    pub(super) fn failed(&self, error: &Arc<SourceError>) -> Toll {
         let Patience { initial_delay, .. } = self.patience();
         let mut state = self.state();
         state.note(error);
@@ -182,17 +172,17 @@ impl Breaker {
         if state.in_a_row < FAILURES_IN_A_ROW {
             return Toll::Counts;
         }
-        state.take_for_down(initial_delay);
+        state.begin_outage(initial_delay);
         Toll::Outage { began: true }
     }
 
-    /// A probe failed: whoever sent it suspected the source, and now it is taken for down.
-    pub fn probe_failed(&self, error: &Arc<SourceError>) {
+    /// A probe failed: its sender suspected the source, which is considered down now.
+    pub(super) fn probe_failed(&self, error: &Arc<SourceError>) {
         let Patience { initial_delay, .. } = self.patience();
         let mut state = self.state();
         state.note(error);
         if state.down_since.is_none() {
-            state.take_for_down(initial_delay);
+            state.begin_outage(initial_delay);
         }
     }
 }
@@ -200,11 +190,11 @@ impl Breaker {
 impl State {
     fn note(&mut self, error: &Arc<SourceError>) {
         self.in_a_row = self.in_a_row.saturating_add(1);
-        self.heard |= error.status().is_some();
+        self.was_heard |= error.status().is_some();
         self.last_error = Some(Arc::clone(error));
     }
 
-    fn take_for_down(&mut self, initial_delay: Duration) {
+    fn begin_outage(&mut self, initial_delay: Duration) {
         let now = Instant::now();
         self.down_since = Some(now);
         self.probe_delay = initial_delay;
@@ -279,7 +269,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failed_probe_of_one_who_suspects_begins_an_outage() {
+    async fn a_failed_probe_begins_an_outage() {
         let breaker = breaker();
         assert_eq!(breaker.failed(&silence()), Toll::Counts);
         breaker.probe_failed(&silence());
@@ -288,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_error_reply_shows_that_there_is_a_server() {
+    async fn an_error_reply_counts_as_a_sign_of_life() {
         let breaker = breaker();
         for _ in 0..FAILURES_IN_A_ROW {
             let _toll = breaker.failed(&unavailable());

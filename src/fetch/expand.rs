@@ -1,28 +1,30 @@
-//! What follows from what is stored: the first requests, the summaries of listed signatures, the next pages of alerts,
-//! the samples of signatures whose window was split.
+//! Expansion: the requests that follow from stored answers. The first requests, the summaries of listed signatures, the next
+//! pages of alerts, the samples of signatures whose window was split.
 //!
-//! Everything here is worked out from the store alone, so it comes to the same after any interruption.
+//! Everything here depends on the store alone, so the result is the same after any interruption.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::config::BatchConfig;
 use crate::model::{FrameworkId, Request, SignatureId, Window, sampled_jobs};
 use crate::source::{AlertPageOutline, PassVerdict, judge_pass, pages_of};
-use crate::store::columns::{ColumnSet, Columns};
-use crate::store::{CrawlIdentity, Outcome, Pending, SettledSummary, Settlement, Store, StoreError, job_pending};
+use crate::store::columns::ColumnSet;
+use crate::store::{
+    ChunkReader, CrawlIdentity, Outcome, Pending, SettledSummary, Settlement, Store, StoreError, job_pending,
+};
 
-/// Readings of the alert list in one run until it stood still; more would mean that it never does.
+/// Maximum of passes over the alert list in one run; a list that moved in all of them will not keep still.
 const MAX_PASSES: u16 = 8;
 
 /// Signatures per expansion, so that a long list does not fill the writer's memory.
 const SIGNATURES_PER_EXPANSION: usize = 1000;
 
-/// Frameworks are asked up to this id even when the server does not list them: disabled ones keep their signatures.
+/// Frameworks are asked up to this id even when the server does not list them: disabled frameworks keep their signatures.
 const HIGHEST_KNOWN_FRAMEWORK: u64 = 20;
 
-/// What a crawl begins with.
+/// The requests that a crawl begins with.
 #[must_use]
-pub fn first_requests(batch: &BatchConfig) -> Vec<Pending> {
+pub(crate) fn first_requests(batch: &BatchConfig) -> Vec<Pending> {
     let lists = if batch.signatures_by_framework {
         vec![Request::Frameworks]
     } else {
@@ -32,16 +34,16 @@ pub fn first_requests(batch: &BatchConfig) -> Vec<Pending> {
     lists.into_iter().chain([alerts]).map(Pending::of).collect()
 }
 
-/// What follows once no request for alert summaries is under way.
+/// The expansion once no request for alert summaries is pending or in flight.
 #[derive(Debug)]
 pub(super) enum AfterAlerts {
-    /// These; nothing more when there are none.
+    /// These requests follow; the pass is complete when there are none.
     Requests(Vec<Pending>),
-    /// The list moved in every reading of this run: rows may be missing, and the next run reads it again.
-    NeverStood,
+    /// The list moved in every pass of this run: rows may be missing, and the next run reads it again.
+    AlwaysMoved,
 }
 
-/// See [`AfterAlerts`]; `first_pass` is the reading that the run began with.
+/// See [`AfterAlerts`]; `first_pass` is the pass that the run began with.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be read.
@@ -67,10 +69,10 @@ pub(super) fn after_alerts(store: &Store, page_size: u32, first_pass: u16) -> Re
         PassVerdict::Still => Vec::new(),
         PassVerdict::Shifted => match pass.checked_add(1).filter(|next| next - first_pass < MAX_PASSES) {
             Some(next) => {
-                tracing::info!(pass, "the list of alert summaries moved while it was read; reading it again");
+                tracing::info!(pass, "the list of alert summaries moved during this pass; starting another pass");
                 vec![Pending::of(Request::AlertPage { pass: next, page: 1 })]
             }
-            None => return Ok(AfterAlerts::NeverStood),
+            None => return Ok(AfterAlerts::AlwaysMoved),
         },
     }))
 }
@@ -81,13 +83,13 @@ pub(super) fn pages_after(pass: u16, page: u32, count: u64, page_size: u32) -> i
     (2..=last).map(move |page| Pending::of(Request::AlertPage { pass, page }))
 }
 
-/// What follows once no request for signature lists is under way: the lists by framework, then the summaries.
+/// The expansion once no request for signature lists is pending or in flight: the lists by framework, then the summaries.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be read.
 pub(super) fn after_signatures(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Settlement>, StoreError> {
     if !is_settled_or_unknown(store, Request::Frameworks)? {
-        return Ok(Vec::new()); // the lists are to be asked by framework, once the frameworks are known
+        return Ok(Vec::new()); // the lists follow by framework, once the frameworks are known
     }
     let frameworks = store.id_list(&Request::Frameworks)?;
     let whole_list = Request::Signatures { framework: None };
@@ -121,7 +123,7 @@ pub(super) fn after_signatures(store: &Store, identity: &CrawlIdentity) -> Resul
             None => missing.push(Pending::of(*list)),
         }
     }
-    // Lists that failed in this run are not asked again; what they would have told is left out of this run.
+    // Lists that failed in this run are not asked again; their signatures are left to the next run.
     let missing_lists = missing.iter().any(|pending| lists.contains(&pending.request));
     if !missing.is_empty() {
         updated = None;
@@ -176,8 +178,8 @@ fn summaries(
     Ok(missing.chunks(SIGNATURES_PER_EXPANSION).map(expansion).collect())
 }
 
-/// Hands over each summary of the frontier. While a writer is at work, a request may be seen twice, in the state that it
-/// leaves and in the one that it enters, but is never missed.
+/// Hands over each summary of the frontier. While a writer works, a request may be seen twice, in the state that it leaves
+/// and in the one that it enters, but is never missed.
 fn for_each_known_summary(store: &Store, mut know: impl FnMut(SignatureId, Window)) -> Result<(), StoreError> {
     let mut take = |request: Request| {
         if let Request::Summary { signature, window } = request {
@@ -196,12 +198,12 @@ fn for_each_known_summary(store: &Store, mut know: impl FnMut(SignatureId, Windo
     Ok(())
 }
 
-/// The parts of windows that a damaged store has lost: of a signature that is asked in parts, what none of them holds.
-/// Must not run beside a writer, which brings parts in one after the other.
+/// The parts of windows that a damaged store has lost: the gaps between the parts of each split signature. Must not run
+/// beside a writer, which adds parts one after the other.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be read.
-pub fn lost_parts(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Pending>, StoreError> {
+pub(crate) fn lost_parts(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Pending>, StoreError> {
     let whole = identity.data_window();
     let mut in_parts: BTreeMap<SignatureId, Vec<Window>> = BTreeMap::new();
     for_each_known_summary(store, |signature, window| {
@@ -226,8 +228,8 @@ pub fn lost_parts(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Pending
     Ok(lost)
 }
 
-/// The samples of signatures whose window was asked in parts. Of those that lack a part there is none yet: half of the
-/// data has another middle.
+/// The samples of signatures whose window was split. A signature that lacks a part has no sample yet: the median of half
+/// the data is another one.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be read.
@@ -241,21 +243,15 @@ pub(super) fn samples_of_split_signatures(store: &Store, identity: &CrawlIdentit
         }
     }
     let mut discovered = Vec::new();
-    let mut columns = Columns::default();
-    let mut raw = Vec::new();
-    for (signature, parts) in parts.into_iter().filter(|(_, parts)| cover(parts, whole)) {
+    let mut chunks = ChunkReader::new(store);
+    for parts in parts.into_values().filter(|parts| cover(parts, whole)) {
         let mut jobs = Vec::new();
         for part in &parts {
-            for number in 0..part.settled.num_chunks {
-                store.chunk(&part.request(), number, &mut raw)?;
-                let want = ColumnSet::JOB_IDS | ColumnSet::SUBMIT_TIMES;
-                columns.decode(&raw, want).map_err(|source| StoreError::Damaged {
-                    tree: "records",
-                    key: format!("summary of signature {signature}"),
-                    reason: source.to_string(),
-                })?;
+            let wanted = ColumnSet::JOB_IDS | ColumnSet::SUBMIT_TIMES;
+            chunks.for_each::<StoreError>(&part.request(), part.settled.num_chunks, wanted, |columns| {
                 jobs.extend((0..columns.len()).map(|at| columns.aged_job(at)));
-            }
+                Ok(())
+            })?;
         }
         discovered.extend(sampled_jobs(&jobs).map(job_pending));
     }
@@ -268,7 +264,7 @@ fn cover(parts: &[SettledSummary], whole: Window) -> bool {
     gaps(&windows, whole).is_empty()
 }
 
-/// What of `whole` is in none of `parts`, which are sorted by their start.
+/// The gaps that `parts`, sorted by their start, leave in `whole`.
 fn gaps(parts: &[Window], whole: Window) -> Vec<Window> {
     let mut gaps = Vec::new();
     let mut covered_until = whole.start;
@@ -298,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gaps_of_a_window_are_what_its_parts_leave_out() {
+    fn the_gaps_of_a_window_are_outside_all_its_parts() {
         let whole = days(0, 8);
         assert_eq!(gaps(&[whole], whole), []);
         assert_eq!(gaps(&[days(0, 4), days(4, 8)], whole), []);

@@ -15,9 +15,9 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::FetchError;
+use super::error::FetchError;
 
-/// Fetchers that may wait for a token at once; more wait for a place, in order.
+/// Fetchers that may be queued for a token at once; more wait to enter the queue, in order.
 const MAILBOX: usize = 64;
 
 /// Governor's view of tokio's clock.
@@ -34,7 +34,7 @@ impl Clock for TokioClock {
     }
 }
 
-/// What the bucket is set to.
+/// The bucket's settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Setting {
     /// Tokens per second.
@@ -44,18 +44,18 @@ struct Setting {
     paused_until: Option<Instant>,
 }
 
-/// The actor that gives the tokens.
+/// The actor that gives out the tokens.
 #[derive(Debug)]
-pub struct TokenBucket {
+pub(super) struct TokenBucket {
     /// From the fetchers; it closes when the last handle is dropped, and then the actor ends.
     inbox: flume::Receiver<oneshot::Sender<()>>,
     setting: watch::Receiver<Setting>,
     clock: TokioClock,
 }
 
-/// Where tokens are asked for. Cheap to clone.
+/// The handle that tokens are taken through. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct TokenBucketHandle {
+pub(super) struct TokenBucketHandle {
     takers: flume::Sender<oneshot::Sender<()>>,
     setting: std::sync::Arc<watch::Sender<Setting>>,
 }
@@ -67,15 +67,15 @@ impl TokenBucketHandle {
     /// [`FetchError::BucketStopped`].
     ///
     /// # Cancel safety
-    /// A dropped future gives up its place; a token already on its way to it is lost, never given twice.
-    pub async fn acquire(&self) -> Result<(), FetchError> {
+    /// A dropped future leaves the queue; a token already on its way to it is lost, never given twice.
+    pub(super) async fn acquire(&self) -> Result<(), FetchError> {
         let (taker, given) = oneshot::channel();
         self.takers.send_async(taker).await.map_err(|_| FetchError::BucketStopped)?;
         given.await.map_err(|_| FetchError::BucketStopped)
     }
 
-    /// Gives nobody a token before `wait` is over; a longer pause that is under way stands.
-    pub fn pause_for(&self, wait: Duration) {
+    /// Gives nobody a token before `wait` is over; a longer pause already under way is kept.
+    pub(super) fn pause_for(&self, wait: Duration) {
         let until = Instant::now() + wait;
         self.setting.send_if_modified(|setting| {
             let longer = setting.paused_until.is_none_or(|before| before < until);
@@ -86,8 +86,8 @@ impl TokenBucketHandle {
         });
     }
 
-    /// Changes the rate (tokens per second) and the burst; the bucket starts anew from empty.
-    pub fn set_rate(&self, rate: f64, burst: NonZeroU32) {
+    /// Changes the rate (tokens per second) and the burst; the bucket is empty then.
+    pub(super) fn set_rate(&self, rate: f64, burst: NonZeroU32) {
         self.setting.send_if_modified(|setting| {
             let changed = setting.rate.to_bits() != rate.to_bits() || setting.burst != burst;
             setting.rate = rate;
@@ -97,16 +97,8 @@ impl TokenBucketHandle {
     }
 
     /// Tokens per second, now.
-    #[must_use]
-    pub fn rate(&self) -> f64 {
+    pub(super) fn rate(&self) -> f64 {
         self.setting.borrow().rate
-    }
-
-    /// How long nobody gets a token any more.
-    #[must_use]
-    pub fn paused_for(&self) -> Duration {
-        let until = self.setting.borrow().paused_until;
-        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -114,8 +106,7 @@ type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<N
 
 impl TokenBucket {
     /// Makes a full bucket of `burst` tokens, which fills by `rate` tokens per second, and its first handle.
-    #[must_use]
-    pub fn new(rate: f64, burst: NonZeroU32) -> (Self, TokenBucketHandle) {
+    pub(super) fn new(rate: f64, burst: NonZeroU32) -> (Self, TokenBucketHandle) {
         let (takers, inbox) = flume::bounded(MAILBOX);
         let (sender, setting) = watch::channel(Setting { rate, burst, paused_until: None });
         let handle = TokenBucketHandle { takers, setting: std::sync::Arc::new(sender) };
@@ -123,18 +114,18 @@ impl TokenBucket {
     }
 
     /// Gives tokens until all handles are gone.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         let mut set_to = *self.setting.borrow_and_update();
         let mut limiter = self.limiter(&set_to);
         while let Ok(taker) = self.inbox.recv_async().await {
             loop {
                 if taker.is_closed() {
-                    break; // its fetcher has gone meanwhile, perhaps while its token was waited for
+                    break; // its fetcher has gone, perhaps while it waited
                 }
                 let setting = *self.setting.borrow_and_update();
                 if setting.rate.to_bits() != set_to.rate.to_bits() || setting.burst != set_to.burst {
                     limiter = self.limiter(&setting);
-                    // What the old bucket held is spent; else every change would give a burst of its own.
+                    // Spend the tokens of the new bucket; else every change would give a burst of its own.
                     let _spent = limiter.check_n(setting.burst);
                 }
                 set_to = setting;

@@ -1,4 +1,4 @@
-//! Which errors pass, and how long to wait for that. The only file with backoff, as a generator of delays alone.
+//! Which errors may pass, and the delays between attempts. The only file with backoff, which only generates delays.
 
 use std::time::Duration;
 
@@ -6,25 +6,23 @@ use backoff::backoff::Backoff as _;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 
 use crate::config::RetryConfig;
-use crate::model::Batch;
 use crate::source::SourceError;
 
-/// What an error means for the request.
+/// Whether asking again may help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retryability {
+pub(super) enum Retryability {
     /// It may pass: ask again after a delay.
     Passing,
-    /// It may be that too much was asked at once: ask again, and in parts when it comes again.
+    /// Perhaps too much was asked at once: ask again, and split the request when it fails again.
     TooMuch,
     /// Asking again gives the same.
     Lasting,
-    /// The server wants nothing from this client.
+    /// The server refuses this client.
     Refused,
 }
 
-/// What `error` means for the request that met it.
-#[must_use]
-pub fn classify(error: &SourceError) -> Retryability {
+/// Classifies `error`: whether the request that met it may succeed when it is asked again.
+pub(super) fn classify(error: &SourceError) -> Retryability {
     match error {
         SourceError::Forbidden => Retryability::Refused,
         // The server ends every query after 30 s: by a dropped connection, or through its balancer by 502, 503, 504.
@@ -41,32 +39,13 @@ pub fn classify(error: &SourceError) -> Retryability {
     }
 }
 
-/// Failures that may come from too much being asked, before it is asked in parts.
-const REPEATS: u32 = 2;
-
-/// After how many such failures `batch` is asked in parts; `None` when less would meet the same error.
-#[must_use]
-pub fn failures_before_parts(batch: &Batch, error: &SourceError, max_attempts: u32) -> Option<u32> {
-    let several = batch.requests().len() > 1;
-    match error {
-        SourceError::Status { status: 413 | 414, .. } => Some(1),
-        error if classify(error) == Retryability::TooMuch => Some(REPEATS.min(max_attempts)),
-        // One of several may spoil the reply to all.
-        SourceError::Status { status: 400, .. } if several => Some(1),
-        SourceError::WrongShape { .. } if several => Some(REPEATS.min(max_attempts)),
-        SourceError::Status { status: 500..=599, .. } | SourceError::BrokenJson { .. } if several => Some(max_attempts),
-        _ => None,
-    }
-}
-
 /// The delays between the attempts of one request: doubling, with jitter of half their length.
 #[derive(Debug)]
-pub struct RetryDelays(ExponentialBackoff);
+pub(super) struct RetryDelays(ExponentialBackoff);
 
 impl RetryDelays {
     /// Delays as `config` says.
-    #[must_use]
-    pub fn new(config: &RetryConfig) -> Self {
+    pub(super) fn new(config: &RetryConfig) -> Self {
         Self(
             ExponentialBackoffBuilder::new()
                 .with_initial_interval(config.initial_delay)
@@ -79,7 +58,7 @@ impl RetryDelays {
     }
 
     /// The next delay.
-    pub fn next_delay(&mut self) -> Duration {
+    pub(super) fn next_delay(&mut self) -> Duration {
         self.0.next_backoff().unwrap_or(self.0.max_interval)
     }
 }
@@ -116,31 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn less_is_asked_only_where_less_may_help() {
-        use crate::model::{JobId, Request, SignatureId, Timestamp, Window};
-        let window = Window { start: Timestamp::from_secs(0), end: Timestamp::from_secs(1) };
-        let one = Batch::of(Request::Summary { signature: SignatureId(1), window });
-        let several = Batch::of_jobs(vec![JobId(1), JobId(2)]).unwrap();
-        let of = |batch: &Batch, code| failures_before_parts(batch, &status(code), 5);
-        for (code, of_one, of_several) in [
-            (400, None, Some(1)),
-            (404, None, None),
-            (414, Some(1), Some(1)),
-            (429, None, None),
-            (500, None, Some(5)),
-            (502, Some(2), Some(2)),
-            (504, Some(2), Some(2)),
-        ] {
-            assert_eq!((of(&one, code), of(&several, code)), (of_one, of_several), "{code}");
-        }
-        let strange = SourceError::WrongShape { endpoint: "jobs", found: String::new() };
-        assert_eq!(failures_before_parts(&several, &strange, 5), Some(2));
-        assert_eq!(failures_before_parts(&one, &strange, 5), None);
-        assert_eq!(failures_before_parts(&one, &status(502), 1), Some(1), "even when there is only one attempt");
-    }
-
-    #[test]
-    fn delays_double_within_jitter_and_end_at_the_longest() {
+    fn delays_double_within_jitter_up_to_the_longest() {
         let config = RetryConfig {
             initial_delay: Duration::from_secs(1),
             max_delay: Duration::from_secs(8),

@@ -1,9 +1,9 @@
-//! Which sizes of requests the server bore, remembered for the run.
+//! Request sizes that succeeded, remembered for the run.
 //!
-//! A batch of jobs that fails as a whole and is answered in parts was too large: later ones are cut to the size of those
-//! parts before they are asked. A batch whose part fails as well says nothing about sizes: that job is broken. Of windows,
-//! the longest part that was answered, and is shorter than the part that failed last, is how long the parts of the next
-//! split signature are.
+//! A batch of jobs that fails as a whole and is answered in parts was too large: later batches are cut to the size of those
+//! parts before they are asked. A batch with a part that fails too says nothing about sizes: that job is broken. The parts
+//! of the next split signature are as long as the longest part of a window that was answered and is shorter than the part
+//! that failed last.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,40 +19,38 @@ struct State {
 
 /// Shared by all fetchers of a run. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct WorkedSizes(Arc<Mutex<State>>);
+pub(super) struct WorkedSizes(Arc<Mutex<State>>);
 
 impl WorkedSizes {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Jobs per batch at the most; `None` while no size was too large.
-    #[must_use]
-    pub fn most_jobs(&self) -> Option<usize> {
+    /// Maximum of jobs per batch; `None` while no batch was too large.
+    pub(super) fn most_jobs(&self) -> Option<usize> {
         self.state().most_jobs
     }
 
     /// A batch of jobs failed, and all its parts of at most `size` jobs were answered.
-    pub fn jobs_worked_in_parts(&self, size: usize) {
+    pub(super) fn jobs_worked_in_parts(&self, size: usize) {
         let mut state = self.state();
         let most = state.most_jobs.map_or(size, |before| before.min(size));
         state.most_jobs = Some(most.max(1));
     }
 
-    /// How long a part of a window may be, as far as is known, seconds.
-    #[must_use]
-    pub fn longest_part_secs(&self) -> Option<i64> {
+    /// The longest part of a window that is known to work, seconds.
+    pub(super) fn longest_part_secs(&self) -> Option<i64> {
         let state = self.state();
         state.parts_secs.last().copied().or(state.longest_part_secs)
     }
 
-    /// A part of a window was too much.
-    pub fn part_failed(&self, secs: i64) {
+    /// A part of a window failed as too much.
+    pub(super) fn part_failed(&self, secs: i64) {
         self.state().parts_secs.retain(|answered| *answered < secs);
     }
 
     /// A part of a window was answered.
-    pub fn part_worked(&self, secs: i64) {
+    pub(super) fn part_worked(&self, secs: i64) {
         let mut state = self.state();
         state.longest_part_secs = state.longest_part_secs.max(Some(secs));
         state.parts_secs.insert(secs);
@@ -75,6 +73,6 @@ mod tests {
         sizes.part_failed(150);
         assert_eq!(sizes.longest_part_secs(), Some(75));
         sizes.part_failed(0);
-        assert_eq!(sizes.longest_part_secs(), Some(150), "that one day is broken says nothing about lengths");
+        assert_eq!(sizes.longest_part_secs(), Some(150), "one broken day says nothing about lengths");
     }
 }

@@ -1,17 +1,15 @@
-//! A file of lines in blocks that end where a line ends.
+//! Reads a file of lines in blocks that end at the end of a line.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 
-/// A block holds about this, and at least one line.
+/// Size of a block, about; it has at least one line.
 const BLOCK_BYTES: u64 = 1 << 20;
 
 /// Some lines of a file.
 #[derive(Debug)]
 pub(super) struct Block {
-    /// Which block of the file, from 0.
-    pub(super) number: usize,
-    /// Where it begins in the file, bytes.
+    /// Position in the file, bytes.
     pub(super) offset: u64,
     pub(super) bytes: Vec<u8>,
 }
@@ -20,19 +18,18 @@ pub(super) struct Block {
 #[derive(Debug)]
 pub(super) struct BlockReader {
     file: File,
-    /// The beginning of a line whose end is in the next block.
+    /// The first part of a line that ends in the next block.
     carry: Vec<u8>,
-    number: usize,
     offset: u64,
     block_bytes: u64,
 }
 
 impl BlockReader {
     pub(super) fn new(file: File) -> Self {
-        Self { file, carry: Vec::new(), number: 0, offset: 0, block_bytes: BLOCK_BYTES }
+        Self { file, carry: Vec::new(), offset: 0, block_bytes: BLOCK_BYTES }
     }
 
-    /// The next block, in the memory of `buffer`; `None` at the end of the file.
+    /// Reads the next block into `buffer`; `None` at the end of the file.
     pub(super) fn next(&mut self, buffer: Vec<u8>) -> io::Result<Option<Block>> {
         let mut bytes = buffer;
         bytes.clear();
@@ -53,8 +50,7 @@ impl BlockReader {
         if bytes.is_empty() {
             return Ok(None);
         }
-        let block = Block { number: self.number, offset: self.offset, bytes };
-        self.number += 1;
+        let block = Block { offset: self.offset, bytes };
         self.offset += block.bytes.len() as u64;
         Ok(Some(block))
     }
@@ -67,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_put_together_are_the_file_and_only_the_last_may_end_within_a_line() {
+    fn joined_blocks_are_the_file_and_only_the_last_may_end_within_a_line() {
         for text in ["", "a", "a\n", "\n\n", "one\ntwo, which is long\n3\n\nfour", "no line end at all, and long"] {
             for block_bytes in 1..12 {
                 let mut file = tempfile::tempfile().unwrap();
@@ -80,7 +76,7 @@ mod tests {
                 }
                 let mut offset = 0;
                 for (number, block) in blocks.iter().enumerate() {
-                    assert_eq!((block.number, block.offset), (number, offset));
+                    assert_eq!(block.offset, offset);
                     assert!(block.bytes.ends_with(b"\n") || number + 1 == blocks.len());
                     offset += block.bytes.len() as u64;
                 }

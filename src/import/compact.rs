@@ -1,7 +1,7 @@
-//! JSON text as Python's `json.dumps` writes it, turned into the server's: no blanks between tokens, and characters
-//! instead of escapes wherever the server writes them so.
+//! Converts JSON text of Python's `json.dumps` to the server's form: no spaces between tokens, and characters instead of
+//! escapes where the server has them.
 
-/// The server's text of the JSON text `python`; what is not JSON gives some other text that is not JSON either.
+/// Converts `python` to the server's form. Text that is not JSON gives other text that is not JSON.
 pub(super) fn compact(python: &str) -> String {
     let mut out = String::with_capacity(python.len());
     let mut rest = python;
@@ -15,7 +15,7 @@ pub(super) fn compact(python: &str) -> String {
     }
 }
 
-/// Copies a string's content with its closing quote; returns what stands behind.
+/// Copies a string's content with its closing quote; returns the text after it.
 fn copy_string<'a>(mut rest: &'a str, out: &mut String) -> &'a str {
     loop {
         let Some(end) = rest.find(['"', '\\']) else {
@@ -31,7 +31,7 @@ fn copy_string<'a>(mut rest: &'a str, out: &mut String) -> &'a str {
     }
 }
 
-/// Copies the escape that `rest` begins with; returns what stands behind.
+/// Copies the escape at the beginning of `rest`; returns the text after it.
 fn copy_escape<'a>(rest: &'a str, out: &mut String) -> &'a str {
     let unit_at = |at: usize| {
         let hex = rest.get(at..at + 6)?.strip_prefix("\\u")?;
@@ -42,7 +42,7 @@ fn copy_escape<'a>(rest: &'a str, out: &mut String) -> &'a str {
             out.push('/');
             return behind;
         }
-        // A backslash with its character, or alone at the end of a torn text.
+        // A backslash with its character, or by itself at the end of a torn text.
         let len = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
         out.push_str(&rest[..len]);
         return &rest[len..];
@@ -61,7 +61,7 @@ fn copy_escape<'a>(rest: &'a str, out: &mut String) -> &'a str {
         Some('\n') => out.push_str("\\n"),
         Some('\r') => out.push_str("\\r"),
         Some('\t') => out.push_str("\\t"),
-        // The server escapes these two, as JavaScript would take them for line ends.
+        // The server escapes these two, which are line ends in JavaScript.
         Some(char) if char >= ' ' && !matches!(char, '\u{2028}' | '\u{2029}') => out.push(char),
         _ => out.push_str(&rest[..len].to_ascii_lowercase()),
     }

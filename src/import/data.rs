@@ -1,7 +1,7 @@
-//! `perf_jobs_by_signature.jsonl`: read in blocks, parsed and encoded by all cores, written by one.
+//! `perf_jobs_by_signature.jsonl`: one thread reads blocks, all cores parse and encode them, one thread writes.
 //!
-//! Blocks come back in any order and are written in the file's, so that the store does not depend on the number of
-//! workers. A buffer is needed to read a block and given back when the block is written: this bounds what is under way.
+//! Workers finish blocks in any order; they are written in the order of the file, so that the store does not depend on the
+//! number of workers. Reading a block takes a buffer, which returns when the block is written: this limits memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -11,42 +11,42 @@ use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::blocks::{Block, BlockReader};
-use super::rows::{Line, Row, read_line};
+use super::rows::{Row, RowLine, read_line};
 use super::{FileReport, ImportError};
-use crate::actor::Shutdown;
+use crate::actor::{DealError, InOrder, Inbox, Numbered, Shutdown, Ticket, deal};
 use crate::model::{Request, SignatureId, Window, bring_to_api_order};
 use crate::store::{BulkWriter, Pending, Settlement, Store};
 
-/// Where a row is.
+/// The place of a row in the file.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct RowSpan {
     offset: u64,
     len: usize,
-    /// Of the line's bytes: rows that are the same need no joining.
+    /// Hash of the line: equal rows need no joining.
     fingerprint: u64,
 }
 
-/// A row, ready to be written.
+/// A row, ready for writing.
 struct Taken {
     signature: SignatureId,
-    place: Place,
+    span: RowSpan,
     num_data: u64,
     num_outside: u64,
     /// `None` for an empty list.
     settlement: Option<Settlement>,
 }
 
-/// What a worker makes of a block. Lines are counted from the block's first, from 0.
+/// A parsed block. Line numbers are relative to the block, from 0.
 #[derive(Default)]
 struct Parsed {
     num_lines: u64,
     rows: Vec<Taken>,
     torn: Vec<(u64, String)>,
-    /// The block's, to be used again.
+    /// The block's buffer, for another block.
     buffer: Vec<u8>,
 }
 
-/// Takes in the file at `path`.
+/// Imports the file at `path`.
 pub(super) fn take(
     path: &Path,
     store: &Store,
@@ -55,83 +55,42 @@ pub(super) fn take(
     shutdown: &Shutdown,
 ) -> Result<FileReport, ImportError> {
     let failed = |source| ImportError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let under_way = workers * 3;
+    let mut blocks = BlockReader::new(File::open(path).map_err(failed)?);
+    let num_workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let max_in_flight = 3 * num_workers;
     let mut collector =
         Collector { writer, window, report: FileReport::default(), seen: HashMap::new(), doubled: BTreeMap::new() };
     std::thread::scope(|scope| {
-        let (buffer, buffers) = flume::bounded::<Vec<u8>>(under_way);
-        let (work, inbox) = flume::bounded::<Block>(under_way);
-        let (done, results) = flume::bounded::<Option<(usize, Parsed)>>(under_way);
-        for _ in 0..under_way {
-            let _room_for_all = buffer.try_send(Vec::new());
-        }
-        let reader = scope.spawn(move || {
-            let mut blocks = BlockReader::new(file);
-            for buffer in buffers {
-                let Some(block) = blocks.next(buffer)? else { break };
-                if work.send(block).is_err() {
-                    break; // the workers have ended
-                }
-            }
-            Ok(())
-        });
-        let threads: Vec<_> = (0..workers)
-            .map(|_| {
-                let (inbox, done) = (inbox.clone(), done.clone());
-                scope.spawn(move || {
-                    let mut farewell = Farewell { done: &done, in_order: false };
-                    for block in inbox {
-                        if done.send(Some((block.number, parse_block(block, store, window)))).is_err() {
-                            break; // the writer has failed
-                        }
+        // Read by the collector, fed by the workers; closed when they have ended.
+        let (done, results) = flume::bounded::<(usize, Parsed, Ticket)>(max_in_flight);
+        // Buffers of blocks that were written, for further blocks.
+        let (used, spare) = flume::bounded::<Vec<u8>>(max_in_flight);
+        let collector = &mut collector;
+        let collecting = scope.spawn(move || collector.collect(results, &used, shutdown));
+        let worker = |_| {
+            let done = done.clone();
+            move |inbox: Inbox<Block>| {
+                for Numbered { number, item: block, ticket } in inbox {
+                    if done.send((number, parse_block(block, store, window), ticket)).is_err() {
+                        break; // the collector has failed, and has the reason
                     }
-                    farewell.in_order = true;
-                })
-            })
-            .collect();
-        drop((inbox, done));
-        let mut early = BTreeMap::new();
-        let mut next = 0;
-        let mut written = Ok(());
-        'results: for result in &results {
-            let Some((number, parsed)) = result else { break }; // a worker has panicked, and its block will never come
-            early.insert(number, parsed);
-            while let Some(mut parsed) = early.remove(&next) {
-                let used = std::mem::take(&mut parsed.buffer);
-                written = if shutdown.is_draining() { Err(ImportError::Interrupted) } else { collector.add(parsed) };
-                if written.is_err() {
-                    break 'results;
                 }
-                next += 1;
-                let _reader_may_have_ended = buffer.try_send(used);
+                Ok(())
             }
+        };
+        let workers = (0..num_workers).map(worker).collect();
+        drop(done);
+        let blocks = std::iter::from_fn(|| blocks.next(spare.try_recv().unwrap_or_default()).transpose());
+        let dealt = deal(blocks, max_in_flight, workers);
+        let collected = collecting.join().map_err(|_| ImportError::WorkerPanicked)?;
+        match dealt {
+            Ok(()) => collected,
+            Err(DealError::Failed(source)) => Err(failed(source)),
+            Err(DealError::Panicked) => Err(ImportError::WorkerPanicked),
         }
-        drop((results, buffer)); // workers and reader end here, if they have not
-        let read: std::io::Result<()> = reader.join().map_err(|_| ImportError::WorkerPanicked)?;
-        for thread in threads {
-            thread.join().map_err(|_| ImportError::WorkerPanicked)?;
-        }
-        written?;
-        read.map_err(failed)
     })?;
     collector.join_doubled(path, store)?;
     Ok(collector.report)
-}
-
-/// Says `None` when a worker ends by a panic: without this, its block would be waited for in vain.
-struct Farewell<'a> {
-    done: &'a flume::Sender<Option<(usize, Parsed)>>,
-    in_order: bool,
-}
-
-impl Drop for Farewell<'_> {
-    fn drop(&mut self) {
-        if !self.in_order {
-            let _nobody_waits = self.done.send(None);
-        }
-    }
 }
 
 fn parse_block(block: Block, store: &Store, window: Window) -> Parsed {
@@ -140,21 +99,21 @@ fn parse_block(block: Block, store: &Store, window: Window) -> Parsed {
     while at < block.bytes.len() {
         let (line, len) = read_line(&block.bytes[at..]);
         let row = match line {
-            Line::Whole(row) => Some(row),
-            Line::BehindFragment(row) => {
-                parsed.torn.push((parsed.num_lines, "torn; the whole row behind it was taken".to_owned()));
+            RowLine::Whole(row) => Some(row),
+            RowLine::BehindFragment(row) => {
+                parsed.torn.push((parsed.num_lines, "torn; the complete row after it was imported".to_owned()));
                 Some(row)
             }
-            Line::Torn(what) => {
+            RowLine::Torn(what) => {
                 parsed.torn.push((parsed.num_lines, what));
                 None
             }
-            Line::Blank => None,
+            RowLine::Blank => None,
         };
         if let Some(row) = row {
             let fingerprint = xxh3_64(&block.bytes[at..at + len]);
-            let place = Place { offset: block.offset + at as u64, len, fingerprint };
-            parsed.rows.push(prepare(row, place, store, window));
+            let span = RowSpan { offset: block.offset + at as u64, len, fingerprint };
+            parsed.rows.push(prepare(row, span, store, window));
         }
         at += len;
         parsed.num_lines += 1;
@@ -163,7 +122,7 @@ fn parse_block(block: Block, store: &Store, window: Window) -> Parsed {
     parsed
 }
 
-fn prepare(row: Row, place: Place, store: &Store, window: Window) -> Taken {
+fn prepare(row: Row, span: RowSpan, store: &Store, window: Window) -> Taken {
     let Row { signature, mut data } = row;
     let num_read = data.len() as u64;
     let is_empty = data.is_empty();
@@ -171,20 +130,41 @@ fn prepare(row: Row, place: Place, store: &Store, window: Window) -> Taken {
     let num_outside = num_read - data.len() as u64;
     bring_to_api_order(&mut data);
     let settlement = (!is_empty).then(|| Settlement::of_imported_data(store, signature, window, &data));
-    Taken { signature, place, num_data: data.len() as u64, num_outside, settlement }
+    Taken { signature, span, num_data: data.len() as u64, num_outside, settlement }
 }
 
-/// Writes rows in their order, and finds those that come twice.
+/// Writes rows in their order, and finds signatures with several rows.
 struct Collector<'a, 'b> {
     writer: &'a mut BulkWriter<'b>,
     window: Window,
     report: FileReport,
-    seen: HashMap<SignatureId, Place>,
-    /// All places of the signatures whose rows differ.
-    doubled: BTreeMap<SignatureId, Vec<Place>>,
+    seen: HashMap<SignatureId, RowSpan>,
+    /// All spans of signatures with different rows.
+    doubled: BTreeMap<SignatureId, Vec<RowSpan>>,
 }
 
 impl Collector<'_, '_> {
+    /// Writes blocks in the order of the file.
+    fn collect(
+        &mut self,
+        results: flume::Receiver<(usize, Parsed, Ticket)>,
+        used: &flume::Sender<Vec<u8>>,
+        shutdown: &Shutdown,
+    ) -> Result<(), ImportError> {
+        let mut blocks = InOrder::default();
+        for (number, parsed, ticket) in results {
+            blocks.put(number, (parsed, ticket));
+            while let Some((mut parsed, _ticket)) = blocks.take() {
+                if shutdown.is_draining() {
+                    return Err(ImportError::Interrupted);
+                }
+                let _enough_are_spare = used.try_send(std::mem::take(&mut parsed.buffer));
+                self.add(parsed)?;
+            }
+        }
+        Ok(())
+    }
+
     fn add(&mut self, parsed: Parsed) -> Result<(), ImportError> {
         for (line, what) in parsed.torn {
             self.report.torn.add(self.report.lines + line + 1, what);
@@ -193,15 +173,15 @@ impl Collector<'_, '_> {
         let mut settlements = Vec::with_capacity(parsed.rows.len());
         for row in parsed.rows {
             let Some(first) = self.seen.get(&row.signature) else {
-                self.seen.insert(row.signature, row.place);
+                self.seen.insert(row.signature, row.span);
                 self.report.data += row.num_data;
                 self.report.outside += row.num_outside;
                 settlements.push(self.settlement_of(row.signature, row.settlement));
                 continue;
             };
             self.report.doubled += 1;
-            if first.fingerprint != row.place.fingerprint {
-                self.doubled.entry(row.signature).or_insert_with(|| vec![*first]).push(row.place);
+            if first.fingerprint != row.span.fingerprint {
+                self.doubled.entry(row.signature).or_insert_with(|| vec![*first]).push(row.span);
             }
         }
         Ok(self.writer.settle(settlements)?)
@@ -217,26 +197,26 @@ impl Collector<'_, '_> {
         }
     }
 
-    /// Of a signature that has rows which differ, all data are taken.
+    /// Imports all data of signatures with different rows.
     fn join_doubled(&mut self, path: &Path, store: &Store) -> Result<(), ImportError> {
         let failed = |source| ImportError::Read { path: path.to_owned(), source };
         if self.doubled.is_empty() {
             return Ok(());
         }
         let mut file = File::open(path).map_err(failed)?;
-        for (signature, places) in std::mem::take(&mut self.doubled) {
+        for (signature, spans) in std::mem::take(&mut self.doubled) {
             let mut joined = Row { signature, data: Vec::new() };
             let mut first = None;
-            for place in &places {
-                let mut text = vec![0; place.len];
-                file.seek(SeekFrom::Start(place.offset)).and_then(|_| file.read_exact(&mut text)).map_err(failed)?;
-                let (Line::Whole(row) | Line::BehindFragment(row), _) = read_line(&text) else { continue };
+            for span in &spans {
+                let mut text = vec![0; span.len];
+                file.seek(SeekFrom::Start(span.offset)).and_then(|_| file.read_exact(&mut text)).map_err(failed)?;
+                let (RowLine::Whole(row) | RowLine::BehindFragment(row), _) = read_line(&text) else { continue };
                 first.get_or_insert(row.data.is_empty());
                 joined.data.extend(row.data);
             }
             let before = self.report.data;
-            let place = places[0];
-            let taken = prepare(joined, place, store, self.window);
+            let span = spans[0];
+            let taken = prepare(joined, span, store, self.window);
             if let Some(settlement) = taken.settlement {
                 let request = Request::Summary { signature, window: self.window };
                 let stored = store.settled(&request)?.map_or(0, |settled| u64::from(settled.num_records));

@@ -1,4 +1,4 @@
-//! `all_signatures.jsonl` and `max_revision_jobs.jsonl`: a record of the API a line.
+//! `all_signatures.jsonl` and `max_revision_jobs.jsonl`: one record of the API per line.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -16,10 +16,10 @@ use crate::store::{BulkWriter, Settlement};
 /// Records per write.
 const RECORDS_PER_WRITE: usize = 1000;
 
-/// Beginnings of objects in a line that are tried for a whole record behind a fragment.
+/// Most beginnings of objects in a line that are tried for a complete record after a fragment.
 const MAX_BEGINNINGS: usize = 200;
 
-/// Takes in the signatures' records.
+/// Imports the records of signatures.
 pub(super) fn take_signatures(
     path: &Path,
     writer: &mut BulkWriter<'_>,
@@ -29,7 +29,7 @@ pub(super) fn take_signatures(
     let mut gathered = Vec::new();
     let mut report = read_records(path, shutdown, signature_of, |signature: Signature| {
         let is_new = seen.insert(signature.id);
-        gathered.push(signature); // of two records, the later counts
+        gathered.push(signature); // the last of several records counts
         if gathered.len() >= RECORDS_PER_WRITE {
             writer.settle([Settlement::of_imported_signatures(std::mem::take(&mut gathered))])?;
         }
@@ -40,7 +40,7 @@ pub(super) fn take_signatures(
     Ok(report)
 }
 
-/// Takes in job records.
+/// Imports the records of jobs.
 pub(super) fn take_jobs(
     path: &Path,
     writer: &mut BulkWriter<'_>,
@@ -59,7 +59,7 @@ pub(super) fn take_jobs(
     Ok(report)
 }
 
-/// Reads a record a line; `take` says whether it was new.
+/// Reads one record per line; `take` tells whether it is new.
 fn read_records<T>(
     path: &Path,
     shutdown: &Shutdown,
@@ -91,7 +91,7 @@ fn read_records<T>(
                     report.torn.add(report.lines, what.replace(char::is_control, " "));
                     continue;
                 };
-                report.torn.add(report.lines, "torn; the whole record behind it was taken");
+                report.torn.add(report.lines, "torn; the complete record after it was imported");
                 record
             }
         };
@@ -101,7 +101,7 @@ fn read_records<T>(
     }
 }
 
-/// A script that was killed while it wrote a line goes on in the same line.
+/// A script that was killed while it wrote a line appended the next record to the same line.
 fn record_behind_fragment<T>(line: &str, parse: fn(&str) -> Result<T, serde_json::Error>) -> Option<T> {
     let beginnings = line.match_indices("{\"").map(|(at, _)| at).filter(|&at| at > 0);
     beginnings.take(MAX_BEGINNINGS).find_map(|at| parse(&line[at..]).ok())

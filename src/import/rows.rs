@@ -1,6 +1,6 @@
-//! Rows of `perf_jobs_by_signature.jsonl`: the text of a line in, a signature with its data out.
+//! Rows of `perf_jobs_by_signature.jsonl`: from the text of a line to a signature with its data.
 //!
-//! The usual row is scanned in one go; anything else goes through `serde_json`. A line may begin with the fragment of a
+//! A row of the usual form is scanned in one pass; any other goes through `serde_json`. A line may begin with the fragment of a
 //! row that was torn when the script was killed: the script then appended the next row to the same line.
 
 use std::fmt;
@@ -11,26 +11,26 @@ use serde_json::value::RawValue;
 use super::compact::compact;
 use crate::model::{DatumRecord, SignatureId, Spacing, parse_datum, scan_datum};
 
-/// A whole row.
+/// A complete row.
 #[derive(Debug, PartialEq)]
 pub(super) struct Row {
     pub(super) signature: SignatureId,
     pub(super) data: Vec<DatumRecord>,
 }
 
-/// What a line is.
+/// The content of a line.
 #[derive(Debug, PartialEq)]
-pub(super) enum Line {
-    /// A row, and nothing else.
+pub(super) enum RowLine {
+    /// Exactly one row.
     Whole(Row),
-    /// A row behind the fragment of another.
+    /// A row after the fragment of another.
     BehindFragment(Row),
-    /// No row; what is wrong.
+    /// Not a row, with the error.
     Torn(String),
     Blank,
 }
 
-/// What stands around the data of a row.
+/// The texts around the data of a row.
 struct Frame {
     spacing: Spacing,
     head: &'static [u8],
@@ -43,26 +43,26 @@ const FRAMES: [Frame; 2] = [
     Frame { spacing: Spacing::Compact, head: b"{\"signature_id\":", jobs: b",\"jobs\":[", comma: b"," },
 ];
 
-/// What every row begins with.
+/// The first bytes of every row.
 const BEGINNING: &str = "{\"signature_id\"";
 
-/// Reads the line that `text` begins with; also returns its length with the line end.
-pub(super) fn read_line(text: &[u8]) -> (Line, usize) {
+/// Reads the line at the beginning of `text`; also returns its length with the line end.
+pub(super) fn read_line(text: &[u8]) -> (RowLine, usize) {
     if let Some((row, len)) = scan_row(text) {
-        return (Line::Whole(row), len);
+        return (RowLine::Whole(row), len);
     }
     let end = text.iter().position(|&byte| byte == b'\n');
     let len = end.map_or(text.len(), |end| end + 1);
     (read_unusual(text[..end.unwrap_or(text.len())].trim_ascii()), len)
 }
 
-fn read_unusual(line: &[u8]) -> Line {
+fn read_unusual(line: &[u8]) -> RowLine {
     if line.is_empty() {
-        return Line::Blank;
+        return RowLine::Blank;
     }
-    let line = String::from_utf8_lossy(line); // a row with broken characters is torn, and one behind it may not be
+    let line = String::from_utf8_lossy(line); // a row with invalid characters is torn, but one after it may be complete
     match parse_row(&line) {
-        Ok(row) => Line::Whole(row),
+        Ok(row) => RowLine::Whole(row),
         Err(error) => {
             let behind = line.rfind(BEGINNING).filter(|&at| at > 0).map(|at| &line[at..]);
             let row = behind.and_then(|text| {
@@ -71,12 +71,12 @@ fn read_unusual(line: &[u8]) -> Line {
                     .map(|(row, _)| row)
                     .or_else(|| parse_row(text).ok())
             });
-            row.map_or_else(|| Line::Torn(error.to_string()), Line::BehindFragment)
+            row.map_or_else(|| RowLine::Torn(error.to_string()), RowLine::BehindFragment)
         }
     }
 }
 
-/// Reads a row of the usual form and its line end; `None` for any other.
+/// Reads a row of the usual form and its line end; `None` for other text.
 fn scan_row(text: &[u8]) -> Option<(Row, usize)> {
     let frame = FRAMES.iter().find(|frame| text.starts_with(frame.head))?;
     let mut at = frame.head.len();
@@ -115,13 +115,13 @@ fn scan_row(text: &[u8]) -> Option<(Row, usize)> {
     }
 }
 
-/// The line that `text` begins with, where it is text.
+/// The first line of `text`, if it is UTF-8.
 fn line_of(text: &[u8]) -> Option<&str> {
     let end = text.iter().position(|&byte| byte == b'\n').unwrap_or(text.len());
     std::str::from_utf8(&text[..end]).ok()
 }
 
-/// The datum of another form that `text` begins with, and its length.
+/// The irregular datum at the beginning of `text`, and its length.
 fn irregular(text: &str) -> Option<(DatumRecord, usize)> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     let raw = values.next()?.ok()?;
@@ -148,7 +148,7 @@ impl fmt::Display for RowError {
         if self.0.is_eof() {
             return f.write_str("cut off");
         }
-        // What the file holds is shown without what would steer a terminal.
+        // Without control characters, which could steer a terminal.
         self.0.to_string().chars().filter(|char| !char.is_control()).take(120).try_for_each(|char| write!(f, "{char}"))
     }
 }
@@ -172,7 +172,7 @@ mod tests {
 
     fn row_of(line: &str) -> Row {
         match read_line(line.as_bytes()) {
-            (Line::Whole(row), len) if len == line.len() => row,
+            (RowLine::Whole(row), len) if len == line.len() => row,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -192,23 +192,23 @@ mod tests {
     }
 
     #[test]
-    fn a_row_behind_a_fragment_is_taken_and_a_fragment_is_not() {
+    fn a_row_after_a_fragment_is_imported_and_a_fragment_is_not() {
         let row = python(&format!(r#"{{"signature_id":7,"jobs":[{REGULAR}]}}"#));
         for cut in 1..row.len() {
             let (line, _) = read_line(&row.as_bytes()[..cut]);
-            assert!(matches!(line, Line::Torn(_)), "{cut}: {line:?}");
+            assert!(matches!(line, RowLine::Torn(_)), "{cut}: {line:?}");
             let glued = format!("{}{row}\n", &row[..cut]);
             let (line, len) = read_line(glued.as_bytes());
-            assert!(matches!(line, Line::BehindFragment(_)) && len == glued.len(), "{cut}: {line:?}");
+            assert!(matches!(line, RowLine::BehindFragment(_)) && len == glued.len(), "{cut}: {line:?}");
         }
-        assert_eq!(read_line(b"  \n{"), (Line::Blank, 3));
+        assert_eq!(read_line(b"  \n{"), (RowLine::Blank, 3));
         for torn in
             ["[]", "7", "null", "{}", r#"{"signature_id": 7}"#, r#"{"signature_id": -7, "jobs": []}"#, "\u{1b}[31m"]
         {
-            let (Line::Torn(what), _) = read_line(torn.as_bytes()) else { panic!("{torn}") };
+            let (RowLine::Torn(what), _) = read_line(torn.as_bytes()) else { panic!("{torn}") };
             assert!(!what.chars().any(char::is_control));
         }
-        assert!(matches!(read_line(b"{\"signature_id\": 7, \"jobs\": [{\"job_id\": 1}]}").0, Line::Torn(_)));
-        assert!(matches!(read_line(b"\xff\xfe{\"signature_id\": 7, \"jobs\": []}").0, Line::BehindFragment(_)));
+        assert!(matches!(read_line(b"{\"signature_id\": 7, \"jobs\": [{\"job_id\": 1}]}").0, RowLine::Torn(_)));
+        assert!(matches!(read_line(b"\xff\xfe{\"signature_id\": 7, \"jobs\": []}").0, RowLine::BehindFragment(_)));
     }
 }

@@ -1,4 +1,4 @@
-//! A commit of the repository, as a line of `all_commits.jsonl` has it.
+//! A commit of the repository: a line of `all_commits.jsonl`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,26 +9,26 @@ use thiserror::Error;
 
 use super::RawJson;
 
-/// The hash of a commit: 40 hex digits, or 64 of a git repository with SHA-256.
+/// The hash of a commit: 40 lower-case hex digits, or 64 in a git repository with SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CommitHash(Box<str>);
 
-/// The text is no hash of a commit.
+/// The text is not the hash of a commit.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{text:?} is no hash of a commit")]
+#[error("{text:?} is not the hash of a commit, 40 or 64 lower-case hex digits")]
 pub struct ParseCommitHashError {
     text: String,
 }
 
 impl CommitHash {
-    /// The parent of a commit that has none, as Mercurial writes it.
+    /// 40 zeros: Mercurial's parent of a commit without parents.
     #[must_use]
     pub fn null() -> Self {
         Self("0".repeat(40).into())
     }
 
-    /// The digits.
+    /// The hex digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -68,23 +68,23 @@ impl From<CommitHash> for String {
     }
 }
 
-/// A commit. Reads what Mercurial writes of one, whatever other fields there are.
+/// A commit, in Mercurial's JSON form; other fields are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitRecord {
-    /// Its hash.
+    /// Its own hash.
     pub node: CommitHash,
-    /// Its message, as the JSON string that came: what no UTF-8 can hold survives as escapes.
+    /// Its message as a JSON string, so that texts that UTF-8 cannot hold survive as escapes.
     #[serde(deserialize_with = "read_text")]
     pub desc: RawJson,
-    /// When it was committed, seconds since the epoch, and its zone, seconds **west** of UTC.
+    /// Commit time, seconds since the epoch, and time zone, seconds **west** of UTC.
     #[serde(deserialize_with = "read_date")]
     pub date: (i64, i64),
-    /// Its parents: one or two, the null hash where there is none; nothing where they are not known.
+    /// One or two, [`CommitHash::null`] for no parent; empty if unknown.
     pub parents: Vec<CommitHash>,
 }
 
 impl CommitRecord {
-    /// When it was committed, seconds since the epoch.
+    /// Commit time, seconds since the epoch.
     #[must_use]
     pub fn committed_secs(&self) -> i64 {
         self.date.0
@@ -93,16 +93,16 @@ impl CommitRecord {
 
 fn read_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RawJson, D::Error> {
     let raw = RawJson::deserialize(deserializer)?;
-    if raw.as_str().starts_with('"') { Ok(raw) } else { Err(de::Error::custom("desc is no text")) }
+    if raw.as_str().starts_with('"') { Ok(raw) } else { Err(de::Error::custom("desc is not a string")) }
 }
 
-/// Mercurial writes whole seconds as `5` or as `5.0`, as the template has it.
+/// Mercurial writes whole seconds as `5` or as `5.0`, depending on the template.
 fn read_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(i64, i64), D::Error> {
-    /// Beyond every calendar, and exact in a float.
+    /// Later than any calendar, and exact as a float.
     const MOST: f64 = 1e15;
     let (secs, zone) = <(f64, f64)>::deserialize(deserializer)?;
     if secs.abs() > MOST || zone.abs() > MOST {
-        return Err(de::Error::custom("date is no time"));
+        return Err(de::Error::custom("date is out of range"));
     }
     #[expect(clippy::cast_possible_truncation, reason = "both are checked to be in range")]
     Ok((secs.floor() as i64, zone.floor() as i64))
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_commit_is_read_whatever_else_stands_beside_it() {
+    fn a_commit_is_read_with_any_other_fields() {
         let node = "ab".repeat(20);
         let text = format!(
             r#"{{"node":"{node}","date":[1782864500.0,-7200],"desc":"caf\u00e9 \ud800","user":"x","parents":["{node}"]}}"#
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_commit_is_refused() {
+    fn invalid_commits_are_refused() {
         let node = "ab".repeat(20);
         for (node, date, desc) in [
             ("tip", "[1,0]", "\"\""),

@@ -6,33 +6,33 @@ use smol_str::SmolStr;
 
 use super::{DatumId, JobId, PushId, RawJson, Revision, Timestamp};
 
-/// A datum whose every field has the form that Treeherder documents, so that its exact JSON text can be made again:
+/// A datum whose fields all have the form that Treeherder documents, so that its exact JSON text can be reproduced:
 /// keys `job_id, id, value, push_timestamp, push_id, revision, submit_time, machine_name`, in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Datum {
     /// The job that measured it; `None` when the server has deleted the job.
     pub job_id: Option<JobId>,
-    /// The datum's own id.
+    /// Unique among all data.
     pub id: DatumId,
     /// The measured value, in the signature's unit.
     pub value: f64,
-    /// When the datum's push landed.
+    /// Time when the push landed.
     pub push_timestamp: Timestamp,
-    /// The push it belongs to.
+    /// The push that was measured.
     pub push_id: PushId,
     /// The push's head revision.
     pub revision: Revision,
-    /// When the job was submitted; `None` together with the job.
+    /// Time when the job was submitted; `None` together with the job.
     pub submit_time: Option<Timestamp>,
-    /// The machine it ran on; `None` together with the job.
+    /// The machine that ran the job; `None` together with the job.
     pub machine_name: Option<SmolStr>,
 }
 
-/// A datum of another form (a field more or less, other number text, a revision that is no hash): its text is kept,
-/// and beside it what could be read of the fields that the dataset is made from.
+/// A datum of another form (additional or missing fields, numbers in another notation, a revision that is not a hash): its
+/// text, and the readable ones of the fields that the dataset uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IrregularDatum {
-    /// The datum's text, as it came.
+    /// The original text.
     pub raw: RawJson,
     /// See [`Datum::job_id`].
     pub job_id: Option<JobId>,
@@ -40,9 +40,9 @@ pub struct IrregularDatum {
     pub id: DatumId,
     /// See [`Datum::push_timestamp`].
     pub push_timestamp: Timestamp,
-    /// See [`Datum::push_id`]; 0 where the server named none.
+    /// See [`Datum::push_id`]; 0 if the server gave none.
     pub push_id: PushId,
-    /// The revision where it is one.
+    /// `None` if it is not a hash.
     pub revision: Option<Revision>,
     /// See [`Datum::submit_time`].
     pub submit_time: Option<Timestamp>,
@@ -57,11 +57,11 @@ pub enum DatumRecord {
     Irregular(Box<IrregularDatum>),
 }
 
-/// The order of the data of a signature: `push_timestamp`, `push_id`, `job_id` (null last), then `id`, which settles the
-/// ties that the server leaves in no defined order.
+/// The order of the data of a signature: `push_timestamp`, `push_id`, `job_id` (null last), then `id`, which breaks the ties
+/// whose order the server leaves undefined.
 type ApiOrder = (Timestamp, PushId, bool, JobId, DatumId);
 
-/// The key to sort data by.
+/// The sort key of a datum.
 #[must_use]
 pub fn api_order(record: &DatumRecord) -> ApiOrder {
     (
@@ -73,7 +73,7 @@ pub fn api_order(record: &DatumRecord) -> ApiOrder {
     )
 }
 
-/// Sorts as the API does, and keeps each datum once: the first of those with one id.
+/// Sorts data as the API does, and keeps only the first datum of each id.
 pub fn bring_to_api_order(data: &mut Vec<DatumRecord>) {
     if !data.is_sorted_by_key(api_order) {
         data.sort_by_key(api_order);

@@ -1,24 +1,24 @@
-//! A scanner for the text of regular data, in the server's spacing or in Python's: one pass, straight to typed fields.
+//! A scanner for the text of regular data, in the server's spacing or in Python's: one pass, directly to typed fields.
 //!
-//! It accepts a text if and only if the typed form makes the same bytes again: keys stand literally and in order, every
-//! integer, time, revision and name is read in its only form, and a float is either short enough to be its own shortest
-//! text or rendered again to compare. What it refuses may still be JSON; the slow way decides on that.
+//! It accepts a text if and only if the typed form gives the same bytes again: keys are literal and in order; integers, times,
+//! revisions and names have only one text; a float is either short enough to be its own shortest text, or rendered again
+//! and compared. Refused texts may still be JSON: `datum_parse` decides.
 
 use std::cell::RefCell;
 
 use super::datum_text::{COMPACT, DatumView, PYTHON, Template, is_plain};
 use super::{DatumId, DatumRecord, JobId, PushId, Revision, Timestamp, write_float};
 
-/// How the tokens of a JSON text are set apart.
+/// The spaces between the tokens of a JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spacing {
-    /// `{"a":1,"b":2}`, as the server writes.
+    /// The server's: `{"a":1,"b":2}`.
     Compact,
-    /// `{"a": 1, "b": 2}`, as Python's `json.dumps` writes.
+    /// That of Python's `json.dumps`: `{"a": 1, "b": 2}`.
     Python,
 }
 
-/// Reads the regular datum that `text` begins with; also returns how many bytes it takes. `None` when there is none.
+/// Reads the regular datum at the beginning of `text`; also returns its length, bytes. `None` for any other text.
 #[must_use]
 pub fn scan_datum(text: &[u8], spacing: Spacing) -> Option<(DatumView<'_>, usize)> {
     let template: &Template = match spacing {
@@ -54,8 +54,8 @@ pub fn scan_datum(text: &[u8], spacing: Spacing) -> Option<(DatumView<'_>, usize
     Some((view, scan.at))
 }
 
-/// Reads the list of regular data in the server's spacing that `text` begins with; also returns how many bytes it takes.
-/// `None` when there is none; the slow way decides then.
+/// Reads the list of regular data, in the server's spacing, at the beginning of `text`; also returns its length, bytes. `None`
+/// for any other text, which may still hold data.
 #[must_use]
 pub fn scan_data(text: &[u8]) -> Option<(Vec<DatumRecord>, usize)> {
     let mut data = Vec::new();
@@ -90,7 +90,7 @@ impl<'a> Scan<'a> {
         &rest[..rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len())]
     }
 
-    /// An integer without leading zeros; of at most 19 digits, which always fit.
+    /// An integer without leading zeros, of at most 19 digits, which fit into 64 bits.
     fn integer(&mut self) -> Option<u64> {
         let digits = self.digits();
         if digits.is_empty() || digits.len() > 19 || (digits[0] == b'0' && digits.len() > 1) {
@@ -114,7 +114,7 @@ impl<'a> Scan<'a> {
         let len = if rest.get(19) == Some(&b'.') { 26 } else { 19 };
         let time = Timestamp::parse_naive_bytes(rest.get(..len)?)?;
         if len == 26 && time.subsec_micros() == 0 {
-            return None; // written without a fraction
+            return None; // the server writes it without a fraction
         }
         self.at += len;
         Some(time)
@@ -184,7 +184,7 @@ fn short_decimal(text: &[u8]) -> Option<f64> {
     #[expect(clippy::cast_precision_loss, reason = "below 10^15")]
     let value = mantissa as f64 / POWERS[fraction.len()];
     if mantissa != 0 && value < 1e-4 {
-        return None; // written with an exponent
+        return None; // the server writes it with an exponent
     }
     Some(if negative { -value } else { value })
 }

@@ -1,11 +1,11 @@
-//! The text of a float, as Python's `repr` and therefore the server writes it.
+//! The text of a float in the form of Python's `repr`, which the server uses.
 //!
-//! A number goes in, its shortest text that reads back as the same bits comes out: fixed notation for exponents from
-//! -4 to 15, else an exponent with its sign and at least two digits; whole numbers keep their `.0`, and zero its sign.
+//! It is the shortest text that reads back as the same bits: fixed notation for exponents from -4 to 15, otherwise an exponent
+//! with a sign and at least two digits; whole numbers end in `.0`, and zero keeps its sign.
 
 /// Appends Python's `repr(value)`: `586.85`, `12.0`, `1e+16`, `4.36e-05`, `-0.0`.
 ///
-/// What JSON cannot hold is written as Python does: `nan`, `inf`, `-inf`.
+/// Values that JSON lacks are written as in Python: `nan`, `inf`, `-inf`.
 pub fn write_float(value: f64, out: &mut Vec<u8>) {
     if !value.is_finite() {
         let text: &[u8] = if value.is_nan() {
@@ -21,7 +21,7 @@ pub fn write_float(value: f64, out: &mut Vec<u8>) {
     let mut buffer = ryu::Buffer::new();
     let text = buffer.format_finite(value).as_bytes();
     let magnitude = value.abs();
-    // ryu chooses between the notations as Python does within these bounds (it goes one exponent further below).
+    // Within these bounds ryu chooses the same notation as Python; below, it uses the fixed one for one more exponent.
     if (1e-4..1e16).contains(&magnitude) || magnitude == 0.0 {
         out.extend_from_slice(text);
     } else {
@@ -29,7 +29,7 @@ pub fn write_float(value: f64, out: &mut Vec<u8>) {
     }
 }
 
-/// Rewrites a text of ryu, `1e16`, `4.36e-5` or `0.0000436`, with the exponent that Python writes.
+/// Rewrites ryu's text, such as `1e16`, `4.36e-5` or `0.0000436`, in Python's scientific notation.
 fn write_scientific(text: &[u8], out: &mut Vec<u8>) {
     let (mantissa, mut exponent) = match text.iter().position(|&byte| byte == b'e') {
         Some(at) => (&text[..at], read_exponent(&text[at + 1..])),

@@ -1,4 +1,4 @@
-//! Identifiers, as the API gives them: integers of their own kinds, which cannot be confused.
+//! The API's identifiers: integers of distinct types.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ id! {
     JobId
 }
 id! {
-    /// A push: what a developer landed at once.
+    /// A push: commits that landed together.
     PushId
 }
 id! {
@@ -40,6 +40,6 @@ id! {
     AlertSummaryId
 }
 id! {
-    /// A framework: talos, browsertime, …
+    /// A test framework: talos, browsertime, …
     FrameworkId
 }

@@ -1,10 +1,11 @@
 //! The vocabulary: plain data of Perfherder and of a crawl, without I/O and without async.
 //!
-//! Everything else imports from here; this module imports from nothing. Records that must come out as they
-//! went in ([`RawJson`]) keep the text the server sent; typed views are taken beside the text, never instead of it.
+//! Every other folder imports this one; it imports none. Records that must be returned unchanged ([`RawJson`]) keep the
+//! server's text; typed views exist beside the text, never instead of it.
 
 mod commit;
 mod datum;
+mod datum_parse;
 mod datum_scan;
 mod datum_text;
 mod float_text;
@@ -19,8 +20,9 @@ mod window;
 
 pub use commit::{CommitHash, CommitRecord, ParseCommitHashError};
 pub use datum::{Datum, DatumRecord, IrregularDatum, api_order, bring_to_api_order};
+pub use datum_parse::parse_datum;
 pub use datum_scan::{Spacing, scan_data, scan_datum};
-pub use datum_text::{DatumView, parse_datum};
+pub use datum_text::DatumView;
 pub use float_text::write_float;
 pub use ids::{AlertSummaryId, DatumId, FrameworkId, JobId, PushId, SignatureId};
 pub use raw_json::{RawEntries, RawJson};

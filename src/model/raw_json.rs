@@ -1,4 +1,4 @@
-//! A JSON value kept as the text the server sent.
+//! A JSON value as the server's text.
 
 use std::fmt;
 
@@ -8,30 +8,30 @@ use serde_json::value::RawValue;
 
 /// One JSON value, verbatim: unknown fields, key order and the text of every number survive.
 ///
-/// Only valid JSON can be held: the constructors go through `serde_json`.
+/// It is always valid JSON, since the constructors check it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawJson(Box<str>);
 
 impl RawJson {
-    /// Checks that `text` is one JSON value and keeps it.
+    /// Checks that `text` is one JSON value, and copies it.
     ///
     /// # Errors
-    /// When `text` is not exactly one JSON value.
+    /// `serde_json`'s, when `text` is not exactly one JSON value.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         let raw: &RawValue = serde_json::from_str(text)?;
         Ok(Self(raw.get().into()))
     }
 
-    /// The text, as it came.
+    /// The unchanged text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Reads a typed view out of the text; fields that `T` does not name are passed over.
+    /// Reads the fields of `T` from the text, and ignores others.
     ///
     /// # Errors
-    /// When the text is not of `T`'s shape.
+    /// `serde_json`'s, when the text does not match `T`.
     pub fn view<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         serde_json::from_str(&self.0)
     }
@@ -63,7 +63,7 @@ impl Serialize for RawJson {
     }
 }
 
-/// An object's entries in their order, values as text.
+/// The entries of an object in their order, with values as text.
 #[derive(Clone, Debug)]
 pub struct RawEntries<'a>(pub Vec<(String, &'a RawValue)>);
 

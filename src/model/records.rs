@@ -1,44 +1,43 @@
-//! The records of the API's other endpoints: an id, what the crawl itself needs, and the text as it came.
+//! The records of the other endpoints: an id, the fields that the crawl needs, and the unchanged text.
 
 use super::{AlertSummaryId, DatumRecord, FrameworkId, JobId, RawJson, SignatureId, Timestamp};
 
 /// One record of `performance/signatures`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Signature {
-    /// Its id.
+    /// Key in the store.
     pub id: SignatureId,
-    /// The framework it belongs to.
+    /// Its test framework.
     pub framework_id: FrameworkId,
-    /// The record.
+    /// The unchanged record.
     pub raw: RawJson,
 }
 
-/// One reply of `performance/summary` for one signature.
+/// A reply of `performance/summary` for one signature.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
-    /// The signature that was asked for.
+    /// The requested signature.
     pub signature_id: SignatureId,
-    /// The reply's object without its `data`; `None` when the server knows no such signature (an empty list).
+    /// The reply's object without its `data`; `None` if the server does not know the signature (an empty list).
     pub header: Option<RawJson>,
-    /// The data within the window that was asked for, each id once, in the order of [`super::api_order`].
+    /// The data in the requested window, each id once, in the order of [`super::api_order`].
     pub data: Vec<DatumRecord>,
 }
 
 /// One record of `performance/alertsummary`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlertSummary {
-    /// Its id.
+    /// Key in the store.
     pub id: AlertSummaryId,
-    /// When the alert was created.
+    /// Creation time.
     pub created: Timestamp,
-    /// When the push landed that raised it.
+    /// Time when the push that raised it landed.
     pub push_timestamp: Option<Timestamp>,
-    /// The record.
+    /// The unchanged record.
     pub raw: RawJson,
 }
 
-/// When a job was submitted, started and ended: seconds since the epoch, as the API gives them. 0 is how the server writes
-/// "not known".
+/// Times of a job, seconds since the epoch. The API writes 0 for unknown times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JobTimes {
     /// `submit_timestamp`
@@ -52,10 +51,10 @@ pub struct JobTimes {
 /// One record of `jobs`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
-    /// Its id.
+    /// Key in the store.
     pub id: JobId,
-    /// Its times.
+    /// Submission, start and end.
     pub times: JobTimes,
-    /// The record.
+    /// The unchanged record.
     pub raw: RawJson,
 }

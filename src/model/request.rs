@@ -1,7 +1,7 @@
 //! The unit of work and its stable key.
 //!
-//! A key is the same in every run: the kind, then the API's own id or the window, big-endian, so that the keys' order is
-//! the ids' order. A request is asked once it is pending, and never again once it is settled.
+//! A key is the same in every run: the kind, then the API's own id or the window, big-endian, so that keys sort as ids. A
+//! pending request is asked; a settled request is never asked again.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{FrameworkId, JobId, SignatureId, Timestamp, Window};
 
-/// The pools of fetchers: each kind has its own mailbox and its own concurrency.
+/// The kinds of requests. Each has its own pool of fetchers, with its own mailbox and concurrency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Pages of alert summaries.
     Alerts,
-    /// Signature lists, and the framework list they may need.
+    /// Signature lists, and the list of frameworks for them.
     Signatures,
     /// The data of one signature.
     Summaries,
@@ -24,10 +24,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them, in the order of the flow.
+    /// All kinds, in the order of the flow.
     pub const ALL: [Self; 4] = [Self::Alerts, Self::Signatures, Self::Summaries, Self::JobDetails];
 
-    /// The name in messages, counters and files.
+    /// The name in messages, metrics and files.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -38,52 +38,52 @@ impl Kind {
         }
     }
 
-    /// Its place in [`Kind::ALL`].
+    /// Index in [`Kind::ALL`].
     #[must_use]
     pub fn index(self) -> usize {
         self as usize
     }
 }
 
-/// What is asked for and settled once.
+/// A unit of work, settled once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Request {
-    /// A page of the alert summaries, within one pass over all pages. Page 1 of a pass larger than a page is asked
-    /// once more at its end, as page 0, to see whether rows have shifted meanwhile.
+    /// A page of the alert summaries, in one pass over all pages. If a pass has several pages, page 1 is asked again at its
+    /// end, as page 0, to detect rows that shifted meanwhile.
     AlertPage {
-        /// Which reading of the list, from 0.
+        /// Number of the pass over the list, from 0.
         pass: u16,
-        /// The page, from 1; 0 is the closing look at page 1.
+        /// Number of the page, from 1; 0 is the second look at page 1.
         page: u32,
     },
     /// The enabled frameworks.
     Frameworks,
-    /// The signatures of the repository; of one framework where the whole list is asked in parts.
+    /// The signatures of the repository, or those of one framework.
     Signatures {
         /// `None`: the whole list.
         framework: Option<FrameworkId>,
     },
-    /// The signatures whose newest datum is at or after the start of the data window.
+    /// Signatures whose newest datum is at or after the start of the data window.
     UpdatedSignatures {
-        /// `None`: of all frameworks.
+        /// `None`: all frameworks.
         framework: Option<FrameworkId>,
     },
     /// The data of one signature in one window.
     Summary {
-        /// The signature.
+        /// Whose data are requested.
         signature: SignatureId,
-        /// The window; the whole data window unless that was too much for one reply.
+        /// The whole data window, or a part of it if the whole is too large for one reply.
         window: Window,
     },
     /// The details of one job.
     Job {
-        /// The job.
+        /// Whose details are requested.
         id: JobId,
     },
 }
 
 impl Request {
-    /// The pool that fetches it.
+    /// Its kind, whose fetchers ask it.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
@@ -94,7 +94,7 @@ impl Request {
         }
     }
 
-    /// The stable key.
+    /// The stable key of the request.
     #[must_use]
     pub fn key(&self) -> Vec<u8> {
         let mut key = Vec::with_capacity(25);
@@ -127,7 +127,7 @@ impl Request {
         key
     }
 
-    /// What the keys of a signature's summaries begin with, whatever their window.
+    /// Common prefix of the keys of a signature's summaries.
     #[must_use]
     pub fn summaries_prefix(signature: SignatureId) -> Vec<u8> {
         let mut prefix = vec![b's'];
@@ -135,7 +135,7 @@ impl Request {
         prefix
     }
 
-    /// The request of a key; `None` when the bytes are no key.
+    /// The request with this key; `None` for other bytes.
     #[must_use]
     pub fn from_key(key: &[u8]) -> Option<Self> {
         let (&kind, rest) = key.split_first()?;
@@ -169,7 +169,7 @@ fn framework(bytes: &[u8]) -> Option<FrameworkId> {
     Some(FrameworkId(u64::from_be_bytes(bytes.try_into().ok()?)))
 }
 
-/// The sign bit flipped, so that instants before 1970 sort before those after.
+/// With a flipped sign bit, so that instants before 1970 sort before later ones.
 fn push_instant(key: &mut Vec<u8>, at: Timestamp) {
     key.extend_from_slice(&(at.as_micros() ^ i64::MIN).to_be_bytes());
 }
@@ -181,7 +181,7 @@ fn instant(bytes: &[u8]) -> Option<Timestamp> {
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AlertPage { pass, page: 0 } => write!(f, "alert summaries, pass {pass}, closing look"),
+            Self::AlertPage { pass, page: 0 } => write!(f, "alert summaries, pass {pass}, second look at page 1"),
             Self::AlertPage { pass, page } => write!(f, "alert summaries, pass {pass}, page {page}"),
             Self::Frameworks => f.write_str("frameworks"),
             Self::Signatures { framework: None } => f.write_str("signatures"),
@@ -194,20 +194,20 @@ impl fmt::Display for Request {
     }
 }
 
-/// What one HTTP request asks: one request, or many jobs.
+/// The content of one HTTP request: one request, or many jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     requests: Vec<Request>,
 }
 
 impl Batch {
-    /// One request by itself.
+    /// A single request.
     #[must_use]
     pub fn of(request: Request) -> Self {
         Self { requests: vec![request] }
     }
 
-    /// Jobs that are asked together, by ascending id. `None` when there are none.
+    /// Jobs, in ascending order of their ids. `None` for no jobs.
     #[must_use]
     pub fn of_jobs(mut ids: Vec<JobId>) -> Option<Self> {
         ids.sort_unstable();
@@ -216,19 +216,19 @@ impl Batch {
         (!requests.is_empty()).then_some(Self { requests })
     }
 
-    /// The requests that this settles; at least one, all of one kind.
+    /// The requests; at least one, all of one kind.
     #[must_use]
     pub fn requests(&self) -> &[Request] {
         &self.requests
     }
 
-    /// The pool that fetches it.
+    /// Its kind, whose fetchers ask it.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.requests[0].kind()
     }
 
-    /// The ids of the jobs asked for; empty for other kinds.
+    /// The ids of the jobs; empty for other kinds.
     pub fn job_ids(&self) -> impl Iterator<Item = JobId> {
         self.requests.iter().filter_map(|request| match request {
             Request::Job { id } => Some(*id),
@@ -282,7 +282,7 @@ mod tests {
         }
 
         #[test]
-        fn foreign_bytes_are_no_request_or_its_very_key(bytes in proptest::collection::vec(any::<u8>(), 0..30)) {
+        fn bytes_are_not_a_request_or_exactly_its_key(bytes in proptest::collection::vec(any::<u8>(), 0..30)) {
             if let Some(request) = Request::from_key(&bytes) {
                 prop_assert_eq!(request.key(), bytes);
             }

@@ -12,12 +12,12 @@ use super::PushId;
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub [u8; 20]);
 
-/// The head revision of each push; looked up for every datum.
+/// The head revision of each push. Every datum looks one up, so the hash is a fast one.
 pub type PushRevisions = HashMap<PushId, Revision, foldhash::fast::RandomState>;
 
 /// The text is not 40 lower-case hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("not a revision of 40 lower-case hex digits")]
+#[error("not a revision, 40 lower-case hex digits")]
 pub struct ParseRevisionError;
 
 impl Revision {
@@ -37,7 +37,7 @@ impl Revision {
 impl FromStr for Revision {
     type Err = ParseRevisionError;
 
-    /// Reads lower-case digits only, so that the text can be made again from the bytes.
+    /// Accepts only lower-case digits, so that the bytes give the same text again.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let digit = |byte: u8| match byte {
             b'0'..=b'9' => Ok(byte - b'0'),

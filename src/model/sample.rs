@@ -7,20 +7,19 @@ fn positions(len: usize) -> impl Iterator<Item = usize> {
     [0, len / 2, len.wrapping_sub(1)].into_iter().filter(move |&at| at < len)
 }
 
-/// The sample of the reference scripts: the jobs of the first, middle and last datum of `jobs` (one entry a datum, in the
-/// API's order). A datum whose job is deleted gives none. One entry a position, so a job may stand there twice.
+/// The sample of the reference scripts: the jobs of the first, middle and last datum of `jobs` (one entry per datum, in the
+/// API's order), without deleted jobs. A job may occur more than once, since there is one entry per position.
 pub fn reference_sample<T: Copy>(jobs: &[Option<T>]) -> impl Iterator<Item = T> {
     positions(jobs.len()).filter_map(|at| jobs[at])
 }
 
-/// The corrected sample: first, middle and last of the data whose job still exists.
+/// The corrected sample: first, middle and last of the data with an existing job.
 pub fn corrected_sample<T: Copy>(jobs: &[Option<T>]) -> impl Iterator<Item = T> {
     let existing = jobs.iter().copied().flatten();
     positions(existing.clone().count()).filter_map(move |at| existing.clone().nth(at))
 }
 
-/// The jobs that a crawl fetches for a signature: both samples, each job once, so that either semantics can be reduced
-/// from one store.
+/// The jobs that a crawl fetches for a signature: those of both samples, each once, so that one store serves both semantics.
 pub fn sampled_jobs(jobs: &[Option<(JobId, Timestamp)>]) -> impl Iterator<Item = (JobId, Timestamp)> {
     let mut sample: Vec<_> = reference_sample(jobs).chain(corrected_sample(jobs)).collect();
     sample.sort_unstable();
@@ -33,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn samples_stand_at_the_first_the_middle_and_the_last_place_and_deleted_jobs_give_none() {
+    fn samples_are_the_first_the_middle_and_the_last_job_without_deleted_ones() {
         let some = |ids: &[u64]| ids.iter().map(|&id| (id > 0).then_some(id)).collect::<Vec<_>>();
         for (data, reference, corrected) in [
             (some(&[]), vec![], vec![]),

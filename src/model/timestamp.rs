@@ -9,12 +9,12 @@ use thiserror::Error;
 
 /// Microseconds since 1970-01-01T00:00:00 UTC.
 ///
-/// Reads RFC 3339 text, naive ISO text (which means UTC, as everywhere in the API) and a bare date (midnight);
-/// shows itself as `2026-07-01T00:00:00Z`.
+/// Parses RFC 3339 text, naive ISO text (which is UTC, as everywhere in the API) and a date (midnight); displays as
+/// `2026-07-01T00:00:00Z`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// The text is no point in time.
+/// The text is not a time.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("`{text}` is not a time such as 2026-07-01T00:00:00Z")]
 pub struct ParseTimestampError {
@@ -22,6 +22,7 @@ pub struct ParseTimestampError {
 }
 
 const MICROS: i64 = 1_000_000;
+const EPOCH: jiff::civil::Date = jiff::civil::Date::constant(1970, 1, 1);
 
 impl Timestamp {
     /// From whole seconds since the epoch; saturates at the ends of the range.
@@ -48,19 +49,19 @@ impl Timestamp {
         self.0.div_euclid(MICROS)
     }
 
-    /// The part of a second, in microseconds: 0 for what the API writes without a fraction.
+    /// The fraction of the second, microseconds; the API omits a fraction of 0.
     #[must_use]
     pub const fn subsec_micros(self) -> i64 {
         self.0.rem_euclid(MICROS)
     }
 
-    /// This instant moved by `secs` seconds; saturates.
+    /// This instant plus `secs` seconds; saturates.
     #[must_use]
     pub const fn plus_secs(self, secs: i64) -> Self {
         Self(self.0.saturating_add(secs.saturating_mul(MICROS)))
     }
 
-    /// The machine's clock, to the second.
+    /// The machine's clock, in whole seconds.
     #[must_use]
     pub fn now() -> Self {
         Self::from_secs(jiff::Timestamp::now().as_second())
@@ -72,19 +73,21 @@ impl Timestamp {
         Self(self.0 - self.0.rem_euclid(86_400 * MICROS))
     }
 
-    /// Appends the API's naive ISO text: no fraction when it is 0, else six digits.
-    pub fn write_naive(self, out: &mut Vec<u8>) {
+    /// Appends the API's naive ISO text: six digits of fraction, or none if it is 0.
+    pub(super) fn write_naive(self, out: &mut Vec<u8>) {
         let days = self.0.div_euclid(86_400 * MICROS);
         let in_day = self.0.rem_euclid(86_400 * MICROS);
-        let (year, month, day) = civil_from_days(days);
+        // Beyond jiff's calendar, which ends at the year 9999, it is the calendar's last day.
+        let date = EPOCH.saturating_add(jiff::SignedDuration::from_secs(days * 86_400));
+        let year = date.year();
         let (secs, micros) = (in_day / MICROS, in_day % MICROS);
-        let [mo1, mo2] = two_digits(month);
-        let [d1, d2] = two_digits(day);
+        let [mo1, mo2] = two_digits(date.month().into());
+        let [d1, d2] = two_digits(date.day().into());
         let [h1, h2] = two_digits(secs / 3600);
         let [mi1, mi2] = two_digits(secs / 60 % 60);
         let [s1, s2] = two_digits(secs % 60);
         if (0..=9999).contains(&year) {
-            let ([y1, y2], [y3, y4]) = (two_digits(year / 100), two_digits(year % 100));
+            let ([y1, y2], [y3, y4]) = (two_digits((year / 100).into()), two_digits((year % 100).into()));
             out.extend_from_slice(&[y1, y2, y3, y4]);
         } else {
             out.extend_from_slice(year.to_string().as_bytes());
@@ -105,14 +108,14 @@ impl Timestamp {
         String::from_utf8(out).unwrap_or_default()
     }
 
-    /// Reads exactly the API's naive form, `YYYY-MM-DDTHH:MM:SS` with or without a six-digit fraction; anything else
-    /// is `None`.
+    /// Parses exactly the API's naive form, `YYYY-MM-DDTHH:MM:SS` with or without a six-digit fraction; `None` for any other
+    /// text.
     #[must_use]
     pub fn parse_naive(text: &str) -> Option<Self> {
         Self::parse_naive_bytes(text.as_bytes())
     }
 
-    /// As [`Timestamp::parse_naive`]. Fast: this runs twice a datum.
+    /// As [`Timestamp::parse_naive`]. It must be fast, since it runs twice per datum.
     pub(super) fn parse_naive_bytes(text: &[u8]) -> Option<Self> {
         let (whole, fraction) = text.split_first_chunk::<19>()?;
         let [y1, y2, y3, y4, b'-', mo1, mo2, b'-', d1, d2, b'T', h1, h2, b':', mi1, mi2, b':', s1, s2] = *whole else {
@@ -155,7 +158,7 @@ const fn days_of_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days since the epoch of a date of the proleptic Gregorian calendar.
+/// Days since the epoch of a date of the proleptic Gregorian calendar. jiff's way takes half as long again, twice per datum.
 const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     // Years that begin in March put the leap day last; 400 such years are 146,097 days.
     let year = if month <= 2 { year - 1 } else { year };
@@ -163,20 +166,6 @@ const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year_of_era = year.rem_euclid(400);
     let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
-/// The date of a number of days since the epoch: `(year, month, day)`.
-const fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
-    (year, month, day)
 }
 
 impl fmt::Display for Timestamp {
@@ -216,7 +205,7 @@ impl Serialize for Timestamp {
 }
 
 impl<'de> Deserialize<'de> for Timestamp {
-    /// Reads text, and TOML's own dates, which reach serde as a map of one entry.
+    /// Accepts text, and TOML's dates, which serde sees as a map of one entry.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct TimeVisitor;
         impl<'de> Visitor<'de> for TimeVisitor {
@@ -232,7 +221,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Timestamp, A::Error> {
                 let entry: Option<(String, String)> = map.next_entry()?;
-                let (_, text) = entry.ok_or_else(|| de::Error::custom("an empty table is no time"))?;
+                let (_, text) = entry.ok_or_else(|| de::Error::custom("an empty table is not a time"))?;
                 text.parse().map_err(de::Error::custom)
             }
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 
-/// A window of time that is fetched: `start` belongs to it, `end` does not.
+/// A half-open window of time: with `start`, without `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Window {
     /// First instant inside.
@@ -16,7 +16,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// True when `at` lies in the window.
+    /// True when `at` is in the window.
     #[must_use]
     pub fn contains(&self, at: Timestamp) -> bool {
         self.start <= at && at < self.end

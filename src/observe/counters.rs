@@ -1,58 +1,41 @@
-//! Counters of one run, added to by the actors, read by whoever shows them.
+//! The counters of one run: the actors write them, displays read them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Reducing;
 use crate::model::Kind;
 
-/// How an attempt ended.
+/// The end of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptResult<'a> {
     /// With an answer.
     Answered {
-        /// Bytes of the body, after decompression.
+        /// After decompression.
         body_bytes: u64,
         /// From sending to the last byte.
         latency: Duration,
     },
-    /// With an error, by its label.
+    /// With an error, given by its label.
     Failed(&'a str),
 }
 
-/// Upper bounds of the latency histogram, seconds; slower answers are counted beyond the last.
-pub const LATENCY_BOUNDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-
-/// What keeps a crawl from being quicker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Limit {
-    /// Not known, or there is nothing to do.
-    #[default]
-    None,
-    /// Fetchers wait for tokens: the rate is used up.
-    Rate,
-    /// No fetcher waits for a token, and a kind has more to ask than its fetchers can, which are too few for the rate.
-    Concurrency,
-}
-
-/// Looks in a row at which a kind has too few fetchers before that counts: a queue that is gone in a moment needs none.
-const LOOKS_UNTIL_SHORT: u64 = 30;
+/// Upper bounds of the latency histogram, seconds; one more bucket counts slower answers.
+pub(super) const LATENCY_BOUNDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 #[derive(Debug, Default)]
-struct KindCounters {
-    /// Configured; 0 while nobody has told.
-    fetchers: AtomicU64,
-    /// Looks in a row at which the kind had too few fetchers, and all of those that counted.
-    short_in_a_row: AtomicU64,
-    seen_short: AtomicU64,
+pub(super) struct KindCounters {
+    /// Configured; 0 until it is set.
+    pub(super) fetchers: AtomicU64,
+    /// Consecutive looks at which the kind had too few fetchers, and the number of looks that counted as such.
+    pub(super) short_in_a_row: AtomicU64,
+    pub(super) seen_short: AtomicU64,
     pending: AtomicU64,
-    in_flight: AtomicU64,
+    pub(super) in_flight: AtomicU64,
     settled: AtomicU64,
     failed: AtomicU64,
     attempts: AtomicU64,
@@ -60,47 +43,47 @@ struct KindCounters {
     body_bytes: AtomicU64,
     latency_us: AtomicU64,
     answered: AtomicU64,
-    /// Answers by latency: those within each bound and above the one before; the last is beyond all.
+    /// Answers by latency: within each bound and above the one before; the last bucket is above all bounds.
     latencies: [AtomicU64; LATENCY_BOUNDS.len() + 1],
 }
 
-/// Where a kind of request stands.
+/// The progress of a kind of request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KindProgress {
-    /// Known and not asked.
+    /// Requests to ask.
     pub pending: u64,
-    /// Handed out and not yet durable.
+    /// Requests sent to a fetcher and not yet durable.
     pub in_flight: u64,
-    /// Settled, in all runs.
+    /// Requests settled in all runs.
     pub settled: u64,
-    /// Given up for now.
+    /// Requests that failed; the next run asks again.
     pub failed: u64,
     /// HTTP requests of this run.
     pub attempts: u64,
-    /// Of those, after a first attempt.
+    /// HTTP requests of this run after a first attempt.
     pub retries: u64,
-    /// Bytes of the bodies of this run.
+    /// Bytes of the bodies of this run, after decompression.
     pub body_bytes: u64,
     /// Mean time of an answer, microseconds; 0 before the first.
     pub mean_latency_us: u64,
 }
 
-/// Counters of one run. Shared by reference.
+/// The counters of one run; the actors share them.
 #[derive(Debug, Default)]
 pub struct Counters {
-    kinds: [KindCounters; 4],
+    pub(super) kinds: [KindCounters; 4],
     /// The bucket's rate, thousandths of a request per second.
     rate_milli: AtomicU64,
-    /// Fetchers that wait for a token.
+    /// Number of fetchers.
     waiting_for_token: AtomicU64,
     tokens: AtomicU64,
     token_wait_us: AtomicU64,
-    /// Fetchers that wait until the source is up again.
-    waiting_for_source: AtomicU64,
-    /// Looks at requests in flight, by what limited them: nothing, the rate, concurrency.
-    seen_limited: [AtomicU64; 3],
+    /// Number of fetchers that wait until the source is up again.
+    pub(super) waiting_for_source: AtomicU64,
+    /// Looks while requests were in flight, by limit: none, rate, concurrency.
+    pub(super) seen_limited: [AtomicU64; 3],
     jobs_per_request: AtomicU64,
-    /// Pending jobs by the day (since the epoch) on which they were submitted.
+    /// Pending jobs by the day (since the epoch) of their submission.
     pending_jobs: Mutex<BTreeMap<i64, u64>>,
     errors: Mutex<Errors>,
     reducing: Reducing,
@@ -113,7 +96,7 @@ struct Errors {
 }
 
 impl Counters {
-    /// Counts an attempt that ended.
+    /// Counts an attempt at its end.
     pub fn attempt(&self, kind: Kind, number: u32, result: AttemptResult<'_>) {
         let counters = &self.kinds[kind.index()];
         counters.attempts.fetch_add(1, Relaxed);
@@ -136,7 +119,7 @@ impl Counters {
         }
     }
 
-    /// Keeps the text of the newest error.
+    /// Stores the text of the newest error.
     pub fn note_error(&self, text: String) {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).last = Some(text);
     }
@@ -149,7 +132,7 @@ impl Counters {
 
     /// Failed attempts of this run by label.
     #[must_use]
-    pub fn errors_by_label(&self) -> BTreeMap<String, u64> {
+    pub(super) fn errors_by_label(&self) -> BTreeMap<String, u64> {
         let mut sums = BTreeMap::new();
         for ((_, label), num) in self.errors_by_kind() {
             *sums.entry(label).or_default() += num;
@@ -159,12 +142,12 @@ impl Counters {
 
     /// Failed attempts of this run by kind and label.
     #[must_use]
-    pub fn errors_by_kind(&self) -> BTreeMap<(Kind, String), u64> {
+    pub(super) fn errors_by_kind(&self) -> BTreeMap<(Kind, String), u64> {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).by_label.clone()
     }
 
-    /// Answers of a kind, the sum of their latencies in seconds, and how many took at most each of [`LATENCY_BOUNDS`]
-    /// and more than the one before; the last of those is beyond all bounds.
+    /// Number of answers of a kind, the sum of their latencies in seconds, and the numbers of answers between each of
+    /// [`LATENCY_BOUNDS`] and the one before; the last number is of those above all bounds.
     #[must_use]
     pub fn latencies(&self, kind: Kind) -> (u64, f64, [u64; LATENCY_BOUNDS.len() + 1]) {
         let counters = &self.kinds[kind.index()];
@@ -173,28 +156,28 @@ impl Counters {
         (buckets.iter().sum(), micros.as_secs_f64(), buckets)
     }
 
-    /// Tells where a kind stands.
+    /// Sets the numbers of pending requests and of those in flight.
     pub fn set_frontier(&self, kind: Kind, pending: u64, in_flight: u64) {
         let counters = &self.kinds[kind.index()];
         counters.pending.store(pending, Relaxed);
         counters.in_flight.store(in_flight, Relaxed);
     }
 
-    /// Tells what is settled and failed of a kind.
+    /// Sets the numbers of settled and failed requests.
     pub fn set_settled(&self, kind: Kind, settled: u64, failed: u64) {
         let counters = &self.kinds[kind.index()];
         counters.settled.store(settled, Relaxed);
         counters.failed.store(failed, Relaxed);
     }
 
-    /// Counts what became durable.
+    /// Counts requests that became durable.
     pub fn add_settled(&self, kind: Kind, settled: u64, failed: u64) {
         let counters = &self.kinds[kind.index()];
         counters.settled.fetch_add(settled, Relaxed);
         counters.failed.fetch_add(failed, Relaxed);
     }
 
-    /// Tells the bucket's rate, requests per second.
+    /// Sets the bucket's rate, requests per second.
     pub fn set_rate(&self, rate: f64) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rates are positive and small")]
         self.rate_milli.store((rate * 1000.0) as u64, Relaxed);
@@ -208,126 +191,51 @@ impl Counters {
         milli / 1000.0
     }
 
-    /// One fetcher more waits for a token, until what this gives is dropped.
+    /// Counts a fetcher that waits for a token, until the result is dropped.
     #[must_use]
     pub fn wait_for_token(&self) -> TokenWait<'_> {
         self.waiting_for_token.fetch_add(1, Relaxed);
         TokenWait { counters: self, began: Instant::now(), granted: false }
     }
 
-    /// Tokens taken, and how long fetchers waited for them, all together.
+    /// Number of tokens taken, and the sum of the waits for them.
     #[must_use]
     pub fn tokens(&self) -> (u64, Duration) {
         (self.tokens.load(Relaxed), Duration::from_micros(self.token_wait_us.load(Relaxed)))
     }
 
-    /// One fetcher more waits until the source is up again, until what this gives is dropped.
+    /// Counts a fetcher that waits until the source is up again, until the result is dropped.
     #[must_use]
     pub fn wait_for_source(&self) -> SourceWait<'_> {
         self.waiting_for_source.fetch_add(1, Relaxed);
         SourceWait { counters: self }
     }
 
-    /// Tells how many fetchers a kind may have.
+    /// Sets the number of fetchers of a kind.
     pub fn set_fetchers(&self, kind: Kind, num: usize) {
         self.kinds[kind.index()].fetchers.store(num as u64, Relaxed);
     }
 
-    /// Looks at what limits the crawl right now, and remembers it for [`Counters::limit`].
-    pub fn look_at_limit(&self) -> Limit {
-        let busy = self.kinds.iter().any(|kind| kind.in_flight.load(Relaxed) > 0);
-        let free = self.waiting_for_token() == 0 && self.waiting_for_source.load(Relaxed) == 0;
-        let mut short = false;
-        for kind in Kind::ALL {
-            let counters = &self.kinds[kind.index()];
-            if !free || !self.is_short_of_fetchers(kind) {
-                counters.short_in_a_row.store(0, Relaxed);
-            } else if counters.short_in_a_row.fetch_add(1, Relaxed) + 1 >= LOOKS_UNTIL_SHORT {
-                counters.seen_short.fetch_add(1, Relaxed);
-                short = true;
-            }
-        }
-        let limit = match (self.waiting_for_token(), short) {
-            (0, true) => Limit::Concurrency,
-            (0, false) => Limit::None,
-            _ => Limit::Rate,
-        };
-        if busy {
-            self.seen_limited[limit as usize].fetch_add(1, Relaxed);
-        }
-        limit
-    }
-
-    /// Has the kind more to ask than its fetchers have in hand, and would the rate keep more of them at work?
-    fn is_short_of_fetchers(&self, kind: Kind) -> bool {
-        let fetchers = self.kinds[kind.index()].fetchers.load(Relaxed);
-        fetchers > 0 && self.requests_left_of(kind) > fetchers && self.fetchers_needed(kind) > fetchers
-    }
-
-    /// Fetchers of a kind that use up the rate alone; 0 before the first answer.
-    fn fetchers_needed(&self, kind: Kind) -> u64 {
-        let secs = Duration::from_micros(self.of(kind).mean_latency_us).as_secs_f64();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and small")]
-        let needed = (self.rate() * secs).ceil() as u64;
-        needed
-    }
-
-    /// What limited the run for most of it.
+    /// Mean latency over all kinds; zero before the first answer.
     #[must_use]
-    pub fn limit(&self) -> Limit {
-        let [none, rate, concurrency] = [0, 1, 2].map(|at: usize| self.seen_limited[at].load(Relaxed));
-        if concurrency > rate.max(none) {
-            Limit::Concurrency
-        } else if rate > 0 {
-            Limit::Rate
-        } else {
-            Limit::None
-        }
-    }
-
-    /// Mean time of an answer over all kinds; zero before the first.
-    #[must_use]
-    pub fn mean_latency(&self) -> Duration {
+    pub(super) fn mean_latency(&self) -> Duration {
         let sum = |of: fn(&KindCounters) -> &AtomicU64| self.kinds.iter().map(|kind| of(kind).load(Relaxed)).sum();
         let (micros, answers): (u64, u64) = (sum(|kind| &kind.latency_us), sum(|kind| &kind.answered));
         Duration::from_micros(micros.checked_div(answers).unwrap_or(0))
     }
 
-    /// Says so, and what is needed, when concurrency limited the run and not the rate.
-    #[must_use]
-    pub fn limit_hint(&self) -> Option<String> {
-        if self.limit() == Limit::Concurrency { self.concurrency_hint() } else { None }
-    }
-
-    /// Which kind had too few fetchers for longest, and how many it needs; `None` when none had, or none has any more.
-    #[must_use]
-    pub fn concurrency_hint(&self) -> Option<String> {
-        let seen = |kind: &Kind| self.kinds[kind.index()].seen_short.load(Relaxed);
-        let kind = Kind::ALL.into_iter().filter(|kind| seen(kind) > 0).max_by_key(seen)?;
-        let (needed, fetchers) = (self.fetchers_needed(kind), self.kinds[kind.index()].fetchers.load(Relaxed));
-        (needed > fetchers).then(|| {
-            format!(
-                "concurrency, not the rate, is the limit: {:.1} requests/s x {:.3} s of mean latency need {needed} fetchers \
-                 at work; concurrency.{} is {fetchers}",
-                self.rate(),
-                Duration::from_micros(self.of(kind).mean_latency_us).as_secs_f64(),
-                kind.name(),
-            )
-        })
-    }
-
-    /// Tells how many jobs one request asks for.
+    /// Sets the number of jobs per request.
     pub fn set_jobs_per_request(&self, num: usize) {
         self.jobs_per_request.store(num as u64, Relaxed);
     }
 
-    /// Requests that are known and not settled: many jobs are one request.
+    /// HTTP requests left: many jobs share one.
     #[must_use]
     pub fn requests_left(&self) -> u64 {
         Kind::ALL.iter().map(|kind| self.requests_left_of(*kind)).sum()
     }
 
-    fn requests_left_of(&self, kind: Kind) -> u64 {
+    pub(super) fn requests_left_of(&self, kind: Kind) -> u64 {
         let now = self.of(kind);
         let known = now.pending + now.in_flight;
         match kind {
@@ -336,24 +244,24 @@ impl Counters {
         }
     }
 
-    /// Tells the pending jobs by the day on which they were submitted.
+    /// Sets the pending jobs by the day of their submission.
     pub fn set_pending_jobs(&self, by_day: BTreeMap<i64, u64>) {
         *self.pending_jobs.lock().unwrap_or_else(PoisonError::into_inner) = by_day;
     }
 
-    /// The pending jobs by the day (since the epoch) on which they were submitted.
+    /// Pending jobs by the day (since the epoch) of their submission.
     #[must_use]
-    pub fn pending_jobs(&self) -> BTreeMap<i64, u64> {
+    pub(super) fn pending_jobs(&self) -> BTreeMap<i64, u64> {
         self.pending_jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Fetchers that wait for a token: while there are any, the rate is the limit.
+    /// Number of fetchers that wait for a token; if there are any, the rate is the limit.
     #[must_use]
-    pub fn waiting_for_token(&self) -> u64 {
+    pub(super) fn waiting_for_token(&self) -> u64 {
         self.waiting_for_token.load(Relaxed)
     }
 
-    /// Where a kind stands.
+    /// The progress of a kind.
     #[must_use]
     pub fn of(&self, kind: Kind) -> KindProgress {
         let counters = &self.kinds[kind.index()];
@@ -370,7 +278,7 @@ impl Counters {
         }
     }
 
-    /// How far the making of artifacts has come.
+    /// The progress of the reducers.
     #[must_use]
     pub const fn reducing(&self) -> &Reducing {
         &self.reducing
@@ -383,7 +291,7 @@ impl Counters {
     }
 }
 
-/// A fetcher's wait for a token; it is over when this is dropped.
+/// A fetcher's wait for a token; dropping it ends the wait.
 #[derive(Debug)]
 pub struct TokenWait<'a> {
     counters: &'a Counters,
@@ -392,7 +300,7 @@ pub struct TokenWait<'a> {
 }
 
 impl TokenWait<'_> {
-    /// The wait is over, with a token when `granted`.
+    /// Ends the wait; `granted` tells whether with a token.
     pub fn over(mut self, granted: bool) {
         self.granted = granted;
     }
@@ -409,7 +317,7 @@ impl Drop for TokenWait<'_> {
     }
 }
 
-/// A fetcher's wait for a source that is down; it is over when this is dropped.
+/// A fetcher's wait for a source that is down; dropping it ends the wait.
 #[derive(Debug)]
 pub struct SourceWait<'a> {
     counters: &'a Counters,
@@ -424,58 +332,6 @@ impl Drop for SourceWait<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Eight fetchers of summaries where 20 requests/s need 25, and `left` to ask.
-    fn short_of_fetchers(left: u64) -> Counters {
-        let counters = Counters::default();
-        counters.set_rate(20.0);
-        counters.set_fetchers(Kind::Summaries, 8);
-        let latency = Duration::from_millis(1250);
-        counters.attempt(Kind::Summaries, 1, AttemptResult::Answered { body_bytes: 1, latency });
-        counters.set_frontier(Kind::Summaries, left - 8, 8);
-        counters
-    }
-
-    fn look(counters: &Counters, times: u64) -> Limit {
-        (0..times).map(|_| counters.look_at_limit()).last().unwrap()
-    }
-
-    #[test]
-    fn too_few_fetchers_for_the_rate_with_work_waiting_for_a_while_are_the_limit_and_named() {
-        let counters = short_of_fetchers(98);
-        assert_eq!(look(&counters, LOOKS_UNTIL_SHORT - 1), Limit::None);
-        assert_eq!(counters.limit_hint(), None);
-        assert_eq!(look(&counters, LOOKS_UNTIL_SHORT), Limit::Concurrency);
-        assert_eq!(counters.limit(), Limit::Concurrency);
-        let said = counters.limit_hint().unwrap();
-        assert!(said.contains("20.0 requests/s x 1.250 s") && said.contains("25 fetchers"), "{said}");
-        assert!(said.ends_with("concurrency.summaries is 8"), "{said}");
-        counters.set_fetchers(Kind::Summaries, 25);
-        assert_eq!(counters.limit_hint(), None, "there are enough by now");
-    }
-
-    #[test]
-    fn concurrency_is_no_limit_in_the_tail_nor_with_enough_fetchers_nor_while_the_source_is_down() {
-        let tail = short_of_fetchers(8);
-        assert_eq!(look(&tail, 2 * LOOKS_UNTIL_SHORT), Limit::None);
-        let enough = short_of_fetchers(98);
-        enough.set_fetchers(Kind::Summaries, 25);
-        assert_eq!(look(&enough, 2 * LOOKS_UNTIL_SHORT), Limit::None);
-        let down = short_of_fetchers(98);
-        let wait = down.wait_for_source();
-        assert_eq!(look(&down, 2 * LOOKS_UNTIL_SHORT), Limit::None);
-        drop(wait);
-        assert_eq!(look(&down, LOOKS_UNTIL_SHORT), Limit::Concurrency);
-    }
-
-    #[test]
-    fn a_fetcher_that_waits_for_a_token_means_that_the_rate_is_the_limit() {
-        let counters = short_of_fetchers(98);
-        let wait = counters.wait_for_token();
-        assert_eq!(look(&counters, 2 * LOOKS_UNTIL_SHORT), Limit::Rate);
-        wait.over(true);
-        assert_eq!((counters.limit(), counters.tokens().0, counters.waiting_for_token()), (Limit::Rate, 1, 0));
-    }
 
     #[test]
     fn many_jobs_are_one_request_left() {

@@ -1,4 +1,4 @@
-//! Logs on stderr, which never tear the progress display and never carry a server's control characters.
+//! Logs on stderr. They do not break the progress display, and contain no control characters from a server.
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
@@ -10,24 +10,26 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::{LogConfig, LogFormat};
 
-/// The display that log lines step aside for.
+/// The progress display, which is hidden while a log line is written.
 static DISPLAY: OnceLock<MultiProgress> = OnceLock::new();
 
-/// Logs cannot be set up. Exit code 2.
+/// Logging cannot be set up. Exit code 2.
 #[derive(Debug, Error)]
 pub enum LogError {
-    /// The filter cannot be read.
-    #[error("log.level: `{level}` is no level (error, warn, info, debug, trace) and no list of filter directives")]
+    /// The filter is invalid.
+    #[error(
+        "log.level: `{level}` is neither a level (error, warn, info, debug, trace) nor a list of filter directives"
+    )]
     Level {
-        /// What was given.
+        /// The configured text.
         level: String,
-        /// Why it cannot be read.
+        /// The error of the filter's parser.
         #[source]
         source: tracing_subscriber::filter::ParseError,
     },
 }
 
-/// Sends what is logged to stderr.
+/// Sends log lines to stderr.
 ///
 /// # Errors
 /// [`LogError::Level`].
@@ -35,7 +37,7 @@ pub fn init(config: &LogConfig) -> Result<(), LogError> {
     let filter =
         EnvFilter::try_new(&config.level).map_err(|source| LogError::Level { level: config.level.clone(), source })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Stderr).with_ansi(colours());
-    // A second call (an embedding program has its own subscriber) leaves the first in place.
+    // An embedding program may have its own subscriber, which stays.
     let _already_set = match config.format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
@@ -43,12 +45,12 @@ pub fn init(config: &LogConfig) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Makes log lines step aside for `display`.
-pub(super) fn step_aside_for(display: &MultiProgress) {
+/// Hides `display` while log lines are written.
+pub(super) fn hide_during_lines(display: &MultiProgress) {
     let _first_wins = DISPLAY.set(display.clone());
 }
 
-/// Takes the display from the terminal, for a process that ends at once.
+/// Removes the display from the terminal, for a process that exits immediately.
 pub fn clear_display() {
     if let Some(display) = DISPLAY.get() {
         let _cleared = display.clear();
@@ -63,17 +65,17 @@ pub(super) fn colours() -> bool {
 
 struct Stderr;
 
-struct Line(Vec<u8>);
+struct LogLine(Vec<u8>);
 
 impl<'a> MakeWriter<'a> for Stderr {
-    type Writer = Line;
+    type Writer = LogLine;
 
-    fn make_writer(&'a self) -> Line {
-        Line(Vec::new())
+    fn make_writer(&'a self) -> LogLine {
+        LogLine(Vec::new())
     }
 }
 
-impl Write for Line {
+impl Write for LogLine {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -84,9 +86,9 @@ impl Write for Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for LogLine {
     fn drop(&mut self) {
-        let write = || drop(io::stderr().lock().write_all(&self.0)); // there is nowhere to tell a failure to
+        let write = || drop(io::stderr().lock().write_all(&self.0)); // a failure cannot be reported anywhere
         match DISPLAY.get() {
             Some(display) => display.suspend(write),
             None => write(),

@@ -1,4 +1,4 @@
-//! `/metrics` on loopback: what a running crawl counts, as Prometheus text. Reads counters; decides nothing.
+//! `/metrics` on loopback: the counters of a running crawl as Prometheus text.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,30 +19,30 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::{Counters, LATENCY_BOUNDS};
+use super::Counters;
+use super::counters::LATENCY_BOUNDS;
 use crate::model::Kind;
-use crate::store::Store;
 
-/// The metrics cannot be served. Exit code 2.
+/// Metrics cannot be served. Exit code 2.
 #[derive(Debug, Error)]
 pub enum MetricsError {
-    /// The address cannot be had.
+    /// The address cannot be bound.
     #[error("metrics.bind: cannot listen on {addr}")]
     Listen {
-        /// The address.
+        /// `metrics.bind`
         addr: SocketAddr,
-        /// Why.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
 }
 
-/// Serves the metrics until it is dropped.
+/// Serves metrics until it is dropped.
 #[derive(Debug)]
 pub struct Metrics(JoinHandle<()>);
 
 impl Metrics {
-    /// Serves what `counters` and `store` count at `bind`; nothing where there is no address.
+    /// Serves `counters` and the store's number of commits at `bind`; serves nothing when `bind` is `None`.
     ///
     /// # Errors
     /// [`MetricsError::Listen`].
@@ -52,22 +52,22 @@ impl Metrics {
     pub async fn start(
         bind: Option<SocketAddr>,
         counters: Arc<Counters>,
-        store: Arc<Store>,
+        num_commits: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<Option<Self>, MetricsError> {
         let Some(addr) = bind else { return Ok(None) };
         let listener = TcpListener::bind(addr).await.map_err(|source| MetricsError::Listen { addr, source })?;
         let mut registry = Registry::with_prefix("perfharvest");
-        registry.register_collector(Box::new(Crawl { counters, store }));
+        registry.register_collector(Box::new(Crawl { counters, num_commits: Box::new(num_commits) }));
         let registry = Arc::new(registry);
         let answer = get(move || {
             let registry = Arc::clone(&registry);
             async move { scrape(&registry) }
         });
-        tracing::info!("metrics at http://{addr}/metrics");
+        tracing::info!("serving metrics at http://{addr}/metrics");
         let router = Router::new().route("/metrics", answer);
         Ok(Some(Self(tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
-                tracing::warn!(%error, "metrics are no longer served");
+                tracing::warn!(%error, "cannot serve metrics any more");
             }
         }))))
     }
@@ -88,11 +88,17 @@ fn scrape(registry: &Registry) -> impl IntoResponse + use<> {
     }
 }
 
-/// What is counted, at the moment of a scrape.
-#[derive(Debug)]
+/// Reads all numbers at the moment of a scrape.
 struct Crawl {
     counters: Arc<Counters>,
-    store: Arc<Store>,
+    /// Transactions committed to the store in all runs.
+    num_commits: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl fmt::Debug for Crawl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crawl").field("counters", &self.counters).finish_non_exhaustive()
+    }
 }
 
 /// A counter's value, by the labels that name it.
@@ -118,25 +124,19 @@ impl Collector for Crawl {
         };
         count(&mut encoder, "retries", "HTTP requests after a first attempt", None, &by_kind(|now| now.retries))?;
         let bytes = by_kind(|now| now.body_bytes);
-        count(&mut encoder, "body", "Bodies answered, after decompression", Some(&Unit::Bytes), &bytes)?;
+        count(&mut encoder, "body", "Bodies of answers, after decompression", Some(&Unit::Bytes), &bytes)?;
         let (tokens, waited) = counters.tokens();
         count(&mut encoder, "tokens", "Tokens taken from the bucket", None, &vec![(Vec::new(), tokens)])?;
         let waited = vec![(Vec::new(), waited.as_secs_f64())];
-        count_secs(&mut encoder, "token_wait", "Time that fetchers waited for tokens, all together", &waited)?;
-        let commits = self.store.counts().map_or(0, |counts| counts.commits);
-        count(
-            &mut encoder,
-            "store_commits",
-            "Transactions of the store, in all runs",
-            None,
-            &vec![(Vec::new(), commits)],
-        )?;
+        count_secs(&mut encoder, "token_wait", "Sum of the times that fetchers waited for tokens", &waited)?;
+        let commits = vec![(Vec::new(), (self.num_commits)())];
+        count(&mut encoder, "store_commits", "Transactions of the store, in all runs", None, &commits)?;
 
         for (name, help, value) in [
-            ("in_flight", "Requests handed out and not yet durable", by_kind(|now| now.in_flight)),
-            ("pending", "Requests known and not asked", by_kind(|now| now.pending)),
+            ("in_flight", "Requests in flight, until they are durable", by_kind(|now| now.in_flight)),
+            ("pending", "Requests still to be asked", by_kind(|now| now.pending)),
             ("settled", "Requests settled, in all runs", by_kind(|now| now.settled)),
-            ("failed", "Requests given up for now", by_kind(|now| now.failed)),
+            ("failed", "Requests that failed", by_kind(|now| now.failed)),
             ("waiting_for_token", "Fetchers waiting for a token", vec![(Vec::new(), counters.waiting_for_token())]),
         ] {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
@@ -149,7 +149,7 @@ impl Collector for Crawl {
         let help = "Requests per second that the bucket allows now";
         rate.encode(encoder.encode_descriptor("rate", help, None, MetricType::Gauge)?)?;
 
-        let help = "Time of an answer, from sending to the last byte";
+        let help = "Latency of answers, from sending to the last byte";
         let mut family = encoder.encode_descriptor("latency", help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for kind in Kind::ALL {
             encode_latencies(&mut family.encode_family(&of_kind(kind))?, counters, kind)?;

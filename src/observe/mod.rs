@@ -1,15 +1,20 @@
-//! What can be seen of a run: logs, counters, progress. Reads what the actors count; decides nothing.
+//! The visible side of a run: logs, counters, progress, metrics. The actors count; this folder only shows, and imports no
+//! stage.
 
 mod counters;
+mod limit;
 mod logging;
 mod metrics;
 mod progress;
 mod reducing;
 mod run_file;
+mod words;
 
-pub use counters::{AttemptResult, Counters, KindProgress, LATENCY_BOUNDS, Limit, SourceWait, TokenWait};
+pub use counters::{AttemptResult, Counters, KindProgress, SourceWait, TokenWait};
+pub use limit::Limit;
 pub use logging::{LogError, clear_display, init as init_logging};
 pub use metrics::{Metrics, MetricsError};
 pub use progress::{Progress, human_bytes, human_duration};
 pub use reducing::{Reducing, ReducingNow};
 pub use run_file::{DueJobs, RunFile, RunPhase, RunState};
+pub use words::{counted, form};

@@ -16,13 +16,13 @@ use crate::model::Kind;
 const REDRAW: Duration = Duration::from_millis(250);
 const PLAIN_LINE: Duration = Duration::from_secs(10);
 const PACE: Duration = Duration::from_secs(10);
-/// Drawings a second at the most.
+/// Redraws per second at most.
 const DRAWINGS_PER_SECOND: u8 = 20;
-/// Columns at the right that stay free: a terminal echoes `^C` behind the last bar, and where that wraps, the bars are no
-/// longer where they are taken to be. Room for two, as two may come between drawings.
+/// Free columns at the right: a terminal echoes `^C` after the last bar, and if that wraps, the next redraw is one line off.
+/// Room for two, since two may come between redraws.
 const FREE_COLUMNS: u16 = 5;
 
-/// A progress display; it ends when it is dropped.
+/// A progress display; dropping it removes it.
 #[derive(Debug)]
 pub struct Progress {
     task: JoinHandle<()>,
@@ -30,7 +30,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Shows `counters`, of `kinds` and of the reducers, until dropped; `None` when progress is not wanted.
+    /// Shows the progress of `kinds` and of the reducers until dropped; `None` if it is not `wanted`.
     #[must_use]
     pub fn start(counters: Arc<Counters>, wanted: bool, kinds: &'static [Kind]) -> Option<Self> {
         if !wanted {
@@ -42,7 +42,7 @@ impl Progress {
         let screen = Screen::of(Term::buffered_stderr());
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), DRAWINGS_PER_SECOND);
         let display = MultiProgress::with_draw_target(target);
-        logging::step_aside_for(&display);
+        logging::hide_during_lines(&display);
         let layout = Layout::of(screen.width());
         let bars = kinds.iter().map(|kind| (*kind, display.add(bar(&kind.name().replace('_', " "), layout)))).collect();
         let task = tokio::spawn(redraw(counters, screen, display.clone(), bars));
@@ -59,12 +59,12 @@ impl Drop for Progress {
     }
 }
 
-/// The terminal at stderr, but for its last columns. indicatif ends each line by filling it with spaces up to the width
-/// and lets the terminal wrap; on a screen that is narrower than the terminal, the next line has to be begun.
+/// The terminal at stderr without its last columns. indicatif fills each line with spaces up to the width and relies on the
+/// terminal to wrap; on a screen that is narrower than the terminal, a line break has to be written.
 #[derive(Clone, Debug)]
 struct Screen {
     term: Term,
-    /// The line was filled, and the next text belongs below it.
+    /// True when the line is full, so that the next text belongs below it.
     is_filled: Arc<AtomicBool>,
 }
 
@@ -125,14 +125,14 @@ impl TermLike for Screen {
     }
 }
 
-/// How a line is shared out on a screen of some width.
+/// The columns of a line on a screen of a given width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layout {
-    /// Columns of the bar itself; 0 for none.
+    /// Columns of the bar; 0 for no bar.
     bar: usize,
     /// Columns of each of the two numbers.
     number: usize,
-    /// Columns that are left for the message.
+    /// Columns of the message.
     message: usize,
 }
 
@@ -158,7 +158,7 @@ impl Layout {
         format!("{{prefix:>12}} {bar}{{pos:>{number}}}/{{len:<{number}}} {{wide_msg}}")
     }
 
-    /// The parts, the most important first, as many as there is room for: half a number would be a wrong one.
+    /// As many whole parts as fit, the most important first: half a number would be wrong.
     fn message(self, parts: &[String]) -> String {
         let mut message = String::new();
         for part in parts {
@@ -173,7 +173,7 @@ impl Layout {
 }
 
 fn bar(name: &str, layout: Layout) -> ProgressBar {
-    // Hidden until the display has it: a bar that is set up on its own would draw lines that nobody clears.
+    // Hidden until the display owns it: a bar by itself would draw lines that nobody clears.
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
     lay_out(&bar, layout);
     bar.set_prefix(name.to_owned());
@@ -253,7 +253,7 @@ async fn redraw(counters: Arc<Counters>, screen: Screen, display: MultiProgress,
                 });
             }
         } else if let Some(bar) = reducers.take() {
-            bar.finish_and_clear(); // a search within a crawl is over
+            bar.finish_and_clear(); // the search for the busiest revision is over
         }
         tokio::time::sleep(REDRAW).await;
     }
@@ -261,13 +261,13 @@ async fn redraw(counters: Arc<Counters>, screen: Screen, display: MultiProgress,
 
 async fn plain_lines(counters: Arc<Counters>, kinds: &[Kind]) {
     let mut pace = Pace::over(PACE);
-    pace.update(counters.attempts()); // else the first line knows of no pace
+    pace.update(counters.attempts()); // or the first line would lack a pace
     loop {
         tokio::time::sleep(PLAIN_LINE).await;
         if let Some(now) = counters.reducing().now() {
             let of_the_pass =
                 if now.total > 0 { format!(" {}/{} signatures", now.done, now.total) } else { String::new() };
-            let _nowhere_to_tell = writeln!(std::io::stderr(), "progress: reducers: {}{of_the_pass}", now.stage);
+            let _ignored = writeln!(std::io::stderr(), "progress: reducers: {}{of_the_pass}", now.stage);
             continue;
         }
         if kinds.is_empty() {
@@ -287,7 +287,7 @@ async fn plain_lines(counters: Arc<Counters>, kinds: &[Kind]) {
         if counters.limit() == Limit::Concurrency {
             line.push_str(", concurrency is the limit");
         }
-        let _nowhere_to_tell = writeln!(std::io::stderr(), "progress: {line}");
+        let _ignored = writeln!(std::io::stderr(), "progress: {line}");
     }
 }
 

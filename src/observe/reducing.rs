@@ -1,12 +1,11 @@
-//! How far the making of artifacts has come: which stage it is in and, of a pass over the data, how many signatures are
-//! done.
+//! The progress of the reducers: their stage and, during a pass over the data, the number of signatures done.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-/// Told by the reducers, read by whoever shows it.
+/// Written by the reducers, read by displays.
 #[derive(Debug, Default)]
 pub struct Reducing {
     stage: Mutex<Option<&'static str>>,
@@ -14,19 +13,19 @@ pub struct Reducing {
     total: AtomicU64,
 }
 
-/// Where the reducers are.
+/// The progress of the reducers at a moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReducingNow {
-    /// What they do.
+    /// For people: `reading`, `sorting`, …
     pub stage: String,
-    /// Signatures done, in a pass over the data; else 0.
+    /// Signatures done in a pass over the data, else 0.
     pub done: u64,
-    /// Signatures to pass over; 0 in a stage that counts nothing.
+    /// Signatures in the pass; 0 in a stage without a count.
     pub total: u64,
 }
 
 impl Reducing {
-    /// Begins a stage that counts nothing.
+    /// Begins a stage without a count.
     pub fn enter(&self, stage: &'static str) {
         self.pass(stage, 0);
     }
@@ -38,17 +37,17 @@ impl Reducing {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(stage);
     }
 
-    /// Counts signatures that were passed over.
+    /// Counts signatures that are done.
     pub fn add(&self, done: u64) {
         self.done.fetch_add(done, Relaxed);
     }
 
-    /// The reducers have ended.
+    /// Ends the last stage.
     pub fn leave(&self) {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Where the reducers are; `None` while they do not work.
+    /// `None` while the reducers do not run.
     #[must_use]
     pub fn now(&self) -> Option<ReducingNow> {
         let stage = (*self.stage.lock().unwrap_or_else(PoisonError::into_inner))?.to_owned();

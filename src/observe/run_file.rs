@@ -1,7 +1,7 @@
-//! `run.json`: what a running crawl says of itself, beside its store, for `status` and `plan` in other processes.
+//! `run.json`: the state of a running crawl, in its store's folder, for `status` and `plan` in other processes.
 //!
-//! Rewritten once a second (a temporary file, then a rename), and marked at the end. A file that says "running" and was
-//! not rewritten for some seconds is that of a process which was killed. It is talk, not data: nothing depends on it.
+//! It is rewritten once a second (a temporary file, then a rename), and marked at the end. If the phase is `running` and the
+//! file is some seconds old, the process was killed. The file is only for display: no data depend on it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write as _;
@@ -17,38 +17,38 @@ use super::{Counters, KindProgress, Limit, ReducingNow};
 use crate::config::JOB_LIFE_DAYS;
 use crate::model::{Kind, Timestamp};
 
-/// Looks at what limits the crawl.
+/// Interval between looks at the limit of the crawl.
 const LOOK: Duration = Duration::from_millis(100);
-/// Looks between two writings, and looks that tell what limits it now.
-const LOOKS_PER_WRITING: usize = 10;
+/// Looks between two writes, and the number of looks that decide the current limit.
+const LOOKS_PER_WRITE: usize = 10;
 const LOOKS_REMEMBERED: usize = 100;
-/// Writings between two measurements of the disk.
-const WRITINGS_PER_MEASURE: u64 = 10;
-/// A running crawl's file is never older than this, in seconds.
+/// Writes between two measurements of the disk.
+const WRITES_PER_MEASURE: u64 = 10;
+/// The file of a running crawl is never older than this, seconds.
 const STALE: i64 = 10;
-/// When it is older than this, its process is looked for, which in a container of its own cannot be seen from here.
+/// If the file is older than this, seconds, its process is looked up, which may fail for a process in a container.
 const LATE: i64 = 2;
 
-/// Whether a crawl runs.
+/// The phase of a crawl.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunPhase {
-    /// Its process fetches.
+    /// The process fetches.
     Running,
-    /// Its process works through the data: for the busiest revision, or for the artifacts.
+    /// The process reads the data, for the busiest revision or for the artifacts.
     Reducing,
-    /// It has come to its end.
+    /// The crawl came to its end.
     Finished,
-    /// It was ended before.
+    /// The crawl was stopped before its end.
     Interrupted,
-    /// Its process is gone without a word.
+    /// The process was killed.
     Killed,
 }
 
-/// Jobs not yet fetched that the server will have deleted soon.
+/// Pending jobs that the server will delete soon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DueJobs {
-    /// Within a day, or already.
+    /// Within a day, or deleted already.
     pub within_1_day: u64,
     /// Within a week.
     pub within_7_days: u64,
@@ -57,7 +57,7 @@ pub struct DueJobs {
 }
 
 impl DueJobs {
-    /// Counts `by_day`, jobs by the day (since the epoch) on which they were submitted, as seen at `now`.
+    /// Counts jobs by their time left at `now`; `by_day` has their numbers by the day (since the epoch) of their submission.
     #[must_use]
     pub fn count(by_day: &BTreeMap<i64, u64>, now: Timestamp) -> Self {
         let today = now.as_secs().div_euclid(86_400);
@@ -67,70 +67,67 @@ impl DueJobs {
     }
 }
 
-/// What `run.json` holds.
+/// The content of `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunState {
-    /// Whether it runs.
+    /// Never [`RunPhase::Killed`] in the file itself.
     pub phase: RunPhase,
-    /// Its process.
+    /// Process id.
     pub pid: u32,
-    /// When it began.
+    /// Start of the run.
     pub started_at: Timestamp,
-    /// When this was written.
+    /// Time of this write.
     pub updated_at: Timestamp,
     /// HTTP requests of this run.
     pub requests: u64,
-    /// Of those, after a first attempt.
+    /// HTTP requests of this run after a first attempt.
     pub retries: u64,
-    /// The rate allowed now, requests per second.
+    /// Current rate of the bucket, requests per second.
     pub allowed_per_second: f64,
-    /// The rate reached over the last ten seconds.
+    /// Rate over the last ten seconds, requests per second.
     pub reached_per_second: f64,
-    /// The rate reached over the last five minutes.
+    /// Rate over the last five minutes, requests per second.
     pub reached_lately_per_second: f64,
-    /// Mean time of an answer, milliseconds.
+    /// Mean latency of answers, milliseconds.
     pub mean_latency_ms: f64,
-    /// Requests known and not settled.
+    /// HTTP requests left.
     pub requests_left: u64,
-    /// How long these take at the rate reached.
+    /// Seconds for these at the rate of the last five minutes.
     pub eta_secs: Option<u64>,
-    /// What has limited the last ten seconds.
+    /// Limit during the last ten seconds.
     pub limit: Limit,
-    /// What would help.
+    /// Advice about the limit.
     pub hint: Option<String>,
-    /// Settled, of all kinds and runs.
+    /// Requests settled, of all kinds and runs.
     pub settled: u64,
-    /// Given up for now.
+    /// Requests that failed, of all kinds.
     pub failed: u64,
-    /// Where the reducers are, while they work.
-    #[serde(default)]
+    /// Progress of the reducers while they run.
     pub reducing: Option<ReducingNow>,
     /// Failed attempts of this run by label.
     pub errors: BTreeMap<String, u64>,
     /// The newest error.
     pub last_error: Option<String>,
-    /// Bytes of the store's folder.
+    /// Size of the store's folder, bytes.
     pub disk_bytes: u64,
-    /// Pending jobs by the day (since the epoch) on which they were submitted.
+    /// Pending jobs by the day (since the epoch) of their submission.
     pub pending_jobs_by_day: BTreeMap<i64, u64>,
 }
 
 impl RunPhase {
-    /// True while its process is at work.
-    #[must_use]
-    pub const fn is_alive(self) -> bool {
+    const fn is_alive(self) -> bool {
         matches!(self, Self::Running | Self::Reducing)
     }
 }
 
 impl RunState {
-    /// Where it is, of the store at `store`.
+    /// The path of the file for the store at `store`.
     #[must_use]
     pub fn path_in(store: &Path) -> PathBuf {
         store.join("run.json")
     }
 
-    /// What the last crawl of the store at `store` says; `None` when there was none or its file cannot be read.
+    /// The state of the last crawl of the store at `store`; `None` without a readable file.
     #[must_use]
     pub fn read(store: &Path) -> Option<Self> {
         let mut state: Self = serde_json::from_slice(&std::fs::read(Self::path_in(store)).ok()?).ok()?;
@@ -148,18 +145,18 @@ impl RunState {
     }
 }
 
-/// Writes the file while a crawl runs.
+/// Writes `run.json` while a crawl runs.
 #[derive(Debug)]
 pub struct RunFile {
     task: JoinHandle<()>,
-    teller: Arc<Mutex<Teller>>,
+    reporter: Arc<Mutex<Reporter>>,
 }
 
 impl RunFile {
-    /// Begins to write what `counters` hold into the folder of the store at `store`.
+    /// Starts writing `counters` into the folder of the store at `store`.
     #[must_use]
     pub fn start(counters: Arc<Counters>, store: &Path) -> Self {
-        let teller = Arc::new(Mutex::new(Teller {
+        let reporter = Arc::new(Mutex::new(Reporter {
             counters,
             store: store.to_owned(),
             started_at: Timestamp::now(),
@@ -167,16 +164,16 @@ impl RunFile {
             late_pace: Pace::over(Duration::from_mins(5)),
             looks: VecDeque::new(),
             disk_bytes: 0,
-            writings: 0,
+            writes: 0,
             ended: false,
         }));
-        Self { task: tokio::spawn(write_on(Arc::clone(&teller))), teller }
+        Self { task: tokio::spawn(write_on(Arc::clone(&reporter))), reporter }
     }
 
-    /// Says that the crawl has come to its end, or was ended before.
+    /// Writes the last state: finished or interrupted.
     pub fn finish(self, interrupted: bool) {
         let phase = if interrupted { RunPhase::Interrupted } else { RunPhase::Finished };
-        self.teller.lock().unwrap_or_else(PoisonError::into_inner).tell(phase);
+        self.reporter.lock().unwrap_or_else(PoisonError::into_inner).report(phase);
     }
 }
 
@@ -186,24 +183,24 @@ impl Drop for RunFile {
     }
 }
 
-async fn write_on(teller: Arc<Mutex<Teller>>) {
+async fn write_on(reporter: Arc<Mutex<Reporter>>) {
     loop {
-        let telling = Arc::clone(&teller);
-        let told = tokio::task::spawn_blocking(move || {
-            telling.lock().unwrap_or_else(PoisonError::into_inner).tell(RunPhase::Running);
+        let writing = Arc::clone(&reporter);
+        let written = tokio::task::spawn_blocking(move || {
+            writing.lock().unwrap_or_else(PoisonError::into_inner).report(RunPhase::Running);
         });
-        if told.await.is_err() {
+        if written.await.is_err() {
             return;
         }
-        for _ in 0..LOOKS_PER_WRITING {
+        for _ in 0..LOOKS_PER_WRITE {
             tokio::time::sleep(LOOK).await;
-            teller.lock().unwrap_or_else(PoisonError::into_inner).look();
+            reporter.lock().unwrap_or_else(PoisonError::into_inner).look();
         }
     }
 }
 
 #[derive(Debug)]
-struct Teller {
+struct Reporter {
     counters: Arc<Counters>,
     store: PathBuf,
     started_at: Timestamp,
@@ -211,12 +208,12 @@ struct Teller {
     late_pace: Pace,
     looks: VecDeque<Limit>,
     disk_bytes: u64,
-    writings: u64,
-    /// Nothing is written after the last word.
+    writes: u64,
+    /// True after the last write.
     ended: bool,
 }
 
-impl Teller {
+impl Reporter {
     fn look(&mut self) {
         self.looks.push_back(self.counters.look_at_limit());
         if self.looks.len() > LOOKS_REMEMBERED {
@@ -233,15 +230,15 @@ impl Teller {
         }
     }
 
-    fn tell(&mut self, phase: RunPhase) {
+    fn report(&mut self, phase: RunPhase) {
         if self.ended {
             return;
         }
         self.ended = phase != RunPhase::Running;
-        if self.writings.is_multiple_of(WRITINGS_PER_MEASURE) || phase != RunPhase::Running {
+        if self.writes.is_multiple_of(WRITES_PER_MEASURE) || phase != RunPhase::Running {
             self.disk_bytes = bytes_in(&self.store);
         }
-        self.writings += 1;
+        self.writes += 1;
         let phase = if phase == RunPhase::Running && self.counters.reducing().now().is_some() {
             RunPhase::Reducing
         } else {
@@ -293,12 +290,12 @@ impl Teller {
     }
 }
 
-/// False when there is surely no such process.
+/// False when there is certainly no such process.
 fn may_exist(pid: u32) -> bool {
     !Path::new("/proc/self").exists() || Path::new("/proc").join(pid.to_string()).exists()
 }
 
-/// Bytes of all files under `folder`; what cannot be read counts nothing.
+/// Size of all files under `folder`, bytes; unreadable ones count 0.
 fn bytes_in(folder: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
     entries
@@ -339,13 +336,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_run_whose_reducers_work_says_where_they_are() {
+    async fn a_run_shows_the_progress_of_its_reducers() {
         let folder = tempfile::tempdir().unwrap();
         let counters = Arc::new(Counters::default());
         counters.reducing().pass("reading", 9);
         counters.reducing().add(4);
         let run_file = RunFile::start(Arc::clone(&counters), folder.path());
-        run_file.teller.lock().unwrap().tell(RunPhase::Running);
+        run_file.reporter.lock().unwrap().report(RunPhase::Running);
         let state = RunState::read(folder.path()).unwrap();
         let now = state.reducing.unwrap();
         assert_eq!((state.phase, now.stage.as_str(), now.done, now.total), (RunPhase::Reducing, "reading", 4, 9));
@@ -356,9 +353,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_longer_rewritten_is_that_of_a_killed_process() {
+    fn a_file_that_is_not_rewritten_any_more_belongs_to_a_killed_process() {
         let folder = tempfile::tempdir().unwrap();
-        let teller = || Teller {
+        let reporter = || Reporter {
             counters: Arc::new(Counters::default()),
             store: folder.path().to_owned(),
             started_at: Timestamp::now(),
@@ -366,10 +363,10 @@ mod tests {
             late_pace: Pace::over(Duration::from_secs(1)),
             looks: VecDeque::new(),
             disk_bytes: 0,
-            writings: 0,
+            writes: 0,
             ended: false,
         };
-        let mut state = teller().state(RunPhase::Running);
+        let mut state = reporter().state(RunPhase::Running);
         state.write(folder.path()).unwrap();
         assert_eq!(RunState::read(folder.path()).unwrap().phase, RunPhase::Running);
         state.updated_at = Timestamp::now().plus_secs(-5);

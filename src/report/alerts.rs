@@ -1,4 +1,4 @@
-//! Alert summaries over time, by what became of them and by framework.
+//! Alert summaries over time, by status and by framework.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::time_charts::{TimeBins, gathered, stacked};
 use crate::dataset::families::alerts::{AlertHistory, RaisedOn};
 use crate::model::FrameworkId;
 
-/// Rows of the table of frameworks at the most; Treeherder has a dozen.
+/// Most rows in the table of frameworks; Treeherder has a dozen frameworks.
 const MAX_FRAMEWORKS: usize = 100;
 
 /// The section.
@@ -21,7 +21,7 @@ pub(super) fn section(facts: &Facts) -> Markup {
         section id="alerts" {
             h2 { "Alerts" }
             @if history.is_empty() {
-                p { "There is no alert summary in the window." }
+                p { "The window contains no alert summaries." }
             } @else {
                 (over_time(history, "Alert summaries by status", |raised| raised.status, |status| names::alert_status(*status)))
                 (over_time(history, "Alert summaries by framework", |raised| raised.framework, |id| names::framework(*id)))
@@ -40,7 +40,7 @@ fn over_time<T: Ord + Clone>(
 ) -> Markup {
     let days = || history.tally.keys().filter_map(|raised| raised.day);
     let (Some(first), Some(last)) = (days().min(), days().max()) else {
-        return super::charts::nothing(caption, "No alert summary says when it was created.");
+        return super::charts::nothing(caption, "No alert summary has a creation time.");
     };
     let bins = TimeBins::between(first, last);
     let mut totals: BTreeMap<T, u64> = BTreeMap::new();
@@ -54,8 +54,8 @@ fn over_time<T: Ord + Clone>(
             counts[bins.of_day(day)][place[&kind_of(raised)]] += count;
         }
     }
-    let labels = ("Creation of the alert summary", "Alert summaries");
-    stacked(caption, labels, bins, &kinds, &counts, "No alert summary says when it was created.")
+    let labels = ("Creation time of the alert summary", "Alert summaries");
+    stacked(caption, labels, bins, &kinds, &counts, "No alert summary has a creation time.")
 }
 
 fn frameworks(facts: &Facts) -> Markup {
@@ -104,11 +104,11 @@ fn frameworks(facts: &Facts) -> Markup {
         total,
         "first",
         "frameworks",
-        "alert_summaries.csv and all_signatures.jsonl have them all",
+        "alert_summaries.csv and all_signatures.jsonl contain all of them",
     );
     html! {
-        p.note { "Alerts are those of all repositories, unless the crawl was told otherwise; names of frameworks are Treeherder's "
-            "of 2026." }
+        p.note { "Alert summaries are from all repositories, unless the crawl is configured for one (source.alerts_repository_id). "
+            "Framework names are those of Treeherder in 2026." }
         (Table { caption: "Frameworks", columns, rows, left_out }.draw())
     }
 }

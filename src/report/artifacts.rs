@@ -1,4 +1,4 @@
-//! The artifacts, as their manifest has them.
+//! The artifacts, as listed in their manifest.
 
 use maud::{Markup, html};
 
@@ -7,7 +7,7 @@ use super::tables::{Cell, Table, left_out, numbers, texts};
 use super::text::{self, shown};
 use crate::observe::human_bytes;
 
-/// Rows at the most; a manifest of this program has some twenty.
+/// Most rows in the table; a manifest of perfharvest has about twenty entries.
 const MAX_ARTIFACTS: usize = 100;
 
 /// The section.
@@ -16,12 +16,12 @@ pub(super) fn section(facts: &Facts) -> Markup {
         section id="artifacts" {
             h2 { "Artifacts" }
             @match &facts.artifacts {
-                Artifacts::Missing => p { "There are none in the folder of the artifacts (" code { "--out" } "). "
+                Artifacts::Missing => p { "The artifacts folder (" code { "--out" } ") contains no artifacts. "
                     code { "perfharvest reduce" } " makes them." },
-                Artifacts::Unreadable => p { "Their manifest cannot be read. " code { "perfharvest reduce" }
-                    " makes them anew." },
-                Artifacts::OtherCrawl => p { "Those in the folder of the artifacts were made from another crawl. Name another "
-                    "folder with " code { "--out" } ", or make them from this one: " code { "perfharvest reduce" } "." },
+                Artifacts::Unreadable => p { "The manifest of the artifacts cannot be read. " code { "perfharvest reduce" }
+                    " makes them again." },
+                Artifacts::OtherCrawl => p { "The artifacts in the folder were made from another crawl. Choose another folder with "
+                    code { "--out" } ", or make them from this crawl with " code { "perfharvest reduce" } "." },
                 Artifacts::Described(described) => (table(facts, described)),
             }
         }
@@ -35,7 +35,7 @@ fn table(facts: &Facts, described: &Described) -> Markup {
         let state = match state {
             FileState::Present => "present",
             FileState::Missing => "missing",
-            FileState::OtherSize => "another size",
+            FileState::OtherSize => "wrong size",
         };
         vec![
             Cell::Code(shown(name)),
@@ -47,20 +47,20 @@ fn table(facts: &Facts, described: &Described) -> Markup {
     });
     let rows: Vec<Vec<Cell>> = rows.collect();
     let left_out =
-        left_out(rows.len(), described.files.len() as u64, "first", "artifacts", "manifest.json has them all");
+        left_out(rows.len(), described.files.len() as u64, "first", "artifacts", "manifest.json lists all of them");
     let manifest = &described.manifest;
     let damaged = described.files.iter().any(|(.., state)| *state != FileState::Present);
     html! {
-        p { "Made at " (text::time(manifest.run.created_at)) " by " (shown(&manifest.tool.name)) " "
-            (shown(&manifest.tool.version)) ". " code { "perfharvest verify" } " compares the digests." }
-        @if !manifest.complete { p.warning { "The crawl was not complete when they were made: rows may be missing." } }
+        p { "Created at " (text::time(manifest.run.created_at)) " by " (shown(&manifest.tool.name)) " "
+            (shown(&manifest.tool.version)) ". " code { "perfharvest verify" } " checks the digests." }
+        @if !manifest.complete { p.warning { "The artifacts were made before the crawl was complete, so rows may be missing." } }
         @if !described.current {
-            p.warning { "The store has changed since: " code { "perfharvest reduce" } " brings them up to date." }
+            p.warning { "The store has changed since then. " code { "perfharvest reduce" } " updates the artifacts." }
         }
         @if manifest.semantics != Some(facts.overview.semantics) {
-            p.warning { "Not all of them follow the semantics of this page: numbers differ." }
+            p.warning { "Some artifacts follow other semantics than this page, so numbers may differ." }
         }
-        @if damaged { p.warning { "Some files are not what the manifest says: " code { "perfharvest verify" } " tells which." } }
+        @if damaged { p.warning { "Some files do not match the manifest. " code { "perfharvest verify" } " lists them." } }
         (Table { caption: "Artifacts", columns, rows, left_out }.draw())
     }
 }

@@ -1,7 +1,7 @@
-//! Charts as inline SVG: histograms and columns. Colours come from the style, by class, so that both schemes have theirs.
+//! Charts as inline SVG: histograms and columns. Colours are set by class in the style sheet, for light and dark schemes.
 //!
-//! In: plain numbers. Out: a `figure` with a caption, the drawing with its title, axes and units, and a legend outside of
-//! the drawing, where it can wrap. Bins and ticks are those of the PNG plots ([`crate::dataset::write::plot`]).
+//! In: plain numbers. Out: a `figure` with a caption, the drawing with title, axes and units, and a legend outside the
+//! drawing, where it can wrap. Bins and ticks are those of the PNG plots ([`crate::dataset::write::plot`]).
 
 use maud::{Markup, html};
 
@@ -10,13 +10,13 @@ use crate::dataset::write::plot::Histogram;
 use crate::dataset::write::plot::axis::{Axis, count_to_f64, short_number};
 use crate::dataset::write::plot::bins::Bins;
 
-/// Width and height of a drawing that shares its row with a table, pixels at its natural size.
+/// Width and height of a drawing beside a table, pixels at its natural size.
 const BESIDE: (i32, i32) = (560, 300);
 const NUM_BINS: usize = 40;
-/// Values of integers up to which each has a bar of its own.
+/// Range of integer values below which each value has its own bar.
 const SEPARATE_BARS: f64 = 60.0;
 
-/// Where things are in a drawing.
+/// The layout of a drawing.
 pub(super) struct Frame {
     size: (i32, i32),
     pub(super) left: i32,
@@ -29,7 +29,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// A frame for values up to `most` of what `y_label` says.
+    /// A frame for counts up to `most`.
     pub(super) fn new(size: (i32, i32), most: u64, y_label: &str, x_label: String) -> Self {
         let y = Axis::of_counts(most);
         let longest = y.ticks.iter().map(|tick| tick.label.chars().count()).max().unwrap_or(1);
@@ -46,12 +46,12 @@ impl Frame {
         }
     }
 
-    /// The height at which `value` stands.
+    /// The vertical position of `value`, pixels.
     pub(super) fn y(&self, value: f64) -> f64 {
         place(&self.y, value, self.bottom, self.top)
     }
 
-    /// A bar between two places from one value to another; at least a trace of one that is not nothing.
+    /// A bar from `left` to `right` and from `low` to `high`. A bar that is not empty is at least one pixel high.
     pub(super) fn bar(&self, class: &str, (left, right): (f64, f64), (low, high): (f64, f64), title: &str) -> Markup {
         let (bottom, top) = (self.y(low), self.y(high));
         let height = if high > low { (bottom - top).max(1.0) } else { 0.0 };
@@ -61,7 +61,7 @@ impl Frame {
         }
     }
 
-    /// Grid, axes, labels, and the `content` between them; `ticks` are places and labels.
+    /// Draws grid, axes, labels and `content`; `ticks` are positions and labels.
     pub(super) fn draw(&self, description: &str, ticks: &[(f64, String)], content: &Markup) -> Markup {
         let (left, right, bottom) = (self.left, self.right, self.bottom);
         html! {
@@ -85,7 +85,7 @@ impl Frame {
     }
 }
 
-/// The place of `value` between two pixels, to a tenth of one.
+/// The position of `value` between two pixels, to a tenth of a pixel.
 fn place(axis: &Axis, value: f64, start: i32, end: i32) -> f64 {
     f64::from(axis.position(value, start * 10, end * 10)) / 10.0
 }
@@ -94,17 +94,17 @@ pub(super) fn round(place: f64) -> f64 {
     (place * 10.0).round() / 10.0
 }
 
-/// A chart with its caption, and what stands below it.
+/// A chart with its caption and the content below it.
 pub(super) fn figure(caption: &str, drawing: &Markup, below: &Markup) -> Markup {
     html! { figure { figcaption { (caption) } (drawing) (below) } }
 }
 
-/// A chart of nothing.
+/// The placeholder for a chart without data.
 pub(super) fn nothing(caption: &str, why: &str) -> Markup {
     figure(caption, &html! { p.nothing { (why) } }, &html! {})
 }
 
-/// Names of what is drawn in which class.
+/// The legend: classes and their names.
 pub(super) fn legend<'a>(names: impl IntoIterator<Item = (&'a str, String)>) -> Markup {
     html! {
         ul.legend {
@@ -115,7 +115,7 @@ pub(super) fn legend<'a>(names: impl IntoIterator<Item = (&'a str, String)>) -> 
     }
 }
 
-/// The values to draw: without those so far out that the others would share a single bar.
+/// The values to draw: without outliers that would squeeze all others into a single bar.
 struct Within {
     kept: Vec<(f64, u64)>,
     num_below: u64,
@@ -150,7 +150,7 @@ impl Within {
         Self { kept: sorted, num_below, num_above }
     }
 
-    /// Lower edge, upper edge and count of each bar; and whether each is of one value.
+    /// Lower edge, upper edge and count of each bar, and whether each bar is a single value.
     fn bars(&self) -> (Vec<(f64, f64, u64)>, bool) {
         let integral = self.kept.iter().all(|(value, _)| value.fract() == 0.0);
         let range = self.kept.last().map_or(0.0, |last| last.0) - self.kept.first().map_or(0.0, |first| first.0);
@@ -175,11 +175,11 @@ impl Within {
             .into_iter()
             .flatten()
             .collect();
-        (!parts.is_empty()).then(|| format!("Not drawn: {}. The statistics count them.", parts.join(", ")))
+        (!parts.is_empty()).then(|| format!("Not drawn: {}. The statistics include them.", parts.join(", ")))
     }
 }
 
-/// A histogram with the mean and the median; `empty` says why there is none.
+/// A histogram with mean and median; `empty` is the text if there are no values.
 pub(super) fn histogram(histogram: &Histogram, empty: &str) -> Markup {
     let within = Within::of(&histogram.observations);
     let (bars, separate) = within.bars();
@@ -225,7 +225,7 @@ pub(super) fn histogram(histogram: &Histogram, empty: &str) -> Markup {
     figure(&histogram.title, &frame.draw(&description, &ticks, &content), &below)
 }
 
-/// Columns of named classes of values.
+/// A column chart of named classes of values.
 pub(super) fn columns(caption: &str, x_label: &str, y_label: &str, classes: &[(String, u64)], empty: &str) -> Markup {
     if classes.is_empty() {
         return nothing(caption, empty);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn every_value_is_in_a_bar_or_said_to_be_left_out() {
+    fn every_value_is_in_a_bar_or_mentioned_as_left_out() {
         let values: Vec<(f64, u64)> = (0..100).map(|n| (f64::from(n) * 0.37, 2)).collect();
         let counts = |html: &str| -> u64 {
             html.split("<rect class=\"s0\"")
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_to_be_nothing() {
+    fn a_chart_without_data_says_why() {
         assert!(of(&[]).contains("no job waited"));
         assert!(of(&[(f64::NAN, 3)]).contains("no job waited"));
         assert!(columns("c", "x", "y", &[], "no group").into_string().contains("no group"));

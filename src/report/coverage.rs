@@ -1,4 +1,4 @@
-//! Coverage: how many signatures ran on each revision, over time.
+//! Coverage: the number of signatures with a job on each revision, over time.
 
 use maud::{Markup, html};
 
@@ -8,7 +8,7 @@ use super::text;
 use super::time_charts::{OTHERS, TimeBins, spread, stacked};
 use crate::dataset::CoveredRevision;
 
-/// Revisions in the table, those with the most jobs first.
+/// Most revisions in the table; those with the most jobs come first.
 const MAX_REVISIONS: usize = 50;
 
 /// The section.
@@ -17,8 +17,8 @@ pub(super) fn section(facts: &Facts) -> Markup {
         section id="coverage" {
             h2 { "Coverage" }
             @match &facts.overview.revisions {
-                None => p { "Which revisions are covered is not known without their commits: " code { "--commits all_commits.jsonl" } "." },
-                Some(revisions) if revisions.is_empty() => p { "No commit lies in the window." },
+                None => p { "Coverage is unknown without the commits. Add " code { "--commits all_commits.jsonl" } "." },
+                Some(revisions) if revisions.is_empty() => p { "The window contains no commits." },
                 Some(revisions) => (covered(revisions)),
             }
         }
@@ -37,12 +37,12 @@ fn covered(revisions: &[CoveredRevision]) -> Markup {
     }
     let kinds = [("with jobs".to_owned(), "s0"), ("without a job".to_owned(), OTHERS)];
     let x_label = "Commit date";
-    let no_job = "No revision of the window has a job.";
+    let no_job = "No revision in the window has a job.";
     html! {
-        p { "A signature counts for a revision when a job of that revision's push, submitted within ten minutes of it, "
-            "measured it." }
+        p { "A signature counts for a revision if a job of the revision's push measured it and was submitted within ten "
+            "minutes of the push." }
         (spread("Signatures per revision over time", (x_label, "Signatures with a job"), bins, values, no_job))
-        (stacked("Revisions over time", (x_label, "Revisions"), bins, &kinds, &counts, "No commit lies in the window."))
+        (stacked("Revisions over time", (x_label, "Revisions"), bins, &kinds, &counts, "The window contains no commits."))
         (busiest(revisions))
     }
 }
@@ -53,7 +53,7 @@ fn day_of(revision: &CoveredRevision) -> i64 {
 
 fn busiest(revisions: &[CoveredRevision]) -> Markup {
     let mut order: Vec<&CoveredRevision> = revisions.iter().filter(|revision| revision.total_jobs > 0).collect();
-    order.sort_by_key(|revision| std::cmp::Reverse(revision.total_jobs)); // stable: the first such row comes first
+    order.sort_by_key(|revision| std::cmp::Reverse(revision.total_jobs)); // stable: ties keep their order
     let total = order.len() as u64;
     order.truncate(MAX_REVISIONS);
     let columns = vec![texts("revision"), texts("commit date"), numbers("total_jobs")];
@@ -64,7 +64,7 @@ fn busiest(revisions: &[CoveredRevision]) -> Markup {
             vec![Cell::Code(text::shown(&revision.node)), date, Cell::count(revision.total_jobs)]
         })
         .collect();
-    let elsewhere = "perf_jobs_per_revision.csv has them all";
+    let elsewhere = "perf_jobs_per_revision.csv contains all of them";
     let left_out = left_out(rows.len(), total, "busiest", "revisions with jobs", elsewhere);
     html! {
         h3 { "Busiest revisions" }

@@ -1,4 +1,4 @@
-//! The crawl: what it is, whether it is complete, what was asked, what failed, what the server had already deleted.
+//! The crawl: its identity, whether it is complete, its requests, failures, and jobs that the server had deleted.
 
 use maud::{Markup, html};
 
@@ -8,16 +8,16 @@ use super::text::{self, count, counted, percent, shown};
 use crate::config::Semantics;
 use crate::model::Kind;
 use crate::observe::human_bytes;
-use crate::store::KindCounts;
+use crate::store::KindTally;
 
-/// Width of an outcome in a bar at the least, in thousandths.
+/// Smallest width of an outcome in a bar, in thousandths of the bar.
 const MIN_WIDTH: u64 = 12;
 
 /// An outcome's name, its class, and how many requests had it.
-type Outcome = (&'static str, &'static str, fn(&KindCounts) -> u64);
+type OutcomeBar = (&'static str, &'static str, fn(&KindTally) -> u64);
 
-/// The outcomes, in the order in which they stand.
-const OUTCOMES: [Outcome; 6] = [
+/// The outcomes, in the order of the columns.
+const OUTCOMES: [OutcomeBar; 6] = [
     ("fetched", "o-data", |counts| counts.data),
     ("empty", "o-empty", |counts| counts.empty),
     ("gone", "o-gone", |counts| counts.gone),
@@ -26,31 +26,31 @@ const OUTCOMES: [Outcome; 6] = [
     ("pending", "o-pending", |counts| counts.pending),
 ];
 
-/// Whether the crawl is complete, prominently.
+/// The banner that says whether the crawl is complete.
 pub(super) fn completeness(facts: &Facts) -> Markup {
     let (pending, failed) = (facts.counts.pending(), facts.counts.failed());
     html! {
         @if facts.counts.settled() == 0 {
             div.banner.bad role="status" {
                 strong { "Nothing has been fetched yet." } " "
-                (counted(pending + failed, "request is", "requests are")) " to do; " code { "perfharvest run" } " does them."
+                (counted(pending + failed, "request is", "requests are")) " still to be made. " code { "perfharvest run" } " starts the crawl."
             }
         } @else if facts.is_complete() {
-            div.banner.good role="status" { strong { "Complete." } " Every request is settled; none failed, none is left." }
+            div.banner.good role="status" { strong { "Complete." } " All requests are settled; none failed." }
         } @else {
             div.banner.bad role="status" {
                 strong { "This crawl is not complete." } " "
-                @if pending > 0 { (counted(pending, "request is", "requests are")) " still to be asked. " }
+                @if pending > 0 { (counted(pending, "request is", "requests are")) " still to be made. " }
                 @if failed > 0 { (counted(failed, "request has", "requests have")) " failed. " }
-                @if pending + failed == 0 { "It was ended before all that follows from the answers so far was asked. " }
-                "Signatures whose data are not all there are left out of everything "
-                "below. " code { "perfharvest run" } " goes on where it was."
+                @if pending + failed == 0 { "It ended before it had requested everything that the answers so far lead to. " }
+                "Everything below leaves out signatures whose data is not complete. "
+                code { "perfharvest run" } " resumes the crawl."
             }
         }
     }
 }
 
-/// The numbers to see first.
+/// The tiles with the most important numbers.
 pub(super) fn figures(facts: &Facts) -> Markup {
     let overview = &facts.overview;
     let (listed, with_jobs) = facts.signatures.totals();
@@ -68,11 +68,11 @@ pub(super) fn figures(facts: &Facts) -> Markup {
         ),
         match revisions {
             Some((covered, all)) => ("revisions with jobs", count(covered), format!("of {} in the window", count(all))),
-            None => ("revisions with jobs", "—".to_owned(), "no commits are configured".to_owned()),
+            None => ("revisions with jobs", "—".to_owned(), "unknown without commits".to_owned()),
         },
-        ("signature groups", count(overview.groups.len() as u64), "that always run together".to_owned()),
-        ("job details", count(jobs.data), format!("{} more were gone", count(jobs.gone))),
-        ("alert summaries", count(overview.alerts.len()), "within the window of alerts".to_owned()),
+        ("signature groups", count(overview.groups.len() as u64), "measured by the same jobs".to_owned()),
+        ("job details", count(jobs.data), format!("{} more had been deleted", count(jobs.gone))),
+        ("alert summaries", count(overview.alerts.len()), "in the alert window".to_owned()),
     ];
     html! {
         dl.tiles {
@@ -102,10 +102,10 @@ pub(super) fn section(facts: &Facts) -> Markup {
             "Data pushed",
             format!("{} to {}", text::time(identity.data_window().start), text::time(identity.data_window().end)),
         ),
-        ("Alerts since", text::time(identity.alerts_since())),
-        ("Sample", sample.unwrap_or_else(|| "none: every signature".to_owned())),
+        ("Alerts from", text::time(identity.alerts_since())),
+        ("Sample", sample.unwrap_or_else(|| "none (all signatures)".to_owned())),
         ("Semantics", semantics.to_owned()),
-        ("Last stored", facts.stored_at.map_or_else(|| "—".to_owned(), text::time)),
+        ("Last answer stored", facts.stored_at.map_or_else(|| "—".to_owned(), text::time)),
     ];
     html! {
         section id="crawl" {
@@ -140,12 +140,12 @@ fn requests(facts: &Facts) -> Markup {
     }
 }
 
-/// A bar as wide as its cell, cut by outcomes. None that is there is too narrow to be seen: one failure counts.
-fn outcome_bar(counts: &KindCounts) -> Cell {
+/// A bar as wide as its cell, divided by outcome. Even a single failure is wide enough to be seen.
+fn outcome_bar(counts: &KindTally) -> Cell {
     let total = counts.total().max(1);
     let shares: Vec<String> =
         OUTCOMES.iter().map(|(name, _, of)| format!("{name} {}", percent(of(counts), total))).collect();
-    let description = if counts.total() == 0 { "nothing asked".to_owned() } else { shares.join(", ") };
+    let description = if counts.total() == 0 { "no requests".to_owned() } else { shares.join(", ") };
     let width_of = |part: u64| match part {
         0 => 0,
         part => u64::try_from(u128::from(part) * 1000 / u128::from(total)).unwrap_or(1000).max(MIN_WIDTH),
@@ -167,14 +167,14 @@ fn outcome_bar(counts: &KindCounts) -> Cell {
     Cell::Drawn(key, drawn)
 }
 
-/// What failed, and what was gone.
+/// Failed requests and deleted jobs.
 pub(super) fn losses(facts: &Facts) -> Markup {
     html! {
         section id="losses" {
             h2 { "Failed and deleted" }
             h3 { "Failures" }
             (failures(facts))
-            h3 { "What the server had already deleted" }
+            h3 { "Already deleted by the server" }
             (deleted(facts))
         }
     }
@@ -183,10 +183,16 @@ pub(super) fn losses(facts: &Facts) -> Markup {
 fn failures(facts: &Facts) -> Markup {
     let failures = &facts.failures;
     if failures.total == 0 {
-        return html! { p { "No request is recorded as failed." } };
+        return html! { p { "No requests failed." } };
     }
-    let columns =
-        vec![texts("request"), texts("error"), numbers("status"), numbers("attempts"), texts("last"), texts("reason")];
+    let columns = vec![
+        texts("request"),
+        texts("error"),
+        numbers("status"),
+        numbers("attempts"),
+        texts("last attempt"),
+        texts("reason"),
+    ];
     let rows = failures.listed.iter().map(|(request, failure)| {
         vec![
             Cell::Text(shown(request)),
@@ -198,12 +204,12 @@ fn failures(facts: &Facts) -> Markup {
         ]
     });
     let left_out =
-        left_out(failures.listed.len(), failures.total, "first", "failures", "perfharvest failures lists them all");
+        left_out(failures.listed.len(), failures.total, "first", "failures", "perfharvest failures lists all of them");
     let by_label: Vec<String> =
         failures.by_label.iter().take(20).map(|(label, num)| format!("{} {}", count(*num), shown(label))).collect();
     html! {
-        p { (counted(failures.total, "request has", "requests have")) " failed for now: " (by_label.join(", ")) ". The next "
-            code { "perfharvest run" } " asks again." }
+        p { (counted(failures.total, "request has", "requests have")) " failed: " (by_label.join(", ")) ". The next "
+            code { "perfharvest run" } " tries again." }
         (Table { caption: "Failed requests", columns, rows: rows.collect(), left_out }.draw())
     }
 }
@@ -214,12 +220,12 @@ fn deleted(facts: &Facts) -> Markup {
     let overview = &facts.overview;
     let settled = summaries.settled();
     let rows = [
-        ("Jobs asked for that were gone", jobs.gone, asked),
-        ("Data whose job was deleted", overview.num_jobless, overview.num_data),
-        ("Answers about a signature without data", summaries.empty, settled),
-        ("Signatures known to have no data since the window's start, not asked", summaries.skipped, settled),
+        ("Requested jobs that the server had deleted", jobs.gone, asked),
+        ("Data whose job had been deleted", overview.num_jobless, overview.num_data),
+        ("Signatures whose answer contained no data", summaries.empty, settled),
+        ("Signatures not requested, because they have no data since the window's start", summaries.skipped, settled),
     ];
-    let columns = vec![texts("what"), numbers("number"), numbers("of"), numbers("share")];
+    let columns = vec![texts("category"), numbers("number"), numbers("of"), numbers("share")];
     #[expect(clippy::cast_precision_loss, reason = "a sort key")]
     let rows = rows.map(|(what, part, whole)| {
         let share =
@@ -227,7 +233,7 @@ fn deleted(facts: &Facts) -> Markup {
         vec![Cell::Text(what.to_owned()), Cell::count(part), Cell::count(whole), share]
     });
     html! {
-        p { "Treeherder deletes jobs after 120 days. What is gone is settled: it is not asked again, and it is no failure." }
-        (Table { caption: "What was gone or empty", columns, rows: rows.to_vec(), left_out: None }.draw())
+        p { "Treeherder deletes jobs after 120 days. Deleted jobs count as settled, not as failed, and are not requested again." }
+        (Table { caption: "Deleted or empty", columns, rows: rows.to_vec(), left_out: None }.draw())
     }
 }

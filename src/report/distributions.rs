@@ -1,5 +1,5 @@
-//! Distributions, each as a histogram beside its statistics. The statistics are read out of the very documents that the
-//! artifacts are, so that they cannot differ.
+//! Distributions, each as a histogram beside its statistics. The statistics are read from the same documents that become
+//! artifacts, so that they cannot differ.
 
 use maud::{Markup, html};
 use serde_json::Value;
@@ -16,18 +16,18 @@ use crate::dataset::summary_stats::{
 };
 use crate::dataset::write::plot::Histogram;
 
-/// Jobs of the busiest revision in the table, the longest wait first.
+/// Most jobs of the busiest revision in the table; the longest waits come first.
 const MAX_JOBS: usize = 50;
 
-/// What a statistic is called, and where it stands in its document.
+/// The name of a statistic, and the JSON pointer to it in its document.
 type Statistic = (&'static str, &'static str);
 
 const OF_COUNTS: &[Statistic] = &[
     ("observations", "/observations"),
     ("mean", "/mean_jobs"),
     ("median", "/median_jobs"),
-    ("least", "/min_jobs"),
-    ("greatest", "/max_jobs"),
+    ("min", "/min_jobs"),
+    ("max", "/max_jobs"),
     ("25th percentile", "/percentiles/25"),
     ("75th percentile", "/percentiles/75"),
     ("90th percentile", "/percentiles/90"),
@@ -41,8 +41,8 @@ const OF_DURATIONS: &[Statistic] = &[
     ("observations", "/observations"),
     ("mean", "/mean"),
     ("median", "/median"),
-    ("least", "/min"),
-    ("greatest", "/max"),
+    ("min", "/min"),
+    ("max", "/max"),
     ("25th percentile", "/percentiles/25"),
     ("75th percentile", "/percentiles/75"),
     ("90th percentile", "/percentiles/90"),
@@ -56,8 +56,8 @@ const OF_WAITS: &[Statistic] = &[
     ("observations", "/observations"),
     ("mean", "/minutes/mean"),
     ("median", "/minutes/median"),
-    ("least", "/minutes/min"),
-    ("greatest", "/minutes/max"),
+    ("min", "/minutes/min"),
+    ("max", "/minutes/max"),
     ("25th percentile", "/minutes/p25"),
     ("75th percentile", "/minutes/p75"),
     ("90th percentile", "/minutes/p90"),
@@ -69,14 +69,14 @@ const OF_TIMES_TO_CULPRIT: &[Statistic] = &[
     ("observations", "/stats/count"),
     ("mean", "/stats/mean_hours"),
     ("median", "/stats/median_hours"),
-    ("least", "/stats/min_hours"),
-    ("greatest", "/stats/max_hours"),
+    ("min", "/stats/min_hours"),
+    ("max", "/stats/max_hours"),
     ("standard deviation", "/stats/stdev_hours"),
     ("90th percentile", "/stats/p90_hours"),
     ("95th percentile", "/stats/p95_hours"),
     ("99th percentile", "/stats/p99_hours"),
-    ("without a time", "/stats/missing_or_invalid_rows"),
-    ("alert before its push", "/stats/negative_delta_rows"),
+    ("without a valid time", "/stats/missing_or_invalid_rows"),
+    ("alert before the push", "/stats/negative_delta_rows"),
 ];
 
 /// The section.
@@ -115,7 +115,7 @@ fn pair(heading: &str, what: &str, chart: &Markup, document: Option<&[u8]>, stat
     }
 }
 
-/// The scripts' documents may hold `NaN`, which is no JSON.
+/// Parses a document. The scripts' documents may contain `NaN`, which is not JSON.
 fn parsed(document: &[u8]) -> Option<Value> {
     let text = std::str::from_utf8(document).ok()?;
     serde_json::from_str(text).or_else(|_| serde_json::from_str(&text.replace(": NaN", ": null"))).ok()
@@ -134,18 +134,19 @@ fn value(value: Option<&Value>) -> Markup {
 fn jobs_per_revision(facts: &Facts) -> Markup {
     let total_jobs = &facts.overview.total_jobs;
     let why = match &facts.overview.revisions {
-        None => "Not known without commits (--commits all_commits.jsonl).",
-        Some(_) => "No commit lies in the window.",
+        None => "Unknown without the commits (--commits all_commits.jsonl).",
+        Some(_) => "The window contains no commits.",
     };
     let mut drawn = perf_jobs_histogram(total_jobs);
     "Jobs per revision".clone_into(&mut drawn.title);
     "Revisions".clone_into(&mut drawn.y_label);
     let document = perf_jobs_stats(total_jobs);
-    let what = "Signatures with a job on each revision of the window (total_jobs), as in perf_jobs_stats.json.";
+    let what =
+        "Number of signatures with a job on each revision in the window (total_jobs), as in perf_jobs_stats.json.";
     pair("Jobs per revision", what, &histogram(&drawn, why), document.as_deref(), OF_COUNTS)
 }
 
-/// `1`, `2`, `3–4`, `5–8`, …: groups are many and small, or few and large.
+/// Classes `1`, `2`, `3–4`, `5–8`, …, since most groups are small and a few are very large.
 fn size_classes(sizes: &ValueCounts) -> Vec<(String, u64)> {
     let mut classes: Vec<(String, u64)> = Vec::new();
     let (mut low, mut high) = (1_i64, 1_i64);
@@ -166,7 +167,7 @@ fn group_sizes(facts: &Facts) -> Markup {
     let chart =
         columns("Sizes of groups", "Signatures in a group", "Groups", &size_classes(&sizes), "No signature has jobs.");
     let document = perf_jobs_stats(&sizes);
-    let what = "A group is the signatures that exactly the same jobs measured (sig_groups.jsonl).";
+    let what = "A group contains the signatures that were measured by exactly the same jobs (sig_groups.jsonl).";
     pair("Signatures per group", what, &chart, document.as_deref(), OF_COUNTS)
 }
 
@@ -176,7 +177,7 @@ fn durations(facts: &Facts) -> Markup {
     "Job durations by group".clone_into(&mut drawn.title);
     "Signature groups".clone_into(&mut drawn.y_label);
     let document = sig_group_job_duration_stats(&minutes);
-    let what = "Minutes from start to end, the mean of sampled jobs of each signature group, as in \
+    let what = "Minutes from start to end of a job: the mean over the sampled jobs of each signature group, as in \
                 sig_group_job_duration_stats.json.";
     let chart = histogram(&drawn, "No sampled job has a duration.");
     pair("Job durations (minutes)", what, &chart, document.as_deref(), OF_DURATIONS)
@@ -217,7 +218,7 @@ fn longest_waits(facts: &Facts) -> Markup {
     }
     let columns = vec![
         texts("job"),
-        texts("what"),
+        texts("name"),
         texts("platform"),
         texts("machine"),
         numbers("wait (min)"),
@@ -237,7 +238,7 @@ fn longest_waits(facts: &Facts) -> Markup {
             ]
         })
         .collect();
-    let elsewhere = "max_revision_jobs.jsonl has them all";
+    let elsewhere = "max_revision_jobs.jsonl contains all of them";
     let left_out = left_out(rows.len(), jobs.len() as u64, "longest-waiting", "jobs", elsewhere);
     Table { caption: "Jobs of the busiest revision", columns, rows, left_out }.draw()
 }
@@ -256,7 +257,7 @@ fn times_to_culprit(facts: &Facts) -> Markup {
         observations: times.deltas_micros.iter().map(|micros| (seconds_of_micros(*micros) / 3600.0, 1)).collect(),
         mean: center("/stats/mean_hours"),
         median: center("/stats/median_hours"),
-        ..Histogram::new("Time to culprit", "From push to alert", "Alert summaries")
+        ..Histogram::new("Time to culprit", "Time from push to alert", "Alert summaries")
     };
     let what = "Hours from a push to the creation of its alert summary, as in time_to_culprit_stats.json.";
     let chart = histogram(&drawn, "No alert summary has both times.");

@@ -1,4 +1,4 @@
-//! What the report tells of, gathered before any of it is drawn.
+//! All facts in the report, gathered before anything is drawn.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,21 +8,20 @@ use serde::Deserialize;
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::dataset::write::{ArtifactEntry, MANIFEST_NAME, Manifest};
-use crate::dataset::{Overview, ReduceError, survey};
+use crate::dataset::{DatasetError, Overview, survey};
 use crate::model::{FrameworkId, Kind, Timestamp};
-use crate::store::{Counts, CrawlIdentity, Failure, Ledger, Store};
+use crate::store::{CrawlIdentity, Failure, Ledger, Store, Tally};
 
-/// Groups that are described, the largest first.
+/// Most groups that are described; the largest come first.
 pub(super) const MAX_GROUPS: usize = 100;
-/// Failures that are listed, in the order of their requests.
+/// Most failures that are listed, in the order of their requests.
 pub(super) const MAX_FAILURES: usize = 200;
 
-/// Everything the report tells of.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) identity: CrawlIdentity,
-    pub(super) counts: Counts,
-    /// When the store last took an answer in.
+    pub(super) counts: Tally,
+    /// Time of the last commit of the store.
     pub(super) stored_at: Option<Timestamp>,
     pub(super) overview: Overview,
     pub(super) failures: Failures,
@@ -30,25 +29,23 @@ pub(super) struct Facts {
     pub(super) artifacts: Artifacts,
 }
 
-/// What was given up for now.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     pub(super) by_label: BTreeMap<String, u64>,
-    /// The first [`MAX_FAILURES`]: the request, and why.
+    /// The first [`MAX_FAILURES`] failed requests.
     pub(super) listed: Vec<(String, Failure)>,
     pub(super) total: u64,
 }
 
-/// The signatures' metadata.
 #[derive(Debug, Default)]
 pub(super) struct Signatures {
-    /// Listed signatures by framework, and those of them that have jobs.
+    /// By framework, the number of listed signatures and of those with jobs.
     pub(super) by_framework: BTreeMap<Option<FrameworkId>, (u64, u64)>,
     /// The largest groups, by id.
     pub(super) groups: Vec<GroupProfile>,
 }
 
-/// What the signatures of a group are.
+/// The signatures of a group, counted by name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct GroupProfile {
     pub(super) num_signatures: u64,
@@ -57,16 +54,16 @@ pub(super) struct GroupProfile {
     pub(super) frameworks: BTreeMap<Option<FrameworkId>, u64>,
 }
 
-/// The artifacts, as their manifest has them.
+/// The artifacts, as listed in their manifest.
 #[derive(Debug)]
 pub(super) enum Artifacts {
     /// There is no manifest.
     Missing,
-    /// There is one that cannot be read.
+    /// The manifest cannot be read.
     Unreadable,
-    /// They were made from another crawl.
+    /// The artifacts were made from another crawl.
     OtherCrawl,
-    /// They were made from this crawl.
+    /// The artifacts were made from this crawl.
     Described(Box<Described>),
 }
 
@@ -74,12 +71,11 @@ pub(super) enum Artifacts {
 #[derive(Debug)]
 pub(super) struct Described {
     pub(super) manifest: Manifest,
-    /// Whether the store has taken nothing in since they were made.
+    /// True if the store has not changed since they were made.
     pub(super) current: bool,
     pub(super) files: Vec<(String, ArtifactEntry, FileState)>,
 }
 
-/// Whether an artifact's file is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileState {
     Present,
@@ -93,8 +89,8 @@ impl Facts {
         config: &Config,
         spill_dir: &Path,
         shutdown: &Shutdown,
-    ) -> Result<Self, ReduceError> {
-        let identity = store.identity()?.ok_or(ReduceError::EmptyStore)?;
+    ) -> Result<Self, DatasetError> {
+        let identity = store.identity()?.ok_or(DatasetError::EmptyStore)?;
         let counts = store.counts()?;
         let overview = survey(store, &identity, config, spill_dir, shutdown)?;
         Ok(Self {
@@ -108,14 +104,14 @@ impl Facts {
         })
     }
 
-    /// As the manifest means it: nothing failed, nothing is left to fetch.
+    /// True if no request failed and none is left, as in the manifest.
     pub(super) fn is_complete(&self) -> bool {
         self.counts.is_complete()
     }
 }
 
 impl Failures {
-    fn read(store: &Store) -> Result<Self, ReduceError> {
+    fn read(store: &Store) -> Result<Self, DatasetError> {
         let mut failures = Self::default();
         for failed in store.failures() {
             let (request, failure) = failed?;
@@ -130,7 +126,7 @@ impl Failures {
 }
 
 impl Signatures {
-    fn read(store: &Store, overview: &Overview) -> Result<Self, ReduceError> {
+    fn read(store: &Store, overview: &Overview) -> Result<Self, DatasetError> {
         #[derive(Default, Deserialize)]
         struct View {
             #[serde(default)]
@@ -143,7 +139,7 @@ impl Signatures {
         let mut signatures = Self::default();
         signatures.groups.resize(overview.groups.len().min(MAX_GROUPS), GroupProfile::default());
         for id in store.signature_ids()? {
-            // A record of another shape than documented counts as one without names.
+            // A record that cannot be parsed counts as one without names.
             let view: View = store.signature(id)?.and_then(|record| record.view().ok()).unwrap_or_default();
             let group = overview.groups.group_of(id);
             let tally = signatures.by_framework.entry(view.framework_id).or_default();
@@ -160,14 +156,14 @@ impl Signatures {
         Ok(signatures)
     }
 
-    /// How many signatures there are, and how many of them have jobs.
+    /// The number of signatures, and of those with jobs.
     pub(super) fn totals(&self) -> (u64, u64) {
         self.by_framework.values().fold((0, 0), |sum, tally| (sum.0 + tally.0, sum.1 + tally.1))
     }
 }
 
 impl GroupProfile {
-    /// The names in `tally`, the most frequent first.
+    /// The names in `tally`, most frequent first.
     pub(super) fn by_frequency<T: Ord + Clone>(tally: &BTreeMap<T, u64>) -> Vec<(T, u64)> {
         let mut names: Vec<(T, u64)> = tally.iter().map(|(name, count)| (name.clone(), *count)).collect();
         names.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
@@ -176,7 +172,7 @@ impl GroupProfile {
 }
 
 impl Artifacts {
-    fn read(folder: &Path, identity: &CrawlIdentity, counts: &Counts) -> Self {
+    fn read(folder: &Path, identity: &CrawlIdentity, counts: &Tally) -> Self {
         let Ok(text) = std::fs::read(folder.join(MANIFEST_NAME)) else { return Self::Missing };
         let Ok(manifest) = serde_json::from_slice::<Manifest>(&text) else { return Self::Unreadable };
         if manifest.crawl != *identity {
@@ -190,7 +186,7 @@ impl Artifacts {
             })
         });
         let state = |name: &str, entry: &ArtifactEntry| {
-            // A name that leads out of the folder is none that a reduction writes.
+            // Ignore names that lead out of the folder; a reduction never writes them.
             let is_name = Path::new(name).file_name().is_some_and(|file| file == name);
             match std::fs::metadata(folder.join(name)) {
                 Ok(file) if is_name && file.is_file() && file.len() == entry.bytes => FileState::Present,

@@ -1,4 +1,4 @@
-//! The largest signature groups, with what they measure.
+//! The largest signature groups, with their suites, platforms and frameworks.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::names;
 use super::tables::{Cell, Table, left_out, numbers, texts};
 use super::text::{count, shown};
 
-/// Names of one kind that a row shows.
+/// Most names of one kind in a row.
 const MAX_NAMES: usize = 4;
 
 /// The section.
@@ -18,10 +18,10 @@ pub(super) fn section(facts: &Facts) -> Markup {
         section id="groups" {
             h2 { "Largest groups" }
             @if facts.signatures.groups.is_empty() {
-                p { "No signature has jobs, so there is no group." }
+                p { "No signature has jobs, so there are no groups." }
             } @else {
-                p { "One job measures all signatures of a group. Names stand with the number of signatures that have them, where "
-                    "there are several." }
+                p { "The signatures of a group are measured by the same jobs. Where a group has several names, each is followed by "
+                    "its number of signatures." }
                 (table(facts))
             }
         }
@@ -49,7 +49,7 @@ fn table(facts: &Facts) -> Markup {
     };
     let rows: Vec<Vec<Cell>> = (0..).zip(&facts.signatures.groups).map(row).collect();
     let total = facts.overview.groups.len() as u64;
-    let left_out = left_out(rows.len(), total, "largest", "groups", "sig_groups.jsonl has them all");
+    let left_out = left_out(rows.len(), total, "largest", "groups", "sig_groups.jsonl contains all of them");
     Table { caption: "Largest signature groups", columns, rows, left_out }.draw()
 }
 

@@ -1,11 +1,11 @@
-//! 6. REPORT: one HTML page that shows what a crawl holds, for people.
+//! 6. REPORT: one HTML page about a crawl, for people.
 //!
-//! `facts` gathers: the numbers behind the artifacts by the code that makes these ([`crate::dataset::survey`]), tallies and
-//! failures from the store, the artifacts from their manifest. The sections turn facts into markup through `charts` and
-//! `tables`; `page` puts them together. What is promised: the page needs no network and runs no code but its own (a
-//! content security policy with the digests of its one style and its one script says so); every text of the server is
-//! escaped, by maud's construction; no clock is read, so the same store and artifacts give the same bytes; and its size is
-//! bounded, since tables end after some rows and times are binned.
+//! `facts` gathers the numbers, with the code that makes the artifacts ([`crate::dataset::survey`]), counts and failures
+//! from the store, and the artifacts from their manifest. Each section turns facts into markup with `charts` and `tables`,
+//! and `page` combines the sections. Promises: the page needs no network and runs only its own code (its content security
+//! policy allows one style and one script, by digest); maud escapes every text from the server; the page does not depend
+//! on the clock, so the same store and artifacts give the same bytes; its size is bounded, because tables have a maximum
+//! number of rows and times are binned.
 
 mod alerts;
 mod artifacts;
@@ -25,7 +25,7 @@ use std::path::Path;
 
 use crate::actor::Shutdown;
 use crate::config::Config;
-use crate::dataset::ReduceError;
+use crate::dataset::DatasetError;
 use crate::store::Store;
 
 use facts::Facts;
@@ -33,22 +33,22 @@ use facts::Facts;
 /// A report, ready to be written.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The page.
+    /// The whole page.
     pub html: String,
-    /// False when anything failed or is still to be fetched.
+    /// False if a request failed or is still to be made.
     pub complete: bool,
 }
 
-/// Makes the report of the crawl in `store`; reads only. `spill_dir`: where sorting may put what does not fit into memory.
+/// Makes the report of the crawl in `store`, which is only read. `spill_dir` is the folder for temporary files of sorting.
 ///
 /// # Errors
-/// [`ReduceError`] when there is no crawl in the store, or the store or the commits cannot be read.
+/// [`DatasetError`] if the store holds no crawl, or if the store or the commits cannot be read.
 pub fn make_report(
     store: &Store,
     config: &Config,
     spill_dir: &Path,
     shutdown: &Shutdown,
-) -> Result<Report, ReduceError> {
+) -> Result<Report, DatasetError> {
     let facts = Facts::gather(store, config, spill_dir, shutdown)?;
     Ok(Report { html: page::page(&facts).into_string(), complete: facts.is_complete() })
 }

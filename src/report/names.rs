@@ -1,4 +1,4 @@
-//! Names of what the server only numbers, as of 2026. A number that is not here is shown as it is.
+//! Names for the numbers that the server uses, as of 2026. Unknown numbers are shown as numbers.
 
 use crate::model::FrameworkId;
 
@@ -23,7 +23,7 @@ pub(super) fn framework(id: Option<FrameworkId>) -> String {
     format!("{name} ({number})")
 }
 
-/// What became of an alert summary.
+/// The status of an alert summary: `fixed`.
 pub(super) fn alert_status(status: Option<i64>) -> String {
     let Some(number) = status else { return "unknown".to_owned() };
     let name = match number {

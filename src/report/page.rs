@@ -1,4 +1,4 @@
-//! The page: its head with the content security policy, its sections, and nothing from elsewhere.
+//! The page: the head with the content security policy, and the sections. It loads nothing from elsewhere.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ use super::{alerts, artifacts, coverage, crawl, distributions, groups};
 const STYLE: &str = include_str!("assets/report.css");
 const SCRIPT: &str = include_str!("assets/report.js");
 
-/// What a reader can jump to.
+/// Ids and names of the sections, for the navigation.
 const SECTIONS: [(&str, &str); 7] = [
     ("crawl", "Crawl"),
     ("coverage", "Coverage"),
@@ -61,15 +61,15 @@ pub(super) fn page(facts: &Facts) -> Markup {
                     (crawl::losses(facts))
                     (artifacts::section(facts))
                 }
-                footer { p { "Made by perfharvest " (env!("CARGO_PKG_VERSION")) " from the store alone. The same store and "
-                    "artifacts give the same page." } }
+                footer { p { "Created by perfharvest " (env!("CARGO_PKG_VERSION")) " from the store and the artifacts. The same store and "
+                    "artifacts always give the same page." } }
                 script { (PreEscaped(SCRIPT)) }
             }
         }
     }
 }
 
-/// Nothing may be loaded, and nothing may run but this page's own style and script.
+/// The content security policy: load nothing, and run only the page's own style and script.
 fn policy() -> String {
     let digest = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
     format!(

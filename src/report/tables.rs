@@ -1,13 +1,12 @@
-//! Tables that can be sorted and filtered. They are whole without the script, which only rearranges rows.
+//! Tables that can be sorted and filtered. They are complete without the script, which only reorders and hides rows.
 
 use maud::{Markup, html};
 
 use super::text;
 
-/// Rows from which on a table has a filter.
+/// A table with at least this many rows has a filter.
 const FILTER_FROM: usize = 9;
 
-/// A column's header, and whether its cells are numbers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
     name: &'static str,
@@ -24,29 +23,28 @@ pub(super) const fn numbers(name: &'static str) -> Column {
     Column { name, numeric: true }
 }
 
-/// A cell.
 #[derive(Clone, Debug)]
 pub(super) enum Cell {
-    /// A text; the server's have gone through [`text::shown`].
+    /// A text; texts from the server must have gone through [`text::shown`].
     Text(String),
-    /// A name of a file, a revision, a digest.
+    /// A file name, a revision or a digest.
     Code(String),
-    /// A number to sort by, and how it is shown.
+    /// A sort key, and the text that is shown.
     Number(f64, String),
-    /// A picture, and what it is sorted by.
+    /// A sort key, and a drawing.
     Drawn(f64, Markup),
-    /// Nothing is known; sorted last.
+    /// No value; sorted last.
     Missing,
 }
 
 impl Cell {
-    /// A whole number.
+    /// A cell with a whole number.
     #[expect(clippy::cast_precision_loss, reason = "a sort key")]
     pub(super) fn count(number: u64) -> Self {
         Self::Number(number as f64, text::count(number))
     }
 
-    /// A number, where there is one.
+    /// A cell with a number, if there is one.
     pub(super) fn measure(value: Option<f64>) -> Self {
         value.map_or(Self::Missing, |value| Self::Number(value, text::number(value)))
     }
@@ -65,14 +63,13 @@ impl Cell {
     }
 }
 
-/// A table.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
-    /// Names the table for who cannot see where it stands.
+    /// Name of the table, also for screen readers.
     pub(super) caption: &'static str,
     pub(super) columns: Vec<Column>,
     pub(super) rows: Vec<Vec<Cell>>,
-    /// Says how many rows are left out, and where all of them are.
+    /// The note about rows that are left out.
     pub(super) left_out: Option<String>,
 }
 
@@ -107,12 +104,13 @@ impl Table {
     }
 }
 
-/// `The 100 largest of 5,120 groups are shown; sig_groups.jsonl has them all.`, when some are left out.
+/// The note about rows that are left out; `None` if there are none.
 pub(super) fn left_out(shown: usize, total: u64, which: &str, what: &str, elsewhere: &str) -> Option<String> {
     let shown = shown as u64;
     (shown < total).then(|| {
-        let (part, whole, rest) = (text::count(shown), text::count(total), text::count(total - shown));
-        format!("The {which} {part} of {whole} {what} are shown, {rest} are left out; {elsewhere}.")
+        let (part, whole) = (text::count(shown), text::count(total));
+        let rest = text::counted(total - shown, "is", "are");
+        format!("This table shows the {which} {part} of {whole} {what}, and {rest} left out; {elsewhere}.")
     })
 }
 
@@ -133,12 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_counted() {
+    fn rows_that_are_left_out_are_counted() {
         assert_eq!(left_out(3, 3, "largest", "groups", "x"), None);
         let line = left_out(100, 5120, "largest", "groups", "sig_groups.jsonl has them all").unwrap();
         assert_eq!(
             line,
-            "The largest 100 of 5,120 groups are shown, 5,020 are left out; sig_groups.jsonl has them all."
+            "This table shows the largest 100 of 5,120 groups, and 5,020 are left out; sig_groups.jsonl has them all."
         );
     }
 }

@@ -1,13 +1,14 @@
-//! How numbers, times and the server's texts are written. Escaping is not done here: maud does it wherever a text goes.
+//! Formats numbers, times and texts from the server. Escaping is left to maud.
 
 use crate::dataset::write::plot::axis::{grouped, short_number};
 use crate::model::Timestamp;
+use crate::observe::form;
 use crate::source::printable;
 
-/// Characters of a server's text that are shown.
+/// Longest text from the server that is shown, characters.
 const LONGEST: usize = 160;
 
-/// A text of the server without control characters, and of bounded length.
+/// A text from the server, without control characters and with bounded length.
 pub(super) fn shown(text: &str) -> String {
     if text.is_empty() { "—".to_owned() } else { printable(text, LONGEST) }
 }
@@ -17,24 +18,24 @@ pub(super) fn count(number: u64) -> String {
     grouped(&number.to_string())
 }
 
-/// A number with two decimals at the most, or in powers of ten.
+/// A number with at most two decimals, or in powers of ten.
 pub(super) fn number(value: f64) -> String {
     if value.is_finite() { short_number(value) } else { "—".to_owned() }
 }
 
 /// `1,234 revisions`, `1 revision`
 pub(super) fn counted(number: u64, singular: &str, plural: &str) -> String {
-    format!("{} {}", count(number), if number == 1 { singular } else { plural })
+    format!("{} {}", count(number), form(number, singular, plural))
 }
 
-/// `12.5 %` of a whole; nothing of nothing.
+/// `12.5 %`; `—` if `whole` is 0.
 #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
 pub(super) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "—".to_owned();
     }
     let share = 100.0 * part as f64 / whole as f64;
-    // What is not all must not look like all, nor what is something like nothing.
+    // A share that is neither nothing nor everything must not round to 0 % or 100 %.
     let share = match (part, part == whole) {
         (0, _) | (_, true) => share,
         _ => share.clamp(0.1, 99.9),
@@ -42,7 +43,7 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
     format!("{share:.1} %")
 }
 
-/// `2026-11-22 08:00:00`, without the fraction of a second.
+/// `2026-11-22 08:00:00`; fractions of a second are cut off.
 pub(super) fn time(at: Timestamp) -> String {
     let text = at.to_naive_string();
     text.split('.').next().unwrap_or_default().replacen('T', " ", 1)
@@ -54,7 +55,7 @@ pub(super) fn date(at: Timestamp) -> String {
     text.split('T').next().unwrap_or_default().to_owned()
 }
 
-/// The date of a day since the epoch.
+/// The date of a day, given in days since the epoch.
 pub(super) fn date_of_day(day: i64) -> String {
     date(Timestamp::from_secs(day.saturating_mul(86_400)))
 }

@@ -1,4 +1,4 @@
-//! Charts over time: counts by kind, and the spread of values. Days are gathered into at most some sixty bins.
+//! Charts over time: counts by kind, and the spread of values. Days are grouped into at most 62 bins.
 
 use std::collections::BTreeMap;
 
@@ -8,25 +8,25 @@ use super::charts::{Frame, figure, legend, nothing, round};
 use super::text;
 use crate::dataset::write::plot::axis::count_to_f64;
 
-/// Width and height of a drawing that has its row to itself.
+/// Width and height of a drawing that fills its row, pixels.
 const ALONE: (i32, i32) = (980, 260);
 const MAX_BINS: i64 = 62;
-/// Ticks of a time axis at the most: dates are long.
+/// Most ticks on a time axis: dates are long.
 const MAX_TICKS: usize = 9;
-/// Colours for kinds; what is beyond is gathered in the last.
+/// Colour classes of kinds; all further kinds share the last.
 const KIND_CLASSES: [&str; 6] = ["s0", "s1", "s2", "s3", "s4", OTHERS];
-/// The colour of what matters less than the rest.
+/// Colour class of the less important kinds.
 pub(super) const OTHERS: &str = "s5";
 
-/// What is counted, and its class.
+/// Name of a kind, and its colour class.
 pub(super) type NamedKind = (String, &'static str);
 
-/// Left and right edge of a bar.
+/// Left and right edge of a bar, pixels.
 type Place = (f64, f64);
-/// A tick's place, and its label.
+/// Position of a tick, and its label.
 type Label = (f64, String);
 
-/// Equal spans of days.
+/// Bins of equal numbers of days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TimeBins {
     start_day: i64,
@@ -39,7 +39,7 @@ impl TimeBins {
     pub(super) fn between(first_day: i64, last_day: i64) -> Self {
         let last_day = last_day.max(first_day);
         let bins_of = |days: i64| {
-            // Weeks begin on Mondays; the epoch's day was a Thursday.
+            // Weeks begin on Mondays; the epoch was a Thursday.
             let start_day = if days % 7 == 0 { (first_day + 3).div_euclid(7) * 7 - 3 } else { first_day };
             (start_day, (last_day - start_day) / days + 1)
         };
@@ -53,7 +53,7 @@ impl TimeBins {
         self.len
     }
 
-    /// The bin of a day; days outside count for the nearest one.
+    /// The bin of a day; days outside belong to the nearest bin.
     pub(super) fn of_day(&self, day: i64) -> usize {
         let bin = (day - self.start_day).div_euclid(self.days).max(0);
         usize::try_from(bin).unwrap_or(0).min(self.len - 1)
@@ -69,7 +69,7 @@ impl TimeBins {
         if first == last { first } else { format!("{first} to {last}") }
     }
 
-    /// `Commit date (UTC), a bar a week`
+    /// `Commit date (UTC), one bar per week`
     fn label(&self, what: &str) -> String {
         let span = match self.days {
             1 => "day".to_owned(),
@@ -77,14 +77,13 @@ impl TimeBins {
             days if days % 7 == 0 => format!("{} weeks", days / 7),
             days => format!("{days} days"),
         };
-        let every = if self.days > 7 { "every" } else { "a" };
-        format!("{what} (UTC), a bar {every} {span}")
+        format!("{what} (UTC), one bar per {span}")
     }
 
-    /// Places of the bins, and the labels of some of them.
+    /// The positions of the bins, and the labels of some of them.
     fn layout(&self, frame: &Frame) -> (Vec<Place>, Vec<Label>) {
         let step = f64::from(frame.right - frame.left) / count_to_f64(self.len as u64);
-        // Few bins would make slabs; none is wider than a slab should be.
+        // Limits the width of bars if there are few bins.
         let gap = (step * 0.1).max((step - 46.0) / 2.0);
         let edge = |bin: usize| f64::from(frame.left) + step * count_to_f64(bin as u64);
         let places = (0..self.len).map(|bin| (edge(bin) + gap, edge(bin + 1) - gap)).collect();
@@ -95,12 +94,12 @@ impl TimeBins {
     }
 }
 
-/// A drawing that keeps its size and scrolls where there is no room for it.
+/// A drawing that keeps its size, and scrolls on narrow screens.
 fn scrolling(caption: &str, drawing: &Markup) -> Markup {
     html! { div.scroll.wide role="region" aria-label=(caption) tabindex="0" { (drawing) } }
 }
 
-/// Counts over time, one kind upon the other. `kinds` are named; `counts` are by bin, then by kind.
+/// Stacked counts over time. `counts` are by bin, then by kind.
 pub(super) fn stacked(
     caption: &str,
     (x_label, y_label): (&str, &str),
@@ -129,12 +128,12 @@ pub(super) fn stacked(
     let totals: Vec<u64> = (0..kinds.len()).map(|kind| counts.iter().map(|bin| bin[kind]).sum()).collect();
     let named: Vec<String> =
         kinds.iter().zip(&totals).map(|((name, _), total)| format!("{name}: {}", text::count(*total))).collect();
-    let description = format!("{caption}, from {} on: {}", text::date_of_day(bins.start_day), named.join(", "));
+    let description = format!("{caption}, starting {}: {}", text::date_of_day(bins.start_day), named.join(", "));
     let legend = legend(kinds.iter().map(|(_, class)| *class).zip(named));
     figure(caption, &scrolling(caption, &frame.draw(&description, &ticks, &content)), &legend)
 }
 
-/// The spread of values over time: from least to greatest, the middle half, the median. `values` are by bin.
+/// The spread of values over time: min to max, interquartile range, median. `values` are by bin.
 pub(super) fn spread(
     caption: &str,
     (x_label, y_label): (&str, &str),
@@ -168,17 +167,17 @@ pub(super) fn spread(
     };
     let num: usize = values.iter().map(Vec::len).sum();
     let description = format!(
-        "{caption}, from {} on: {}, at most {} each",
+        "{caption}, starting {}: {}, at most {} each",
         text::date_of_day(bins.start_day),
         text::counted(num as u64, "revision", "revisions"),
         text::count(most)
     );
-    let names = [("key-center", "median"), ("middle", "middle half"), ("range", "least to greatest")];
+    let names = [("key-center", "median"), ("middle", "interquartile range (IQR)"), ("range", "min to max")];
     let legend = legend(names.map(|(class, name)| (class, name.to_owned())));
     figure(caption, &scrolling(caption, &frame.draw(&description, &ticks, &content)), &legend)
 }
 
-/// The most frequent kinds by name, the others together as the last; and which of them each kind is.
+/// The names of the most frequent kinds, with all others combined as the last; and the index of each kind in them.
 pub(super) fn gathered<T: Ord + Clone>(
     totals: &[(T, u64)],
     name: impl Fn(&T) -> String,
@@ -203,11 +202,11 @@ mod tests {
         let bins = TimeBins::between(20_635, 20_755); // 2026-07-01, a Wednesday
         assert_eq!((bins.days, text::date_of_day(bins.start_day).as_str()), (7, "2026-06-29"));
         assert_eq!(bins.name(0), "2026-06-29 to 2026-07-05");
-        assert_eq!(bins.label("Commit date"), "Commit date (UTC), a bar a week");
+        assert_eq!(bins.label("Commit date"), "Commit date (UTC), one bar per week");
     }
 
     #[test]
-    fn what_is_beyond_the_colours_is_gathered() {
+    fn kinds_beyond_the_number_of_colours_are_combined() {
         let totals: Vec<(u32, u64)> = (0..9).map(|kind| (kind, 100 - u64::from(kind))).collect();
         let (names, place) = gathered(&totals, |kind| format!("kind {kind}"));
         assert_eq!((names.len(), names.last()), (6, Some(&("4 others".to_owned(), OTHERS))));

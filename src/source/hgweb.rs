@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::SourceError;
+use super::error::SourceError;
 use super::http::{HttpServer, read_json};
 use super::wire::Shape;
 use crate::config::SourceConfig;
@@ -14,26 +14,26 @@ use crate::model::{CommitHash, CommitRecord};
 
 /// A repository on an hgweb server, asked one request at a time. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Hgweb {
+pub(crate) struct Hgweb {
     http: HttpServer,
 }
 
-/// A part of a repository's log.
+/// A page of a repository's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HgwebPage {
+pub(crate) struct HgwebPage {
     /// Changesets in the repository.
-    pub num_changesets: u64,
-    /// Those of the page, each with a lower revision number than the one before.
-    pub commits: Vec<CommitRecord>,
+    pub(crate) num_changesets: u64,
+    /// The changesets of the page, each with a lower revision number than the one before.
+    pub(crate) commits: Vec<CommitRecord>,
 }
 
 impl Hgweb {
-    /// Prepares a client for the repository at `url`, such as `https://hg.mozilla.org/integration/autoland`, which asks
-    /// as `source` says. Nothing is sent.
+    /// Prepares a client for the repository at `url`, such as `https://hg.mozilla.org/integration/autoland`, with the
+    /// User-Agent, timeouts and limits of `source`. Nothing is sent.
     ///
     /// # Errors
     /// [`SourceError::Connect`] when TLS or the address cannot be set up.
-    pub fn new(url: &str, source: &SourceConfig) -> Result<Self, SourceError> {
+    pub(crate) fn new(url: &str, source: &SourceConfig) -> Result<Self, SourceError> {
         Ok(Self { http: HttpServer::new(url, "inputs.commits_from", source)? })
     }
 
@@ -44,7 +44,7 @@ impl Hgweb {
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request.
-    pub async fn page(&self, revision: &str, count: u64) -> Result<HgwebPage, SourceError> {
+    pub(crate) async fn page(&self, revision: &str, count: u64) -> Result<HgwebPage, SourceError> {
         let url = self.http.url(&format!("json-log/{revision}"), &format!("revcount={count}"));
         let body = self.http.get(url, "application/json").await?;
         read_json(body, parse).await

@@ -1,7 +1,7 @@
 //! One HTTP GET, its reply checked before anything is parsed. The only file with reqwest.
 //!
-//! An address goes in, the body of a JSON reply comes out, or a [`SourceError`] that says what came instead. Promises: no
-//! body over `source.max_body_bytes` is held, no redirect is followed, what an error shows of a reply is printable.
+//! An address goes in, the body of a JSON reply comes out, or a [`SourceError`] that names the unexpected reply. Promises: no
+//! body over `source.max_body_bytes` is held, no redirect is followed, excerpts of replies in errors are printable.
 
 use std::io;
 use std::sync::Once;
@@ -10,15 +10,15 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
 
-use super::SourceError;
-use super::wire::printable;
+use super::error::SourceError;
+use super::printable::printable;
 use crate::config::SourceConfig;
 use crate::model::Timestamp;
 
-/// Bodies over this are parsed off the runtime's own threads, bytes: a millisecond's work.
+/// Larger bodies are parsed outside the runtime's own threads, bytes: a millisecond's work.
 const PARSE_INLINE_BYTES: usize = 256 << 10;
 
-/// Most bodies are shorter: they are read without moving. Decompressed, their length is not known before their end.
+/// Initial capacity for a body, bytes; most are shorter. The length after decompression is not known before the end.
 const USUAL_BODY_BYTES: usize = 64 << 10;
 
 /// Chunks, of some 8 kB each, that a reader of a body may be behind.
@@ -34,10 +34,11 @@ pub(super) struct HttpServer {
 }
 
 impl HttpServer {
-    /// Prepares a client for the server at `base_url`, which `key` configures; `source` says how it asks. Nothing is sent.
+    /// Prepares a client for the server at `base_url`, which `key` configures, with the User-Agent, timeouts and limits of
+    /// `source`. Nothing is sent.
     pub(super) fn new(base_url: &str, key: &'static str, source: &SourceConfig) -> Result<Self, SourceError> {
         static PROVIDER: Once = Once::new();
-        // Fails only when the program has installed one of its own, which then serves as well.
+        // Fails only when the program has installed another one, which serves as well.
         PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
         let host_error = |source_error| SourceError::Connect { host: base_url.to_owned(), source: source_error };
         let base = Url::parse(base_url)
@@ -46,10 +47,10 @@ impl HttpServer {
             .user_agent(&source.user_agent)
             .timeout(source.timeout)
             .connect_timeout(source.connect_timeout)
-            // Each hop would be a request that has taken no token; and the API has no redirects.
+            // Each hop would be a request without a token; and the API has no redirects.
             .redirect(reqwest::redirect::Policy::none());
         if base.host().is_some_and(|host| is_loopback(&host)) {
-            builder = builder.no_proxy(); // a simulator on this machine is not behind the proxy
+            builder = builder.no_proxy(); // a server on this machine is not behind the proxy
         }
         Ok(Self {
             client: builder.build().map_err(host_error)?,
@@ -67,7 +68,7 @@ impl HttpServer {
         url
     }
 
-    /// Asks once; gives the body of a JSON reply with a status of success.
+    /// Asks once; returns the body of a JSON reply with a status of success.
     pub(super) async fn get(&self, url: Url, accept: &'static str) -> Result<Vec<u8>, SourceError> {
         let mut body = Vec::with_capacity(USUAL_BODY_BYTES);
         let mut response = self.ask(url, accept).await?;
@@ -78,8 +79,8 @@ impl HttpServer {
         Ok(body)
     }
 
-    /// As [`HttpServer::get`], for a long body of which not all is kept: `read` reads it as it comes, on a thread of its
-    /// own, and may not stop before its end. Also gives the body's length.
+    /// As [`HttpServer::get`], for a long body that is not kept as a whole: `read` consumes it as it arrives, on a thread of
+    /// its own, and must read to its end. Also returns the body's length, bytes.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         url: Url,
@@ -92,7 +93,7 @@ impl HttpServer {
         let mut left = self.max_body_bytes;
         while let Some(chunk) = self.chunk(&mut response, &mut left).await? {
             if chunks.send_async(chunk.as_ref().to_vec()).await.is_err() {
-                break; // the reader has met an error
+                break; // the reader has stopped at an error
             }
         }
         drop(chunks); // the body has ended
@@ -103,7 +104,7 @@ impl HttpServer {
         Ok((reading.await.map_err(unexpected)??, self.max_body_bytes - left))
     }
 
-    /// Asks once; gives a JSON reply with a status of success, its body yet to be read.
+    /// Asks once; returns a JSON reply with a status of success, its body not read yet.
     async fn ask(&self, url: Url, accept: &'static str) -> Result<Response, SourceError> {
         let response =
             self.client.get(url).header(ACCEPT, accept).send().await.map_err(|error| self.transport_error(error))?;
@@ -118,8 +119,8 @@ impl HttpServer {
         Ok(response)
     }
 
-    /// The next of the body; `left` is how many bytes of it are still allowed. Chunks arrive decompressed, so a small reply
-    /// that unpacks to a large one is refused too.
+    /// The next chunk of the body; `left` is how many bytes of it are still allowed. Chunks arrive decompressed, so a small
+    /// reply that unpacks to a large one is refused too.
     async fn chunk(
         &self,
         response: &mut Response,
@@ -143,10 +144,10 @@ impl HttpServer {
     }
 }
 
-/// A body that is read while it comes.
+/// A body that is read while it arrives.
 #[derive(Debug)]
 pub(super) struct BodyReader {
-    /// From the connection; it closes at the body's end, and also where the body is cut off: whoever sends knows which.
+    /// From the connection; it closes at the body's end, and also where the body is cut off: the sender knows which.
     inbox: flume::Receiver<Vec<u8>>,
     chunk: Vec<u8>,
     at: usize,
@@ -167,7 +168,7 @@ impl io::Read for BodyReader {
     }
 }
 
-/// Reads `body` by `parse`, off the runtime's own threads when it is large.
+/// Parses `body`, outside the runtime's own threads when it is large.
 pub(super) async fn read_json<T: Send + 'static>(
     body: Vec<u8>,
     parse: impl FnOnce(&str) -> Result<T, SourceError> + Send + 'static,
@@ -209,7 +210,7 @@ async fn status_error(mut response: Response) -> SourceError {
     while body.len() < EXCERPT_BYTES {
         match response.chunk().await {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            _ => break, // the status says what matters
+            _ => break, // the status is enough
         }
     }
     let excerpt = if is_json { printable(&String::from_utf8_lossy(&body), 160) } else { String::new() };
@@ -246,7 +247,7 @@ fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 /// An error without a reply.
 #[cfg(test)]
 pub(crate) fn broken_connection() -> SourceError {
-    let Err(source) = reqwest::Proxy::all("::") else { panic!("that is no address") };
+    let Err(source) = reqwest::Proxy::all("::") else { panic!("an invalid address was accepted") };
     SourceError::Interrupted { source }
 }
 

@@ -2,47 +2,47 @@
 //!
 //! The list is newest first and shifts while it is read: a new summary pushes rows to later pages (one row comes twice,
 //! the new one never), a summary that leaves the filter pulls rows up (one row is lost). So all pages are read, then page
-//! 1 once more; only when every page told the same count, every row came once and page 1 holds the same rows was the list
-//! still. If not, the list is read again in another pass. The dataset holds the rows of the last pass, each id once.
+//! 1 once more. The list was still only if every page reported the same count, every row came once, and page 1 holds the
+//! same rows. If not, the list is read again in another pass. The dataset holds the rows of the last pass, each id once.
 
 use std::collections::HashSet;
 
 use crate::model::AlertSummaryId;
 
-/// What is remembered of a page that was read.
+/// The part of a page that a pass is judged by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AlertPageOutline {
+pub(crate) struct AlertPageOutline {
     /// Summaries in the whole list, as the server counted them for this page.
-    pub count: u64,
+    pub(crate) count: u64,
     /// The ids on the page, as listed.
-    pub ids: Vec<AlertSummaryId>,
+    pub(crate) ids: Vec<AlertSummaryId>,
 }
 
-/// What a pass over the pages came to.
+/// The verdict on a pass over the pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PassVerdict {
+pub(crate) enum PassVerdict {
     /// Pages up to this number are missing.
     NeedsPages(u32),
-    /// All pages are there; page 1 must be looked at once more.
+    /// All pages are there; page 1 must be read once more.
     NeedsClosingLook,
-    /// The list stood still.
+    /// The list did not move.
     Still,
     /// Rows shifted.
     Shifted,
 }
 
-/// How many pages hold `count` rows; one even when there are none.
+/// The number of pages for `count` rows; at least one.
 #[must_use]
-pub fn pages_of(count: u64, page_size: u32) -> u32 {
+pub(crate) fn pages_of(count: u64, page_size: u32) -> u32 {
     u32::try_from(count.div_ceil(u64::from(page_size.max(1)))).unwrap_or(u32::MAX).max(1)
 }
 
 /// Judges a pass from its pages (`page(0)` is the closing look).
-pub fn judge_pass(page_size: u32, mut page: impl FnMut(u32) -> Option<AlertPageOutline>) -> PassVerdict {
+pub(crate) fn judge_pass(page_size: u32, mut page: impl FnMut(u32) -> Option<AlertPageOutline>) -> PassVerdict {
     let Some(first) = page(1) else { return PassVerdict::NeedsPages(1) };
     let last = pages_of(first.count, page_size);
     if last == 1 {
-        return PassVerdict::Still; // one reply shows one moment
+        return PassVerdict::Still; // one reply is one moment
     }
     let mut missing = false;
     let mut counts_agree = true;
@@ -104,6 +104,6 @@ mod tests {
         let one_in_one_out = [Some(outline(3, [10, 9])), Some(outline(3, [9, 8])), Some(outline(3, [7]))];
         assert_eq!(judge(&one_in_one_out), PassVerdict::Shifted);
         let twice = [Some(outline(3, [9, 8])), Some(outline(3, [9, 8])), Some(outline(3, [8]))];
-        assert_eq!(judge(&twice), PassVerdict::Shifted, "the row that came twice hides one that did not come");
+        assert_eq!(judge(&twice), PassVerdict::Shifted, "the row that came twice hides one that is missing");
     }
 }

@@ -1,41 +1,42 @@
-//! Treeherder's push list: what was pushed when, with the newest commits of each push.
+//! Treeherder's push list: the pushes of a time range, with the newest commits of each.
 //!
 //! `project/REPO/push/?push_timestamp__gte=A&push_timestamp__lt=B&count=N` lists the newest N pushes (1000 at most) with
-//! A <= time < B, newest first; pushes of one second in no defined order. Of each push it gives the newest 20 commits and
-//! how many there are: no commit date, no parents.
+//! A <= time < B, newest first; pushes of one second in no defined order. Of each push it holds the newest 20 commits and
+//! their number: no commit date, no parents.
 
 use serde::Deserialize;
 
-use super::SourceError;
+use super::error::SourceError;
 use super::http::{HttpServer, read_json};
 use super::treeherder::ACCEPT;
 use super::wire::Shape;
 use crate::config::SourceConfig;
 use crate::model::{CommitHash, PushId, RawJson};
 
-/// Pushes of one reply at the most; the server refuses to give more.
+/// Maximum of pushes in one reply; the server refuses a larger count.
 pub(crate) const MOST_PUSHES: usize = 1000;
 
 /// A repository's push list, asked one request at a time. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct PushList {
+pub(crate) struct PushList {
     http: HttpServer,
     repository: String,
 }
 
-/// A push, as far as the server tells it.
+/// A push, as listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Push {
+#[expect(clippy::struct_field_names, reason = "field names match the API")]
+pub(crate) struct Push {
     /// Its id.
-    pub id: PushId,
+    pub(crate) id: PushId,
     /// Its head.
-    pub revision: CommitHash,
+    pub(crate) revision: CommitHash,
     /// When it was pushed, seconds since the epoch.
-    pub push_timestamp: i64,
+    pub(crate) push_timestamp: i64,
     /// Its newest commits with their messages (a JSON string each), newest first.
-    pub commits: Vec<(CommitHash, RawJson)>,
+    pub(crate) commits: Vec<(CommitHash, RawJson)>,
     /// How many commits it has.
-    pub num_commits: u64,
+    pub(crate) num_commits: u64,
 }
 
 impl PushList {
@@ -43,7 +44,7 @@ impl PushList {
     ///
     /// # Errors
     /// [`SourceError::Connect`] when TLS or the address cannot be set up.
-    pub fn new(source: &SourceConfig) -> Result<Self, SourceError> {
+    pub(crate) fn new(source: &SourceConfig) -> Result<Self, SourceError> {
         let http = HttpServer::new(&source.base_url, "source.base_url", source)?;
         Ok(Self { http, repository: source.repository.clone() })
     }
@@ -55,7 +56,7 @@ impl PushList {
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request.
-    pub async fn between(&self, since: i64, before: i64) -> Result<Vec<Push>, SourceError> {
+    pub(crate) async fn between(&self, since: i64, before: i64) -> Result<Vec<Push>, SourceError> {
         let path = format!("api/project/{}/push/", self.repository);
         let query = format!("push_timestamp__gte={since}&push_timestamp__lt={before}&count={MOST_PUSHES}");
         let body = self.http.get(self.http.url(&path, &query), ACCEPT).await?;
@@ -84,12 +85,12 @@ fn parse(text: &str, since: i64, before: i64) -> Result<Vec<Push>, SourceError> 
     let shape = Shape("push");
     let page: Page = shape.read(text)?;
     if page.results.len() > MOST_PUSHES {
-        return Err(shape.wrong(format!("{} pushes in place of {MOST_PUSHES} at most", page.results.len())));
+        return Err(shape.wrong(format!("{} pushes, more than the {MOST_PUSHES} asked for", page.results.len())));
     }
     let mut pushes = Vec::with_capacity(page.results.len());
     for push in page.results {
         if !(since..before).contains(&push.push_timestamp) {
-            return Err(shape.wrong(format!("push {} of another time than asked for", push.id)));
+            return Err(shape.wrong(format!("push {} outside the time range asked for", push.id)));
         }
         let read = |commit: CommitView| {
             let text = serde_json::to_string(&commit.comments).and_then(|text| RawJson::parse(&text));

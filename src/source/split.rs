@@ -1,21 +1,21 @@
-//! What failed as a whole is asked in parts: halves of a window, halves of a batch, a list by framework.
+//! Splitting a request that failed as a whole: halves of a window, halves of a batch, a list by framework.
 //!
-//! The server ends every query after 30 seconds, so a slow one fails each time it is asked; half of it may not. Where it
-//! is known which length of window works, a longer one is cut into parts of that length at once.
+//! The server ends every query after 30 seconds, so a slow one fails every time; half of it may succeed. When a length of
+//! window is known to work, a longer window is cut into parts of that length at once.
 
 use crate::model::{Batch, JobId, Request, Timestamp, Window};
 
 /// No part of a window is shorter, seconds.
 const SHORTEST_PART_SECS: i64 = 86_400;
 
-/// How a batch is asked in parts.
+/// The parts of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Split {
     /// The same requests in smaller batches.
     Batches(Vec<Batch>),
-    /// Other requests in place of this one; together they ask for the same.
+    /// Other requests, which together ask for the same.
     Requests(Vec<Request>),
-    /// It is as small as it gets.
+    /// It cannot be smaller.
     Indivisible,
 }
 
@@ -32,7 +32,7 @@ pub fn split(batch: &Batch, longest_window_secs: Option<i64>) -> Split {
             let request = |window| Request::Summary { signature: *signature, window };
             Split::Requests(parts.into_iter().map(request).collect())
         }
-        // The list by framework needs the frameworks first; what follows from them is decided when they are known.
+        // The lists by framework follow when the frameworks are known.
         [Request::Signatures { framework: None } | Request::UpdatedSignatures { framework: None }] => {
             Split::Requests(vec![Request::Frameworks])
         }
@@ -45,7 +45,7 @@ pub fn split(batch: &Batch, longest_window_secs: Option<i64>) -> Split {
 
 /// The jobs of `batch` in batches of at most `most`, evenly filled.
 #[must_use]
-pub fn batches_of(batch: &Batch, most: usize) -> Vec<Batch> {
+pub(crate) fn batches_of(batch: &Batch, most: usize) -> Vec<Batch> {
     let ids: Vec<JobId> = batch.job_ids().collect();
     let num_batches = ids.len().div_ceil(most.max(1)).max(1);
     let size = ids.len().div_ceil(num_batches).max(1);

@@ -1,42 +1,44 @@
-//! One HTTP request of a batch, its reply read as records.
+//! One HTTP request for a batch, its reply read as records.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 use url::Url;
 
+use super::error::SourceError;
 use super::http::{BodyReader, HttpServer, read_json};
-use super::{Reply, SignatureSink, SourceError, wire};
+use super::reply::{Reply, SignatureSink};
+use super::wire;
 use crate::config::{BatchConfig, SourceConfig};
 use crate::model::{Batch, Request, Timestamp, Window};
 
-/// The version of the API, as its own client asks for it.
+/// The API version that the server's own client asks for.
 pub(super) const ACCEPT: &str = "application/json; version=1.1";
 
 /// A Treeherder server, asked one request at a time. Cheap to clone; all clones share the connections.
 #[derive(Clone, Debug)]
-pub struct Treeherder {
+pub(crate) struct Treeherder {
     http: HttpServer,
     source: SourceConfig,
     alert_page: u32,
-    /// The window of all data, which skipping is measured against.
+    /// The window of all data; signatures without data in it are skipped.
     data_window: Window,
     /// Alert summaries of pushes at or after this are asked for.
     alerts_since: Timestamp,
 }
 
-/// Makes a reply of a body.
+/// Turns a body into a reply.
 type Parse = Box<dyn FnOnce(&str) -> Result<Reply, SourceError> + Send>;
 
-/// A reply with what it cost.
+/// A reply with its cost.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The records.
-    pub reply: Reply,
+    pub(crate) reply: Reply,
     /// Bytes of the body, after decompression.
-    pub body_bytes: u64,
+    pub(crate) body_bytes: u64,
     /// From sending to the last byte.
-    pub latency: Duration,
+    pub(crate) latency: Duration,
 }
 
 impl Treeherder {
@@ -44,7 +46,7 @@ impl Treeherder {
     ///
     /// # Errors
     /// [`SourceError::Connect`] when TLS or the configured address cannot be set up.
-    pub fn new(
+    pub(crate) fn new(
         source: &SourceConfig,
         batch: &BatchConfig,
         data_window: Window,
@@ -59,14 +61,14 @@ impl Treeherder {
         })
     }
 
-    /// Asks `batch` once. Of a list of signatures, `take` gets these.
+    /// Asks for `batch` once. The signatures of a list go to `take`.
     ///
     /// # Errors
-    /// [`SourceError`] says what was wrong; nothing is retried here.
+    /// [`SourceError`]; nothing is retried here.
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; nothing is kept of it.
-    pub async fn fetch(&self, batch: &Batch, take: SignatureSink) -> Result<Answer, SourceError> {
+    pub(crate) async fn fetch(&self, batch: &Batch, take: SignatureSink) -> Result<Answer, SourceError> {
         let parse: Parse = match batch.requests()[0] {
             Request::Signatures { .. } => return self.read(batch, |body| wire::signatures(body, take)).await,
             Request::UpdatedSignatures { .. } => return self.read(batch, wire::updated_signatures).await,
@@ -80,7 +82,7 @@ impl Treeherder {
         };
         let sent = Instant::now();
         let body = match self.http.get(self.url_of(batch), ACCEPT).await {
-            // The list has become shorter since its pages were counted; the pass will be seen to have shifted.
+            // The list has become shorter since its pages were counted, so the verdict on the pass will be `Shifted`.
             Err(error) if beyond_the_last_page(batch, &error) => {
                 let reply = Reply::AlertPage { count: 0, records: Vec::new() };
                 return Ok(Answer { reply, body_bytes: 0, latency: sent.elapsed() });
@@ -93,7 +95,7 @@ impl Treeherder {
         Ok(Answer { reply, body_bytes, latency })
     }
 
-    /// Asks for what is read as it comes.
+    /// Asks once, and reads the body as it arrives.
     async fn read(
         &self,
         batch: &Batch,
@@ -110,7 +112,7 @@ impl Treeherder {
             Request::AlertPage { page, .. } => {
                 let mut query =
                     format!("page={}&hide_related_and_invalid=True&limit={}", (*page).max(1), self.alert_page);
-                // The server counts back from its clock; a day more makes up for a clock that differs from ours.
+                // The server counts back from its clock, which may differ from ours: one more day.
                 let secs = Timestamp::now().as_secs() - self.alerts_since.as_secs() + 86_400;
                 query.push_str(&format!("&timerange={}", secs.max(0)));
                 if let Some(id) = self.source.alerts_repository_id {
@@ -132,7 +134,7 @@ impl Treeherder {
                 (format!("project/{repository}/performance/signatures/"), query)
             }
             Request::Summary { signature, window } => {
-                // Both bounds are strict on the server: one second wider, and what is outside is dropped after.
+                // Both bounds are exclusive on the server: ask one second wider, and drop the data outside afterwards.
                 let start = naive_param(Timestamp::from_secs(window.start.as_secs() - 1));
                 let end = naive_param(Timestamp::from_secs(window.end.as_secs() + 1));
                 let query = format!(
@@ -150,7 +152,7 @@ impl Treeherder {
     }
 }
 
-/// True when the server says so; any other 404, such as a balancer's, says nothing about the list.
+/// True when the server says so; any other 404, such as a load balancer's, says nothing about the list.
 fn beyond_the_last_page(batch: &Batch, error: &SourceError) -> bool {
     let says_so = matches!(error, SourceError::Status { status: 404, excerpt, .. } if excerpt.contains("Invalid page"));
     says_so && matches!(batch.requests()[0], Request::AlertPage { page: 2.., .. })

@@ -1,25 +1,26 @@
-//! Filling a store that is being made: many settlements, no transactions, one flush at the end.
+//! Fills a new store: many settlements, no transactions, one flush at the end.
 //!
-//! For [`Incoming`](super::Incoming) stores only: nobody reads such a store before it is complete, so nothing needs to
-//! be durable on the way.
+//! For [`Incoming`](super::Incoming) stores only: nobody reads such a store before it is complete, so nothing needs to be
+//! durable before then.
 
 use std::collections::HashSet;
 
+use super::format::{META_COUNTS, META_VALUES};
 use super::staging::{KnownJobs, Staging};
-use super::{Counts, META_COUNTS, META_VALUES, Pending, Settlement, Store, StoreError};
+use super::{Pending, Settlement, Store, StoreError, Tally};
 use crate::model::{PushId, Request, Timestamp};
 
-/// The one writer of a store that is being made.
+/// The only writer of a new store.
 #[derive(Debug)]
 pub struct BulkWriter<'a> {
     store: &'a Store,
-    counts: Counts,
+    counts: Tally,
     pushes: HashSet<PushId>,
     known_jobs: KnownJobs,
 }
 
 impl<'a> BulkWriter<'a> {
-    /// A writer to `store`.
+    /// Reads the tally and the pushes of `store`.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
@@ -27,7 +28,7 @@ impl<'a> BulkWriter<'a> {
         Ok(Self { store, counts: store.counts()?, pushes: store.durable_push_ids()?, known_jobs: KnownJobs::default() })
     }
 
-    /// Writes settlements; what is settled already stays as it is.
+    /// Writes settlements; requests that are settled already stay as they are.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be written.
@@ -41,7 +42,7 @@ impl<'a> BulkWriter<'a> {
         Ok(())
     }
 
-    /// Writes a settlement of `request` in place of the one that there may be.
+    /// Writes a settlement of `request`, replacing an existing one.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be written.
@@ -53,7 +54,7 @@ impl<'a> BulkWriter<'a> {
         Ok(())
     }
 
-    /// Brings requests into the frontier, those that are not settled.
+    /// Adds requests to the frontier, except known ones.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be written.
@@ -61,11 +62,11 @@ impl<'a> BulkWriter<'a> {
         self.settle([Settlement::discovery(pending)])
     }
 
-    /// Waits until everything is on the disk. Returns the tally.
+    /// Flushes everything to the disk. Returns the tally.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be written.
-    pub fn finish(self) -> Result<Counts, StoreError> {
+    pub fn finish(self) -> Result<Tally, StoreError> {
         self.store.put_meta(META_COUNTS, &self.counts)?;
         self.store.flush_all(&self.counts)?;
         Ok(self.counts)
@@ -74,7 +75,7 @@ impl<'a> BulkWriter<'a> {
 
 impl Store {
     /// Flushes everything, then writes the ledger.
-    pub(super) fn flush_all(&self, counts: &Counts) -> Result<(), StoreError> {
+    pub(super) fn flush_all(&self, counts: &Tally) -> Result<(), StoreError> {
         let action = "flush to the disk";
         self.values.sync().map_err(|source| StoreError::database(action, source.into()))?;
         self.put_meta(META_VALUES, &self.values.len())?;

@@ -1,14 +1,14 @@
-//! The frame of every value in the store: what finds damage, and what compresses.
+//! The frame of every value in the store: a checksum against damage, and compression.
 //!
-//! In: a value's bytes. Out: the framed bytes, and from these the value again, or what is wrong with them. A flipped
-//! bit anywhere is found; nothing is allocated on the word of damaged bytes.
+//! In: a value's bytes. Out: the framed bytes, and from these the value again, or the kind of damage. A flipped bit anywhere
+//! is detected, and damaged bytes never decide how much memory is allocated.
 //!
 //! Layout, little-endian, 16 bytes beside the payload: magic `PH`, version, codec (0 = stored, 1 = zstd, 2 = zstd with the
 //! dictionary), raw length (its low 32 bits), payload, XXH3-64 of all that precedes it.
 //!
-//! The dictionary is for the API's records: JSON objects of a few hundred bytes, of which zstd by itself shortens little,
-//! since most of what repeats stands once in each. It is the same in every store and must never change; another one takes
-//! another codec. `examples/train_dictionary.rs` made it from a crawl of the recorded corpus.
+//! The dictionary is for the API's records: JSON objects of a few hundred bytes. zstd by itself compresses them little, since
+//! each holds most of its texts only once. The dictionary is the same in every store and must never change; a new one needs
+//! a new codec. `examples/train_dictionary.rs` made it from a crawl of the recorded corpus.
 
 use std::cell::RefCell;
 use std::io;
@@ -28,51 +28,51 @@ const ZSTD: u8 = 1;
 const ZSTD_WITH_DICTIONARY: u8 = 2;
 const ZSTD_LEVEL: i32 = 3;
 
-/// What [`seal`] adds to a value that compression does not shorten.
-pub const FRAME_OVERHEAD_BYTES: usize = HEADER_LEN + CHECKSUM_LEN;
+/// Bytes that [`seal`] adds to a value that compression does not shorten.
+const FRAME_OVERHEAD_BYTES: usize = HEADER_LEN + CHECKSUM_LEN;
 
-/// The longest value that is kept compressed; longer ones are stored as they are, so that no small frame can ask
-/// for much memory.
-pub const MAX_COMPRESSED_RAW_BYTES: usize = 64 << 20;
+/// The longest value that is compressed; longer ones are stored as they are, so that no small frame can ask for much
+/// memory.
+const MAX_COMPRESSED_RAW_BYTES: usize = 64 << 20;
 
-/// Shorter values are stored as they are: zstd's own frame would eat what it saves.
+/// Shorter values are stored as they are: zstd's own header costs more than it saves.
 const MIN_COMPRESSED_RAW_BYTES: usize = 64;
 
-/// What is wrong with a framed value.
+/// The kind of damage of a framed value.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// Not even a header.
+    /// Shorter than a header.
     #[error("a framed value has at least {FRAME_OVERHEAD_BYTES} bytes, this one has {found}")]
     TooShort {
-        /// Its length, bytes.
+        /// Bytes.
         found: usize,
     },
-    /// It does not begin as frames do.
-    #[error("the value does not begin with the magic of a frame")]
+    /// The first bytes are not the magic.
+    #[error("the value does not begin with the magic bytes of a frame")]
     Magic,
-    /// Another version of this program wrote it, or it is damaged.
-    #[error("the frame has version {found}, and this program reads version {VERSION}")]
+    /// A newer program wrote the frame, or it is damaged.
+    #[error("the frame has version {found}, but this program reads version {VERSION}")]
     Version {
-        /// The frame's version.
+        /// The version byte.
         found: u8,
     },
     /// The bytes are not those that were sealed.
-    #[error("the frame's checksum does not fit its content")]
+    #[error("the frame's checksum does not match its content")]
     Checksum,
-    /// The payload is packed in an unknown way.
+    /// The payload has an unknown encoding.
     #[error("the frame has the unknown codec {found}")]
     Codec {
-        /// The frame's codec.
+        /// The codec byte.
         found: u8,
     },
-    /// The length does not fit the payload, or exceeds [`MAX_COMPRESSED_RAW_BYTES`].
-    #[error("the frame announces {announced} bytes, which cannot be")]
+    /// The length differs from that of the payload, or exceeds 64 MiB.
+    #[error("the frame announces an impossible length of {announced} bytes")]
     Length {
-        /// The raw length that the frame names, bytes.
+        /// Raw length in the header, bytes.
         announced: u32,
     },
-    /// The payload is not what zstd writes.
+    /// zstd cannot decompress the payload.
     #[error("failed to decompress the frame's payload")]
     Decompression(#[source] io::Error),
 }
@@ -92,7 +92,7 @@ thread_local! {
     static DECOMPRESSORS: RefCell<Decompressors> = const { RefCell::new([None, None]) };
 }
 
-/// Frames a value, compressed where that makes it shorter. The same bytes give the same frame.
+/// Frames a value, and compresses it where that makes it shorter. The same bytes give the same frame.
 #[must_use]
 pub fn seal(raw: &[u8]) -> Vec<u8> {
     let codec = if is_json_object(raw) { ZSTD_WITH_DICTIONARY } else { ZSTD };
@@ -117,13 +117,13 @@ const fn low_32_bits(len: usize) -> u32 {
     len as u32
 }
 
-/// A guess, which costs nothing but space where it is wrong: does an object begin here, or behind the number of pieces
-/// that a record begins with?
+/// A guess, which only costs space where it is wrong: an object begins here, or after the two bytes with which the piece of
+/// a record begins.
 fn is_json_object(raw: &[u8]) -> bool {
     raw.first() == Some(&b'{') || raw.get(2) == Some(&b'{')
 }
 
-/// `None` when zstd fails, which costs nothing but space.
+/// `None` when zstd fails, which only costs space.
 fn compress(raw: &[u8], with_dictionary: bool) -> Option<Vec<u8>> {
     COMPRESSORS.with_borrow_mut(|slots| {
         let slot = &mut slots[usize::from(with_dictionary)];
@@ -139,10 +139,10 @@ fn compress(raw: &[u8], with_dictionary: bool) -> Option<Vec<u8>> {
     })
 }
 
-/// Takes a value out of its frame, in place of what `out` held.
+/// Takes a value out of its frame; it replaces the content of `out`.
 ///
 /// # Errors
-/// When the bytes are not those that [`seal`] made; `out` is empty then.
+/// [`FrameError`] when [`seal`] did not make these bytes; `out` is empty then.
 pub fn open(framed: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
     out.clear();
     let too_short = FrameError::TooShort { found: framed.len() };

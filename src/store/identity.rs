@@ -1,7 +1,7 @@
-//! What one crawl is: which server, which repository, which time. Fixed when the store is created.
+//! The identity of a crawl: its server, repository and time. Fixed when the store is created.
 //!
-//! What the configuration leaves open (`data_end` above all) is settled once, so that a resumed crawl asks for the same
-//! ranges as it did on its first day.
+//! Settings that the configuration leaves open (above all `data_end`) are decided once, so that a resumed crawl asks for the
+//! same ranges as on its first day.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,11 +11,11 @@ use crate::model::{Timestamp, Window};
 /// The identity of a crawl, pinned in its store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrawlIdentity {
-    /// Root of the server.
+    /// Root of the server, without `/api`.
     pub base_url: String,
-    /// The repository.
+    /// Name, such as `autoland`.
     pub repository: String,
-    /// The only repository whose alert summaries are taken; all when `None`.
+    /// Only alert summaries of this repository are fetched; those of all repositories when `None`.
     pub alerts_repository_id: Option<u64>,
     /// First commit date of the revision table.
     pub window_start: Timestamp,
@@ -23,13 +23,13 @@ pub struct CrawlIdentity {
     pub window_end: Timestamp,
     /// Seconds before `window_start` from which data are fetched.
     pub lookback_secs: u64,
-    /// Data with a push time before this are fetched.
+    /// Only data with a push time before this are fetched.
     pub data_end: Timestamp,
-    /// Seconds before `data_end` from which alert summaries are taken.
+    /// Seconds before `data_end` from which alert summaries are fetched.
     pub alerts_lookback_secs: u64,
-    /// How many signatures a sampled crawl takes; all when `None`.
+    /// Number of signatures of a sampled crawl; all when `None`.
     pub sample_signatures: Option<u32>,
-    /// Which ones those are.
+    /// Seed of the sample; 0 without a sample.
     pub sample_seed: u64,
 }
 
@@ -53,7 +53,7 @@ impl CrawlIdentity {
         }
     }
 
-    /// The window in which data are fetched; its end does not belong to it.
+    /// The window in which data are fetched, without its end.
     #[must_use]
     pub fn data_window(&self) -> Window {
         let lookback = i64::try_from(self.lookback_secs).unwrap_or(i64::MAX);
@@ -66,8 +66,8 @@ impl CrawlIdentity {
         self.data_end.plus_secs(i64::try_from(self.alerts_lookback_secs).unwrap_or(i64::MAX).saturating_neg())
     }
 
-    /// Where `config` asks for another crawl than this: `(key, stored, asked)`. What it leaves open agrees with anything.
-    /// `same_source` says that another address is the same server.
+    /// The keys in which `config` describes another crawl: `(key, stored, asked)`. A key that `config` leaves open is never
+    /// different. With `same_source`, neither is the address of the server.
     #[must_use]
     pub fn differences(&self, config: &Config, same_source: bool) -> Vec<(&'static str, String, String)> {
         let asked = Self::create(config, self.data_end);

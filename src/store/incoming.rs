@@ -1,36 +1,37 @@
-//! A store in the making: it is filled beside its place and moved there once it is complete.
+//! A new store, filled beside its final path and moved there when it is complete.
 //!
-//! In: where the store is to be, empty or not there. Out: the store in its place, whole, or nothing. The folder is
-//! `STORE.importing`; what a killed process left of one is removed by the next. A lock file keeps two apart.
+//! In: the final path, which is empty or does not exist. Out: the complete store at this path, or nothing. The folder is
+//! `STORE.importing`; the next import removes the remains of a killed one. A lock file keeps two imports apart.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Store, StoreError};
+use super::value_log::ValueLog;
+use super::{Ledger, Store, StoreError};
 use crate::config::StoreConfig;
 
 const LOCK_NAME: &str = "importing.lock";
 
-/// See the module. Dropped without [`Incoming::finish`], it leaves nothing behind.
+/// A new store. Dropped without [`Incoming::finish`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct Incoming {
-    /// Of the store that is to be.
+    /// Of the finished store.
     config: StoreConfig,
     folder: PathBuf,
-    /// `None` only once it is finished or given up.
+    /// `None` only after it was finished or abandoned.
     store: Option<Store>,
     is_in_place: bool,
-    /// Held until the store is in its place.
+    /// Held until the store is at its final path.
     _lock: File,
 }
 
 impl Incoming {
-    /// Begins a store that is to be at `config.path`.
+    /// Creates the folder beside `config.path`, and an empty store in it.
     ///
     /// # Errors
-    /// [`StoreError::NotEmpty`] when there is something at that place, [`StoreError::Locked`] when another process is
-    /// making one, and what making a store may raise.
+    /// [`StoreError::NotEmpty`] when there is something at `config.path`, [`StoreError::Locked`] when another import runs,
+    /// and any error of creating a store.
     pub fn begin(config: &StoreConfig) -> Result<Self, StoreError> {
         drop(check_empty(config)?);
         let mut name = config.path.file_name().unwrap_or_default().to_owned();
@@ -42,7 +43,7 @@ impl Incoming {
         let lock = lock.map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { path: folder }),
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked(folder)),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         remove_left_over(&folder).map_err(failed)?;
@@ -50,7 +51,7 @@ impl Incoming {
         Ok(Self { config: config.clone(), folder, store: Some(store), is_in_place: false, _lock: lock })
     }
 
-    /// The store, to fill.
+    /// The store, for writing.
     ///
     /// # Errors
     /// [`StoreError::WriterStopped`] never happens before [`Incoming::finish`].
@@ -58,19 +59,19 @@ impl Incoming {
         self.store.as_ref().ok_or(StoreError::WriterStopped)
     }
 
-    /// Moves the store to its place. It must have been flushed.
+    /// Moves the store to its final path. It must have been flushed.
     ///
     /// # Errors
-    /// [`StoreError::NotEmpty`] or [`StoreError::Locked`] when there is another one by now, [`StoreError::Folder`] when it
-    /// cannot be moved; then nothing of it is left.
+    /// [`StoreError::NotEmpty`] or [`StoreError::Locked`] when another store was created there meanwhile,
+    /// [`StoreError::Folder`] when it cannot be moved; then the new store is removed.
     pub fn finish(mut self) -> Result<(), StoreError> {
-        drop(self.store.take()); // sled writes the last of it
-        // Somebody may have made a store there meanwhile. An empty one is held while it is removed.
+        drop(self.store.take()); // sled writes its last pages now
+        // Another process may have created a store there meanwhile. An empty one stays locked until it is removed.
         let held = check_empty(&self.config)?;
         let target = &self.config.path;
         let moved = || -> io::Result<()> {
             if target.exists() {
-                std::fs::remove_dir_all(target)?; // seen to be empty
+                std::fs::remove_dir_all(target)?; // it is empty
             }
             std::fs::remove_file(self.folder.join(LOCK_NAME))?;
             File::open(&self.folder)?.sync_all()?;
@@ -88,7 +89,7 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         drop(self.store.take());
         if !self.is_in_place {
-            // There is nowhere to tell a failure to, and the next import tries again.
+            // A failure cannot be reported from here, and the next import tries again.
             let _next_time = std::fs::remove_dir_all(&self.folder);
         }
     }
@@ -101,7 +102,8 @@ fn parent_of(path: &Path) -> &Path {
     }
 }
 
-/// Is there nothing at the place of the store, or an empty one? That is given, still open, so that nobody fills it.
+/// Checks that there is nothing at the store's path, or an empty store; returns the latter still open, so that no other
+/// process fills it.
 fn check_empty(config: &StoreConfig) -> Result<Option<Store>, StoreError> {
     let path = &config.path;
     let mut entries = match std::fs::read_dir(path) {
@@ -109,7 +111,7 @@ fn check_empty(config: &StoreConfig) -> Result<Option<Store>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(StoreError::Folder { path: path.clone(), source }),
     };
-    let not_empty = || StoreError::NotEmpty { path: path.clone() };
+    let not_empty = || StoreError::NotEmpty(path.clone());
     if path.join("db").is_dir() {
         let store = Store::open(config)?;
         let counts = store.counts()?;
@@ -119,15 +121,15 @@ fn check_empty(config: &StoreConfig) -> Result<Option<Store>, StoreError> {
     if entries.next().is_some() { Err(not_empty()) } else { Ok(None) }
 }
 
-/// Removes what an import that was killed has left: only what a store consists of.
+/// Removes the remains of a killed import, and no file that is not part of a store.
 fn remove_left_over(folder: &Path) -> io::Result<()> {
     let gone = |removed: io::Result<()>| match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     };
     gone(std::fs::remove_dir_all(folder.join("db")))?;
-    gone(std::fs::remove_file(super::ValueLog::path_in(folder)))?;
-    gone(std::fs::remove_file(super::Ledger::path_in(folder)))
+    gone(std::fs::remove_file(ValueLog::path_in(folder)))?;
+    gone(std::fs::remove_file(Ledger::path_in(folder)))
 }
 
 #[cfg(test)]
@@ -143,7 +145,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path().join("store"));
         let given_up = Incoming::begin(&config).unwrap();
-        assert!(matches!(Incoming::begin(&config), Err(StoreError::Locked { .. })));
+        assert!(matches!(Incoming::begin(&config), Err(StoreError::Locked(_))));
         drop(given_up);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 
@@ -163,7 +165,7 @@ mod tests {
         let settlement = crate::store::Settlement::discovery(vec![crate::store::Pending::of(request)]);
         other.commit(crate::store::Change::Expand { settlement: Box::new(settlement) }).unwrap();
         drop(other);
-        assert!(matches!(incoming.finish(), Err(StoreError::NotEmpty { .. })));
+        assert!(matches!(incoming.finish(), Err(StoreError::NotEmpty(_))));
         assert_eq!(Store::open_existing(&config).unwrap().pending().count(), 1);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -178,6 +180,6 @@ mod tests {
         assert!(!config.path.join("db/half").exists());
 
         let other = StoreConfig { path: folder.path().to_owned(), ..config };
-        assert!(matches!(Incoming::begin(&other), Err(StoreError::NotEmpty { .. })));
+        assert!(matches!(Incoming::begin(&other), Err(StoreError::NotEmpty(_))));
     }
 }

@@ -1,8 +1,8 @@
-//! Keys of the records: a letter for the kind, then the API's own id, big-endian.
+//! Keys of the records: a letter for the kind, then the API's own id, big-endian, so that keys sort as ids.
 
 use crate::model::{AlertSummaryId, JobId, PushId, Request, SignatureId};
 
-/// Bytes of a record per stored value, before compression.
+/// Longest piece of a record, bytes before compression.
 const PIECE_BYTES: usize = 64 << 10;
 
 fn keyed(letter: u8, id: u64) -> Vec<u8> {
@@ -59,15 +59,23 @@ pub(super) fn piece(key: &[u8], number: u16) -> Vec<u8> {
     piece_key
 }
 
-/// Cuts a record into pieces; each begins with how many there are.
+/// Cuts a record into pieces; each begins with the number of pieces, two bytes.
 pub(super) fn pieces(key: &[u8], raw: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     let num_pieces = u16::try_from(raw.len().div_ceil(PIECE_BYTES).max(1)).unwrap_or(u16::MAX);
     (0..num_pieces).map(move |number| {
         let start = usize::from(number) * PIECE_BYTES;
-        // The last piece takes the rest, also of a record beyond 65,535 pieces.
+        // The last piece holds the rest, also of a record of more than 65,535 pieces.
         let end = if number + 1 == num_pieces { raw.len() } else { start + PIECE_BYTES };
         let mut value = num_pieces.to_be_bytes().to_vec();
         value.extend_from_slice(&raw[start..end]);
         (piece(key, number), value)
     })
+}
+
+/// A key for messages: the request where it belongs to one, else hex digits.
+pub(super) fn describe(key: &[u8]) -> String {
+    Request::from_key(key).map_or_else(
+        || key.iter().fold(String::from("key "), |text, byte| text + &format!("{byte:02x}")),
+        |request| request.to_string(),
+    )
 }

@@ -1,4 +1,4 @@
-//! Opening: finds the folder, the lock, the format and the ledger in order, and refuses a store that has lost data.
+//! Opens a store: checks folder, lock, format and ledger, and refuses a store that has lost data.
 
 use std::fs::File;
 use std::panic::AssertUnwindSafe;
@@ -8,19 +8,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sled::Db;
 
-use super::{
-    Counts, Ledger, META_COUNTS, META_FORMAT, META_STORE_ID, META_VALUES, READABLE_FORMATS, STORE_FORMAT_VERSION,
-    Store, StoreError, ValueLog, value,
+use super::error::reason_of;
+use super::format::{
+    META_COUNTS, META_DEVELOPMENT_FORMAT, META_FORMAT, META_STORE_ID, META_VALUES, STORE_FORMAT_VERSION,
 };
+use super::value_log::ValueLog;
+use super::{Ledger, Store, StoreError, Tally, value};
 use crate::actor::fail_point;
 use crate::config::StoreConfig;
 use crate::model::{PushId, PushRevisions, Revision};
 
 impl Store {
-    /// Opens the store of `config`, or makes an empty one.
+    /// Opens the store of `config`, or creates an empty one.
     ///
     /// # Errors
-    /// [`StoreError`] when the folder cannot be used, is in use, was written by a newer program, or has lost data.
+    /// [`StoreError`] when the folder cannot be used, is in use, has another format, or has lost data.
     pub fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         let path = &config.path;
         let folder = |source| StoreError::Folder { path: path.clone(), source };
@@ -30,11 +32,11 @@ impl Store {
         if fresh && ledger.is_some() {
             return Err(StoreError::Ledger {
                 path: Ledger::path_in(path),
-                reason: "stands beside a database that is gone".to_owned(),
+                reason: "is left, but the database beside it is missing".to_owned(),
             });
         }
         let store = Self::open_trees(path, config.cache_bytes)?;
-        // The lock is held, so these are nobody's.
+        // This process holds the lock, so no other one still writes these.
         for path in Ledger::leftovers(path) {
             let _stays = std::fs::remove_file(path);
         }
@@ -49,7 +51,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the database as it is, without holding it against anything.
+    /// Opens the database without any check.
     pub(super) fn open_trees(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         let db = open_sled(path, cache_bytes)?;
         let tree = |name: &str| db.open_tree(name).map_err(|source| StoreError::database("open a tree", source));
@@ -72,13 +74,13 @@ impl Store {
         })
     }
 
-    /// Opens a store that must be there already.
+    /// Opens a store that must exist.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] besides those of [`Store::open`].
+    /// [`StoreError::Missing`], and those of [`Store::open`].
     pub fn open_existing(config: &StoreConfig) -> Result<Self, StoreError> {
         if !config.path.join("db").is_dir() {
-            return Err(StoreError::Missing { path: config.path.clone() });
+            return Err(StoreError::Missing(config.path.clone()));
         }
         Self::open(config)
     }
@@ -86,26 +88,22 @@ impl Store {
     pub(super) fn initialize(&self) -> Result<(), StoreError> {
         let id = format!("{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>());
         self.put_meta(META_STORE_ID, &id)?;
-        self.put_meta(META_COUNTS, &Counts::default())?;
+        self.put_meta(META_COUNTS, &Tally::default())?;
         self.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
         self.flush("write its format")?;
         let folder = self.path.join("db");
         let synced = File::open(&folder).and_then(|folder| folder.sync_all());
         synced.map_err(|source| StoreError::Folder { path: folder, source })?;
         fail_point("store.before_first_ledger");
-        self.write_ledger(&Counts::default())
+        self.write_ledger(&Tally::default())
     }
 
     fn check_format(&self) -> Result<(), StoreError> {
+        self.refuse_development_format()?;
         match self.get_meta::<u32>(META_FORMAT)? {
             Some(STORE_FORMAT_VERSION) => Ok(()),
-            Some(older) if READABLE_FORMATS.contains(&older) => {
-                // Before anything is written that an older program would take for damage.
-                self.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
-                self.flush("write its format")
-            }
             Some(found) => Err(StoreError::OtherFormat { path: self.path.clone(), found }),
-            // Killed while it was made: nothing had been acknowledged. But an empty database under a ledger is a loss.
+            // Killed during its creation: nothing had been acknowledged. But an empty database with a ledger is a loss.
             None if self.settled.is_empty() && Ledger::read(&self.path)?.is_none() => self.initialize(),
             None => Err(StoreError::BehindLedger {
                 path: self.path.clone(),
@@ -115,18 +113,27 @@ impl Store {
         }
     }
 
+    /// Only looks whether the key exists, so that a damaged value is recognized too.
+    pub(super) fn refuse_development_format(&self) -> Result<(), StoreError> {
+        match self.meta.contains_key(META_DEVELOPMENT_FORMAT) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(StoreError::DevelopmentFormat(self.path.clone())),
+            Err(source) => Err(StoreError::database("read its description", source)),
+        }
+    }
+
     fn check_ledger(&self, ledger: Option<Ledger>) -> Result<(), StoreError> {
         let counts = self.counts()?;
         let Some(ledger) = ledger else {
             if counts.commits == 0 {
-                return self.write_ledger(&counts); // killed before its first
+                return self.write_ledger(&counts); // killed before the first one was written
             }
             return Err(StoreError::Ledger { path: Ledger::path_in(&self.path), reason: "is missing".to_owned() });
         };
         if self.get_meta::<String>(META_STORE_ID)?.as_deref() != Some(ledger.store_id.as_str()) {
             return Err(StoreError::Ledger {
                 path: Ledger::path_in(&self.path),
-                reason: "is that of another store".to_owned(),
+                reason: "belongs to another store".to_owned(),
             });
         }
         if counts.commits < ledger.counts.commits {
@@ -139,7 +146,7 @@ impl Store {
         Ok(())
     }
 
-    /// How long the value log must be, bytes.
+    /// Length that the value log must have, bytes.
     pub(super) fn known_values(&self) -> Result<u64, StoreError> {
         Ok(self.get_meta(META_VALUES)?.unwrap_or_default())
     }
@@ -153,8 +160,8 @@ impl Store {
         Err(StoreError::ValuesCut { path: self.path.clone(), expected, found })
     }
 
-    /// Reads the push table. What does not verify is left out and remembered: the answers that refer to it must be
-    /// asked for again before anything is made from them.
+    /// Reads the push table. Damaged pushes are left out and remembered: the answers that refer to them must be fetched
+    /// again before anything is made from them.
     pub(super) fn load_pushes(&self) -> Result<(), StoreError> {
         let mut table = PushRevisions::default();
         let mut damaged = false;
@@ -173,16 +180,16 @@ impl Store {
         Ok(())
     }
 
-    /// True when [`Store::heal`] is needed before anything is asked or read: damage was seen on opening, or the trees do
-    /// not hold what the tally says, which is written with them.
+    /// True when [`Store::repair`] is needed before anything is asked or read: a damaged push was met on opening, or the
+    /// number of entries of a tree differs from the tally, which is written in the same transactions.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] and what reading may raise.
-    pub fn needs_healing(&self) -> Result<bool, StoreError> {
+    /// [`StoreError::Damaged`], and any error of reading.
+    pub fn needs_repair(&self) -> Result<bool, StoreError> {
         let counts = self.counts()?;
-        let told = [counts.pending(), counts.settled(), counts.failed()];
-        for (tree, told) in [&self.pending, &self.settled, &self.failed].into_iter().zip(told) {
-            if Self::num_entries(tree)? != told {
+        let counted = [counts.pending(), counts.settled(), counts.failed()];
+        for (tree, counted) in [&self.pending, &self.settled, &self.failed].into_iter().zip(counted) {
+            if Self::num_entries(tree)? != counted {
                 return Ok(true);
             }
         }
@@ -194,7 +201,20 @@ pub(super) fn read_push(key: &[u8], framed: &[u8]) -> Result<(PushId, Revision),
     let raw = value::open_frame("pushes", key, framed)?;
     match (key.try_into(), raw.as_slice().try_into()) {
         (Ok(id), Ok(bytes)) => Ok((PushId(u64::from_be_bytes(id)), Revision(bytes))),
-        _ => Err(StoreError::damaged("pushes", key, "it is no revision")),
+        _ => Err(StoreError::damaged("pushes", key, "it is not a revision")),
+    }
+}
+
+/// Removes what a process left that was killed while sled created the database: sled writes its `conf` in two steps, and
+/// refuses one that ends between them. Nothing is lost, for the database's own file is still empty.
+fn remove_half_made(path: &Path) -> std::io::Result<()> {
+    let db = path.join("db");
+    match std::fs::metadata(db.join("db")) {
+        Ok(file) if file.len() == 0 => match std::fs::remove_file(db.join("conf")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
     }
 }
 
@@ -202,8 +222,9 @@ fn open_db_file(path: &Path) -> std::io::Result<File> {
     File::options().write(true).open(path.join("db").join("db"))
 }
 
-/// Opens sled's part. sled panics on some damage, so a panic becomes an error here.
+/// Opens sled's database. sled panics on some damage; a panic becomes an error here.
 fn open_sled(path: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
+    remove_half_made(path).map_err(|source| StoreError::Folder { path: path.to_owned(), source })?;
     let config = sled::Config::new()
         .path(path.join("db"))
         .cache_capacity(cache_bytes)
@@ -219,7 +240,7 @@ fn open_sled(path: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
     }
     match opened {
         Ok(Ok(db)) => Ok(db),
-        Ok(Err(sled::Error::Io(error))) if is_lock_error(&error) => Err(StoreError::Locked { path: path.to_owned() }),
+        Ok(Err(sled::Error::Io(error))) if is_lock_error(&error) => Err(StoreError::Locked(path.to_owned())),
         Ok(Err(sled::Error::Io(source))) if source.kind() != std::io::ErrorKind::Other => {
             Err(StoreError::Folder { path: path.to_owned(), source })
         }
@@ -229,23 +250,14 @@ fn open_sled(path: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
                 .downcast_ref::<String>()
                 .cloned()
                 .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-                .unwrap_or_else(|| "it cannot be read".to_owned());
+                .unwrap_or_else(|| "sled cannot read it".to_owned());
             Err(StoreError::Unopenable { path: path.to_owned(), reason: reason_of(&reason) })
         }
     }
 }
 
-/// What sled said, for people: of damaged data it says only where, as its own types print themselves.
-pub(super) fn reason_of(said: &str) -> String {
-    if said.contains("backtrace") || said.contains("Corruption") {
-        "data in its files are not what was written".to_owned()
-    } else {
-        said.to_owned()
-    }
-}
-
-/// Runs what may panic on damage; the panic becomes a value, and its message, which the caller's error replaces, is not
-/// printed. Other threads' panics are.
+/// Runs a function that may panic on damage. The panic becomes a value; its message is not printed, since the caller's error
+/// replaces it. Panics of other threads are printed.
 pub(super) fn catch_silently<T>(run: impl FnOnce() -> T) -> std::thread::Result<T> {
     thread_local! {
         static SILENT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
@@ -265,7 +277,7 @@ pub(super) fn catch_silently<T>(run: impl FnOnce() -> T) -> std::thread::Result<
     caught
 }
 
-/// sled's threads may hold a store for a moment after it was closed, as may a process that is just ending.
+/// sled's threads, or a process that is just ending, may keep a store locked for a moment after it was closed.
 const LOCK_ATTEMPTS: u32 = 100;
 const LOCK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(50);
 
@@ -278,9 +290,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_sled_says_of_damaged_data_is_told_without_its_types() {
-        let said = sled::Error::Corruption { at: None, bt: () }.to_string();
-        assert_eq!(reason_of(&said), "data in its files are not what was written");
-        assert_eq!(reason_of("no space"), "no space");
+    fn a_store_that_was_killed_at_any_step_of_its_creation_can_be_opened() {
+        let whole = tempfile::tempdir().unwrap();
+        let config = |path: &Path| StoreConfig { path: path.to_owned(), ..StoreConfig::default() };
+        drop(Store::open(&config(whole.path())).unwrap());
+        let conf = std::fs::read(whole.path().join("db/conf")).unwrap();
+        for written in [0, 1, conf.len() - 5, conf.len() - 4, conf.len()] {
+            let killed = tempfile::tempdir().unwrap();
+            std::fs::create_dir(killed.path().join("db")).unwrap();
+            for (name, bytes) in [("db/db", &[][..]), ("db/conf", &conf[..written])] {
+                let mut file = File::options().create_new(true).write(true).open(killed.path().join(name)).unwrap();
+                std::io::Write::write_all(&mut file, bytes).unwrap();
+            }
+            let store = Store::open(&config(killed.path())).unwrap_or_else(|error| panic!("{written} bytes: {error}"));
+            assert!(store.identity().unwrap().is_none());
+        }
     }
 }

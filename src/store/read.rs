@@ -1,4 +1,4 @@
-//! Reading: the frontier by listing small values, records by key.
+//! Reads a store: small values by listing them, records by key.
 
 use std::collections::HashSet;
 use std::io;
@@ -11,14 +11,14 @@ use super::value_log::Place;
 use super::{CrawlIdentity, Outcome, Store, StoreError, frame, key};
 use crate::model::{AlertSummaryId, JobId, PushId, PushRevisions, RawJson, Request, SignatureId, Timestamp, Window};
 
-/// A settled request for the data of one signature in one window.
+/// A settled request for the data of one signature in one window, and its settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettledSummary {
-    /// The signature.
+    /// Whose data these are.
     pub signature: SignatureId,
-    /// The window.
+    /// Half-open; the whole data window, or a part of it.
     pub window: Window,
-    /// How it was settled.
+    /// Outcome, and numbers of records and chunks.
     pub settled: Settled,
 }
 
@@ -35,17 +35,17 @@ fn reading(source: sled::Error) -> StoreError {
 }
 
 fn request_of(tree: &'static str, key: &[u8]) -> Result<Request, StoreError> {
-    Request::from_key(key).ok_or_else(|| StoreError::damaged(tree, key, "it is the key of no request"))
+    Request::from_key(key).ok_or_else(|| StoreError::damaged(tree, key, "the key is invalid"))
 }
 
 fn open_submitted(key: &[u8], framed: &[u8]) -> Result<Timestamp, StoreError> {
     let raw = open_frame("pending", key, framed)?;
-    let micros = raw.as_slice().try_into().map_err(|_| StoreError::damaged("pending", key, "it is no time"))?;
+    let micros = raw.as_slice().try_into().map_err(|_| StoreError::damaged("pending", key, "it is not a time"))?;
     Ok(Timestamp::from_micros(i64::from_be_bytes(micros)))
 }
 
 impl Store {
-    /// The frontier: what is still to be asked, in key order.
+    /// The frontier: pending requests, in key order.
     pub fn pending(&self) -> impl Iterator<Item = Result<Pending, StoreError>> {
         self.pending.iter().map(|entry| {
             let (key, framed) = entry.map_err(reading)?;
@@ -54,13 +54,13 @@ impl Store {
         })
     }
 
-    /// See [`Pending::submitted`]; `None` of what is not pending.
+    /// See [`Pending::submitted`]; `None` of a request that is not pending.
     pub(super) fn submitted(&self, request: &Request) -> Result<Option<Timestamp>, StoreError> {
         let key = request.key();
         self.pending.get(&key).map_err(reading)?.map(|framed| open_submitted(&key, &framed)).transpose()
     }
 
-    /// What was given up for now, with the reasons, in key order.
+    /// Failed requests with their reasons, in key order.
     pub fn failures(&self) -> impl Iterator<Item = Result<(Request, Failure), StoreError>> {
         self.failed.iter().map(|entry| {
             let (key, framed) = entry.map_err(reading)?;
@@ -68,16 +68,16 @@ impl Store {
         })
     }
 
-    /// How `request` was settled; `None` while it is not.
+    /// The settlement of `request`; `None` while it is not settled.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] and what reading may raise.
+    /// [`StoreError::Damaged`], and any error of reading.
     pub fn settled(&self, request: &Request) -> Result<Option<Settled>, StoreError> {
         let key = request.key();
         self.settled.get(&key).map_err(reading)?.map(|framed| Settled::open(&key, &framed)).transpose()
     }
 
-    /// True when `request` is settled, pending or given up.
+    /// True when `request` is settled, pending or failed.
     pub(super) fn is_known(&self, request: &Request) -> Result<bool, StoreError> {
         let key = request.key();
         for tree in [&self.settled, &self.pending, &self.failed] {
@@ -88,7 +88,7 @@ impl Store {
         Ok(false)
     }
 
-    /// Everything that is settled, in key order.
+    /// Settled requests, in key order.
     pub fn all_settled(&self) -> impl Iterator<Item = Result<(Request, Settled), StoreError>> {
         self.settled.iter().map(|entry| {
             let (key, framed) = entry.map_err(reading)?;
@@ -96,76 +96,78 @@ impl Store {
         })
     }
 
-    /// The settled summaries, by signature, then window.
+    /// Settled summaries, by signature, then window.
     pub fn settled_summaries(&self) -> impl Iterator<Item = Result<SettledSummary, StoreError>> {
         self.settled.scan_prefix(b"s").map(|entry| {
             let (key, framed) = entry.map_err(reading)?;
             let settled = Settled::open(&key, &framed)?;
             match Request::from_key(&key) {
                 Some(Request::Summary { signature, window }) => Ok(SettledSummary { signature, window, settled }),
-                _ => Err(StoreError::damaged("settled", &key, "it is the key of no summary")),
+                _ => Err(StoreError::damaged("settled", &key, "it is not the key of a summary")),
             }
         })
     }
 
-    /// The signatures of whose data some are pending or were given up.
+    /// Signatures with pending or failed summaries.
     pub fn unsettled_signatures(&self) -> impl Iterator<Item = Result<SignatureId, StoreError>> {
         [("pending", &self.pending), ("failed", &self.failed)].into_iter().flat_map(|(name, tree)| {
             tree.scan_prefix(b"s").keys().map(move |key| {
                 let key = key.map_err(reading)?;
                 match request_of(name, &key)? {
                     Request::Summary { signature, .. } => Ok(signature),
-                    _ => Err(StoreError::damaged(name, &key, "it is the key of no summary")),
+                    _ => Err(StoreError::damaged(name, &key, "it is not the key of a summary")),
                 }
             })
         })
     }
 
-    /// The jobs whose records are stored, ascending.
+    /// Jobs with stored records, ascending.
     pub fn stored_jobs(&self) -> impl Iterator<Item = Result<JobId, StoreError>> {
         self.settled.scan_prefix(b"j").filter_map(|entry| {
             let id = |(key, framed): (sled::IVec, sled::IVec)| {
                 let settled = Settled::open(&key, &framed)?;
                 match request_of("settled", &key)? {
                     Request::Job { id } => Ok((settled.outcome == Outcome::Data).then_some(id)),
-                    _ => Err(StoreError::damaged("settled", &key, "it is the key of no job")),
+                    _ => Err(StoreError::damaged("settled", &key, "it is not the key of a job")),
                 }
             };
             entry.map_err(reading).and_then(id).transpose()
         })
     }
 
-    /// Where the answer to `request` came from.
+    /// The origin of the answer to `request`.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] and what reading may raise.
+    /// [`StoreError::Damaged`], and any error of reading.
     pub fn provenance(&self, request: &Request) -> Result<Option<Provenance>, StoreError> {
         let key = request.key();
         let found = self.provenance.get(&key).map_err(reading)?;
         found.map(|framed| open_json("provenance", &key, &framed)).transpose()
     }
 
-    /// All signatures that were listed, ascending.
+    /// Ids of all known signatures, ascending.
     ///
     /// # Errors
-    /// What reading may raise.
+    /// Any error of reading.
     pub fn signature_ids(&self) -> Result<Vec<SignatureId>, StoreError> {
         self.signature_ids
             .iter()
             .keys()
             .map(|key| {
                 let key = key.map_err(reading)?;
-                let id =
-                    key.as_ref().try_into().map_err(|_| StoreError::damaged("signature_ids", &key, "it is no id"))?;
+                let id = key
+                    .as_ref()
+                    .try_into()
+                    .map_err(|_| StoreError::damaged("signature_ids", &key, "it is not an id"))?;
                 Ok(SignatureId(u64::from_be_bytes(id)))
             })
             .collect()
     }
 
-    /// Was the signature listed?
+    /// True when the signature is known.
     ///
     /// # Errors
-    /// What reading may raise.
+    /// Any error of reading.
     pub fn lists_signature(&self, id: SignatureId) -> Result<bool, StoreError> {
         self.signature_ids.contains_key(id.0.to_be_bytes()).map_err(reading)
     }
@@ -173,15 +175,15 @@ impl Store {
     /// The record of a signature.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] and what reading may raise.
+    /// [`StoreError::Damaged`], and any error of reading.
     pub fn signature(&self, id: SignatureId) -> Result<Option<RawJson>, StoreError> {
         self.text(&key::signature(id))
     }
 
-    /// The record of a job; `None` when it was not fetched or is gone.
+    /// The record of a job; `None` when it was not fetched, or is gone.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] and what reading may raise.
+    /// [`StoreError::Damaged`], and any error of reading.
     pub fn job(&self, id: JobId) -> Result<Option<RawJson>, StoreError> {
         match self.settled(&Request::Job { id })? {
             Some(Settled { outcome: Outcome::Data, .. }) => {
@@ -195,15 +197,15 @@ impl Store {
     /// The record of an alert summary.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] and what reading may raise.
+    /// [`StoreError::Damaged`], and any error of reading.
     pub fn alert_summary(&self, id: AlertSummaryId) -> Result<Option<RawJson>, StoreError> {
         self.text(&key::alert(id))
     }
 
-    /// A page of alert summaries as it was read.
+    /// A page of alert summaries.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] and what reading may raise.
+    /// [`StoreError::Damaged`], and any error of reading.
     pub fn alert_page(&self, pass: u16, page: u32) -> Result<Option<StoredPage>, StoreError> {
         let request = Request::AlertPage { pass, page };
         if self.settled(&request)?.is_none() {
@@ -214,10 +216,10 @@ impl Store {
         found.ok_or_else(|| StoreError::MissingValue { key: request.to_string() })?.map(Some)
     }
 
-    /// The last reading of the list of alert summaries, from 0; `None` before the first.
+    /// Number of the last pass over the list of alert summaries, from 0; `None` before the first.
     ///
     /// # Errors
-    /// What reading may raise.
+    /// Any error of reading.
     pub fn last_alert_pass(&self) -> Result<Option<u16>, StoreError> {
         let mut last = None;
         for tree in [&self.pending, &self.failed, &self.settled] {
@@ -230,17 +232,17 @@ impl Store {
         Ok(last)
     }
 
-    /// The ids of the dataset's alert summaries, as listed: the last reading, each id once.
+    /// Ids of the dataset's alert summaries in the order of the list: those of the last pass, each once.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] and what reading may raise.
+    /// [`StoreError::Damaged`], and any error of reading.
     pub fn alert_listing(&self) -> Result<Vec<AlertSummaryId>, StoreError> {
         let Some(pass) = self.last_alert_pass()? else { return Ok(Vec::new()) };
         let mut prefix = Request::AlertPage { pass, page: 1 }.key();
-        prefix.truncate(prefix.len() - 4); // of the pass, whatever the page
+        prefix.truncate(prefix.len() - 4); // without the page
         let (mut seen, mut listing) = (HashSet::new(), Vec::new());
         for key in self.settled.scan_prefix(prefix).keys() {
-            // Page 0 is the closing look at page 1. A page that failed is left out; the crawl is then incomplete.
+            // Page 0 is the second look at page 1. A failed page is left out; the crawl is incomplete then.
             if let Request::AlertPage { page: number @ 1.., .. } = request_of("settled", &key.map_err(reading)?)?
                 && let Some(page) = self.alert_page(pass, number)?
             {
@@ -250,10 +252,10 @@ impl Store {
         Ok(listing)
     }
 
-    /// The signatures of the crawl, ascending: all that are listed, or the sample.
+    /// Ids of the crawl's signatures, ascending: all known ones, or the sample.
     ///
     /// # Errors
-    /// What reading may raise.
+    /// Any error of reading.
     pub fn chosen_signatures(&self, identity: &CrawlIdentity) -> Result<Vec<SignatureId>, StoreError> {
         let mut ids = self.signature_ids()?;
         if let Some(size) = identity.sample_signatures {
@@ -264,10 +266,10 @@ impl Store {
         Ok(ids)
     }
 
-    /// The ids of a list that was stored for `request`: updated signatures, frameworks.
+    /// The stored ids of a list: updated signatures, frameworks.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] and what reading may raise.
+    /// [`StoreError::Damaged`], and any error of reading.
     pub fn id_list(&self, request: &Request) -> Result<Option<Vec<u64>>, StoreError> {
         if self.settled(request)?.is_none() {
             return Ok(None);
@@ -279,18 +281,18 @@ impl Store {
         Ok(Some(ids.collect()))
     }
 
-    /// A summary's reply without its data.
+    /// The reply to a summary request, without its data.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] and what reading may raise.
+    /// [`StoreError::Damaged`], and any error of reading.
     pub fn summary_header(&self, request: &Request) -> Result<Option<RawJson>, StoreError> {
         self.text(&key::header(request))
     }
 
-    /// Chunk `number` of a summary's columns, into `out`.
+    /// Reads chunk `number` of a summary's columns into `out`.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] or [`StoreError::MissingValue`], and what reading may raise.
+    /// [`StoreError::Damaged`] or [`StoreError::MissingValue`], and any error of reading.
     pub fn chunk(&self, request: &Request, number: u16, out: &mut Vec<u8>) -> Result<(), StoreError> {
         let key = key::chunk(request, usize::from(number));
         let damaged = |reason: String| StoreError::Damaged { tree: "records", key: request.to_string(), reason };
@@ -302,10 +304,11 @@ impl Store {
         opened.map_err(|source| damaged(source.to_string()))
     }
 
-    /// Hands the framed value at `key` to `read`; `None` when there is none. Older stores hold it in the database itself.
+    /// Passes the framed value at `key` to `read`; `None` without a value.
     pub(super) fn with_record<T>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, StoreError> {
         let Some(found) = self.records.get(key).map_err(reading)? else { return Ok(None) };
-        let Some(place) = Place::from_bytes(&found) else { return Ok(Some(read(&found))) };
+        let place = Place::from_bytes(&found);
+        let place = place.ok_or_else(|| StoreError::damaged("records", key, "it is not the place of a value"))?;
         self.values.read(place, read).map(Some).map_err(|source| {
             let is_damage = matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
             if is_damage || self.unreadable_is_damage.load(Ordering::Relaxed) {
@@ -321,34 +324,26 @@ impl Store {
         self.push_table.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// The pushes in the database, which the table in memory may be ahead of.
+    /// The pushes in the database; the table in memory may hold more.
     pub(super) fn durable_push_ids(&self) -> Result<HashSet<PushId>, StoreError> {
         self.pushes
             .iter()
             .keys()
             .map(|key| {
                 let key = key.map_err(reading)?;
-                let id = key.as_ref().try_into().map_err(|_| StoreError::damaged("pushes", &key, "it is no id"))?;
+                let id = key.as_ref().try_into().map_err(|_| StoreError::damaged("pushes", &key, "it is not an id"))?;
                 Ok(PushId(u64::from_be_bytes(id)))
             })
             .collect()
     }
 
-    /// Bytes on the disk.
-    ///
-    /// # Errors
-    /// What reading may raise.
-    pub fn size_on_disk(&self) -> Result<u64, StoreError> {
-        Ok(self.db.size_on_disk().map_err(reading)? + self.values.size_on_disk())
-    }
-
     fn text(&self, key: &[u8]) -> Result<Option<RawJson>, StoreError> {
         let Some(raw) = self.blob(key)? else { return Ok(None) };
-        let text = std::str::from_utf8(&raw).map_err(|_| StoreError::damaged("records", key, "it is no text"))?;
+        let text = std::str::from_utf8(&raw).map_err(|_| StoreError::damaged("records", key, "it is not UTF-8"))?;
         RawJson::parse(text).map(Some).map_err(|source| StoreError::damaged("records", key, &source.to_string()))
     }
 
-    /// Puts the pieces of a record together.
+    /// Joins the pieces of a record.
     fn blob(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let mut record = Vec::new();
         let mut number: u16 = 0;
@@ -358,11 +353,11 @@ impl Store {
                 if number == 0 {
                     return Ok(None);
                 }
-                return Err(StoreError::damaged("records", key, "a piece of it is missing"));
+                return Err(StoreError::damaged("records", key, "one of its pieces is missing"));
             };
             let raw = raw?;
             let [high, low, piece @ ..] = raw.as_slice() else {
-                return Err(StoreError::damaged("records", key, "a piece of it is too short"));
+                return Err(StoreError::damaged("records", key, "one of its pieces is too short"));
             };
             record.extend_from_slice(piece);
             number += 1;
@@ -380,7 +375,8 @@ mod tests {
     use crate::store::{Change, Settlement};
 
     #[test]
-    fn a_value_that_the_disk_does_not_give_back_is_told_with_its_place_and_is_damage_only_where_its_loss_is_accepted() {
+    fn a_value_that_the_disk_fails_to_return_is_reported_with_its_offset_and_is_damage_only_where_its_loss_is_accepted()
+    {
         let folder = tempfile::tempdir().unwrap();
         let config = StoreConfig { path: folder.path().join("store"), ..crate::config::Config::default().store };
         let mut store = Store::open(&config).unwrap();
@@ -392,11 +388,11 @@ mod tests {
         let error = store.id_list(&Request::Frameworks).unwrap_err();
         assert!(matches!(error, StoreError::Unreadable { offset: 0, .. }) && !error.is_damaged_value(), "{error}");
         let mut damages = 0;
-        assert!(matches!(store.survey(|_| damages += 1), Err(StoreError::Unreadable { .. })));
+        assert!(matches!(store.find_damage(|_| damages += 1), Err(StoreError::Unreadable { .. })));
         assert_eq!(damages, 0);
         store.unreadable_is_damage.store(true, Ordering::Relaxed);
         assert!(store.id_list(&Request::Frameworks).unwrap_err().is_damaged_value());
-        store.survey(|_| damages += 1).unwrap();
+        store.find_damage(|_| damages += 1).unwrap();
         assert_eq!(damages, 1);
     }
 }

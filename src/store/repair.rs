@@ -1,51 +1,53 @@
-//! Mending without the network: damaged answers go back to the frontier, so that the next crawl asks for them again; what
-//! can be worked out from the rest is worked out. In portions, since all answers may be damaged: first the tally says
-//! that the crawl has not ended, last what there is; a request changes its state within a portion. A repair that was
-//! killed in between is seen by the tally, and made again.
+//! Repair without the network: damaged answers go back to the frontier, so that the next crawl asks for them again; values
+//! that follow from others are computed again.
+//!
+//! A repair works in portions, since all answers may be damaged. First the tally is marked as unfinished, last it is written
+//! anew; a request changes its state within one portion. The tally shows a repair that was killed in between, and the next
+//! run repeats it.
 
 use std::collections::{BTreeSet, HashSet};
 
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 use sled::{Transactional as _, Tree};
 
+use super::format::{META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, META_VALUES};
 use super::value::seal_json;
-use super::{
-    Counts, CrawlIdentity, Damage, Ledger, META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, META_VALUES, Store,
-    StoreError, frame,
-};
+use super::{CrawlIdentity, Damage, Ledger, Store, StoreError, Tally, frame};
 use crate::actor::fail_point;
 use crate::model::{Request, SignatureId, Timestamp};
 
-/// What was mended.
+/// The result of a repair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repair {
-    /// Requests whose answers were damaged: back in the frontier.
+    /// Requests with damaged answers: back in the frontier.
     pub asked_again: BTreeSet<Request>,
-    /// Signatures whose records were damaged: they are known no more, until a list brings them back.
+    /// Signatures with damaged records: unknown until a list brings them back.
     pub forgotten: BTreeSet<SignatureId>,
-    /// Damaged values that were worked out anew or were of no use.
-    pub num_mended: usize,
+    /// Damaged values that were computed again or were not needed.
+    pub num_repaired: usize,
 }
 
 impl Repair {
-    /// True when there was nothing to mend.
+    /// True when nothing was damaged.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.asked_again.is_empty() && self.num_mended == 0
+        self.asked_again.is_empty() && self.num_repaired == 0
     }
 }
 
-/// Operations per transaction, about: sled keeps every page that one replaces until its end.
+/// Operations per transaction, about: sled keeps every page that a transaction replaces until its end.
 const MAX_OPERATIONS: usize = if cfg!(debug_assertions) { 16 } else { 4096 };
 
-/// A tree, a key in it, and what that gets; `None` where the entry goes.
+/// A tree, a key in it, and its new value; `None` removes the entry.
 type EntryChange<'a> = (&'a Tree, Vec<u8>, Option<Vec<u8>>);
 
-/// What a repair changes besides the states of the requests that are asked again.
+/// Changes besides the states of the requests that are asked again.
 #[derive(Debug, Default)]
 struct Changes<'a> {
     meta: sled::Batch,
     entries: Vec<EntryChange<'a>>,
+    /// Keys in `settled` that will not be there any more.
+    unsettled: HashSet<Vec<u8>>,
 }
 
 impl<'a> Changes<'a> {
@@ -55,21 +57,21 @@ impl<'a> Changes<'a> {
 }
 
 impl Store {
-    /// Surveys the store and mends what it finds. Must not run beside a writer.
+    /// Finds all damage and repairs it. Must not run beside a writer.
     ///
     /// # Errors
     /// [`StoreError`] when sled cannot read or write.
-    pub fn heal(&self) -> Result<Repair, StoreError> {
+    pub fn repair(&self) -> Result<Repair, StoreError> {
         let mut damages = Vec::new();
-        self.survey(|damage| {
+        self.find_damage(|damage| {
             tracing::warn!("damaged: {damage}");
             damages.push(damage);
         })?;
-        self.mend(&damages, None)
+        self.repair_damage(&damages, None)
     }
 
-    /// Mends what a survey found. The ledger tells what a damaged description said.
-    pub(super) fn mend(&self, damages: &[Damage], ledger: Option<&Ledger>) -> Result<Repair, StoreError> {
+    /// Repairs `damages`. The ledger gives the content of a damaged description.
+    pub(super) fn repair_damage(&self, damages: &[Damage], ledger: Option<&Ledger>) -> Result<Repair, StoreError> {
         let mut repair = Repair::default();
         if damages.is_empty() {
             return Ok(repair);
@@ -77,73 +79,71 @@ impl Store {
         let read_ledger = Ledger::read(&self.path).ok().flatten();
         let ledger = ledger.or(read_ledger.as_ref());
         let mut changes = Changes::default();
-        let mut gone: HashSet<Vec<u8>> = HashSet::new();
         for damage in damages {
-            match damage {
-                Damage::Answer { request, .. } => drop(repair.asked_again.insert(*request)),
-                Damage::State { tree, key, .. } => {
-                    repair.num_mended += 1;
-                    let request = Request::from_key(key);
-                    match *tree {
-                        // How it was settled or failed is not known any more, so it is asked.
-                        "settled" | "failed" if request.is_some() => repair.asked_again.extend(request),
-                        "pending" if request.is_some() => {
-                            changes.entries.push((&self.pending, key.clone(), Some(no_time())));
-                        }
-                        "provenance" => changes.remove(&self.provenance, key.clone()),
-                        "settled" => changes.remove(&self.settled, key.clone()),
-                        "failed" => changes.remove(&self.failed, key.clone()),
-                        _ => changes.remove(&self.pending, key.clone()),
-                    }
-                    if request.is_none() {
-                        gone.insert(key.clone());
-                    }
-                }
-                Damage::Twice { tree, request } => {
-                    repair.num_mended += 1;
-                    match *tree {
-                        "pending" => changes.remove(&self.pending, request.key()),
-                        "failed" => changes.remove(&self.failed, request.key()),
-                        _ => {
-                            changes.remove(&self.settled, request.key());
-                            gone.insert(request.key());
-                        }
-                    }
-                }
-                Damage::Signature { key, .. } => {
-                    // A list that is asked again brings it back; one that the server no longer lists would stay damaged.
-                    repair.num_mended += 1;
-                    let id = key.as_slice().try_into().map(u64::from_be_bytes);
-                    repair.forgotten.extend(id.map(SignatureId));
-                    changes.remove(&self.signature_ids, key.clone());
-                }
-                Damage::Push { key, .. } => {
-                    repair.num_mended += 1;
-                    changes.remove(&self.pushes, key.clone());
-                }
-                Damage::Description { .. } => repair.num_mended += 1,
-            }
+            self.plan_repair(damage, &mut repair, &mut changes);
         }
-        gone.extend(repair.asked_again.iter().map(Request::key));
-        let counts = self.mend_description(ledger, &gone, &repair, &mut changes)?;
-        drop(gone);
+        changes.unsettled.extend(repair.asked_again.iter().map(Request::key));
+        let counts = self.repair_description(ledger, &repair, &mut changes)?;
+        drop(std::mem::take(&mut changes.unsettled)); // there may be a key for each answer
         self.apply(changes, &repair)?;
         self.load_pushes()?;
         self.write_ledger(&counts)?;
         Ok(repair)
     }
 
-    /// Works out the description anew; returns the new tally.
-    fn mend_description(
+    fn plan_repair<'a>(&'a self, damage: &Damage, repair: &mut Repair, changes: &mut Changes<'a>) {
+        if !matches!(damage, Damage::Answer { .. }) {
+            repair.num_repaired += 1;
+        }
+        match damage {
+            Damage::Answer { request, .. } => drop(repair.asked_again.insert(*request)),
+            Damage::State { tree, key, .. } => {
+                let request = Request::from_key(key);
+                match *tree {
+                    // Its outcome or its failure cannot be known any more, so it is asked again.
+                    "settled" | "failed" if request.is_some() => repair.asked_again.extend(request),
+                    "pending" if request.is_some() => {
+                        changes.entries.push((&self.pending, key.clone(), Some(no_time())));
+                    }
+                    "provenance" => changes.remove(&self.provenance, key.clone()),
+                    "settled" => changes.remove(&self.settled, key.clone()),
+                    "failed" => changes.remove(&self.failed, key.clone()),
+                    _ => changes.remove(&self.pending, key.clone()),
+                }
+                if request.is_none() {
+                    changes.unsettled.insert(key.clone());
+                }
+            }
+            Damage::Twice { tree, request } => match *tree {
+                "pending" => changes.remove(&self.pending, request.key()),
+                "failed" => changes.remove(&self.failed, request.key()),
+                _ => {
+                    changes.remove(&self.settled, request.key());
+                    changes.unsettled.insert(request.key());
+                }
+            },
+            Damage::Signature { key, .. } => {
+                // The list, asked again, brings it back. Otherwise a signature that the server has removed from its list
+                // would stay damaged for ever.
+                let id = key.as_slice().try_into().map(u64::from_be_bytes);
+                repair.forgotten.extend(id.map(SignatureId));
+                changes.remove(&self.signature_ids, key.clone());
+            }
+            Damage::Push { key, .. } => changes.remove(&self.pushes, key.clone()),
+            Damage::Description { .. } => {} // see `repair_description`
+        }
+    }
+
+    /// Computes the description again; returns the new tally.
+    fn repair_description(
         &self,
         ledger: Option<&Ledger>,
-        gone: &HashSet<Vec<u8>>,
         repair: &Repair,
         changes: &mut Changes<'_>,
-    ) -> Result<Counts, StoreError> {
+    ) -> Result<Tally, StoreError> {
         let known = ledger.map(|ledger| ledger.counts.clone()).unwrap_or_default();
-        let before = self.get_meta::<Counts>(META_COUNTS).ok().flatten().unwrap_or_else(|| known.clone());
-        let mut counts = self.recount(&before, gone)?;
+        let before = self.get_meta::<Tally>(META_COUNTS).ok().flatten().unwrap_or_else(|| known.clone());
+        let mut counts = self.recount(&before, &changes.unsettled)?;
         for request in &repair.asked_again {
             counts.of_mut(request.kind()).pending += 1;
         }
@@ -168,7 +168,7 @@ impl Store {
     }
 
     fn apply(&self, changes: Changes<'_>, repair: &Repair) -> Result<(), StoreError> {
-        if let Ok(Some(mut counts)) = self.get_meta::<Counts>(META_COUNTS) {
+        if let Ok(Some(mut counts)) = self.get_meta::<Tally>(META_COUNTS) {
             counts.finished = false;
             self.put_meta(META_COUNTS, &counts)?;
             self.flush("flush a repair")?;
@@ -204,8 +204,8 @@ impl Store {
             transact(&[(&self.settled, settled), (&self.failed, failed), (&self.pending, pending)])?;
             fail_point("repair.within");
         }
-        // Now that what stood behind the end of a file that was cut is asked for again, its loss is accepted. Until
-        // then the store is refused.
+        // Values behind the end of a file that was cut are pending again now, so their loss is accepted. Until here, the
+        // store is refused.
         self.flush("flush a repair")?;
         let accepted = self.values.accept_loss(self.known_values().unwrap_or_default());
         accepted.map_err(|source| StoreError::Folder { path: self.values.path().to_owned(), source })?;
@@ -231,7 +231,7 @@ fn transact(batches: &[(&Tree, sled::Batch)]) -> Result<(), StoreError> {
     }
 }
 
-/// A pending request's value that says nothing about its age; such are asked first.
+/// The value of a pending request of unknown age; such requests are asked first.
 fn no_time() -> Vec<u8> {
     frame::seal(&Timestamp::default().as_micros().to_be_bytes())
 }

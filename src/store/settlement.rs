@@ -1,6 +1,6 @@
-//! From a reply to what is written: records, what they lead to, and how the request is settled.
+//! From a reply to a settlement: the records to store, the requests found in them, and the outcome.
 //!
-//! This runs in the fetchers, many at a time, so that the one writer only writes.
+//! This runs in the fetchers, many at a time, so that the single writer only has to write.
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -14,24 +14,23 @@ use crate::model::{
     Timestamp, Window, sampled_jobs,
 };
 
-/// Data per chunk of a summary's columns: some 25 kB, below the size from which sled's values cost more.
+/// Data per chunk of a summary's columns: some 25 kB.
 const MAX_DATA_PER_CHUNK: usize = 1024;
 
-/// An answer, ready to be written in one transaction.
+/// An answer, ready for writing.
 #[derive(Debug, Default)]
 pub struct Settlement {
     pub(super) settled: Vec<(Request, Settled)>,
-    /// Key and framed value of each record.
+    /// Keys and framed values.
     pub(super) records: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Ids of signatures, for listing.
     pub(super) signature_ids: Vec<SignatureId>,
-    /// Pushes whose revisions the columns refer to.
+    /// Pushes that the columns refer to for their revisions.
     pub(super) pushes: Vec<(PushId, Revision)>,
     pub(super) discovered: Vec<Pending>,
     pub(super) provenance: Provenance,
 }
 
-/// Hashes content together with the key of the request that it settles.
+/// Hash of a request's key and of the content that settles it.
 struct Digest(Xxh3);
 
 impl Digest {
@@ -65,27 +64,27 @@ impl Settlement {
         Self { settled: vec![(request, settled)], ..Self::default() }
     }
 
-    /// Nothing settled, only requests found.
+    /// Requests for the frontier, without an answer.
     #[must_use]
     pub fn discovery(discovered: Vec<Pending>) -> Self {
         Self { discovered, ..Self::default() }
     }
 
-    /// Adds what is known of the answer's making.
+    /// Adds the answer's origin.
     #[must_use]
     pub fn with_provenance(mut self, provenance: Provenance) -> Self {
         self.provenance = provenance;
         self
     }
 
-    /// Adds requests that the answer leads to.
+    /// Adds requests that follow from the answer.
     #[must_use]
     pub fn with_discovered(mut self, discovered: impl IntoIterator<Item = Pending>) -> Self {
         self.discovered.extend(discovered);
         self
     }
 
-    /// Puts another settlement of the same answer to this one.
+    /// Joins two settlements of the same answer.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.settled.extend(other.settled);
@@ -96,13 +95,13 @@ impl Settlement {
         self
     }
 
-    /// True when nothing follows from storing this.
+    /// True when storing it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.settled.is_empty() && self.discovered.is_empty() && self.records.is_empty()
     }
 
-    /// The requests that are settled.
+    /// The requests that this settles.
     pub fn requests(&self) -> impl Iterator<Item = Request> {
         self.settled.iter().map(|(request, _)| *request)
     }
@@ -139,8 +138,8 @@ impl Settlement {
         Ok(settlement)
     }
 
-    /// A list of ids: those of updated signatures, or of frameworks. They only say what to ask, so they have no part in the
-    /// digest of the data.
+    /// A list of ids: updated signatures, or frameworks. They only decide which requests follow, so the digest of the data
+    /// does not include them.
     #[must_use]
     pub fn of_ids(request: Request, mut ids: Vec<u64>) -> Self {
         let mut settlement = Self::default();
@@ -153,9 +152,9 @@ impl Settlement {
         settlement
     }
 
-    /// The data of a signature in one window. Of the whole window's data, the jobs to sample are discovered.
+    /// The data of a signature in one window. If it is the whole data window, the sampled jobs are added to the frontier.
     ///
-    /// The digest is a sum over the data, so that it is the same however the window was cut into parts.
+    /// The digest is a sum over the data, so that it does not depend on how the window was cut into parts.
     #[must_use]
     pub fn of_summary(store: &Store, request: Request, whole_window: bool, summary: &Summary) -> Self {
         let Some(header) = &summary.header else {
@@ -170,8 +169,8 @@ impl Settlement {
         settlement
     }
 
-    /// The data of a signature in the whole window, taken from a file that has nothing but the data. They must be in
-    /// the order of [`crate::model::api_order`], each once.
+    /// The data of a signature in the whole window, from a file that holds only the data. They must be in the order of
+    /// [`crate::model::api_order`], each once.
     #[must_use]
     pub fn of_imported_data(store: &Store, signature: SignatureId, window: Window, data: &[DatumRecord]) -> Self {
         let request = Request::Summary { signature, window };
@@ -182,7 +181,7 @@ impl Settlement {
         settlement
     }
 
-    /// Records of signatures and their ids, without a list that they are the whole of.
+    /// Records of signatures that may not be the whole list, so no request is settled.
     #[must_use]
     pub fn of_imported_signatures(signatures: Vec<Signature>) -> Self {
         let mut settlement = Self::default();
@@ -214,7 +213,7 @@ impl Settlement {
         self.discovered = sampled_jobs(&jobs.collect::<Vec<_>>()).map(job_pending).collect();
     }
 
-    /// Job details: those in `jobs` are settled with data, the other `asked` are gone.
+    /// Job details: jobs in `jobs` are settled with data, the others in `asked` are gone.
     #[must_use]
     pub fn of_jobs(asked: &[Request], jobs: &[Job]) -> Self {
         let mut settlement = Self::default();
@@ -237,7 +236,6 @@ impl Settlement {
         self.put_blob(key, raw.as_str().as_bytes());
     }
 
-    /// Stores `raw` in pieces, since sled pays for large values several times over.
     fn put_blob(&mut self, key: &[u8], raw: &[u8]) {
         for (piece_key, piece) in key::pieces(key, raw) {
             self.records.push((piece_key, frame::seal(&piece)));
@@ -245,8 +243,8 @@ impl Settlement {
     }
 }
 
-/// A list of signatures while it is read. The digest is a sum over them, so that it is the same whether the list was asked
-/// as a whole or by framework.
+/// A list of signatures while it is read. The digest is a sum over the signatures, so that it is the same whether the list
+/// was fetched as a whole or by framework.
 #[derive(Debug, Default)]
 pub struct SignatureListing {
     settlement: Settlement,
@@ -254,7 +252,7 @@ pub struct SignatureListing {
 }
 
 impl SignatureListing {
-    /// Takes in some of the list. They are compressed on all cores, and each is let go then: there may be 10^5.
+    /// Adds a part of the list. The records are compressed on all cores and then dropped: a list may have 10^5 signatures.
     pub fn add(&mut self, signatures: Vec<Signature>) {
         let sealed = signatures.into_par_iter().map(|signature| {
             let mut hash = Xxh3::new();
@@ -271,7 +269,7 @@ impl SignatureListing {
         }
     }
 
-    /// The list is whole.
+    /// Settles the list, which must be complete.
     #[must_use]
     pub fn settle(self, request: Request) -> Settlement {
         let Self { mut settlement, digest } = self;
@@ -284,7 +282,7 @@ impl SignatureListing {
     }
 }
 
-/// Hashes a datum with its signature: of a regular one all fields, of which its text is made, else the text.
+/// Hash of a datum and its signature: of all fields of a regular datum, of the text of an irregular one.
 fn datum_digest(signature: SignatureId, record: &DatumRecord, bytes: &mut Vec<u8>) -> u128 {
     bytes.clear();
     bytes.extend_from_slice(&signature.0.to_be_bytes());
@@ -317,7 +315,7 @@ fn datum_digest(signature: SignatureId, record: &DatumRecord, bytes: &mut Vec<u8
     xxh3_128(bytes)
 }
 
-/// The pending request of a job found in data.
+/// The pending request for a job that was found in data.
 #[must_use]
 pub fn job_pending((id, submitted): (JobId, Timestamp)) -> Pending {
     Pending { request: Request::Job { id }, submitted }
@@ -329,7 +327,7 @@ mod tests {
     use crate::model::FrameworkId;
 
     #[test]
-    fn a_list_is_settled_in_the_same_way_however_it_came() {
+    fn a_list_is_settled_in_the_same_way_however_it_was_cut() {
         let signature = |id: u64| {
             let raw = RawJson::parse(&format!("{{\"id\":{id},\"framework_id\":1}}")).unwrap();
             Signature { id: SignatureId(id), framework_id: FrameworkId(1), raw }

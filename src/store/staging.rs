@@ -1,7 +1,7 @@
-//! What the writer is about to commit: changes of the frontier and records, with the tally that they lead to.
+//! The changes that the writer is about to commit: records, changes of the frontier, and the resulting tally.
 //!
-//! Changes are idempotent: what is settled already is not settled again, what is known already is not discovered again.
-//! Reading before writing is safe, because there is one writer.
+//! Changes are idempotent: a settled request is not settled again, a known request is not added again. Reading before writing
+//! is safe because there is only one writer.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,14 +9,15 @@ use foldhash::fast::RandomState;
 use sled::Transactional as _;
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 
+use super::format::{META_COUNTS, META_VALUES};
 use super::value::{Failure, Pending, Provenance, Settled, open_json, seal_json};
-use super::{Counts, META_COUNTS, META_VALUES, Outcome, Settlement, Store, StoreError, frame, key};
+use super::{Outcome, Settlement, Store, StoreError, Tally, frame, key};
 use crate::actor::fail_point;
 use crate::model::{JobId, PushId, Request, Timestamp};
 
-/// Operations per transaction, about. A larger settlement (a list of 10^5 signatures) takes several; a request leaves one
-/// state and enters the next in the same transaction, the settled one in the last, so that a crash in between only repeats
-/// it. Debug builds take fewer, so that the crash tests pass between transactions.
+/// Operations per transaction, about. A larger settlement (a list of 10^5 signatures) takes several. A request leaves one
+/// state and enters the next in the same transaction, and becomes settled in the last one, so that after a crash in between
+/// it is only repeated. Debug builds use fewer, so that the crash tests can stop between transactions.
 const MAX_OPERATIONS: usize = if cfg!(debug_assertions) { 64 } else { 4096 };
 
 #[derive(Clone, Debug)]
@@ -38,14 +39,15 @@ const SIGNATURE_IDS: usize = 5;
 const PUSHES: usize = 6;
 const RECORDS: usize = 7;
 
-/// Jobs that a writer has seen: whatever becomes of one, it stays known. Holds the latest only, some megabytes of them.
+/// Jobs that a writer has seen: a job that is known once stays known in every later state. Holds the latest ones, some
+/// megabytes.
 #[derive(Debug, Default)]
 pub(super) struct KnownJobs(HashSet<JobId, RandomState>);
 
 impl KnownJobs {
     const MOST: usize = 1 << 18;
 
-    /// False when the job was there.
+    /// False when the job was known.
     fn insert(&mut self, id: JobId) -> bool {
         if self.0.len() >= Self::MOST {
             self.0.clear();
@@ -54,29 +56,29 @@ impl KnownJobs {
     }
 }
 
-/// Changes that wait for their commit.
+/// Changes before their commit.
 pub(super) struct Staging<'a> {
     store: &'a Store,
     batches: [sled::Batch; NUM_TREES],
-    /// Key and framed value of each record; the values go to the value log.
+    /// Keys and framed values; the values go to the value log.
     records: Vec<(Vec<u8>, Vec<u8>)>,
     operations: usize,
-    /// States that the batches will bring about, before they are in the trees.
+    /// States after the batches, which the trees do not have yet.
     states: HashMap<Vec<u8>, State, RandomState>,
-    counts: Counts,
+    counts: Tally,
     /// See [`Staging::finish`].
     finishes: bool,
     durable_pushes: &'a mut HashSet<PushId>,
     new_pushes: Vec<PushId>,
-    /// Jobs that are settled, pending or failed, where a writer remembers them from commit to commit: most data lead to
-    /// jobs that others led to before.
+    /// Jobs in any state that a writer remembers from commit to commit: most data refer to jobs that earlier data referred
+    /// to.
     known_jobs: Option<&'a mut KnownJobs>,
-    /// False while a store is being made that nobody uses before it is complete: then transactions are not needed.
+    /// False for a new store: nobody uses it before it is complete, so it needs no transactions.
     transactional: bool,
 }
 
 impl<'a> Staging<'a> {
-    pub(super) fn new(store: &'a Store, counts: Counts, durable_pushes: &'a mut HashSet<PushId>) -> Self {
+    pub(super) fn new(store: &'a Store, counts: Tally, durable_pushes: &'a mut HashSet<PushId>) -> Self {
         Self {
             store,
             batches: Default::default(),
@@ -92,23 +94,23 @@ impl<'a> Staging<'a> {
         }
     }
 
-    /// Looks jobs up among `known_jobs` first.
+    /// Looks up jobs in `known_jobs` first.
     pub(super) fn with_known_jobs(self, known_jobs: &'a mut KnownJobs) -> Self {
         Self { known_jobs: Some(known_jobs), ..self }
     }
 
-    /// Changes of a store that is not in use before it is complete.
-    pub(super) fn of_unfinished(store: &'a Store, counts: Counts, durable_pushes: &'a mut HashSet<PushId>) -> Self {
+    /// Changes of a new store, which nobody uses before it is complete.
+    pub(super) fn of_unfinished(store: &'a Store, counts: Tally, durable_pushes: &'a mut HashSet<PushId>) -> Self {
         Self { transactional: false, ..Self::new(store, counts, durable_pushes) }
     }
 
-    /// Writes what is staged, without a transaction and without waiting for the disk. Returns the tally.
-    pub(super) fn write(mut self) -> Result<Counts, StoreError> {
+    /// Writes the changes without a transaction and without a flush. Returns the tally.
+    pub(super) fn write(mut self) -> Result<Tally, StoreError> {
         self.transact()?;
         Ok(self.counts)
     }
 
-    /// Stages an answer. Returns the requests that it newly brought into the frontier.
+    /// Stages an answer. Returns the requests that it adds to the frontier.
     pub(super) fn settle(&mut self, settlement: Settlement) -> Result<Vec<Pending>, StoreError> {
         for record in settlement.records {
             self.records.push(record);
@@ -144,7 +146,7 @@ impl<'a> Staging<'a> {
                 kind.body_bytes += settlement.provenance.body_bytes;
             }
             self.counts.add_digest(request.kind(), settled.digest);
-            // Nothing is known of the making of what was skipped, or came from a file.
+            // Skipped requests and imported files have no origin.
             if settlement.provenance != Provenance::default() && settled.outcome != Outcome::Skipped {
                 self.put_provenance(&key, &settlement.provenance)?;
             }
@@ -155,7 +157,7 @@ impl<'a> Staging<'a> {
         Ok(fresh)
     }
 
-    /// Stages requests of the frontier; returns those that were not known.
+    /// Stages requests for the frontier; returns those that were unknown.
     pub(super) fn discover(&mut self, discovered: &[Pending]) -> Result<Vec<Pending>, StoreError> {
         let mut fresh = Vec::new();
         for pending in discovered {
@@ -173,7 +175,7 @@ impl<'a> Staging<'a> {
         Ok(fresh)
     }
 
-    /// Stages a failure: the request waits for the next run.
+    /// Stages a failure: the next run asks again. `charge` adds its attempts to the tally, once a batch.
     pub(super) fn fail(&mut self, request: &Request, failure: &Failure, charge: bool) -> Result<(), StoreError> {
         let state = self.state(request)?;
         if matches!(state, State::Settled(_)) {
@@ -192,7 +194,7 @@ impl<'a> Staging<'a> {
                 failure.attempts += before.attempts;
                 failure.submitted = before.submitted;
             }
-            // Its age, which tells when the server will have deleted it, goes on being known.
+            // Keep its age: it tells when the server will delete the job.
             State::Pending => failure.submitted = self.store.submitted(request)?.unwrap_or(failure.submitted),
             State::Unknown | State::Settled(_) => {}
         }
@@ -201,7 +203,7 @@ impl<'a> Staging<'a> {
         self.transact_if_full()
     }
 
-    /// Stages the replacement of a request by its parts; returns those that were not known.
+    /// Stages the replacement of a request by its parts; returns the parts that were unknown.
     pub(super) fn replace(
         &mut self,
         request: &Request,
@@ -212,7 +214,7 @@ impl<'a> Staging<'a> {
         if matches!(state, State::Settled(_)) {
             return Ok(Vec::new());
         }
-        // All in one transaction: whole and parts must never both be there, or their data would be there twice.
+        // One transaction for all: with both the whole and its parts in the store, data would be counted twice.
         let mut fresh = Vec::new();
         for part in parts {
             if matches!(self.state(&part.request)?, State::Unknown) {
@@ -227,7 +229,7 @@ impl<'a> Staging<'a> {
         Ok(fresh)
     }
 
-    /// Stages that a failed or damaged request is asked again.
+    /// Stages the return of a failed or damaged request to the frontier.
     pub(super) fn ask_again(&mut self, request: &Request, submitted: Timestamp) -> Result<(), StoreError> {
         let state = self.state(request)?;
         if matches!(state, State::Pending) {
@@ -238,14 +240,14 @@ impl<'a> Staging<'a> {
         self.transact_if_full()
     }
 
-    /// Stages that the crawl has come to its end; any later change takes that back.
+    /// Stages the end of the crawl; any later change reverts it.
     pub(super) fn finish(&mut self) {
         self.finishes = true;
         self.operations += 1;
     }
 
-    /// Commits what is staged: one transaction over all trees, then a flush. Returns the tally.
-    pub(super) fn commit(mut self) -> Result<Counts, StoreError> {
+    /// Commits the changes: one transaction over all trees, then a flush. Returns the tally.
+    pub(super) fn commit(mut self) -> Result<Tally, StoreError> {
         self.transact()?;
         fail_point("store.before_flush");
         self.store.flush("flush a commit to the disk")?;
@@ -261,7 +263,7 @@ impl<'a> Staging<'a> {
         self.states.insert(key, State::Pending);
     }
 
-    /// Takes a request out of the state in which it is; the next is entered before a transaction.
+    /// Removes a request from its state. It must enter the next one before a transaction.
     fn leave(&mut self, request: &Request, state: &State) {
         let key = request.key();
         match state {
@@ -318,7 +320,7 @@ impl<'a> Staging<'a> {
         self.operations += 1;
     }
 
-    /// Commits what is staged so far; to be called only where every request is in one state.
+    /// Commits the changes so far if there are many; call it only where every request is in one state.
     fn transact_if_full(&mut self) -> Result<(), StoreError> {
         if self.operations >= MAX_OPERATIONS { self.transact() } else { Ok(()) }
     }
@@ -345,7 +347,7 @@ impl<'a> Staging<'a> {
             &store.records,
         ];
         if !self.transactional {
-            // The values' length is written when the store is complete.
+            // The length of the value log is written when the store is complete.
             for (tree, batch) in trees.iter().zip(std::mem::take(&mut self.batches)) {
                 tree.apply_batch(batch).map_err(|source| StoreError::Database { action: "write records", source })?;
             }
@@ -371,7 +373,7 @@ impl<'a> Staging<'a> {
                 fail_point("store.after_transaction");
                 self.batches = Default::default();
                 self.operations = 0;
-                self.states.clear(); // the trees tell them now
+                self.states.clear(); // the trees have them now
                 Ok(())
             }
             Err(TransactionError::Storage(source)) => {
@@ -386,7 +388,7 @@ impl<'a> Staging<'a> {
 }
 
 impl Store {
-    /// Appends the values of records to the value log, and stages their places. To be durable, the log takes a sync.
+    /// Appends the values of records to the value log, and stages their places. They are durable after the log is synced.
     pub(super) fn put_records(
         &self,
         records: impl ExactSizeIterator<Item = (Vec<u8>, Vec<u8>)>,

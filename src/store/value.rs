@@ -1,20 +1,20 @@
-//! The small values of the store: how a request was settled, why it failed, where an answer came from.
+//! The small values of the store: settlements, failures, and the origin of answers.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, StoreError, frame};
+use super::{Outcome, StoreError, frame, key};
 use crate::model::{AlertSummaryId, Request, Timestamp};
 
-/// How a request was settled.
+/// The settlement of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// With data, empty, gone, skipped.
+    /// Never a failure.
     pub outcome: Outcome,
-    /// Records that the answer held.
+    /// Records in the answer.
     pub num_records: u32,
     /// Stored chunks of a summary's columns.
     pub num_chunks: u16,
-    /// Digest of the answer's content, with the request's key.
+    /// Digest of the answer's content and the request's key.
     pub digest: u128,
 }
 
@@ -41,38 +41,38 @@ impl Settled {
                 digest: u128::from_be_bytes(raw[7..].try_into().ok()?),
             })
         };
-        read().ok_or_else(|| StoreError::damaged("settled", key, "it is no settlement"))
+        read().ok_or_else(|| StoreError::damaged("settled", key, "it is not a settlement"))
     }
 }
 
 /// A request in the frontier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {
-    /// The request.
+    /// In no other state.
     pub request: Request,
-    /// When the server will have been able to delete what is asked for, counted from its beginning: of jobs, the time the
-    /// job was submitted. The oldest are asked first.
+    /// When the job was submitted, from which the server counts until it deletes the job; the epoch for other kinds. The
+    /// oldest are asked first.
     pub submitted: Timestamp,
 }
 
 impl Pending {
-    /// A request for what the server keeps.
+    /// A request for an object that the server never deletes.
     #[must_use]
     pub fn of(request: Request) -> Self {
         Self { request, submitted: Timestamp::default() }
     }
 }
 
-/// Why a request was given up for now.
+/// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// The last error with its sources, printable.
+    /// The last error with its sources, for people.
     pub reason: String,
-    /// A word for the kind of error: `timeout`, `http_502`, …
+    /// The kind of error: `timeout`, `http_502`, …
     pub label: String,
-    /// The last HTTP status, where there was one.
+    /// The last HTTP status, if any.
     pub status: Option<u16>,
-    /// Attempts of the run that gave it up, those of larger batches that held it included.
+    /// Attempts in all runs, including those of larger batches with this request.
     pub attempts: u32,
     /// When the last attempt failed.
     pub failed_at: Timestamp,
@@ -80,12 +80,12 @@ pub struct Failure {
     pub submitted: Timestamp,
 }
 
-/// Where an answer came from: kept apart from the records, which are the same whenever they are fetched.
+/// The origin of an answer. It is kept apart from the records, which are the same whenever they are fetched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// When the answer came.
+    /// When the answer arrived.
     pub fetched_at: Timestamp,
-    /// HTTP requests it took.
+    /// HTTP requests, failed ones included.
     pub attempts: u32,
     /// Bytes of the body, after decompression.
     pub body_bytes: u64,
@@ -93,12 +93,12 @@ pub struct Provenance {
     pub latency_ms: u64,
 }
 
-/// A page of alert summaries as it was read: the count that the server told, and the ids in their order.
+/// A page of alert summaries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredPage {
-    /// Summaries in the whole list.
+    /// Length of the whole list, according to the server.
     pub count: u64,
-    /// Those of this page.
+    /// Ids of this page, in their order.
     pub ids: Vec<AlertSummaryId>,
 }
 
@@ -106,7 +106,7 @@ pub(super) fn open_frame(tree: &'static str, key: &[u8], framed: &[u8]) -> Resul
     let mut raw = Vec::new();
     frame::open(framed, &mut raw).map_err(|source| StoreError::Damaged {
         tree,
-        key: describe_key(key),
+        key: key::describe(key),
         reason: source.to_string(),
     })?;
     Ok(raw)
@@ -123,12 +123,4 @@ pub(super) fn open_json<T: for<'de> Deserialize<'de>>(
 ) -> Result<T, StoreError> {
     let raw = open_frame(tree, key, framed)?;
     serde_json::from_slice(&raw).map_err(|source| StoreError::damaged(tree, key, &source.to_string()))
-}
-
-/// A key for messages: the request where it is one, else hex digits.
-pub(super) fn describe_key(key: &[u8]) -> String {
-    Request::from_key(key).map_or_else(
-        || key.iter().fold(String::from("key "), |text, byte| text + &format!("{byte:02x}")),
-        |request| request.to_string(),
-    )
 }

@@ -1,11 +1,11 @@
-//! The value log: the framed bytes of the records, one behind the other in a file beside the database.
+//! The value log: a file beside the database with the framed bytes of the records, one after the other.
 //!
-//! In: framed values. Out: the [`Place`] of each, which the database keeps in the value's stead, and by it the value again.
-//! sled writes a page of some 16 values anew as others come to it, and reads all of it for one of them: that costs little
-//! for places, and much for data. (Keys apart from values: Lu et al., `WiscKey`, FAST 2016.)
+//! In: framed values. Out: the [`Place`] of each, which the database stores instead of the value, and from a place the value
+//! again. sled rewrites a page of some 16 values when one is added, and reads all of it for one of them: that costs little
+//! for places, but much for data. (Keys apart from values: Lu et al., `WiscKey`, FAST 2016.)
 //!
-//! What is written is never written over, and it is on the disk before the database knows of it. So a crash leaves at most
-//! bytes that nobody knows of, and a file that is shorter than the database says has lost data.
+//! Values are never overwritten, and are on the disk before the database refers to them. So a crash leaves at most unused
+//! bytes, and a file that is shorter than the database expects has lost data.
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
@@ -19,36 +19,36 @@ use super::StoreError;
 const NAME: &str = "values";
 const MAGIC: [u8; 2] = *b"PV";
 
-/// Values are written in portions of about this.
+/// Values are written in portions of about this size.
 const WRITE_BYTES: usize = 1 << 20;
 
-/// Longer values are not read, whatever a place says: none is written.
+/// Longer values are neither written nor read.
 const MAX_VALUE_BYTES: u32 = 1 << 30;
 
-/// Where a value stands.
+/// The place of a value in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     offset: u64,
     len: u32,
-    /// The last four bytes of the value, which are of its checksum: another value at this place is not taken for it.
+    /// The last four bytes of the value, a part of its checksum, so that another value at this place is recognized.
     check: u32,
 }
 
 impl Place {
     pub(super) const BYTES: usize = MAGIC.len() + 8 + 4 + 4;
 
-    /// Where its first byte stands.
+    /// Position of the first byte in the file.
     pub(super) const fn offset(self) -> u64 {
         self.offset
     }
 
     fn of(offset: u64, framed: &[u8]) -> io::Result<Self> {
         let len = u32::try_from(framed.len()).ok().filter(|len| *len <= MAX_VALUE_BYTES);
-        let len = len.ok_or_else(|| io::Error::other("a value is too long to be stored"))?;
+        let len = len.ok_or_else(|| io::Error::other("a value is too long for the store"))?;
         Ok(Self { offset, len, check: check_of(framed) })
     }
 
-    /// Little-endian, behind a magic that no frame begins with.
+    /// Little-endian, after a magic.
     pub(super) fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..2].copy_from_slice(&MAGIC);
@@ -58,7 +58,7 @@ impl Place {
         bytes
     }
 
-    /// `None` for what is no place, as a value itself.
+    /// `None` for bytes that are not a place.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; Self::BYTES] = bytes.try_into().ok()?;
         let (magic, rest) = bytes.split_first_chunk::<2>()?;
@@ -74,15 +74,15 @@ fn check_of(framed: &[u8]) -> u32 {
     framed.last_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
-/// The log of one store. Any thread may read it; one after the other may append to it.
+/// The log of one store. Any thread may read it; appending threads wait for each other.
 #[derive(Debug)]
 pub(super) struct ValueLog {
     path: PathBuf,
-    /// Not set before there is one: reading alone makes none.
+    /// Not set before the file exists: reading does not create it.
     file: OnceLock<File>,
-    /// Where the next value goes.
+    /// Length of the file, where the next value begins.
     end: AtomicU64,
-    /// What is not written yet. Held while values are appended.
+    /// Bytes to be written. Locked while values are appended.
     buffer: Mutex<Vec<u8>>,
 }
 
@@ -91,17 +91,17 @@ thread_local! {
 }
 
 impl ValueLog {
-    /// The file of the store at `store`.
+    /// The path of the log of the store at `store`.
     pub(super) fn path_in(store: &Path) -> PathBuf {
         store.join(NAME)
     }
 
-    /// Opens the log of the store at `store`; the first value begins one.
+    /// Opens the log of the store at `store`; the first value creates the file.
     pub(super) fn open(store: &Path) -> Result<Self, StoreError> {
         let path = Self::path_in(store);
         let log = Self { file: OnceLock::new(), end: AtomicU64::new(0), buffer: Mutex::default(), path };
         match std::fs::metadata(&log.path) {
-            Ok(metadata) if !metadata.is_file() => return Err(StoreError::NoFile { path: log.path }),
+            Ok(metadata) if !metadata.is_file() => return Err(StoreError::NotAFile(log.path)),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(log),
             Err(source) => return Err(StoreError::Folder { path: log.path, source }),
@@ -115,7 +115,7 @@ impl ValueLog {
         Ok(log)
     }
 
-    /// The file, begun where there is none; its name is on the disk.
+    /// The file; it is created, with its name on the disk, if it does not exist.
     fn file(&self) -> io::Result<&File> {
         if let Some(file) = self.file.get() {
             return Ok(file);
@@ -127,39 +127,28 @@ impl ValueLog {
         Ok(self.file.get_or_init(|| file))
     }
 
-    /// True when there is a file.
+    /// True when the file exists.
     pub(super) fn exists(&self) -> bool {
         self.file.get().is_some()
     }
 
-    /// As if the disk gave nothing back: the file can be written only.
+    /// As if the disk failed: the file can only be written.
     #[cfg(test)]
     pub(super) fn make_unreadable(&mut self) {
         let file = OpenOptions::new().write(true).open(&self.path).unwrap();
         self.file = OnceLock::from(file);
     }
 
-    /// What it takes of the disk, bytes: less than its length after a loss.
-    pub(super) fn size_on_disk(&self) -> u64 {
-        self.file.get().and_then(|file| file.metadata().ok()).map_or(0, |metadata| {
-            #[cfg(unix)]
-            let taken = std::os::unix::fs::MetadataExt::blocks(&metadata) * 512; // whatever the file system's own size
-            #[cfg(not(unix))]
-            let taken = metadata.len();
-            taken.min(metadata.len())
-        })
-    }
-
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its length, bytes.
+    /// Bytes.
     pub(super) fn len(&self) -> u64 {
         self.end.load(Ordering::Acquire)
     }
 
-    /// Writes values behind the last; their places, in the same order. They are durable after [`ValueLog::sync`].
+    /// Appends values and returns their places, in the same order. They are durable after [`ValueLog::sync`].
     pub(super) fn append<'a>(&self, values: impl Iterator<Item = &'a [u8]>) -> io::Result<Vec<Place>> {
         let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         buffer.clear();
@@ -185,31 +174,31 @@ impl ValueLog {
         Ok(())
     }
 
-    /// Waits until all values are on the disk.
+    /// Flushes all values to the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.get().map_or(Ok(()), File::sync_data)
     }
 
-    /// Hands the value at `place` to `read`; an error of the kind [`io::ErrorKind::InvalidData`] when there is another.
+    /// Passes the value at `place` to `read`; [`io::ErrorKind::InvalidData`] when another value is there.
     pub(super) fn read<T>(&self, place: Place, read: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
         let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
-        // Before there is memory for it: a place may be damaged too.
+        // Checked before memory is allocated: a place may be damaged too.
         let end = place.offset.checked_add(u64::from(place.len));
         let is_possible = place.len <= MAX_VALUE_BYTES && end.is_some_and(|end| end <= self.len());
         let Some(file) = self.file.get().filter(|_| is_possible) else {
-            return Err(invalid("the file of values ends before it"));
+            return Err(invalid("the file of values ends before this value"));
         };
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.resize(place.len as usize, 0);
             read_exact_at(file, scratch, place.offset)?;
             if check_of(scratch) != place.check {
-                return Err(invalid("there are other bytes at its place"));
+                return Err(invalid("other bytes are at its place"));
             }
             Ok(read(scratch))
         })
     }
 
-    /// Makes the file `len` bytes long where it is shorter, so that no lost place is ever given to another value.
+    /// Extends the file to `len` bytes if it is shorter, so that the place of a lost value is never used again.
     pub(super) fn accept_loss(&self, len: u64) -> io::Result<()> {
         let _nobody_appends = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         if self.len() < len {
@@ -304,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_left_is_never_written_over() {
+    fn bytes_that_a_crash_left_are_never_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let log = ValueLog::open(folder.path()).unwrap();
         let known = append(&log, &[frame::seal(b"known")])[0];
@@ -336,14 +325,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn places_come_back_and_frames_are_none(offset: u64, len: u32, check: u32, raw in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn places_come_back_and_frames_are_not_places(offset: u64, len: u32, check: u32, raw in proptest::collection::vec(any::<u8>(), 0..40)) {
             let place = Place { offset, len, check };
             prop_assert_eq!(Place::from_bytes(&place.to_bytes()), Some(place));
             prop_assert_eq!(Place::from_bytes(&frame::seal(&raw)), None);
         }
 
         #[test]
-        fn no_place_whatsoever_is_read_wrongly(offset in 0_u64..200, len in 0_u32..200, check: u32) {
+        fn no_place_returns_a_wrong_value(offset in 0_u64..200, len in 0_u32..200, check: u32) {
             let folder = tempfile::tempdir().unwrap();
             let log = ValueLog::open(folder.path()).unwrap();
             append(&log, &[frame::seal(&[1; 50]), frame::seal(&[2; 30])]);

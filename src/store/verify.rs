@@ -1,97 +1,92 @@
-//! Checking a whole store from outside, and mending it: the database's files, the ledger, every stored value.
+//! Verifies a whole store from outside, and repairs it: the database's files, the ledger, every stored value.
 //!
-//! In: a store that nobody has open. Out: findings, one by one, each with what helps. Nothing is changed unless asked.
+//! In: a store that nobody has open. Out: findings, one by one, each with its remedy. Without `repair`, nothing is changed.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
-use super::{Counts, Damage, Ledger, META_FORMAT, READABLE_FORMATS, Repair, STORE_FORMAT_VERSION, Store, StoreError};
+use super::format::{META_COUNTS, META_FORMAT, META_STORE_ID, STORE_FORMAT_VERSION};
+use super::open::catch_silently;
+use super::{Damage, Ledger, Repair, Store, StoreError, Tally};
 use crate::config::StoreConfig;
 
-/// What helps against a finding.
+/// What to do about a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Remedy {
-    /// Nothing is wrong; a killed process left it, and the next run or repair removes it.
+    /// Nothing: a killed process left it behind, and the next run or repair removes it.
     None,
-    /// `perfharvest verify --repair` mends it.
+    /// `perfharvest verify --repair`
     Repair,
-    /// Repaired or not, the next `perfharvest run` has to ask the server again.
+    /// `perfharvest run`, which asks the server again.
     RunAgain,
-    /// An artifact is not there (any more); `perfharvest reduce` makes it.
+    /// `perfharvest reduce`, which makes the missing artifact.
     Reduce,
-    /// It was mended just now.
-    Mended,
-    /// It cannot be mended: restore the store from a backup, or begin anew.
+    /// Nothing: it was repaired just now.
+    Repaired,
+    /// It cannot be repaired: restore the store from a backup, or start again.
     Lost,
 }
 
-/// One thing that a verification found.
+/// One result of a verification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What is wrong, and where.
+    /// The damage and its place, for people.
     pub what: String,
-    /// What helps.
+    /// The next step.
     pub remedy: Remedy,
 }
 
 impl Finding {
-    /// A finding.
+    /// Pairs a text with its remedy.
     #[must_use]
     pub fn new(what: impl Into<String>, remedy: Remedy) -> Self {
         Self { what: what.into(), remedy }
     }
 }
 
-/// Verifies the store of `config`, hands each finding to `found`, and mends what can be mended when `repair` says so.
+/// Verifies the store of `config`, passes each finding to `found`, and with `repair` repairs whatever needs no network.
 ///
 /// # Errors
-/// [`StoreError::Missing`], [`StoreError::Locked`], [`StoreError::OtherFormat`], and what keeps a damaged store from being
-/// looked at at all.
+/// [`StoreError::Missing`], [`StoreError::Locked`], [`StoreError::OtherFormat`], [`StoreError::DevelopmentFormat`], and any
+/// failure that prevents a look at a damaged store.
 pub fn verify_store(config: &StoreConfig, repair: bool, found: &mut dyn FnMut(Finding)) -> Result<(), StoreError> {
     let path = &config.path;
-    if !path.is_dir() {
-        return Err(StoreError::Missing { path: path.clone() });
-    }
     if !path.join("db").is_dir() {
-        if Ledger::path_in(path).exists() {
-            found(Finding::new(
-                format!(
-                    "{}: the database is gone and only its ledger is left; restore the store from a backup, or move this folder away and run again",
-                    path.display()
-                ),
-                Remedy::Lost,
-            ));
-            return Ok(());
+        if !path.is_dir() || !Ledger::path_in(path).exists() {
+            return Err(StoreError::Missing(path.clone()));
         }
-        return Err(StoreError::Missing { path: path.clone() });
+        let what = format!(
+            "{}: the database is missing and only its ledger is left; restore the store from a backup, or move this folder \
+             away and run again",
+            path.display()
+        );
+        found(Finding::new(what, Remedy::Lost));
+        return Ok(());
     }
-    // sled panics on some damage that it meets only on the way.
-    let verified = super::open::catch_silently(|| verify_opened(config, repair, found));
-    match verified.unwrap_or_else(|_| Err(StoreError::Corrupt { reason: "sled cannot read it".to_owned() })) {
-        // The advice of the error itself is what was just tried.
-        Err(StoreError::Corrupt { reason } | StoreError::Unopenable { reason, .. }) if repair => {
-            found(Finding::new(
-                format!(
-                    "the database of the store {} is damaged ({reason}), and this cannot be mended: restore the store from \
-                     a backup, or make a new one from an archive with `perfharvest import`, or move this folder away and \
-                     run again",
-                    path.display()
-                ),
-                Remedy::Lost,
-            ));
+    // On some damage sled panics only when it reads it.
+    let verified = catch_silently(|| verify_database(config, repair, found));
+    match verified.unwrap_or_else(|_| Err(StoreError::Corrupt("sled cannot read it".to_owned()))) {
+        // The error itself advises a repair, which has just failed.
+        Err(StoreError::Corrupt(reason) | StoreError::Unopenable { reason, .. }) if repair => {
+            let what = format!(
+                "the database of the store {} is damaged ({reason}) and cannot be repaired: restore the store from a backup, \
+                 or make a new one from an archive with `perfharvest import`, or move this folder away and run again",
+                path.display()
+            );
+            found(Finding::new(what, Remedy::Lost));
             Ok(())
         }
         verified => verified,
     }
 }
 
-fn verify_opened(config: &StoreConfig, repair: bool, found: &mut dyn FnMut(Finding)) -> Result<(), StoreError> {
+fn verify_database(config: &StoreConfig, repair: bool, found: &mut dyn FnMut(Finding)) -> Result<(), StoreError> {
     let path = &config.path;
     let store = match Store::open_trees(path, config.cache_bytes) {
-        Err(error @ (StoreError::Unopenable { .. } | StoreError::Corrupt { .. })) => {
+        Err(error @ (StoreError::Unopenable { .. } | StoreError::Corrupt(_))) => {
             if !repair {
                 found(Finding::new(error.to_string(), Remedy::Repair));
                 return Ok(());
@@ -101,85 +96,88 @@ fn verify_opened(config: &StoreConfig, repair: bool, found: &mut dyn FnMut(Findi
         opened => opened?,
     };
     store.unreadable_is_damage.store(true, Ordering::Relaxed);
+    store.refuse_development_format()?;
     for leftover in Ledger::leftovers(path) {
-        let remedy = if repair && std::fs::remove_file(&leftover).is_ok() { Remedy::Mended } else { Remedy::None };
-        found(Finding::new(format!("{}: left by a process that was killed", leftover.display()), remedy));
+        let remedy = if repair && std::fs::remove_file(&leftover).is_ok() { Remedy::Repaired } else { Remedy::None };
+        found(Finding::new(format!("{}: a killed process left it behind", leftover.display()), remedy));
     }
-    let ledger = Ledger::read(path);
-    let (read_ledger, unreadable) = match ledger {
+    let (ledger, unreadable) = match Ledger::read(path) {
         Ok(ledger) => (ledger, None),
+        Err(error @ StoreError::DevelopmentFormat(_)) => return Err(error),
         Err(error) => (None, Some(error.to_string())),
     };
-    match store.get_meta::<u32>(META_FORMAT) {
-        Ok(Some(format)) if READABLE_FORMATS.contains(&format) => {
-            if repair {
-                store.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
-            }
-        }
-        Ok(Some(format)) => return Err(StoreError::OtherFormat { path: path.clone(), found: format }),
-        Ok(None) if read_ledger.is_none() && unreadable.is_none() => {
-            found(Finding::new(
-                format!("{}: it was never finished; the next run makes it", path.display()),
-                Remedy::None,
-            ));
+    let lost = match store.get_meta::<u32>(META_FORMAT) {
+        Ok(Some(STORE_FORMAT_VERSION)) => None,
+        Ok(Some(found)) => return Err(StoreError::OtherFormat { path: path.clone(), found }),
+        Ok(None) if ledger.is_none() && unreadable.is_none() => {
+            let what = format!("{}: its creation was interrupted; the next run completes it", path.display());
+            found(Finding::new(what, Remedy::None));
             return Ok(());
         }
-        missing => return restart_description(&store, missing.err(), read_ledger.as_ref(), repair, found),
+        Ok(None) => Some("the store's description is missing".to_owned()),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(reason) = lost {
+        let listed = ledger.as_ref().map_or(0, |ledger| ledger.counts.settled());
+        let held = Store::num_entries(&store.settled)?;
+        let reason = format!("{reason}; the ledger lists {listed} settled requests, the database holds {held}");
+        if !repair {
+            found(Finding::new(reason, Remedy::Repair));
+            return Ok(());
+        }
+        store.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
+        return verify_values(&store, ledger.as_ref(), Some(reason), repair, found);
     }
+    verify_values(&store, ledger.as_ref(), None, repair, found)?;
+    verify_ledger(&store, ledger.as_ref(), unreadable, repair, found)
+}
+
+/// Searches all values for damage; `lost` tells why the store's description has to be written anew.
+fn verify_values(
+    store: &Store,
+    ledger: Option<&Ledger>,
+    lost: Option<String>,
+    repair: bool,
+    found: &mut dyn FnMut(Finding),
+) -> Result<(), StoreError> {
     store.load_pushes()?;
     let mut damages = Vec::new();
-    store.survey(|damage| damages.push(damage))?;
-    let mended = if repair { store.mend(&damages, read_ledger.as_ref())? } else { Repair::default() };
+    store.find_damage(|damage| damages.push(damage))?;
+    damages.extend(lost.map(|reason| Damage::Description { part: "description", reason }));
+    let repaired = if repair { store.repair_damage(&damages, ledger)? } else { Repair::default() };
     for damage in &damages {
-        found(Finding::new(damage.to_string(), remedy_of(damage, repair)));
+        let remedy = match damage {
+            Damage::Answer { .. } => Remedy::RunAgain,
+            _ if repair => Remedy::Repaired,
+            _ => Remedy::Repair,
+        };
+        found(Finding::new(damage.to_string(), remedy));
     }
-    if !mended.asked_again.is_empty() {
-        let num = mended.asked_again.len();
-        found(Finding::new(format!("{num} requests are pending again: run again to fetch them"), Remedy::RunAgain));
+    let num = repaired.asked_again.len();
+    if num > 0 {
+        let what = if num == 1 { "1 request is".to_owned() } else { format!("{num} requests are") };
+        found(Finding::new(format!("{what} pending again: run again to fetch the data"), Remedy::RunAgain));
     }
-    verify_ledger(&store, read_ledger.as_ref(), unreadable, repair, found)
+    Ok(())
 }
 
-fn remedy_of(damage: &Damage, repair: bool) -> Remedy {
-    match damage {
-        Damage::Answer { .. } => Remedy::RunAgain,
-        Damage::State { .. }
-        | Damage::Twice { .. }
-        | Damage::Signature { .. }
-        | Damage::Push { .. }
-        | Damage::Description { .. }
-            if repair =>
-        {
-            Remedy::Mended
-        }
-        _ => Remedy::Repair,
-    }
-}
-
-/// Opens the database without the files that sled can make anew: its snapshots and its parameters.
+/// Opens the database without the files that sled can rebuild: its snapshots and its parameters.
 fn reopen(config: &StoreConfig, error: &StoreError, found: &mut dyn FnMut(Finding)) -> Result<Store, StoreError> {
     let db = config.path.join("db");
-    let is_snapshot = |name: &str| name.starts_with("snap.");
-    let is_parameters = |name: &str| name == "conf";
-    remove_files(&db, is_snapshot)?;
+    remove_files(&db, |name| name.starts_with("snap."))?;
     let mut opened = Store::open_trees(&config.path, config.cache_bytes);
     if opened.is_err() {
-        remove_files(&db, is_parameters)?;
+        remove_files(&db, |name| name == "conf")?;
         opened = Store::open_trees(&config.path, config.cache_bytes);
     }
-    match opened {
-        Ok(store) => {
-            let reason = match error {
-                StoreError::Unopenable { reason, .. } | StoreError::Corrupt { reason } => reason.clone(),
-                error => error.to_string(),
-            };
-            let what =
-                format!("the database could not be opened ({reason}); opened without its snapshot, which was rebuilt");
-            found(Finding::new(what, Remedy::Mended));
-            Ok(store)
-        }
-        Err(error) => Err(error),
-    }
+    let store = opened?;
+    let reason = match error {
+        StoreError::Unopenable { reason, .. } | StoreError::Corrupt(reason) => reason.clone(),
+        error => error.to_string(),
+    };
+    let what = format!("the database could not be opened ({reason}); its snapshot was removed and rebuilt");
+    found(Finding::new(what, Remedy::Repaired));
+    Ok(store)
 }
 
 fn remove_files(folder: &Path, which: impl Fn(&str) -> bool) -> Result<(), StoreError> {
@@ -193,35 +191,6 @@ fn remove_files(folder: &Path, which: impl Fn(&str) -> bool) -> Result<(), Store
     Ok(())
 }
 
-/// A database without a format: its description is damaged, or its log was cut off at the beginning.
-fn restart_description(
-    store: &Store,
-    error: Option<StoreError>,
-    ledger: Option<&Ledger>,
-    repair: bool,
-    found: &mut dyn FnMut(Finding),
-) -> Result<(), StoreError> {
-    let what = error.map_or_else(|| "the store's description is gone".to_owned(), |error| error.to_string());
-    let settled = ledger.map_or(0, |ledger| ledger.counts.settled());
-    let held = Store::num_entries(&store.settled)?;
-    let what = format!("{what}; the ledger knew {settled} settled requests, the database holds {held}");
-    if !repair {
-        found(Finding::new(what, Remedy::Repair));
-        return Ok(());
-    }
-    store.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
-    store.load_pushes()?;
-    let mut damages = Vec::new();
-    store.survey(|damage| damages.push(damage))?;
-    damages.push(Damage::Description { part: "description", reason: what.clone() });
-    let mended = store.mend(&damages, ledger)?;
-    found(Finding::new(format!("{what}; what is gone is asked for by the next run"), Remedy::Mended));
-    for request in mended.asked_again {
-        found(Finding::new(format!("{request} is pending again"), Remedy::RunAgain));
-    }
-    Ok(())
-}
-
 fn verify_ledger(
     store: &Store,
     ledger: Option<&Ledger>,
@@ -231,15 +200,16 @@ fn verify_ledger(
 ) -> Result<(), StoreError> {
     let path = Ledger::path_in(store.path());
     let at = path.display();
-    let counts = store.get_meta::<Counts>(super::META_COUNTS).ok().flatten();
-    let id = store.get_meta::<String>(super::META_STORE_ID).ok().flatten();
+    let counts = store.get_meta::<Tally>(META_COUNTS).ok().flatten();
+    let id = store.get_meta::<String>(META_STORE_ID).ok().flatten();
     let what = match (ledger, counts) {
         (None, _) => unreadable.or_else(|| Some(format!("the ledger {at} is missing"))),
         (Some(ledger), _) if id.as_ref().is_some_and(|id| *id != ledger.store_id) => {
-            Some(format!("the ledger {at} is that of another store"))
+            Some(format!("the ledger {at} belongs to another store"))
         }
         (Some(ledger), Some(counts)) if counts.commits < ledger.counts.commits => Some(format!(
-            "the store has lost data: its ledger knows {} commits and {} settled requests, the database holds {} and {}; if you have a newer backup, restore it",
+            "the store has lost data: its ledger lists {} commits and {} settled requests, but the database holds {} and {}; \
+             if there is a newer backup, restore it",
             ledger.counts.commits,
             ledger.counts.settled(),
             counts.commits,
@@ -251,7 +221,7 @@ fn verify_ledger(
         if repair {
             store.write_ledger(&store.counts()?)?;
         }
-        found(Finding::new(what, if repair { Remedy::Mended } else { Remedy::Repair }));
+        found(Finding::new(what, if repair { Remedy::Repaired } else { Remedy::Repair }));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! The one writer: everything that changes the store goes through its mailbox.
+//! The single writer: every change of the store goes through its mailbox.
 //!
 //! It gathers changes for at most `commit_interval`, commits them in one transaction, flushes, and only then tells the
-//! scheduler. It stops when all handles are gone, never on a cancellation: what it has accepted is kept.
+//! scheduler. It stops when all handles are dropped, never on a cancellation: accepted changes are always stored.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,81 +11,81 @@ use tokio::time::Instant;
 
 use super::staging::{KnownJobs, Staging};
 use super::value::{Failure, Pending};
-use super::{Counts, Ledger, Settlement, Store, StoreError};
+use super::{Ledger, Settlement, Store, StoreError, Tally};
 use crate::config::StoreConfig;
 use crate::model::Batch;
 
-/// The ledger is at most this much older than the last commit.
+/// The ledger is at most this much older than the last commit. (A ledger costs two fsyncs.)
 const LEDGER_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Something to store.
+/// A change of the store.
 #[derive(Debug)]
 pub enum Change {
     /// An answer.
     Settle {
-        /// The batch that it answers; its place in flight becomes free.
+        /// The answered batch, which is not in flight any more.
         batch: Batch,
-        /// The answer.
+        /// One outcome a request.
         settlement: Box<Settlement>,
     },
-    /// A batch that is given up for now.
+    /// A failed batch; the next run asks again.
     Fail {
-        /// The batch.
+        /// The failed batch, which is not in flight any more.
         batch: Batch,
-        /// Why.
+        /// The last error.
         failure: Box<Failure>,
     },
-    /// A batch that is asked in other parts.
+    /// A batch that is replaced by smaller requests.
     Replace {
-        /// The batch.
+        /// The replaced batch, which is not in flight any more.
         batch: Batch,
-        /// What takes its place in the frontier.
+        /// Requests for the frontier.
         parts: Vec<Pending>,
-        /// HTTP requests that it took to see that.
+        /// HTTP requests for the whole batch.
         attempts: u32,
     },
-    /// Requests and settlements that follow from what is stored.
+    /// Requests and settlements that follow from the stored answers.
     Expand {
-        /// What follows.
+        /// Answers no batch.
         settlement: Box<Settlement>,
     },
-    /// Requests that are to be asked again.
+    /// Failed or damaged requests that return to the frontier.
     AskAgain {
-        /// The requests.
+        /// With their ages.
         requests: Vec<Pending>,
     },
-    /// The crawl has come to its end: nothing follows from what is stored.
+    /// The end of the crawl: no more requests follow from the stored answers.
     Finish,
 }
 
-/// What became durable.
+/// A change that became durable.
 #[derive(Debug)]
 pub enum StoreEvent {
-    /// A change of a batch is on the disk.
+    /// The change is on the disk.
     Committed {
-        /// The batch; `None` for an expansion.
+        /// `None` for a change without a batch.
         batch: Option<Batch>,
-        /// Requests that the change brought into the frontier.
+        /// Requests that the change added to the frontier.
         fresh: Vec<Pending>,
-        /// True when the batch was given up for now.
+        /// True for [`Change::Fail`].
         failed: bool,
     },
 }
 
-/// The store's writer. [`StoreWriter::new`] gives the handle through which it is reached.
+/// The writer. [`StoreWriter::new`] returns it with its first handle.
 #[derive(Debug)]
 pub struct StoreWriter {
     store: Arc<Store>,
-    /// From fetchers and scheduler; it closes when the last handle is dropped, and then the writer ends.
+    /// From fetchers and scheduler; it closes when the last handle is dropped, and then the writer stops.
     inbox: flume::Receiver<Change>,
-    /// To the scheduler, which holds the other end. Its capacity is the number of batches in flight, so that telling it
-    /// never waits for long.
+    /// To the scheduler, which holds the other end. Its capacity is the number of batches in flight, so that sending rarely
+    /// waits.
     events: flume::Sender<StoreEvent>,
     commit_records: usize,
     commit_interval: Duration,
 }
 
-/// Where changes are handed in. Dropping all handles ends the writer.
+/// A handle of the writer. The writer stops when all handles are dropped.
 #[derive(Clone, Debug)]
 pub struct StoreHandle {
     store: Arc<Store>,
@@ -93,7 +93,7 @@ pub struct StoreHandle {
 }
 
 impl StoreHandle {
-    /// Hands a change to the writer; returns when it has a place in the mailbox, not when it is stored.
+    /// Sends a change to the writer; returns when it is in the mailbox, not when it is stored.
     ///
     /// # Errors
     /// [`StoreError::WriterStopped`].
@@ -104,7 +104,7 @@ impl StoreHandle {
         self.changes.send_async(change).await.map_err(|_| StoreError::WriterStopped)
     }
 
-    /// Hands a change to the writer when there is room; gives it back when there is none.
+    /// Sends a change to the writer if the mailbox has room; otherwise returns the change.
     ///
     /// # Errors
     /// [`StoreError::WriterStopped`].
@@ -116,7 +116,7 @@ impl StoreHandle {
         }
     }
 
-    /// The store, to read.
+    /// The store, for reading.
     #[must_use]
     pub fn store(&self) -> &Arc<Store> {
         &self.store
@@ -124,7 +124,7 @@ impl StoreHandle {
 }
 
 impl StoreWriter {
-    /// Makes the writer and its first handle. The mailbox holds two commits: one is written while the next gathers.
+    /// Makes the writer and its first handle. The mailbox holds two commits: one is written while the next is gathered.
     #[must_use]
     pub fn new(store: Arc<Store>, config: &StoreConfig, events: flume::Sender<StoreEvent>) -> (Self, StoreHandle) {
         let commit_records = config.commit_records.get();
@@ -133,11 +133,11 @@ impl StoreWriter {
         (Self { store, inbox, events, commit_records, commit_interval: config.commit_interval }, handle)
     }
 
-    /// Writes until all handles are gone. Blocks: call it on a thread of its own.
+    /// Writes until all handles are dropped. Blocks: call it on its own thread.
     ///
     /// # Errors
     /// The first [`StoreError`]; nothing is written after it.
-    pub fn run(self) -> Result<Counts, StoreError> {
+    pub fn run(self) -> Result<Tally, StoreError> {
         let mut counts = self.store.counts()?;
         let mut durable_pushes: HashSet<_> = self.store.durable_push_ids()?;
         let mut known_jobs = KnownJobs::default();
@@ -156,7 +156,7 @@ impl StoreWriter {
                 ledger_due = Instant::now() + LEDGER_INTERVAL;
             }
             for event in events {
-                // The scheduler may have gone already, when the run is being ended; what is stored stays stored.
+                // The scheduler may have stopped already, at the end of a run; stored changes stay stored.
                 let _gone = self.events.send(event);
             }
         }
@@ -164,7 +164,7 @@ impl StoreWriter {
         Ok(counts)
     }
 
-    /// Takes what comes within the interval, up to a commit's size.
+    /// Gathers the changes of one interval, up to the size of a commit.
     fn gather(&self, first: Change) -> Vec<Change> {
         let mut gathered = vec![first];
         let deadline = Instant::now() + self.commit_interval;
@@ -212,11 +212,11 @@ fn stage(staging: &mut Staging<'_>, change: Change) -> Result<StoreEvent, StoreE
 }
 
 impl Store {
-    /// Stores a change by itself and at once, outside of a crawl.
+    /// Stores one change immediately, outside of a crawl.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be stored.
-    pub fn commit(&self, change: Change) -> Result<Counts, StoreError> {
+    pub fn commit(&self, change: Change) -> Result<Tally, StoreError> {
         let mut durable: HashSet<_> = self.durable_push_ids()?;
         let mut staging = Staging::new(self, self.counts()?, &mut durable);
         stage(&mut staging, change)?;
@@ -225,7 +225,7 @@ impl Store {
         Ok(counts)
     }
 
-    /// Writes the ledger where it is behind the store: a process may have been killed between the two.
+    /// Writes the ledger if it is behind the store: a process may have been killed between the two.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be written.

@@ -116,7 +116,7 @@ impl Ordeal {
             }
         }
         let mut damages = Vec::new();
-        store.survey(|damage| damages.push(damage)).unwrap();
+        store.find_damage(|damage| damages.push(damage)).unwrap();
         assert!(damages.is_empty(), "after {how}: {damages:?}");
         // Lost are at most those in flight and those that waited for their commit; what the server refused was no answer.
         let config = &self.crawl.config;

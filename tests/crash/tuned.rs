@@ -36,7 +36,7 @@ async fn a_changed_file_retunes_a_running_crawl_and_a_wrong_one_is_refused() {
         |rate: &str| slow.replace("\nrequests_per_second = 1\n", &format!("\nrequests_per_second = {rate}\n"));
     put(&file, file_with("\"many\"").as_bytes());
     signal(child.child(), "HUP");
-    let child = child.wait_for("is refused; the crawl goes on as before").await;
+    let child = child.wait_for("cannot use the changed configuration; the crawl continues").await;
     put(&file, file_with("100000").as_bytes());
     let child = child.wait_for("limiter.requests_per_second 1 -> 100000").await;
     let ended = child.end().await;

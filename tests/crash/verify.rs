@@ -143,7 +143,7 @@ async fn a_repair_of_a_log_with_a_hole_never_advises_another_repair() {
         let said = format!("{}{}", told.stdout, told.stderr);
         assert!(!said.contains("verify --repair") && !said.contains("backtrace"), "{tenth}: {said}");
         if told.code() == Some(4) {
-            assert!(said.contains("cannot be mended") && said.contains("backup"), "{tenth}: {said}");
+            assert!(said.contains("cannot be repaired") && said.contains("backup"), "{tenth}: {said}");
         }
     }
 }

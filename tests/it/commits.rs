@@ -93,7 +93,7 @@ async fn a_run_killed_among_the_days_goes_on_where_it_was() {
     assert!(second.status.success(), "{second:?}");
     assert_eq!(std::fs::read(&killed).unwrap(), std::fs::read(&whole).unwrap());
     let said = String::from_utf8_lossy(&second.stderr);
-    assert!(said.contains("58 requests; 70 pages were there from before"), "{said}");
+    assert!(said.contains("58 requests; 70 pages were already fetched"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -221,7 +221,7 @@ async fn commits_that_cannot_be_had_end_a_run_before_it_asks_for_anything_else()
     crawl.config.inputs.commits = None;
     crawl.config.inputs.commits_from = Some(CommitsFrom::Clone(crawl.folder.path().join("nowhere")));
     let error = crawl.run().await.unwrap_err();
-    assert!(error.exit_code() == 2 && error.to_string().contains("is no clone"), "{error}");
+    assert!(error.exit_code() == 2 && error.to_string().contains("is not a clone"), "{error}");
     assert_eq!(simulator.served().total(), 0);
 }
 
@@ -231,8 +231,8 @@ fn wrong_uses_are_exit_2_and_name_the_three_sources() {
     let cases: [(&[&str], &str); 6] = [
         (&["commits"], "--from pushes"),
         (&["commits", "--from", "hg"], "clone:DIR"),
-        (&["commits", "--from", "clone:-none"], "is no clone"),
-        (&["commits", "--from", "pushes", "--output", "."], "names no file"),
+        (&["commits", "--from", "clone:-none"], "is not a clone"),
+        (&["commits", "--from", "pushes", "--output", "."], "is not a file that can be written"),
         (&["commits", "--from", "pushes", "--output", "no/such/file"], "no/such/file"),
         (&["run"], "commits --from hgweb:"),
     ];

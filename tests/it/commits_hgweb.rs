@@ -80,7 +80,7 @@ impl Making {
     /// Makes the file by the program itself.
     fn command(&self) -> assert_cmd::Command {
         let mut command = assert_cmd::Command::cargo_bin("perfharvest").unwrap();
-        command.current_dir(self.folder.path()).args(["commits", "--from", &self.from.to_string(), "--no-progress"]);
+        command.current_dir(self.folder.path()).args(["commits", "--from", &self.from.to_string()]);
         command.args(["--start", &self.window.start.to_string(), "--end", &self.window.end.to_string()]);
         for setting in [
             format!("batch.commits={PAGE}"),
@@ -199,7 +199,7 @@ async fn a_process_that_is_killed_asks_for_no_kept_page_again_and_makes_the_same
 
     let resumed = making.run(NOWHERE).await;
     assert!(resumed.status.success(), "{}", said(&resumed));
-    assert!(said(&resumed).contains("9 requests; 6 pages were there from before"), "{}", said(&resumed));
+    assert!(said(&resumed).contains("9 requests; 6 pages were already fetched"), "{}", said(&resumed));
     assert_eq!(making.text(), server.lines(20..131));
 }
 
@@ -248,13 +248,13 @@ async fn passing_errors_are_asked_again_and_lasting_ones_are_exit_5_with_nothing
     let html = || Instead::Reply(200, "text/html", "<h1>\u{1b}[31mdown</h1>".to_owned());
     let json = |text: &str| Instead::Reply(200, "application/json", text.to_owned());
     for (bad, passes, words) in [
-        (html(), true, "text/html in place of JSON"),
-        (json("{\"changeset_count\": 3, \"changes"), true, "broken JSON"),
+        (html(), true, "text/html instead of JSON"),
+        (json("{\"changeset_count\": 3, \"changes"), true, "not valid JSON"),
         (json("{\"node\": \"\\u001b[31m\", \"entries\": []}"), true, "hgweb's json-log"),
         (json("[]"), true, "hgweb's json-log"),
         (Instead::Reply(500, "text/html", String::new()), true, "500"),
         (Instead::Reply(403, "text/html", String::new()), false, "403"),
-        (Instead::Reply(410, "text/plain", String::new()), false, "is the address that of a repository"),
+        (Instead::Reply(410, "text/plain", String::new()), false, "check that the address is a repository"),
     ] {
         let server = HgwebServer::start(Repository::of(57)).await;
         let making = Making::of(&server, 0, 57);
@@ -285,7 +285,9 @@ async fn another_address_and_a_dead_port_are_exit_5_and_say_so() {
     let (_port, addr) = silent_port();
     let dead = format!("hgweb:http://{addr}/autoland");
     let elsewhere = format!("hgweb:{}/no", server.url().replace("/integration/autoland", ""));
-    for (from, words) in [(dead, "is the address right"), (elsewhere, "is the address that of a repository")] {
+    for (from, words) in
+        [(dead, "check the address, and that the server is up"), (elsewhere, "check that the address is a repository")]
+    {
         making.from = from.parse().unwrap();
         let output = making.run(NOWHERE).await;
         assert_eq!(output.status.code(), Some(5), "{}", said(&output));

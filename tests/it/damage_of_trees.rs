@@ -43,7 +43,7 @@ fn unsettle(crawl: &Crawl, prefix: &[u8], nth: usize) -> usize {
 }
 
 /// Runs it without a repair before, and expects the same artifacts, nothing to find, and how many requests it made.
-async fn assert_healed(crawl: &Crawl, whole: &BTreeMap<String, Vec<u8>>) -> u64 {
+async fn assert_made_whole(crawl: &Crawl, whole: &BTreeMap<String, Vec<u8>>) -> u64 {
     std::fs::remove_dir_all(&crawl.config.artifacts.out).unwrap();
     let summary = crawl.run().await.unwrap();
     assert_same_artifacts(whole, &crawl.artifacts());
@@ -65,12 +65,12 @@ async fn sampled_jobs_that_no_tree_knows_are_asked_again_after_a_repair() {
     let (simulator, crawl) = finished().await;
     let whole = crawl.artifacts();
     unsettle(&crawl, b"j", 5);
-    assert!(assert_healed(&crawl, &whole).await > 0);
+    assert!(assert_made_whole(&crawl, &whole).await > 0);
     for nth in [3, 1] {
         unsettle(&crawl, b"j", nth);
         let (texts, to_ask) = findings(&crawl, false);
         assert!(to_ask > 0, "{texts:?}");
-        assert!(texts.iter().any(|text| text.contains("neither settled nor to be asked for")), "{texts:?}");
+        assert!(texts.iter().any(|text| text.contains("neither settled nor pending")), "{texts:?}");
         let before = simulator.served().total();
         assert_repaired(&crawl, &whole).await;
         assert!(simulator.served().total() > before);
@@ -90,8 +90,8 @@ async fn requests_that_are_settled_and_pending_are_settled() {
     });
     let (texts, to_ask) = findings(&crawl, false);
     assert_eq!((texts.len(), to_ask), (num, 0), "{texts:?}");
-    assert!(texts.iter().all(|text| text.contains("stands in the tree pending besides another")), "{texts:?}");
-    assert_eq!(assert_healed(&crawl, &whole).await, 0);
+    assert!(texts.iter().all(|text| text.contains("its entry in the tree pending duplicates another")), "{texts:?}");
+    assert_eq!(assert_made_whole(&crawl, &whole).await, 0);
     assert_eq!(simulator.served().total(), asked, "nothing had to be asked");
 }
 
@@ -110,8 +110,8 @@ async fn a_part_beside_its_whole_is_taken_away() {
         });
         let (texts, to_ask) = findings(&crawl, false);
         assert_eq!(to_ask, 0, "{texts:?}");
-        assert!(texts.iter().any(|text| text.contains(&format!("in the tree {tree} besides another"))), "{texts:?}");
-        assert_eq!(assert_healed(&crawl, &whole).await, 0);
+        assert!(texts.iter().any(|text| text.contains(&format!("in the tree {tree} duplicates another"))), "{texts:?}");
+        assert_eq!(assert_made_whole(&crawl, &whole).await, 0);
     }
 }
 
@@ -121,7 +121,7 @@ async fn summaries_pages_and_lists_that_no_tree_knows_are_asked_again_without_a_
     let whole = crawl.artifacts();
     for prefix in [&b"s"[..], b"a", b"g", b"u"] {
         assert!(unsettle(&crawl, prefix, 2) > 0);
-        assert!(assert_healed(&crawl, &whole).await > 0, "{}", prefix.escape_ascii());
+        assert!(assert_made_whole(&crawl, &whole).await > 0, "{}", prefix.escape_ascii());
     }
 }
 
@@ -136,12 +136,12 @@ async fn ids_of_signatures_that_are_missing_have_the_list_asked_again() {
     });
     let (texts, to_ask) = findings(&crawl, false);
     assert_eq!(to_ask, 1, "{texts:?}");
-    assert!(texts.iter().any(|text| text.contains("signatures are there")), "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("signatures are stored")), "{texts:?}");
     assert_repaired(&crawl, &whole).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn damaged_signatures_are_found_and_mended_also_where_no_list_knows_them() {
+async fn damaged_signatures_are_found_and_repaired_even_when_no_list_names_them() {
     for lists_are_settled in [true, false] {
         let (_simulator, crawl) = finished().await;
         let whole = crawl.artifacts();
@@ -157,9 +157,11 @@ async fn damaged_signatures_are_found_and_mended_also_where_no_list_knows_them()
             ids.insert(b"odd", b"").unwrap();
         });
         let (texts, _) = findings(&crawl, false);
-        for told in
-            ["the file of values ends before it", "signature 18446744073709551615", "the key of a signature is none"]
-        {
+        for told in [
+            "the file of values ends before this value",
+            "signature 18446744073709551615",
+            "a signature has an invalid key",
+        ] {
             assert!(texts.iter().any(|text| text.contains(told)), "{told}: {texts:?}");
         }
         assert_repaired(&crawl, &whole).await;
@@ -183,5 +185,5 @@ async fn parts_of_a_window_that_no_tree_knows_are_asked_again() {
     let whole = crawl.artifacts();
     // Of most signatures in parts, some of the parts are left.
     unsettle(&crawl, b"s", 2);
-    assert!(assert_healed(&crawl, &whole).await > 0);
+    assert!(assert_made_whole(&crawl, &whole).await > 0);
 }

@@ -51,7 +51,7 @@ fn entries(archive: &[u8]) -> Vec<u8> {
     let mut entries = zstd::decode_all(&archive[zstd..archive.len() - 16]).unwrap();
     let head = String::from_utf8_lossy(&archive[..zstd]).into_owned();
     let (_, id) = head.split_once("\"store_id\":\"").unwrap();
-    let id = id[..id.find('"').unwrap()].as_bytes();
+    let id = &id.as_bytes()[..id.find('"').unwrap()];
     while let Some(at) = entries.windows(id.len()).position(|window| window == id) {
         entries.drain(at..at + id.len());
     }

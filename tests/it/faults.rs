@@ -306,7 +306,7 @@ async fn a_dead_port_is_exit_5() {
     crawl.config.retry.give_up_after = Duration::from_millis(50);
     let error = crawl.run().await.unwrap_err();
     assert_eq!(error.exit_code(), 5);
-    assert!(error.to_string().contains("has answered nothing"), "{error}");
+    assert!(error.to_string().contains("has not answered"), "{error}");
 }
 
 /// A run that the server ends keeps everything, and the next one ends as undisturbed without asking anything twice.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use perfharvest::actor::Shutdown;
 use perfharvest::config::Semantics;
+use perfharvest::dataset::ArtifactFile;
 use perfharvest::dataset::relabel_with_store;
-use perfharvest::dataset::write::ArtifactFile;
 use perfharvest::model::{FrameworkId, Kind};
 use perfharvest::observe::Counters;
 use perfharvest::pipeline::{self, RunOptions};
@@ -118,7 +118,7 @@ async fn relabelling_any_file_heeds_its_limit_and_its_frameworks() {
         let excluded: BTreeSet<FrameworkId> = excluded.iter().copied().map(FrameworkId).collect();
         let mut output = ArtifactFile::create(crawl.folder.path(), "relabelled.jsonl").unwrap();
         let report = relabel_with_store(&store, &excluded, &input, limit, &mut output).unwrap();
-        perfharvest::dataset::write::publish(crawl.folder.path(), vec![output.finish().unwrap()]).unwrap();
+        perfharvest::dataset::publish(crawl.folder.path(), vec![output.finish().unwrap()]).unwrap();
         let report: Value = serde_json::from_str(&report).unwrap();
         let flipped = report["relabel"]["regressor_flipped_to_clean"].as_u64().unwrap();
         (flipped, lines(&std::fs::read(crawl.folder.path().join("relabelled.jsonl")).unwrap()).len())
@@ -145,7 +145,7 @@ async fn the_sample_dataset_is_what_a_run_of_twelve_signatures_makes() {
 }
 
 #[test]
-fn config_says_that_a_file_is_right_and_where_it_wrote_one() {
+fn config_checks_a_file_and_says_where_it_created_one() {
     let folder = tempfile::tempdir().unwrap();
     let said = |args: &[&str]| {
         let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_perfharvest"));
@@ -154,5 +154,5 @@ fn config_says_that_a_file_is_right_and_where_it_wrote_one() {
     };
     let (code, text) = said(&["config", "init", "my.toml"]);
     assert!(code == Some(0) && text.contains("my.toml"), "{text}");
-    assert_eq!(said(&["config", "check", "-c", "my.toml"]), (Some(0), "my.toml: right\n".to_owned()));
+    assert_eq!(said(&["config", "check", "-c", "my.toml"]), (Some(0), "my.toml: OK\n".to_owned()));
 }

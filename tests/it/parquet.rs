@@ -337,7 +337,7 @@ async fn an_unfinished_crawl_is_exported_as_far_as_it_is_settled_and_says_so() {
         .assert()
         .code(3);
     let said = String::from_utf8(said.get_output().stderr.clone()).unwrap();
-    assert!(said.contains("requests pending") && said.contains("perfharvest run"), "{said}");
+    assert!(said.contains("requests pending, 0 failed") && said.contains("run `perfharvest run --store"), "{said}");
     assert!(said.contains("without --commits"), "{said}");
     let before = std::fs::read_to_string(tables.join(EXPORT_NAME)).unwrap();
     assert!(before.contains("\"complete\": false"));
@@ -419,7 +419,7 @@ fn refusals_have_their_exit_codes_and_write_nothing() {
     assert!(!folder.path().join("tables").exists());
     let (code, said) = run(&["parquet", "--store", "store", "--output", "store/ledger.json"]);
     assert_eq!(code, Some(2));
-    assert!(said.contains("no folder") && said.contains("--output"), "{said}");
+    assert!(said.contains("is not a folder") && said.contains("--output"), "{said}");
     let (code, said) = run(&["archive", "--store", "store", "--tables", "jobs"]);
     assert_eq!(code, Some(2), "{said}");
     let (code, said) = run(&["parquet", "--store", "store", "--tables", "job"]);

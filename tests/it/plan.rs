@@ -5,18 +5,13 @@ use treeherder_sim::{Behaviour, Endpoint};
 use crate::support::{Crawl, simulator};
 
 fn call(crawl: &Crawl, url: &str, command: &str) -> serde_json::Value {
-    let commits = crawl.config.inputs.commits.as_ref().unwrap();
-    let output = assert_cmd::Command::cargo_bin("perfharvest")
-        .unwrap()
-        .current_dir(crawl.folder.path())
-        .args([command, "--json", "-q", "--base-url", url, "--start", "2026-07-01", "--end", "2026-11-05T00:00:00Z"])
-        .args(["--data-end", "2026-11-22T08:00:00Z", "--requests-per-second", "1000"])
-        .arg("--store")
-        .arg(&crawl.config.store.path)
-        .arg("--commits")
-        .arg(commits)
-        .output()
-        .unwrap();
+    let mut program = assert_cmd::Command::cargo_bin("perfharvest").unwrap();
+    program.current_dir(crawl.folder.path()).args([command, "--json", "-q", "--store"]).arg(&crawl.config.store.path);
+    if command == "plan" {
+        program.args(["--base-url", url, "--start", "2026-07-01", "--end", "2026-11-05T00:00:00Z"]);
+        program.args(["--data-end", "2026-11-22T08:00:00Z", "--requests-per-second", "1000"]);
+    }
+    let output = program.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
 }

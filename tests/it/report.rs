@@ -6,7 +6,7 @@ use std::process::Output;
 use base64::Engine as _;
 use perfharvest::actor::Shutdown;
 use perfharvest::config::Semantics;
-use perfharvest::dataset::ReduceError;
+use perfharvest::dataset::DatasetError;
 use perfharvest::pipeline::{self, RunOptions};
 use perfharvest::report::{Report, make_report};
 use perfharvest::store::Store;
@@ -80,12 +80,12 @@ async fn numbers_are_those_of_the_artifacts_in_either_semantics() {
             (
                 "Job durations (minutes)",
                 "sig_group_job_duration_stats.json",
-                [("mean", "/mean"), ("least", "/min"), ("99th percentile", "/percentiles/99")],
+                [("mean", "/mean"), ("min", "/min"), ("99th percentile", "/percentiles/99")],
             ),
             (
                 "Job wait times (minutes)",
                 "job_wait_time_stats.json",
-                [("mean", "/minutes/mean"), ("greatest", "/minutes/max"), ("observations", "/observations")],
+                [("mean", "/minutes/mean"), ("max", "/minutes/max"), ("observations", "/observations")],
             ),
             (
                 "Time to culprit (hours)",
@@ -111,7 +111,7 @@ async fn numbers_are_those_of_the_artifacts_in_either_semantics() {
         let sizes = members
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap()["signatures"].as_array().unwrap().len());
-        assert_eq!(of_groups["greatest"].to_string(), sizes.max().unwrap().to_string());
+        assert_eq!(of_groups["max"].to_string(), sizes.max().unwrap().to_string());
 
         // The busiest revision, each artifact's digest, and the alerts.
         let csv = String::from_utf8(files["perf_jobs_per_revision.csv"].clone()).unwrap();
@@ -210,8 +210,11 @@ async fn an_unfinished_crawl_says_so_first() {
     let page = report(&crawl);
     assert!(!page.complete);
     let banner = between(&page.html, "<strong>This crawl is not complete.</strong>", "</div>")[0];
-    assert!(banner.contains(&format!("{pending} requests are still to be asked. Signatures whose")), "{banner}");
-    assert!(page.html.contains("There are none in the folder of the artifacts"));
+    assert!(
+        banner.contains(&format!("{pending} requests are still to be made. Everything below leaves out signatures")),
+        "{banner}"
+    );
+    assert!(page.html.contains("contains no artifacts"));
     let output = call(&crawl, &["report"]);
     assert_eq!(output.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&output.stderr).contains("the crawl is not complete"));
@@ -227,13 +230,15 @@ async fn a_store_without_an_answer_and_one_without_a_crawl() {
     drop(Store::open(&crawl.config.store).unwrap());
     let store = Store::open(&crawl.config.store).unwrap();
     let refused = make_report(&store, &crawl.config, crawl.folder.path(), &Shutdown::new());
-    assert!(matches!(refused, Err(ReduceError::EmptyStore)));
+    assert!(matches!(refused, Err(DatasetError::EmptyStore)));
     drop(store);
 
     drop(pipeline::open_crawl(&crawl.config, RunOptions::default()).unwrap());
     let page = report(&crawl);
     assert!(!page.complete && page.html.contains("<strong>Nothing has been fetched yet.</strong>"));
-    for empty in ["No revision of the window has a job.", "No signature has jobs.", "There is no alert summary"] {
+    for empty in
+        ["No revision in the window has a job.", "No signature has jobs.", "The window contains no alert summaries."]
+    {
         assert!(page.html.contains(empty), "{empty}");
     }
 }
@@ -251,12 +256,12 @@ async fn artifacts_that_are_missing_altered_or_of_another_crawl_are_told() {
         let row = html.split(&format!("<code>{name}</code>")).last().unwrap().split("</tr>").next().unwrap();
         between(row, "<bdi>", "</bdi>").last().copied().unwrap().to_owned()
     };
-    assert_eq!([state("sig_groups.jsonl"), state("job_durations.csv")], ["missing", "another size"]);
+    assert_eq!([state("sig_groups.jsonl"), state("job_durations.csv")], ["missing", "wrong size"]);
     assert_eq!(state("alert_summaries.csv"), "present");
-    assert!(html.contains("Some files are not what the manifest says"));
+    assert!(html.contains("Some files do not match the manifest"));
 
     crawl.config.artifacts.semantics = Semantics::Corrected;
-    assert!(report(&crawl).html.contains("Not all of them follow the semantics of this page"));
+    assert!(report(&crawl).html.contains("Some artifacts follow other semantics than this page"));
 
     let manifest = out.join("manifest.json");
     let other = std::fs::read_to_string(&manifest).unwrap().replace("\"autoland\"", "\"mozilla-central\"");
@@ -265,7 +270,7 @@ async fn artifacts_that_are_missing_altered_or_of_another_crawl_are_told() {
         assert!(report(&crawl).html.contains(told), "{told}");
     }
     std::fs::remove_file(manifest).unwrap();
-    assert!(report(&crawl).html.contains("There are none in the folder of the artifacts"));
+    assert!(report(&crawl).html.contains("contains no artifacts"));
 }
 
 fn truncated(path: &std::path::Path) -> std::fs::File {
@@ -279,12 +284,12 @@ async fn without_commits_and_when_it_is_ended_it_says_so() {
     crawl.run().await.unwrap();
     crawl.config.inputs.commits = None;
     let html = report(&crawl).html;
-    assert!(html.contains("<code>--commits all_commits.jsonl</code>") && html.contains("Not known without commits"));
+    assert!(html.contains("<code>--commits all_commits.jsonl</code>") && html.contains("Unknown without the commits"));
     let store = Store::open_existing(&crawl.config.store).unwrap();
     let shutdown = Shutdown::new();
     shutdown.drain();
     let ended = make_report(&store, &crawl.config, crawl.folder.path(), &shutdown);
-    assert!(matches!(ended, Err(ReduceError::Interrupted)));
+    assert!(matches!(ended, Err(DatasetError::Interrupted)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

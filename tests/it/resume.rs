@@ -6,7 +6,7 @@ use std::time::Duration;
 use perfharvest::actor::Shutdown;
 use perfharvest::config::Semantics;
 use perfharvest::observe::{RunPhase, RunState};
-use perfharvest::store::{STORE_FORMAT_VERSION, frame};
+use perfharvest::store::{Ledger, STORE_FORMAT_VERSION, StoreError, frame, verify_store};
 use treeherder_sim::{Behaviour, Latency};
 
 use crate::support::tamper::{put, tampered};
@@ -125,30 +125,42 @@ async fn a_run_whose_reduction_fails_says_that_it_has_ended_and_the_next_one_goe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_of_the_format_before_is_read_and_one_of_a_later_format_is_refused() {
+async fn a_store_of_a_development_version_or_of_a_later_format_is_refused() {
     let simulator = simulator(Behaviour::default()).await;
     let crawl = Crawl::of(&simulator.url());
     crawl.run().await.unwrap();
-    let (made, asked) = (crawl.artifacts(), simulator.served().total());
-    let set_format = |format: u32| {
+    let asked = simulator.served().total();
+    let set_meta = |key: &str, format: Option<u32>| {
         tampered(&crawl, |db| {
-            let sealed = frame::seal(format.to_string().as_bytes());
-            drop(db.open_tree("meta").unwrap().insert("format", sealed).unwrap());
+            let meta = db.open_tree("meta").unwrap();
+            match format {
+                Some(format) => meta.insert(key, frame::seal(format.to_string().as_bytes())).unwrap(),
+                None => meta.remove(key).unwrap(),
+            };
         });
     };
-    set_format(STORE_FORMAT_VERSION - 1);
-    std::fs::remove_dir_all(&crawl.config.artifacts.out).unwrap();
-    crawl.run().await.unwrap();
-    assert_same_artifacts(&made, &crawl.artifacts());
-    tampered(&crawl, |db| {
-        let format = db.open_tree("meta").unwrap().get("format").unwrap().unwrap();
-        assert_eq!(format, frame::seal(STORE_FORMAT_VERSION.to_string().as_bytes()), "older programs refuse it now");
-    });
+    let refusal = async |said: &str| {
+        let error = crawl.run().await.unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        assert!(error.to_string().contains(said), "{error}");
+        let error = verify_store(&crawl.config.store, true, &mut |_| {}).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    };
+    set_meta("format_version", Some(STORE_FORMAT_VERSION + 1));
+    refusal("a newer one").await;
 
-    set_format(STORE_FORMAT_VERSION + 1);
-    let error = crawl.run().await.unwrap_err();
-    assert_eq!(error.exit_code(), 4);
-    assert!(error.to_string().contains("a newer one"), "{error}");
+    // Whichever number it had, also the one that the format of the first release has.
+    let ledger = Ledger::path_in(&crawl.config.store.path);
+    let own = std::fs::read_to_string(&ledger).unwrap();
+    set_meta("format_version", None);
+    for format in 1..=3 {
+        set_meta("format", Some(format));
+        put(&ledger, own.as_bytes());
+        refusal("a development version").await;
+        put(&ledger, own.replace("\"format_version\": 1", &format!("\"format\": {format}")).as_bytes());
+        refusal("export --format archive").await;
+        assert!(matches!(Ledger::read(&crawl.config.store.path), Err(StoreError::DevelopmentFormat(_))));
+    }
     assert_eq!(simulator.served().total(), asked);
 }
 

@@ -73,7 +73,7 @@ fn the_window_counts_both_ends_and_a_second_run_changes_nothing() {
         let expected = repository.log("10:20", "{node}\\n");
         assert_eq!(nodes(&read(folder.path())), expected.lines().collect::<Vec<_>>());
         let again = command.output().unwrap();
-        assert!(again.status.success() && said(&again).contains("it was up to date"), "{}", said(&again));
+        assert!(again.status.success() && said(&again).contains("the file was up to date"), "{}", said(&again));
     }
 }
 
@@ -162,7 +162,7 @@ fn a_git_clone_gives_its_commits_oldest_first_with_zones_as_mercurial_counts_the
     command.current_dir(folder.path()).env("GIT_DIR", "/nowhere").env("GIT_CONFIG_COUNT", "0");
     let output =
         command.args(["commits", "--from", "clone:-repo", "--start", &at(0), "--end", &at(40)]).output().unwrap();
-    assert!(output.status.success() && said(&output).contains("it was up to date"), "{}", said(&output));
+    assert!(output.status.success() && said(&output).contains("the file was up to date"), "{}", said(&output));
 
     let origin = format!("file://{}", folder.path().join("-repo").display());
     repository.git(&["clone", "--quiet", "--depth", "1", &origin, "../shallow"]);
@@ -181,7 +181,7 @@ fn a_missing_program_is_exit_2_and_says_what_to_install() {
     let folder = tempfile::tempdir().unwrap();
     Mercurial::create(&folder.path().join("mercurial"));
     Git::create(&folder.path().join("git"));
-    for (kind, words) in [("mercurial", "`hg` cannot be started"), ("git", "`git` cannot be started")] {
+    for (kind, words) in [("mercurial", "cannot start `hg`"), ("git", "cannot start `git`")] {
         let mut command = assert_cmd::Command::cargo_bin("perfharvest").unwrap();
         command.current_dir(folder.path()).env("PATH", folder.path());
         let output = command.args(["commits", "--from", &format!("clone:{kind}")]).output().unwrap();

@@ -135,6 +135,19 @@ fn write_unit(unit: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
 }
 
+/// Writes `[1, 2]`.
+pub fn write_ids(line: &mut Vec<u8>, ids: impl Iterator<Item = u64>) {
+    let mut buffer = itoa::Buffer::new();
+    line.push(b'[');
+    for (number, id) in ids.enumerate() {
+        if number > 0 {
+            line.extend_from_slice(b", ");
+        }
+        line.extend_from_slice(buffer.format(id).as_bytes());
+    }
+    line.push(b']');
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

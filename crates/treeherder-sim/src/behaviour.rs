@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::draw::Draw;
 use crate::error::BehaviourError;
-use crate::fate::Draw;
 use crate::fault::FaultRule;
 
 /// Latency, capacity and faults of the server. The default has none of them.

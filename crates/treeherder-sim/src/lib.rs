@@ -75,6 +75,7 @@ mod behaviour;
 mod config;
 mod corpus;
 mod dataset;
+mod draw;
 mod embedded;
 mod endpoint;
 mod error;

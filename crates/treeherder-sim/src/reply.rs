@@ -7,7 +7,7 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{Response, StatusCode};
 use flate2::{Compression, GzBuilder};
 
-use crate::fate::Draw;
+use crate::draw::Draw;
 
 /// The kinds of content, each with its own headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-pub use self::skipped::{SkipReason, SkippedFor, SkippedLines};
+pub(crate) use self::skipped::{SkipReason, SkippedLines};
 use crate::dataset::lines::{Line, Lines, python_strip};
 use crate::model::{Revision, Timestamp};
 
@@ -178,7 +178,7 @@ impl Commits {
 /// The text of an instant as Python's `datetime.isoformat()` writes it in UTC: `2026-07-01T00:00:00+00:00`, with six
 /// digits of a second's fraction where there is one.
 #[must_use]
-pub fn isoformat(at: Timestamp) -> String {
+pub(crate) fn isoformat(at: Timestamp) -> String {
     let mut text = at.to_naive_string();
     text.push_str("+00:00");
     text

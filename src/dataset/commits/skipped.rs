@@ -41,7 +41,7 @@ impl fmt::Display for SkipReason {
 
 /// How many lines were skipped for one reason, and where the first of them are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct SkippedFor {
+pub(crate) struct SkippedFor {
     /// All of them.
     pub count: u64,
     /// The line numbers of the first few, from 1.

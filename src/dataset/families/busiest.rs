@@ -1,27 +1,50 @@
-//! The busiest revision and its jobs: which they are, and how long they waited.
+//! The busiest revision and its jobs: which they are, and how long they waited. `max_revision_jobs.jsonl`,
+//! `job_wait_time_stats.json`.
+//!
+//! In: the store's note of the busiest revisions, or two passes that find them; the details of their jobs. Values:
+//! [`BusiestRevisions`] and [`Waits`].
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ArtifactsConfig, Semantics};
+use crate::actor::Shutdown;
+use crate::config::{Config, Semantics};
+use crate::dataset::catalogue::Artifact;
+use crate::dataset::commits::Commits;
+use crate::dataset::error::DatasetError;
+use crate::dataset::family::{Context, Family, Making, Promised};
+use crate::dataset::manifest::JOBS_NOT_ASKED;
+use crate::dataset::output::RowCounts;
+use crate::dataset::pass::signatures::{Part, Signatures};
+use crate::dataset::pass::{Chunk, Means, Pass, Reducer, ReducerWorker, SignatureJobs, value_of};
+use crate::dataset::summary_stats::{WaitTimes, job_wait_time_stats};
 use crate::dataset::write::json::{AsciiMode, dumps};
 use crate::dataset::write::redact_emails;
 use crate::model::{JobId, Kind, RawJson, Request, Revision};
+use crate::observe::Reducing;
+use crate::store::columns::ColumnSet;
 use crate::store::{Store, StoreError};
 
-use crate::dataset::commits::Commits;
-use crate::dataset::families::coverage::{Busiest, CoverageInputs, reduce_coverage};
-use crate::dataset::families::durations::job_times::{Corrections, wait_corrected, wait_reference};
-use crate::dataset::families::durations::times_of;
-use crate::dataset::lookups::{CommitTable, FirstCovered};
-use crate::dataset::manifest::JOBS_NOT_ASKED;
-use crate::dataset::output::{LineFile, Outputs, RowCounts};
-use crate::dataset::pass::signatures::Signatures;
-use crate::dataset::pass::{CoverageRule, Means, Want, scan};
-use crate::dataset::summary_stats::{WaitTimes, job_wait_time_stats};
-use crate::dataset::{Artifact, ReduceError};
+use super::coverage::{CommitTable, Coverage, CoverageReducer};
+use super::durations::job_times::{Corrections, times_of, wait_corrected, wait_reference};
+
+/// The artifacts of the family.
+pub(crate) struct BusiestRevision;
+
+impl Family for BusiestRevision {
+    type Value = ();
+
+    fn start(making: &mut Making<'_, '_>) -> Result<Promised<()>, DatasetError> {
+        let commits = making.context.commits_for(Artifact::MaxRevisionJobs)?;
+        let pass_ended = making.pass_ended();
+        Ok(making.spawn(move |context| {
+            pass_ended.wait()?;
+            let found = find(context.store, context.signatures, commits, context.means)?;
+            write(context, found.of(context.options().semantics))
+        }))
+    }
+}
 
 /// A revision and the jobs that measured it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,44 +100,49 @@ pub(crate) fn noted(store: &Store, commits: &Commits) -> Result<Option<BusiestRe
 }
 
 /// Finds the busiest revisions, unless the store has a note of them, and leaves one.
-pub(crate) fn find(
+fn find(
     store: &Store,
     signatures: &Signatures,
     commits: &Commits,
     means: Means<'_>,
-) -> Result<BusiestRevisions, ReduceError> {
+) -> Result<BusiestRevisions, DatasetError> {
     if let Some(found) = noted(store, commits)? {
         return Ok(found);
     }
     let inputs = inputs_of(store, commits)?;
-    let table = CommitTable::new(commits);
-    let mut nodes = Vec::new();
-    for semantics in [Semantics::Corrected, Semantics::Reference] {
-        means.reducing.pass("finding the busiest revision", signatures.len() as u64);
-        let want = Want { coverage: Some(CoverageRule { semantics, ranks: table.ranks() }), ..Want::default() };
-        let mut first_covered = FirstCovered::default();
-        let sorted = scan(store, signatures, &want, means, |block| {
-            first_covered.extend(&block.first_covered);
-            Ok(())
-        })?;
-        let inputs = CoverageInputs {
-            commits: &table,
-            first_covered: &first_covered,
-            pairs: sorted.coverage,
-            num_fractions: 0,
-            groups: None,
-            signatures: None,
-        };
-        let nothing = BTreeSet::new();
-        let config = ArtifactsConfig::default();
-        nodes.push(reduce_coverage(means.spill_dir, &config, &nothing, inputs, &mut Outputs::default())?);
-    }
-    let mut revisions = jobs_of(store, signatures, nodes, means)?.into_iter();
+    let busiest = std::thread::scope(|scope| {
+        let mut pass = Pass::new(scope, store, signatures, means);
+        let by_semantics = [Semantics::Corrected, Semantics::Reference]
+            .map(|semantics| pass.start(CoverageReducer::new(CommitTable::new(commits), semantics, &means), most_jobs));
+        pass.run("finding the busiest revision")?;
+        by_semantics.into_iter().map(value_of).collect::<Result<Vec<_>, DatasetError>>()
+    })?;
+    let mut revisions = jobs_of(store, signatures, busiest, means)?.into_iter();
     let found =
         BusiestRevisions { inputs, corrected: revisions.next().flatten(), reference: revisions.next().flatten() };
     let note = serde_json::to_string(&found).map_err(|source| StoreError::Encode { source })?;
     store.keep_busiest_note(&note)?;
     Ok(found)
+}
+
+/// A revision with its row's `total_jobs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Busiest {
+    pub(crate) node: String,
+    pub(crate) total_jobs: u64,
+}
+
+/// The first row with the most jobs; `None` when no row has any.
+fn most_jobs(coverage: Coverage) -> Result<Option<Busiest>, DatasetError> {
+    let mut busiest: Option<Busiest> = None;
+    coverage.for_each_revision(|commit, signatures| {
+        let total_jobs = signatures.len() as u64;
+        if total_jobs > busiest.as_ref().map_or(0, |busiest| busiest.total_jobs) {
+            busiest = Some(Busiest { node: commit.node.clone(), total_jobs });
+        }
+        Ok(())
+    })?;
+    Ok(busiest)
 }
 
 /// The jobs of revisions, in one pass.
@@ -123,16 +151,13 @@ pub(crate) fn jobs_of(
     signatures: &Signatures,
     revisions: Vec<Option<Busiest>>,
     means: Means<'_>,
-) -> Result<Vec<Option<RevisionJobs>>, ReduceError> {
+) -> Result<Vec<Option<RevisionJobs>>, DatasetError> {
     let nodes: Vec<Revision> = revisions.iter().flatten().filter_map(|busiest| busiest.node.parse().ok()).collect();
-    let mut jobs: Vec<BTreeSet<JobId>> = vec![BTreeSet::new(); nodes.len()];
-    let want = Want { jobs_of: nodes.clone(), ..Want::default() };
-    means.reducing.pass("finding the busiest revision's jobs", signatures.len() as u64);
-    scan(store, signatures, &want, means, |block| {
-        for (place, job) in block.jobs_of.drain(..) {
-            jobs[place as usize].insert(job);
-        }
-        Ok(())
+    let jobs = std::thread::scope(|scope| {
+        let mut pass = Pass::new(scope, store, signatures, means);
+        let thread = pass.start(JobsOf { jobs: vec![BTreeSet::new(); nodes.len()], revisions: nodes.clone() }, Ok);
+        pass.run("finding the busiest revision's jobs")?;
+        value_of(thread)
     })?;
     let with_jobs = |busiest: Option<Busiest>| {
         let busiest = busiest?;
@@ -141,6 +166,66 @@ pub(crate) fn jobs_of(
         Some(RevisionJobs { node: busiest.node, total_jobs: busiest.total_jobs, jobs })
     };
     Ok(revisions.into_iter().map(with_jobs).collect())
+}
+
+/// Finds the jobs of some revisions.
+struct JobsOf {
+    revisions: Vec<Revision>,
+    /// Of each of the revisions.
+    jobs: Vec<BTreeSet<JobId>>,
+}
+
+impl Reducer for JobsOf {
+    /// Places among the revisions, and jobs.
+    type Block = Vec<(usize, JobId)>;
+    type Worker = JobFinder;
+    type Value = Vec<BTreeSet<JobId>>;
+
+    fn columns(&self) -> ColumnSet {
+        ColumnSet::JOB_IDS | ColumnSet::PUSH_IDS | ColumnSet::REVISIONS
+    }
+
+    fn worker(&self) -> JobFinder {
+        JobFinder(self.revisions.clone())
+    }
+
+    fn take(&mut self, block: Vec<(usize, JobId)>) -> Result<(), DatasetError> {
+        for (place, job) in block {
+            self.jobs[place].insert(job);
+        }
+        Ok(())
+    }
+
+    fn finish(self, _workers: Vec<JobFinder>) -> Result<Vec<BTreeSet<JobId>>, DatasetError> {
+        Ok(self.jobs)
+    }
+}
+
+struct JobFinder(Vec<Revision>);
+
+impl ReducerWorker for JobFinder {
+    type Block = Vec<(usize, JobId)>;
+
+    fn open(&mut self, _signatures: &[Part]) -> Vec<(usize, JobId)> {
+        Vec::new()
+    }
+
+    fn chunk(&mut self, chunk: &Chunk<'_>, block: &mut Vec<(usize, JobId)>) -> Result<(), DatasetError> {
+        for at in 0..chunk.columns.len() {
+            let Some(job) = chunk.columns.job_id(at) else { continue };
+            let Some(revision) = chunk.revision(at) else { continue };
+            block.extend((0..).zip(&self.0).filter(|(_, wanted)| **wanted == revision).map(|(place, _)| (place, job)));
+        }
+        Ok(())
+    }
+
+    fn end_signature(
+        &mut self,
+        _jobs: &mut SignatureJobs,
+        _block: &mut Vec<(usize, JobId)>,
+    ) -> Result<(), DatasetError> {
+        Ok(())
+    }
 }
 
 /// How long the jobs of a revision waited.
@@ -162,8 +247,8 @@ impl Waits {
         store: &Store,
         semantics: Semantics,
         revision: Option<&RevisionJobs>,
-        mut take: impl FnMut(JobId, &RawJson) -> Result<(), ReduceError>,
-    ) -> Result<Self, ReduceError> {
+        mut take: impl FnMut(JobId, &RawJson) -> Result<(), DatasetError>,
+    ) -> Result<Self, DatasetError> {
         let mut waits = Self::default();
         for id in revision.iter().flat_map(|revision| revision.jobs.iter().copied()) {
             let Some(record) = store.job(id)? else {
@@ -201,23 +286,14 @@ impl Waits {
 }
 
 /// Writes the jobs of the busiest revision and how long they waited.
-pub(crate) fn reduce_waits(
-    store: &Store,
-    folder: &Path,
-    config: &ArtifactsConfig,
-    wanted: &BTreeSet<Artifact>,
-    busiest: Option<&RevisionJobs>,
-    outputs: &mut Outputs,
-) -> Result<(), ReduceError> {
-    let mut file = wanted
-        .contains(&Artifact::MaxRevisionJobs)
-        .then(|| LineFile::create(folder, Artifact::MaxRevisionJobs))
-        .transpose()?;
+fn write(context: &Context<'_>, busiest: Option<&RevisionJobs>) -> Result<(), DatasetError> {
+    let mut file = context.line_file(Artifact::MaxRevisionJobs)?;
+    let options = context.options();
     let mut line = Vec::new();
-    let waits = Waits::measure(store, config.semantics, busiest, |id, record| {
+    let waits = Waits::measure(context.store, options.semantics, busiest, |id, record| {
         let Some(file) = &mut file else { return Ok(()) };
         line.clear();
-        let text = if config.redact_emails { redact_emails(record.as_str()) } else { record.as_str().to_owned() };
+        let text = if options.redact_emails { redact_emails(record.as_str()) } else { record.as_str().to_owned() };
         dumps(&text, &mut line, AsciiMode::Escape).map_err(|source| StoreError::Damaged {
             tree: "records",
             key: format!("job {id}"),
@@ -234,12 +310,25 @@ pub(crate) fn reduce_waits(
         ("times_reversed".to_owned(), waits.corrections.reversed + waits.num_negative),
     ]);
     if let Some(file) = file {
-        file.finish(outputs, Artifact::MaxRevisionJobs, counts.clone())?;
+        context.finish(file.written(), &counts)?;
     }
-    if let Some(busiest) = busiest.filter(|_| wanted.contains(&Artifact::WaitTimeStats))
-        && let Some(document) = waits.document(busiest)
-    {
-        outputs.put(folder, Artifact::WaitTimeStats, &document, counts)?;
-    }
-    Ok(())
+    let document = busiest.and_then(|busiest| waits.document(busiest));
+    context.put(Artifact::WaitTimeStats, document.as_deref(), &counts)
+}
+
+/// The busiest revisions of the window.
+///
+/// # Errors
+/// [`DatasetError`] when the store cannot be read.
+pub fn busiest_revisions(
+    store: &Store,
+    config: &Config,
+    commits: &Commits,
+    reducing: &Reducing,
+) -> Result<BusiestRevisions, DatasetError> {
+    // Sorting may need room for temporary files; the store's own folder has it, whatever the artifacts' folder is.
+    let uninterrupted = Shutdown::new();
+    let means = Means::of(config, store.path(), reducing, &uninterrupted);
+    let signatures = Signatures::complete(store)?;
+    find(store, &signatures, commits, means)
 }

@@ -1,10 +1,38 @@
 //! The families: each makes the artifacts that follow from one computation.
 
-pub mod alerts;
-pub mod busiest;
-pub mod coverage;
-pub mod durations;
-pub mod groups;
-pub mod job_index;
-pub mod relabel;
+pub(crate) mod alerts;
+pub(crate) mod busiest;
+pub(crate) mod coverage;
+pub(crate) mod durations;
+pub(crate) mod groups;
+mod job_index;
+mod jobs_by_signature;
+pub(crate) mod relabel;
+mod signatures;
 pub mod tables;
+
+use super::catalogue::{Artifact, with_catalogue};
+use super::error::DatasetError;
+use super::family::{Family, Making};
+use crate::config::ArtifactsConfig;
+
+macro_rules! dispatch_artifacts {
+    ($($module:ident::$family:ident {
+        $($(#[$doc:meta])* $variant:ident = $file:literal, version $version:literal, from [$($input:ident),*];)*
+    })*) => {
+        /// Starts the family of `artifact`, unless it was started before.
+        pub(super) fn start(artifact: Artifact, making: &mut Making<'_, '_>) -> Result<(), DatasetError> {
+            match artifact {
+                $($(Artifact::$variant)|* => making.value_of::<$module::$family>().map(drop),)*
+            }
+        }
+
+        /// The options that shape `artifact`; see [`Family::options`].
+        pub(super) fn options(artifact: Artifact, config: &ArtifactsConfig) -> Vec<(&'static str, String)> {
+            match artifact {
+                $($(Artifact::$variant)|* => $module::$family::options(artifact, config),)*
+            }
+        }
+    };
+}
+with_catalogue!(dispatch_artifacts);

@@ -103,6 +103,16 @@ pub(crate) fn by_signature(parts: &[Part]) -> impl Iterator<Item = &[Part]> {
 }
 
 #[cfg(test)]
+impl Part {
+    /// A part without data of a signature.
+    pub(crate) fn for_test(signature: u64) -> Self {
+        let window =
+            Window { start: crate::model::Timestamp::from_secs(0), end: crate::model::Timestamp::from_secs(1) };
+        Self { signature: SignatureId(signature), window, num_data: 0, num_chunks: 1 }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::Timestamp;

@@ -1,4 +1,4 @@
-//! Entries as bytes: see the table in the parent module.
+//! Entries as bytes; the parent module has their layout.
 
 use std::io::{self, Read};
 
@@ -24,17 +24,17 @@ pub(super) struct Entry {
     pub(super) value: Vec<u8>,
 }
 
-/// What stands next among the entries.
+/// The next item in the body of an archive.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Entry(Entry),
     End {
-        /// As the archive says.
+        /// According to the archive.
         num_entries: u64,
     },
 }
 
-/// Appends an entry; false when key or value are longer than the format can say.
+/// Appends an entry; false when the key or the value is too long for the format.
 #[must_use]
 pub(super) fn put(tree: u8, key: &[u8], value: &[u8], out: &mut Vec<u8>) -> bool {
     let (Ok(key_len), Ok(value_len)) = (u16::try_from(key.len()), u32::try_from(value.len())) else { return false };
@@ -46,13 +46,13 @@ pub(super) fn put(tree: u8, key: &[u8], value: &[u8], out: &mut Vec<u8>) -> bool
     true
 }
 
-/// Appends what follows the last entry.
+/// Appends the end mark, which follows the last entry.
 pub(super) fn put_end(num_entries: u64, out: &mut Vec<u8>) {
     out.push(END);
     out.extend_from_slice(&num_entries.to_le_bytes());
 }
 
-/// Reads what stands next.
+/// Reads the next item.
 pub(super) fn read_next(input: &mut impl Read) -> io::Result<Next> {
     let mut tree = [0];
     input.read_exact(&mut tree)?;
@@ -62,7 +62,7 @@ pub(super) fn read_next(input: &mut impl Read) -> io::Result<Next> {
         return Ok(Next::End { num_entries: u64::from_le_bytes(num_entries) });
     }
     if usize::from(tree[0]) > TREES.len() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry is of an unknown tree"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry belongs to an unknown tree"));
     }
     let (mut key_len, mut value_len) = ([0; 2], [0; 4]);
     input.read_exact(&mut key_len)?;
@@ -72,7 +72,7 @@ pub(super) fn read_next(input: &mut impl Read) -> io::Result<Next> {
     Ok(Next::Entry(Entry { tree: tree[0], key, value }))
 }
 
-/// Reads exactly `len` bytes; memory grows with what is there, not with what is announced.
+/// Reads exactly `len` bytes; allocates for bytes that are there, not for those that are announced.
 fn read_bytes(input: &mut impl Read, len: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(len.min(64 << 10)).unwrap_or_default());
     input.take(len).read_to_end(&mut bytes)?;

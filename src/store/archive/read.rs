@@ -1,7 +1,7 @@
 //! An archive to a store: one thread reads, checks and decompresses; all cores seal the values; one thread writes.
 //!
-//! The store is made beside its place and moved there only when the whole archive has been read, its checksum fits, and
-//! what came out of it adds up to the tally that it names.
+//! The store is created beside its final path and moved there only when the whole archive has been read, its checksum is
+//! right, and its entries add up to the tally in its header.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,29 +11,28 @@ use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::entry::{Entry, FAILED, META, Next, PENDING, RECORDS, SETTLED, SIGNATURE_IDS, read_next};
-use super::{
-    ARCHIVE_FORMAT_VERSION, ArchiveError, ArchiveHeader, ArchiveSummary, MAGIC, PREAMBLE_BYTES, TRAILER_BYTES,
-};
+use super::header::{ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, FORMAT_KEY, MAGIC, PREAMBLE_BYTES, TRAILER_BYTES};
+use super::{ArchiveError, ArchiveHeader, ArchiveSummary};
 use crate::actor::Shutdown;
 use crate::config::StoreConfig;
 use crate::model::{Kind, Request};
 use crate::store::value::Settled;
-use crate::store::{Counts, Incoming, META_FORMAT, READABLE_FORMATS, STORE_FORMAT_VERSION, Store, StoreError, frame};
+use crate::store::{Incoming, Store, StoreError, Tally, frame};
 
-/// Entries are handed on in batches of at most so many, or of about so many bytes.
+/// Entries per batch at most, and bytes per batch, about.
 const BATCH_ENTRIES: usize = 4096;
 const BATCH_BYTES: usize = 4 << 20;
-/// Batches that wait for the writing thread at the most.
+/// Batches that wait for the writing thread at most.
 const MAILBOX: usize = 2;
-/// Longer headers are no headers.
+/// Longer headers are refused.
 const MAX_HEADER_BYTES: u32 = 1 << 20;
-/// As much as [`super::write`] asks for.
+/// At least the window of [`super::write`].
 const MAX_WINDOW_LOG: u32 = 27;
 
-/// Makes the store of `config`, which must be empty or not there, from the archive at `path`.
+/// Creates the store of `config`, which must be empty or not exist, from the archive at `path`.
 ///
 /// # Errors
-/// [`ArchiveError`]; then there is no store, or the empty one that was there before.
+/// [`ArchiveError`]; the path is then as before.
 pub fn read(path: &Path, config: &StoreConfig, shutdown: &Shutdown) -> Result<ArchiveSummary, ArchiveError> {
     let mut archive = Archive::open(path)?;
     let header = archive.header.clone();
@@ -46,7 +45,7 @@ pub fn read(path: &Path, config: &StoreConfig, shutdown: &Shutdown) -> Result<Ar
         let written = write_batches(store, &inbox);
         drop(inbox);
         let read = reading.join().map_err(|_| ArchiveError::WorkerPanicked)?;
-        let tally = written?; // the first cause: the reader only saw that the writer had stopped
+        let tally = written?; // first, since a failed writer makes the reader fail too
         let (num_entries, raw_bytes) = read?;
         Ok::<_, ArchiveError>((num_entries, raw_bytes, tally))
     })?;
@@ -56,7 +55,7 @@ pub fn read(path: &Path, config: &StoreConfig, shutdown: &Shutdown) -> Result<Ar
     Ok(ArchiveSummary { header, num_entries, raw_bytes, file_bytes: archive.file_bytes })
 }
 
-/// Hashes what is read.
+/// Hashes all bytes that are read.
 struct Hashing<R> {
     input: R,
     hash: Xxh3,
@@ -83,7 +82,7 @@ struct Archive<'a> {
 impl<'a> Archive<'a> {
     fn open(path: &'a Path) -> Result<Self, ArchiveError> {
         let failed = |source| ArchiveError::Read { path: path.to_owned(), source };
-        let no_archive = || ArchiveError::NoArchive { path: path.to_owned() };
+        let no_archive = || ArchiveError::NoArchive(path.to_owned());
         let damaged = |reason: &str| damaged(path, reason);
         let file = File::open(path).map_err(failed)?;
         let file_bytes = file.metadata().map_err(failed)?.len();
@@ -97,13 +96,13 @@ impl<'a> Archive<'a> {
         head[..MAGIC.len()].copy_from_slice(&magic);
         input.read_exact(&mut head[MAGIC.len()..]).map_err(|_| damaged("it ends within its header"))?;
         let number = |at: usize| head[at..].first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-        let (format, store_format, json_len) = (number(8), number(12), number(16));
+        let (format, content, json_len) = (number(8), number(12), number(16));
         let newer = |what, found, known| ArchiveError::Newer { path: path.to_owned(), what, found, known };
         if format != ARCHIVE_FORMAT_VERSION {
             return Err(newer("archive format", format, ARCHIVE_FORMAT_VERSION));
         }
-        if !READABLE_FORMATS.contains(&store_format) {
-            return Err(newer("store format", store_format, STORE_FORMAT_VERSION));
+        if !(1..=CONTENT_VERSION).contains(&content) {
+            return Err(newer("content version", content, CONTENT_VERSION));
         }
         if json_len > MAX_HEADER_BYTES {
             return Err(damaged("its header has an impossible length"));
@@ -114,7 +113,7 @@ impl<'a> Archive<'a> {
         let read = input.read_exact(&mut head[PREAMBLE_BYTES..]).and_then(|()| input.read_exact(&mut checksum));
         read.map_err(|_| damaged("it ends within its header"))?;
         if xxh3_64(&head) != u64::from_le_bytes(checksum) {
-            return Err(damaged("the checksum of its header does not fit"));
+            return Err(damaged("the checksum of its header is wrong"));
         }
         let header = serde_json::from_slice(&head[PREAMBLE_BYTES..]).map_err(|error| damaged(&error.to_string()))?;
         let body_bytes = file_bytes
@@ -123,7 +122,7 @@ impl<'a> Archive<'a> {
         Ok(Self { path, input, header, body_bytes, file_bytes })
     }
 
-    /// Hands all entries on in batches, then checks the end and the checksum.
+    /// Sends all entries in batches, then checks the end and the checksum.
     fn read_entries(
         &mut self,
         batches: &flume::Sender<Vec<Entry>>,
@@ -155,10 +154,10 @@ impl<'a> Archive<'a> {
                 }
                 raw_bytes += std::mem::take(&mut batch_bytes) as u64;
                 if batches.send(std::mem::take(&mut batch)).is_err() {
-                    return Err(ArchiveError::WorkerPanicked); // the writer has failed, and tells why
+                    return Err(ArchiveError::WorkerPanicked); // the writer has failed and reports why
                 }
             } else if next != (Next::End { num_entries }) {
-                return Err(damaged(path, "it does not hold as many entries as it says"));
+                return Err(damaged(path, "its number of entries is wrong"));
             } else {
                 break;
             }
@@ -169,27 +168,27 @@ impl<'a> Archive<'a> {
         }
         let mut more = [0];
         if entries.read(&mut more).map_err(broken)? != 0 {
-            return Err(damaged(path, "something follows its last entry"));
+            return Err(damaged(path, "there are bytes after its last entry"));
         }
         let mut body = entries.into_inner().finish();
         if body.read(&mut more).map_err(broken)? != 0 {
-            return Err(damaged(path, "something follows its last entry"));
+            return Err(damaged(path, "there are bytes after its last entry"));
         }
         drop(body);
         let found = self.input.hash.digest128();
         let mut checksum = [0; TRAILER_BYTES];
         self.input.read_exact(&mut checksum).map_err(broken)?;
         if found != u128::from_le_bytes(checksum) {
-            return Err(damaged(path, "its checksum does not fit"));
+            return Err(damaged(path, "its checksum is wrong"));
         }
         Ok((num_entries, raw_bytes))
     }
 
-    /// Sees whether the entries add up to what the header says.
-    fn check_tally(&self, tally: &Counts) -> Result<(), ArchiveError> {
+    /// Compares the tally of the entries with that of the header.
+    fn check_tally(&self, tally: &Tally) -> Result<(), ArchiveError> {
         for kind in Kind::ALL {
             let (found, said) = (tally.of(kind), self.header.counts.of(kind));
-            let counts = |of: &crate::store::KindCounts| {
+            let counts = |of: &crate::store::KindTally| {
                 [of.pending, of.data, of.empty, of.gone, of.skipped, of.failed, of.records]
             };
             if counts(found) != counts(said) || tally.digest(kind) != self.header.counts.digest(kind) {
@@ -207,8 +206,8 @@ fn damaged(path: &Path, reason: &str) -> ArchiveError {
     ArchiveError::Damaged { path: path.to_owned(), reason: reason.to_owned() }
 }
 
-/// Seals and writes what comes; returns what it adds up to.
-fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<Counts, ArchiveError> {
+/// Seals and writes all batches; returns the tally of their entries.
+fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<Tally, ArchiveError> {
     let trees = [
         &store.meta,
         &store.pending,
@@ -219,7 +218,7 @@ fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<C
         &store.pushes,
         &store.records,
     ];
-    let mut tally = Counts::default();
+    let mut tally = Tally::default();
     for batch in inbox {
         let sealed: Vec<(Entry, Vec<u8>)> = batch
             .into_par_iter()
@@ -234,8 +233,8 @@ fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<C
             count(&entry, &framed, &mut tally)?;
             if entry.tree == RECORDS {
                 records.push((entry.key, framed));
-            } else if entry.tree != META || entry.key != META_FORMAT {
-                // The store that is made has a format of its own.
+            } else if entry.tree != META || entry.key != FORMAT_KEY {
+                // The new store has its own version.
                 batches[usize::from(entry.tree) - 1].insert(entry.key, framed);
             }
         }
@@ -248,10 +247,10 @@ fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<C
     Ok(tally)
 }
 
-fn count(entry: &Entry, framed: &[u8], tally: &mut Counts) -> Result<(), StoreError> {
+fn count(entry: &Entry, framed: &[u8], tally: &mut Tally) -> Result<(), StoreError> {
     let request = match entry.tree {
         PENDING | SETTLED | FAILED => Request::from_key(&entry.key)
-            .ok_or_else(|| StoreError::damaged("archive", &entry.key, "it is the key of no request"))?,
+            .ok_or_else(|| StoreError::damaged("archive", &entry.key, "the key is invalid"))?,
         _ => return Ok(()),
     };
     match entry.tree {

@@ -1,10 +1,11 @@
 use std::path::Path;
 
+use super::header::{PREAMBLE_BYTES, TRAILER_BYTES};
 use super::*;
 use crate::actor::Shutdown;
 use crate::config::StoreConfig;
 use crate::model::{FrameworkId, RawJson, Request, Signature, SignatureId};
-use crate::store::{Change, Pending, Settlement, SignatureListing, Store};
+use crate::store::{Change, Pending, Settlement, SignatureListing, Store, StoreError};
 
 fn config(path: &Path) -> StoreConfig {
     StoreConfig { path: path.to_owned(), ..crate::config::Config::default().store }
@@ -62,7 +63,31 @@ fn a_store_comes_back_and_its_archive_is_the_same_again() {
     assert_eq!(again.signature(SignatureId(7)).unwrap(), store.signature(SignatureId(7)).unwrap());
     assert_eq!(archive_of(&again), bytes);
     drop(again);
-    assert!(matches!(import(folder.path(), &bytes), Err(ArchiveError::Store(StoreError::NotEmpty { .. }))));
+    assert!(matches!(import(folder.path(), &bytes), Err(ArchiveError::Store(StoreError::NotEmpty(_)))));
+}
+
+#[test]
+fn the_content_keeps_its_version_whatever_the_format_of_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = archive_of(&filled(folder.path()));
+    let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    assert_eq!([number(8), number(12)], [1, 2]);
+    let body = &bytes[PREAMBLE_BYTES + number(16) as usize + 8..bytes.len() - TRAILER_BYTES];
+    let entries = zstd::decode_all(body).unwrap();
+    let mut input = entries.as_slice();
+    let mut meta = Vec::new();
+    while let entry::Next::Entry(entry) = entry::read_next(&mut input).unwrap() {
+        if entry.tree == entry::META {
+            meta.push((entry.key, entry.value));
+        }
+    }
+    let keys: Vec<&[u8]> = meta.iter().map(|(key, _)| key.as_slice()).collect();
+    assert_eq!(keys, [b"counts".as_slice(), b"format", b"store_id"]);
+    assert_eq!(meta[1].1, b"2");
+
+    let mut older = bytes;
+    older[12] = 3;
+    assert!(matches!(import(folder.path(), &older), Err(ArchiveError::Newer { found: 3, .. })));
 }
 
 #[test]
@@ -87,8 +112,8 @@ fn a_torn_or_altered_archive_is_refused_and_leaves_nothing() {
     let mut longer = bytes.clone();
     longer.push(0);
     assert!(matches!(refused(&longer), ArchiveError::Damaged { .. }));
-    assert!(matches!(refused(b""), ArchiveError::NoArchive { .. }));
-    assert!(matches!(refused(b"{\"signature_id\": 5}"), ArchiveError::NoArchive { .. }));
+    assert!(matches!(refused(b""), ArchiveError::NoArchive(_)));
+    assert!(matches!(refused(b"{\"signature_id\": 5}"), ArchiveError::NoArchive(_)));
     let mut newer = bytes;
     newer[8] = 2;
     assert!(matches!(refused(&newer), ArchiveError::Newer { found: 2, .. }));

@@ -6,24 +6,26 @@ use std::io::{self, Write};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::entry::{FAILED, META, PENDING, PROVENANCE, PUSHES, RECORDS, SETTLED, SIGNATURE_IDS, put, put_end};
-use super::{ARCHIVE_FORMAT_VERSION, ArchiveError, ArchiveHeader, ArchiveSummary, KEPT_FORMAT, MAGIC};
+use super::header::{ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, FORMAT_KEY, MAGIC};
+use super::{ArchiveError, ArchiveHeader, ArchiveSummary};
 use crate::actor::Shutdown;
 use crate::model::Request;
+use crate::store::format::{META_FORMAT, META_STORE_ID, META_VALUES};
 use crate::store::value::{Settled, StoredPage, open_frame};
-use crate::store::{META_FORMAT, META_STORE_ID, META_VALUES, Outcome, Store, StoreError, key};
+use crate::store::{Outcome, Store, StoreError, key};
 
-/// Entries are handed to the compressing thread in blocks of about this.
+/// Entries are sent to the compressing thread in blocks of about this size.
 const BLOCK_BYTES: usize = 1 << 20;
-/// Blocks that wait for the compressing thread at the most.
+/// Blocks that wait for the compressing thread at most.
 const MAILBOX: usize = 4;
 const ZSTD_LEVEL: i32 = 3;
-/// Records repeat each other over more than a few megabytes.
+/// 16 MiB: similar records are several megabytes apart.
 const WINDOW_LOG: u32 = 24;
 
 /// Writes `store` to `out`. The caller finishes the file.
 ///
 /// # Errors
-/// [`ArchiveError::Store`] when a value is damaged or missing: an archive is whole or not at all;
+/// [`ArchiveError::Store`] when a value is damaged or missing, since an archive must be complete;
 /// [`ArchiveError::Write`] and [`ArchiveError::Interrupted`].
 pub fn write<W: Write + Send>(store: &Store, out: &mut W, shutdown: &Shutdown) -> Result<ArchiveSummary, ArchiveError> {
     let header = ArchiveHeader {
@@ -34,7 +36,7 @@ pub fn write<W: Write + Send>(store: &Store, out: &mut W, shutdown: &Shutdown) -
     let mut head = Vec::from(MAGIC);
     let json = serde_json::to_vec(&header).map_err(|source| StoreError::Encode { source })?;
     let json_len = u32::try_from(json.len()).unwrap_or(u32::MAX); // a few kilobytes
-    for number in [ARCHIVE_FORMAT_VERSION, KEPT_FORMAT, json_len] {
+    for number in [ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, json_len] {
         head.extend_from_slice(&number.to_le_bytes());
     }
     head.extend_from_slice(&json);
@@ -47,26 +49,26 @@ pub fn write<W: Write + Send>(store: &Store, out: &mut W, shutdown: &Shutdown) -
         let gathered = gathering.gather();
         let Gathering { blocks, num_entries, raw_bytes, .. } = gathering;
         if gathered.is_ok() {
-            let _compressor_tells_why = blocks.send(Block::End);
+            let _compressor_reports_why = blocks.send(Block::End);
         }
         drop(blocks);
         let compressed = compressing.join().map_err(|_| ArchiveError::WorkerPanicked)?;
         match (gathered, compressed) {
             (Ok(()), Ok(file_bytes)) => Ok(ArchiveSummary { header, num_entries, raw_bytes, file_bytes }),
-            // A reader that was stopped because writing failed is not the cause.
+            // The reader stopped because writing had failed, so the error of writing is the cause.
             (Err(ArchiveError::Write { .. }) | Ok(()), Err(source)) => Err(ArchiveError::Write { source }),
             (Err(error), _) => Err(error),
         }
     })
 }
 
-/// What the compressing thread is given. Without [`Block::End`] the archive is not finished.
+/// A message to the compressing thread. Without [`Block::End`] the archive is not finished.
 enum Block {
     Entries(Vec<u8>),
     End,
 }
 
-/// Hashes and counts what passes through.
+/// Hashes and counts all bytes that are written.
 struct Hashing<'a, W> {
     out: &'a mut W,
     hash: Xxh3,
@@ -97,7 +99,7 @@ fn compress<W: Write>(out: &mut W, head: &[u8], inbox: &flume::Receiver<Block>) 
         match inbox.recv() {
             Ok(Block::Entries(block)) => encoder.write_all(&block)?,
             Ok(Block::End) => break,
-            Err(flume::RecvError::Disconnected) => return Ok(0), // the reader has failed, and tells why
+            Err(flume::RecvError::Disconnected) => return Ok(0), // the reader has failed and reports why
         }
     }
     let mut out = encoder.finish()?;
@@ -131,10 +133,10 @@ impl Gathering<'_> {
             for entry in tree {
                 let (key, framed) = entry.map_err(reading)?;
                 if number == META && key == META_VALUES {
-                    continue; // of this store alone
+                    continue; // only this store's
                 }
                 if number == META && key == META_FORMAT {
-                    self.put(number, &key, KEPT_FORMAT.to_string().as_bytes())?;
+                    self.put(number, FORMAT_KEY, CONTENT_VERSION.to_string().as_bytes())?; // both sort alike
                 } else if number == SIGNATURE_IDS {
                     self.put(number, &key, &[])?;
                 } else {
@@ -169,7 +171,7 @@ impl Gathering<'_> {
                 Request::Frameworks | Request::UpdatedSignatures { .. } => {
                     self.pieces(&key::id_list(&request), &request)?;
                 }
-                Request::Signatures { .. } => {} // listed by their own tree
+                Request::Signatures { .. } => {} // listed in their own tree
                 Request::Summary { .. } => {
                     if matches!(settled.outcome, Outcome::Data | Outcome::Empty) {
                         self.summary(&request, settled)?;
@@ -196,7 +198,7 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// A record of one value; also gives it.
+    /// Puts a record of one value; also returns the value.
     fn single(&mut self, key: &[u8], owner: &dyn std::fmt::Display) -> Result<Vec<u8>, ArchiveError> {
         let found = self.store.with_record(key, |framed| open_frame("records", key, framed))?;
         let raw = found.ok_or_else(|| StoreError::MissingValue { key: owner.to_string() })??;
@@ -204,13 +206,13 @@ impl Gathering<'_> {
         Ok(raw)
     }
 
-    /// A record in pieces, each of which begins with how many there are.
+    /// Puts a record in pieces, each of which begins with the number of pieces.
     fn pieces(&mut self, key: &[u8], owner: &dyn std::fmt::Display) -> Result<(), ArchiveError> {
         let mut number: u16 = 0;
         loop {
             let raw = self.single(&key::piece(key, number), owner)?;
             let [high, low, ..] = raw.as_slice() else {
-                return Err(StoreError::damaged("records", key, "a piece of it is too short").into());
+                return Err(StoreError::damaged("records", key, "one of its pieces is too short").into());
             };
             number += 1;
             if number >= u16::from_be_bytes([*high, *low]) {
@@ -221,7 +223,7 @@ impl Gathering<'_> {
 
     fn put(&mut self, tree: u8, key: &[u8], value: &[u8]) -> Result<(), ArchiveError> {
         if !put(tree, key, value, &mut self.block) {
-            return Err(StoreError::damaged("records", key, "it is longer than an archive can hold").into());
+            return Err(StoreError::damaged("records", key, "it is too long for an archive").into());
         }
         self.num_entries += 1;
         self.raw_bytes += (key.len() + value.len()) as u64;

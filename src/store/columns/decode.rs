@@ -1,19 +1,21 @@
 //! Chunks to columns.
 
+use super::error::{ColumnsError, malformed};
+use super::flag;
+use super::format::{ColumnSet, FORMAT_VERSION, MAX_DATA_PER_CHUNK};
 use super::integers::decode_integers;
 use super::names::Names;
 use super::values::decode_values;
 use super::varint::Reader;
-use super::{ColumnSet, ColumnsError, FORMAT_VERSION, MAX_DATA_PER_CHUNK, flag, malformed};
 use crate::model::{DatumId, JobId, PushId, Revision, Timestamp};
 
 /// The decoded columns of one chunk, and the buffers to decode the next into.
 ///
-/// Every accessor panics when the index is not below [`Columns::len`] or its column was not asked for: both are errors
-/// of the caller, whatever the bytes were.
+/// Every accessor panics when the index is not below [`Columns::len`] or its column was not decoded. Both are errors of the
+/// caller; no bytes can cause them.
 #[derive(Clone, Debug, Default)]
 pub struct Columns {
-    /// One byte a datum, always decoded; the other columns are empty if not asked for, else of the same length.
+    /// One byte a datum, always decoded. The other columns have the same length, or are empty if they are not wanted.
     flags: Vec<u8>,
     job_ids: Vec<u64>,
     ids: Vec<u64>,
@@ -22,35 +24,35 @@ pub struct Columns {
     push_timestamps: Vec<u64>,
     push_ids: Vec<u64>,
     submit_times: Vec<u64>,
-    /// Indexes into the dictionaries, which are as long as the chunk made them.
+    /// Indexes into the dictionaries.
     revision_indexes: Vec<u64>,
     revisions: Vec<Revision>,
     name_indexes: Vec<u64>,
     names: Names,
-    /// Of each irregular datum its index, and where its text ends.
+    /// Index of each irregular datum, and the end of its text in `texts`.
     text_ends: Vec<(usize, usize)>,
     texts: String,
-    /// What is being decoded.
+    /// Used while a column is decoded.
     scratch: Vec<u64>,
     spans: Vec<u64>,
 }
 
-/// Where a datum's revision is to be found.
+/// The place of a datum's revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevisionPlace {
     /// In the push table, by the datum's push id.
     PushTable,
-    /// Here.
+    /// In the chunk.
     Inline(Revision),
-    /// Nowhere: the datum is irregular and named none.
+    /// Nowhere: the datum is irregular and has no revision.
     Unknown,
 }
 
 impl Columns {
-    /// Decodes the wanted columns of a chunk in place of what was decoded before.
+    /// Decodes the wanted columns of a chunk; they replace the previous ones.
     ///
     /// # Errors
-    /// When the bytes are not a chunk; nothing is decoded then. Columns that are not wanted are not checked.
+    /// [`ColumnsError`] when the bytes are not a chunk; all columns are empty then. Unwanted columns are not checked.
     pub fn decode(&mut self, bytes: &[u8], want: ColumnSet) -> Result<(), ColumnsError> {
         self.clear();
         let decoded = self.decode_sections(bytes, want);
@@ -128,7 +130,7 @@ impl Columns {
             self.decode_texts(section)?;
         }
         if reader.rest().iter().any(|&byte| byte != 0) {
-            return Err(malformed("something follows the last section"));
+            return Err(malformed("there are bytes after the last section"));
         }
         Ok(())
     }
@@ -215,7 +217,7 @@ impl Columns {
         self.has(index, flag::JOB).then(|| JobId(self.job_ids[index]))
     }
 
-    /// The job of a datum with its age: when it was submitted or, where that is not said, when its push landed. Needs
+    /// The job of a datum with the time when it was submitted or, if that is unknown, when the push landed. Needs
     /// [`ColumnSet::JOB_IDS`] and [`ColumnSet::SUBMIT_TIMES`].
     #[must_use]
     pub fn aged_job(&self, index: usize) -> Option<(JobId, Timestamp)> {
@@ -235,7 +237,7 @@ impl Columns {
         self.is_regular(index).then(|| f64::from_bits(self.values[index]))
     }
 
-    /// When the push landed; needs [`ColumnSet::PUSH_TIMESTAMPS`].
+    /// The time when the push landed; needs [`ColumnSet::PUSH_TIMESTAMPS`].
     #[must_use]
     pub fn push_timestamp(&self, index: usize) -> Timestamp {
         Timestamp::from_micros(self.push_timestamps[index].cast_signed())
@@ -247,7 +249,7 @@ impl Columns {
         PushId(self.push_ids[index])
     }
 
-    /// Where the revision is; needs [`ColumnSet::REVISIONS`].
+    /// The place of the revision; needs [`ColumnSet::REVISIONS`].
     #[must_use]
     pub fn revision_place(&self, index: usize) -> RevisionPlace {
         if self.has(index, flag::NO_REVISION) {
@@ -264,7 +266,7 @@ impl Columns {
         usize::try_from(at).ok().map(|at| self.revisions[at])
     }
 
-    /// The revision, looked up by `revision_of` if need be; `None` when it is unknown. Needs [`ColumnSet::REVISIONS`]
+    /// The revision, from `revision_of` if the chunk lacks it; `None` when it is unknown. Needs [`ColumnSet::REVISIONS`]
     /// and [`ColumnSet::PUSH_IDS`].
     #[must_use]
     pub fn revision(&self, index: usize, revision_of: impl Fn(PushId) -> Option<Revision>) -> Option<Revision> {
@@ -275,13 +277,13 @@ impl Columns {
         }
     }
 
-    /// When the job was submitted; needs [`ColumnSet::SUBMIT_TIMES`].
+    /// The time when the job was submitted; needs [`ColumnSet::SUBMIT_TIMES`].
     #[must_use]
     pub fn submit_time(&self, index: usize) -> Option<Timestamp> {
         self.has(index, flag::SUBMIT_TIME).then(|| Timestamp::from_micros(self.submit_times[index].cast_signed()))
     }
 
-    /// The machine that a regular datum was measured on; needs [`ColumnSet::MACHINE_NAMES`].
+    /// The machine of a regular datum; needs [`ColumnSet::MACHINE_NAMES`].
     #[must_use]
     pub fn machine_name(&self, index: usize) -> Option<&str> {
         let at = self.has(index, flag::MACHINE).then(|| self.name_indexes[index])?;
@@ -300,7 +302,7 @@ impl Columns {
     }
 }
 
-/// Reads a section that is one column and nothing more.
+/// Reads a section that holds exactly one column.
 fn decode_column(
     mut section: Reader<'_>,
     count: usize,

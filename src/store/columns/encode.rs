@@ -4,32 +4,33 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
+use super::flag;
+use super::format::{FORMAT_VERSION, MAX_DATA_PER_CHUNK};
 use super::integers::IntegerEncoder;
 use super::names::encode_names;
 use super::values::ValueEncoder;
 use super::varint::put_len;
-use super::{FORMAT_VERSION, MAX_DATA_PER_CHUNK, flag};
 use crate::model::{DatumRecord, PushId, Revision, Timestamp};
 
 const MICROS: i64 = 1_000_000;
 
-/// A chunk, and what it relies on.
+/// A chunk, and the pushes that it relies on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedChunk {
     /// The chunk, for [`super::Columns::decode`].
     pub bytes: Vec<u8>,
-    /// How many data it holds.
+    /// Number of data.
     pub num_data: u32,
-    /// What the push table must say for the chunk to be whole: each pair once, ascending.
+    /// Pairs that the push table must hold to decode the chunk: each once, ascending.
     pub pushes: Vec<(PushId, Revision)>,
 }
 
-/// Encodes data in their order, in chunks of at most `max_data_per_chunk` (and [`MAX_DATA_PER_CHUNK`]); no data, no
+/// Encodes data in their order, in chunks of at most `max_data_per_chunk` (and [`MAX_DATA_PER_CHUNK`]); no data give no
 /// chunks.
 ///
-/// `interned` is asked whether the push table maps, or may from now on map, that push to that revision, once for data
-/// of one pair that follow each other. If so the chunk leaves the revision out and lists the pair in
-/// [`EncodedChunk::pushes`]; if not, the revision is kept inline. The same data and answers give the same bytes.
+/// `interned` tells whether the push table maps a push to a revision; it may add the pair. It is called once for consecutive
+/// data of one pair. If it returns true, the chunk omits the revision and lists the pair in [`EncodedChunk::pushes`]; if not,
+/// the chunk holds the revision. The same data and results give the same bytes.
 pub fn encode(
     data: &[DatumRecord],
     interned: &mut dyn FnMut(PushId, Revision) -> bool,
@@ -63,7 +64,7 @@ struct Gathered<'a> {
     pushes: Vec<(PushId, Revision)>,
 }
 
-/// Times or spans, the part of a second apart: it is nearly always 0.
+/// Times or spans; the part of a second is apart, since it is nearly always 0.
 #[derive(Default)]
 struct Times {
     secs: Vec<u64>,
@@ -114,7 +115,7 @@ impl<'a> Gathered<'a> {
 
     fn add_revision(&mut self, pair: (PushId, Revision), interned: &mut dyn FnMut(PushId, Revision) -> bool) -> u8 {
         if self.pushes.last() == Some(&pair) {
-            return 0; // as with most: data come by push
+            return 0; // as for most data, which are sorted by push
         }
         if interned(pair.0, pair.1) {
             self.pushes.push(pair);
@@ -193,7 +194,7 @@ impl ChunkEncoder {
     }
 }
 
-/// The distinct flag bytes as they first occur, and which of them each datum has.
+/// The distinct flag bytes in the order of their first use, and the index of each datum's.
 fn distinct_flags(flags: &[u8]) -> (Vec<u8>, Vec<u64>) {
     let mut dictionary = Vec::new();
     let mut indexes = [None; 256];
@@ -207,7 +208,7 @@ fn distinct_flags(flags: &[u8]) -> (Vec<u8>, Vec<u64>) {
     (dictionary, column)
 }
 
-/// The distinct entries as they first occur, and which of them each entry is.
+/// The distinct entries in the order of their first use, and the index of each entry.
 fn distinct<T: Copy + Eq + std::hash::Hash>(entries: &[T]) -> (Vec<T>, Vec<u64>) {
     let mut dictionary = Vec::new();
     let mut indexes: HashMap<T, u64, RandomState> = HashMap::default();

@@ -1,23 +1,22 @@
 //! A column of 64-bit words in few bits each.
 //!
-//! A head byte says how the words were made small: taken as differences from word to word or not; what is left then
-//! as zigzag or as the distance from the least; zeros told apart by a bitmap or not. What is left after that is
-//! packed at a width that suits most, and the bits that do not fit follow as exceptions. Of all these ways the
-//! encoder takes the one with the fewest bits; it is measured, never guessed.
+//! A head byte tells how the words were reduced: to differences from word to word or not; then to zigzag words or to distances
+//! from the least word; with a bitmap of zeros or not. The results are packed at a width that suits most of them, and the
+//! bits that do not fit follow as exceptions. The encoder measures all these ways and takes the shortest.
 //!
 //! Layout: head, width, \[first word as zigzag varint\], \[least as zigzag varint\], \[bitmap\], packed bits,
 //! \[count of exceptions, then each as (positions since the last, bits above the width), varints\].
-//! An empty column takes no bytes: the number of words is known from elsewhere.
+//! An empty column takes no bytes: the reader knows the number of words.
 
+use super::error::{ColumnsError, malformed};
 use super::varint::{Reader, put_len, put_varint, unzigzag, varint_len, zigzag};
-use super::{ColumnsError, malformed};
 
 const DELTA: u8 = 1;
 const FROM_LEAST: u8 = 1 << 1;
 const SPARSE: u8 = 1 << 2;
 const EXCEPTIONS: u8 = 1 << 3;
 
-/// Packs columns; keeps its buffer.
+/// Packs columns; keeps its buffer for the next.
 #[derive(Debug, Default)]
 pub(super) struct IntegerEncoder {
     residuals: Vec<u64>,
@@ -55,7 +54,7 @@ impl IntegerEncoder {
         }
     }
 
-    /// How many bytes [`IntegerEncoder::encode`] would append, within a few.
+    /// Bytes that [`IntegerEncoder::encode`] would append, within a few.
     pub(super) fn cost_bytes(words: &[u64]) -> u64 {
         if words.is_empty() { 0 } else { Self::plan(words).bits / 8 + 2 }
     }
@@ -97,7 +96,7 @@ impl IntegerEncoder {
         best
     }
 
-    /// Fills the residuals with what is left to pack; the least is subtracted if the head says so, and returned.
+    /// Fills `residuals` with the words to pack; returns the least word if the head demands its subtraction, else 0.
     fn reduce(&mut self, words: &[u64], head: u8) -> u64 {
         self.residuals.clear();
         if head & DELTA == 0 {
@@ -118,7 +117,7 @@ impl IntegerEncoder {
 
 /// Tries every width that some residual needs, with and without a bitmap of zeros.
 fn cheapest_width(histogram: &[u64; 65], head: u8, fixed_bits: u64, best: &mut Plan) {
-    // Few lengths occur: these alone are looked at.
+    // Only the few lengths that occur.
     let mut lens = [(0_u32, 0_u64); 65];
     let mut num_lens = 0;
     for (len, &count) in (0_u32..).zip(histogram) {
@@ -191,7 +190,7 @@ fn put_exceptions(residuals: &[u64], width: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads a column of `count` words, of which there may be at most as many as the caller has bounded, into `out`.
+/// Reads a column of `count` words into `out`. The caller must have limited `count`.
 pub(super) fn decode_integers(reader: &mut Reader<'_>, count: usize, out: &mut Vec<u64>) -> Result<(), ColumnsError> {
     out.clear();
     if count == 0 {
@@ -265,7 +264,7 @@ fn unpack(reader: &mut Reader<'_>, count: usize, width: u32, out: &mut Vec<u64>)
                 sixteen[..len].copy_from_slice(&tail[..len]);
                 let [low, high] =
                     [0, 8].map(|at| sixteen[at..].first_chunk::<8>().map_or(0, |eight| u64::from_le_bytes(*eight)));
-                // Shifting in two steps, since a shift by 64 is none.
+                // Shift in two steps, since a shift by 64 overflows.
                 low >> shift | high << 1 << (63 - shift)
             }
         };

@@ -1,15 +1,15 @@
-//! The column of machine names: a dictionary of the chunk's own, and which entry each datum has.
+//! The column of machine names: a dictionary for the chunk, and an index for each datum.
 //!
 //! Layout: the number of entries, then each, sorted, as (bytes shared with the entry before, length of the rest, the
 //! rest), then an integer column of indexes.
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::error::{ColumnsError, malformed};
 use super::integers::{IntegerEncoder, decode_integers};
 use super::varint::{Reader, put_len};
-use super::{ColumnsError, malformed};
 
-/// The most that an entry may borrow from the one before: bounds what few bytes can unfold to.
+/// Most bytes that an entry may share with the one before, which limits the expansion of a few bytes.
 const MAX_SHARED_BYTES: usize = 64;
 
 /// Appends the column.
@@ -38,7 +38,7 @@ pub(super) fn encode_names(names: &[&str], integers: &mut IntegerEncoder, out: &
     integers.encode(&words, out);
 }
 
-/// The distinct names as they first occur, and which of them each name is.
+/// The distinct names in the order of their first use, and the index of each name.
 fn distinct<'a>(names: &[&'a str]) -> (Vec<&'a str>, Vec<u64>) {
     let mut entries: Vec<&str> = Vec::new();
     // Open addressing, at most half full; 0 is free, else an entry's index + 1.
@@ -68,7 +68,7 @@ fn distinct<'a>(names: &[&'a str]) -> (Vec<&'a str>, Vec<u64>) {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     text: String,
-    /// Where each entry ends.
+    /// End of each entry in `text`.
     ends: Vec<usize>,
 }
 
@@ -78,7 +78,7 @@ impl Names {
         self.ends.clear();
     }
 
-    /// An entry; empty when there is none.
+    /// An entry; empty for an unknown index.
     pub(super) fn get(&self, index: usize) -> &str {
         let start = index.checked_sub(1).map_or(Some(&0), |before| self.ends.get(before));
         match (start, self.ends.get(index)) {
@@ -87,8 +87,7 @@ impl Names {
         }
     }
 
-    /// Reads the column of `count` names: the dictionary into `self`, the indexes, all of which are entries, into
-    /// `indexes`.
+    /// Reads the column of `count` names: the dictionary into `self`, checked indexes into `indexes`.
     pub(super) fn decode(
         &mut self,
         reader: &mut Reader<'_>,

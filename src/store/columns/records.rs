@@ -1,24 +1,22 @@
-//! Columns to records and to text.
+//! Columns to text.
 
-use smol_str::SmolStr;
+use super::Columns;
+use crate::model::{DatumView, PushId, Revision};
 
-use super::{Columns, ColumnsError, RevisionPlace, malformed};
-use crate::model::{Datum, DatumRecord, DatumView, IrregularDatum, PushId, RawJson, Revision};
-
-/// What [`Columns::write_python`] did.
+/// The result of [`Columns::write_python`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum PythonText<'a> {
     /// The text was written.
     Written,
-    /// Nothing was written: the datum is irregular, and this is its text as it came.
+    /// Nothing was written: the datum is irregular, and this is its original text.
     Irregular(&'a str),
-    /// Nothing was written: the push table does not know this push.
+    /// Nothing was written: the push table lacks this push.
     UnknownRevision(PushId),
 }
 
 impl Columns {
-    /// A regular datum of this revision, borrowed; needs every column but [`super::ColumnSet::REVISIONS`].
+    /// A borrowed regular datum with the given revision; needs every column except [`super::ColumnSet::REVISIONS`].
     #[must_use]
     pub fn view(&self, index: usize, revision: Revision) -> Option<DatumView<'_>> {
         Some(DatumView {
@@ -33,7 +31,7 @@ impl Columns {
         })
     }
 
-    /// Appends a regular datum's JSON as Python writes it; needs [`super::ColumnSet::ALL`].
+    /// Appends a regular datum's JSON in Python's spacing; needs [`super::ColumnSet::ALL`].
     pub fn write_python(
         &self,
         index: usize,
@@ -50,52 +48,5 @@ impl Columns {
             }
             None => PythonText::UnknownRevision(self.push_id(index)),
         }
-    }
-
-    /// The records, as they were encoded; needs [`super::ColumnSet::ALL`].
-    ///
-    /// # Errors
-    /// When `revision_of` does not know a push, or an irregular datum's text is not JSON.
-    pub fn to_records(
-        &self,
-        revision_of: impl Fn(PushId) -> Option<Revision>,
-    ) -> Result<Vec<DatumRecord>, ColumnsError> {
-        (0..self.len()).map(|index| self.record(index, &revision_of)).collect()
-    }
-
-    fn record(
-        &self,
-        index: usize,
-        revision_of: impl Fn(PushId) -> Option<Revision>,
-    ) -> Result<DatumRecord, ColumnsError> {
-        let push_id = self.push_id(index);
-        let revision = match self.revision_place(index) {
-            RevisionPlace::Unknown => None,
-            RevisionPlace::Inline(revision) => Some(revision),
-            RevisionPlace::PushTable => Some(revision_of(push_id).ok_or(ColumnsError::UnknownRevision { push_id })?),
-        };
-        if let Some(text) = self.irregular(index) {
-            return Ok(DatumRecord::Irregular(Box::new(IrregularDatum {
-                raw: RawJson::parse(text).map_err(ColumnsError::Text)?,
-                job_id: self.job_id(index),
-                id: self.id(index),
-                push_timestamp: self.push_timestamp(index),
-                push_id,
-                revision,
-                submit_time: self.submit_time(index),
-            })));
-        }
-        let revision = revision.ok_or(ColumnsError::UnknownRevision { push_id })?;
-        let view = self.view(index, revision).ok_or_else(|| malformed("a datum has contradicting flags"))?;
-        Ok(DatumRecord::Regular(Datum {
-            job_id: view.job_id,
-            id: view.id,
-            value: view.value,
-            push_timestamp: view.push_timestamp,
-            push_id,
-            revision,
-            submit_time: view.submit_time,
-            machine_name: view.machine_name.map(SmolStr::new),
-        }))
     }
 }

@@ -1,17 +1,17 @@
 //! The column of measured values: floats, to the bit.
 //!
-//! Most tests report decimal numbers of few places (`533.1`) or whole ones: such a column is kept as integers of a
-//! common scale, `5331 / 10`, which division turns back into exactly that float. Values that are no such quotient are
-//! exceptions, kept as bits; a column of many of them is kept as bits altogether.
+//! Most tests report decimal numbers of few places (`533.1`) or whole ones. Such a column is stored as integers of a common
+//! scale, `5331 / 10`, and the division gives exactly the same float. Values without such a quotient are exceptions, stored
+//! as bits; a column of many exceptions is stored as bits altogether.
 //!
 //! Layout: the mode (0 = bits, else 1 + the number of decimal places); for decimals the exceptions (count, then
 //! (positions since the last, 8 bytes) each); then an integer column.
 
+use super::error::{ColumnsError, malformed};
 use super::integers::{IntegerEncoder, decode_integers};
 use super::varint::{Reader, put_len};
-use super::{ColumnsError, malformed};
 
-/// Powers of ten up to here are exact floats, and so is every integer they scale.
+/// Powers of ten up to this one are exact floats, and so is every integer below 2^53.
 const MAX_PLACES: u8 = 15;
 
 const POWERS: [f64; MAX_PLACES as usize + 1] =
@@ -19,10 +19,10 @@ const POWERS: [f64; MAX_PLACES as usize + 1] =
 
 const MAX_MANTISSA: f64 = 9_007_199_254_740_992.0;
 
-/// From here on, every float is whole.
+/// 2^52: floats of at least this magnitude are whole.
 const ALL_WHOLE: f64 = 4_503_599_627_370_496.0;
 
-/// About what an exception takes, bytes.
+/// Bytes of an exception, about.
 const EXCEPTION_BYTES: u64 = 9;
 
 /// The integer that gives exactly `value` when divided by 10 to the power of `places`.
@@ -31,7 +31,7 @@ fn mantissa(value: f64, places: u8) -> Option<u64> {
     if scaled.is_nan() || scaled.abs() >= MAX_MANTISSA {
         return None;
     }
-    // The nearest whole number; `round` calls a library function where the processor need not have an instruction.
+    // The nearest whole number. `round` is a call of a library function on processors without an instruction for it.
     let shifted = if scaled.abs() < ALL_WHOLE { scaled + 0.5_f64.copysign(scaled) } else { scaled };
     #[expect(clippy::cast_possible_truncation, reason = "whole or truncated, below 2^53")]
     let integer = (shifted as i64).cast_unsigned();
@@ -44,12 +44,12 @@ fn quotient(mantissa: u64, places: u8) -> f64 {
     integer / POWERS[usize::from(places)]
 }
 
-/// Encodes values; keeps its buffers.
+/// Encodes values; keeps its buffers for the next column.
 #[derive(Debug, Default)]
 pub(super) struct ValueEncoder {
     words: Vec<u64>,
     best: Vec<u64>,
-    /// Where the values stand that have no mantissa among the words, and among the best.
+    /// Indexes of values without a mantissa, for `words` and for `best`.
     exceptions: Vec<usize>,
     best_exceptions: Vec<usize>,
 }
@@ -66,7 +66,7 @@ impl ValueEncoder {
         let mut best_cost = IntegerEncoder::cost_bytes(&self.best);
         for (places, num_longer) in distinct_places(values) {
             if EXCEPTION_BYTES * num_longer >= best_cost {
-                continue; // those alone cost as much
+                continue; // the exceptions alone cost as much
             }
             self.scale(values, places);
             let cost = IntegerEncoder::cost_bytes(&self.words) + EXCEPTION_BYTES * self.exceptions.len() as u64;
@@ -87,7 +87,7 @@ impl ValueEncoder {
         integers.encode(&self.best, out);
     }
 
-    /// Fills `words` with the mantissas, and `exceptions` with the places of values that have none; these repeat the one
+    /// Fills `words` with the mantissas, and `exceptions` with the indexes of values without one, whose words repeat the one
     /// before.
     fn scale(&mut self, values: &[f64], places: u8) {
         let mut last = values.iter().find_map(|&value| mantissa(value, places)).unwrap_or_default();
@@ -113,13 +113,13 @@ fn put_exceptions(values: &[f64], exceptions: &[usize], out: &mut Vec<u8>) {
     }
 }
 
-/// The numbers of places that at least one value needs, ascending, and how many values need more than that.
+/// The numbers of decimal places that at least one value needs, ascending, each with the number of values that need more.
 fn distinct_places(values: &[f64]) -> impl Iterator<Item = (u8, u64)> + use<> {
     let mut needed = [0_u64; MAX_PLACES as usize + 1];
     let mut last = 0; // values of one test mostly need the same number
     for &value in values {
         let fits = |places| mantissa(value, places).is_some();
-        // A value that has a mantissa has one at every number of places from the fewest to where it grows too large.
+        // A value has a mantissa at every number of places from its fewest until the mantissa grows too large.
         let fitting =
             (last..=MAX_PLACES).find(|&places| fits(places)).or_else(|| (0..last).rev().find(|&places| fits(places)));
         if let Some(mut places) = fitting {

@@ -1,9 +1,9 @@
-//! Numbers of one to ten bytes, seven bits a byte, lowest first; and a reader that never reads past its end.
+//! Numbers of one to ten bytes, seven bits a byte, lowest first; and a reader of bounded bytes.
 
-use super::{ColumnsError, malformed};
+use super::error::{ColumnsError, malformed};
 
 /// Appends a number.
-pub(super) fn put_varint(mut number: u64, out: &mut Vec<u8>) {
+pub(crate) fn put_varint(mut number: u64, out: &mut Vec<u8>) {
     while number >= 0x80 {
         out.push(number.to_le_bytes()[0] | 0x80);
         number >>= 7;
@@ -16,13 +16,13 @@ pub(super) fn put_len(len: usize, out: &mut Vec<u8>) {
     put_varint(len as u64, out);
 }
 
-/// How many bytes [`put_varint`] takes.
+/// Bytes that [`put_varint`] appends.
 pub(super) const fn varint_len(number: u64) -> u64 {
     let bits = 64 - (number | 1).leading_zeros() as u64;
     bits.div_ceil(7)
 }
 
-/// Signed words as unsigned ones, those near zero staying small.
+/// Signed words as unsigned ones, so that those near zero stay small.
 pub(super) const fn zigzag(word: u64) -> u64 {
     (word << 1) ^ (word.cast_signed() >> 63).cast_unsigned()
 }
@@ -32,18 +32,18 @@ pub(super) const fn unzigzag(word: u64) -> u64 {
     (word >> 1) ^ (word & 1).wrapping_neg()
 }
 
-/// Bytes yet to be read.
+/// The bytes that are not read yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    pub(super) const fn rest(&self) -> &'a [u8] {
+    pub(crate) const fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(*word))
     }
 
-    pub(super) fn varint(&mut self) -> Result<u64, ColumnsError> {
+    pub(crate) fn varint(&mut self) -> Result<u64, ColumnsError> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
             .ok_or_else(|| malformed("a length exceeds its bound"))
     }
 
-    /// The bytes behind a length.
+    /// A length, and as many bytes.
     pub(super) fn section(&mut self) -> Result<Reader<'a>, ColumnsError> {
         let len = usize::try_from(self.varint()?).map_err(|_| ColumnsError::Truncated)?;
         self.bytes(len).map(Reader::new)

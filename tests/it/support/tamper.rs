@@ -5,8 +5,6 @@
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use perfharvest::store::frame;
-
 use super::Crawl;
 
 pub(crate) fn database(crawl: &Crawl) -> PathBuf {
@@ -76,24 +74,6 @@ pub(crate) fn flip(db: &sled::Db, tree: &str, key: &[u8]) {
     let middle = value.len() / 2;
     value[middle] ^= 0x10;
     tree.insert(key, value).unwrap();
-}
-
-/// Makes the store one of version 2, which held its values in the database.
-pub(crate) fn make_older(crawl: &Crawl) {
-    let values = std::fs::read(values(crawl)).unwrap();
-    tampered(crawl, |db| {
-        let records = db.open_tree("records").unwrap();
-        for entry in &records {
-            let (key, place) = entry.unwrap();
-            let offset = usize::try_from(u64::from_le_bytes(place[2..10].try_into().unwrap())).unwrap();
-            let len = u32::from_le_bytes(place[10..14].try_into().unwrap()) as usize;
-            records.insert(key, &values[offset..offset + len]).unwrap();
-        }
-        let meta = db.open_tree("meta").unwrap();
-        meta.insert("format", frame::seal(b"2")).unwrap();
-        meta.remove("values").unwrap();
-    });
-    std::fs::remove_file(self::values(crawl)).unwrap();
 }
 
 pub(crate) fn first_key(db: &sled::Db, tree: &str, prefix: &[u8]) -> Vec<u8> {

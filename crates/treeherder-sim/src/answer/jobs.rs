@@ -1,7 +1,7 @@
 //! `GET /api/project/<repository>/jobs/`, which ignores invalid filters and returns jobs in no particular order.
 
 use crate::alterations::World;
-use crate::fate::mix;
+use crate::draw::mix;
 use crate::json_text::write_string;
 use crate::moment;
 use crate::query::{Query, python_int};

@@ -1,16 +1,16 @@
 //! Generated alert summaries of the three years before the end of the data.
 
 use crate::dataset::AlertHead;
-use crate::fate::Draw;
+use crate::draw::Draw;
 use crate::json_text::{round_to_cents, write_float, write_option};
 use crate::moment::{self, SECOND};
 
+use super::config::{GeneratorConfig, Hex40, domain, hex_text, hex40};
 use super::job::write_task_id;
 use super::push::Pushes;
 use super::schedule::Schedule;
 use super::signature::{Signature, id_of, quoted, write_strings};
 use super::vocabulary::{NOISE_PROFILES, NOTES, PERFORMANCE_TAGS, SHERIFFS};
-use super::{GeneratorConfig, Hex40, domain, hex_text, hex40};
 
 const FIRST_SUMMARY_ID: u64 = 30_000;
 const FIRST_ALERT_ID: u64 = 1_000_000;

@@ -3,16 +3,16 @@
 use std::fmt::Write as _;
 
 use crate::dataset::{AlertHead, Dataset, Datum, PushHead, Repository, SignatureHead, SummaryFrame, Ties, Window};
+use crate::draw::Draw;
 use crate::error::SimulatorError;
-use crate::fate::Draw;
 use crate::moment::SECOND;
 
 use super::alert::{Alerts, FOREIGN_REPOSITORIES};
+use super::config::{GeneratorConfig, domain, hex_text};
 use super::job::{Job, JobSetting};
 use super::push::Pushes;
 use super::schedule::{Run, Schedule};
 use super::signature::{Family, Series, Signature, hash_of, id_of, quoted, rank_of};
-use super::{GeneratorConfig, domain, hex_text};
 
 const REPOSITORY_ID: u64 = 77;
 /// One run in so many has two data per signature, as when one job measures two commits.

@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use crate::fate::Draw;
+use crate::draw::Draw;
 use crate::json_text::{write_as_python, write_int};
 
+use super::config::{GeneratorConfig, domain, hex_text};
 use super::push::Pushes;
 use super::signature::quoted;
 use super::vocabulary::DESCRIPTIONS;
-use super::{GeneratorConfig, domain, hex_text};
 
 /// Writes `all_commits.jsonl` of a generated repository: the commits of every push, oldest first. Returns their number.
 ///

@@ -7,9 +7,9 @@ use crate::dataset::{Dataset, Window};
 use crate::error::SimulatorError;
 use crate::json_text::{write_as_python, write_uint};
 
-use super::GeneratorConfig;
 use super::backend::Generator;
 use super::commit::commits_jsonl;
+use super::config::GeneratorConfig;
 use super::signature::id_of;
 
 /// The size of a dump.

@@ -1,14 +1,14 @@
 //! Generated jobs, each computed from its id.
 
-use crate::fate::Draw;
+use crate::draw::Draw;
 use crate::json_text::write_uint;
 use crate::moment::{self, SECOND};
 
+use super::config::{domain, hex_text, hex40};
 use super::push::Pushes;
 use super::schedule::{Run, Schedule};
 use super::signature::quoted;
 use super::vocabulary::{MACHINES, REASONS};
-use super::{domain, hex_text, hex40};
 
 /// The times and the machine of a job.
 #[derive(Clone, Debug)]

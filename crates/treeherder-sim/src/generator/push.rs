@@ -1,9 +1,9 @@
 //! Generated pushes: their times, ids, revisions and commits.
 
-use crate::fate::Draw;
+use crate::draw::Draw;
 use crate::json_text::{write_int, write_uint};
 
-use super::{GeneratorConfig, Hex40, domain, hex_text, hex40};
+use super::config::{GeneratorConfig, Hex40, domain, hex_text, hex40};
 
 const FIRST_PUSH_ID: u64 = 1_800_000;
 

@@ -4,10 +4,10 @@
 //! and the second and later runs on one push are retriggers. A job id encodes the push, the group and the repetition of
 //! the run on the push: a job is computed from its id alone, and ids ascend with time.
 
-use crate::fate::Draw;
+use crate::draw::Draw;
 
+use super::config::{GeneratorConfig, domain};
 use super::push::Pushes;
-use super::{GeneratorConfig, domain};
 
 const FIRST_JOB_ID: u64 = 560_000_000;
 

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use crate::dataset::SummaryFrame;
-use crate::fate::Draw;
+use crate::draw::Draw;
 use crate::json_text::{write_string, write_uint};
 
+use super::config::{GeneratorConfig, Hex40, domain, hex_text, hex40};
 use super::schedule::Schedule;
 use super::vocabulary::{APPLICATIONS, EXTRA_OPTIONS, OPTIONS, PLATFORMS, SUITES, TAGS, TESTS, UNITS};
-use super::{GeneratorConfig, Hex40, domain, hex_text, hex40};
 
 const FIRST_ID: u64 = 5_400_001;
 

@@ -1,16 +1,206 @@
-//! What is made of the alert summaries beside `alert_summaries.csv`: regressions with a bug, failing signatures, and the
-//! time from a push to its alert.
+//! The alert summaries as a table, and the three artifacts that are read off them: regressions with a bug, failing
+//! signatures, and the time from a push to its alert.
 //!
-//! Alert summaries come in as the server's text, one at a time, in the order in which they are listed; rows of three
-//! artifacts come out. A field of an unexpected type counts as absent, never as an error.
+//! In: the server's records, in the order in which it lists them. A field of an unexpected type counts as absent, never as
+//! an error. Value: [`AlertTables`].
 
 mod culprit;
 mod history;
-pub(crate) mod table;
 mod tables;
 mod view;
+mod walk;
 
-pub use culprit::TimeToCulprit;
-pub use history::{AlertHistory, RaisedOn};
-pub use tables::{AlertTables, BugRow, FailingRow, TestOnPlatform};
-pub use view::{AlertSummaryView, AlertView, AlertViewError};
+use std::collections::BTreeSet;
+
+use crate::dataset::catalogue::Artifact;
+use crate::dataset::error::DatasetError;
+use crate::dataset::family::{Context, Family, Making, Promised};
+use crate::dataset::output::RowCounts;
+use crate::dataset::summary_stats::{TimesToCulprit, time_to_culprit_stats};
+use crate::dataset::write::csv::Dialect;
+use crate::dataset::write::python_literal::{write_literal, write_str};
+use crate::dataset::write::redact_emails;
+use crate::model::{AlertSummaryId, RawEntries, RawJson};
+use crate::store::{CrawlIdentity, Store};
+
+pub(crate) use self::culprit::TimeToCulprit;
+pub(crate) use self::history::{AlertHistory, RaisedOn};
+pub(crate) use self::tables::{AlertTables, BugRow, FailingRow};
+pub(crate) use self::view::AlertSummaryView;
+use self::walk::damaged;
+pub(crate) use self::walk::for_each_summary;
+
+pub(crate) struct Alerts;
+
+impl Family for Alerts {
+    type Value = AlertTables;
+
+    fn start(making: &mut Making<'_, '_>) -> Result<Promised<AlertTables>, DatasetError> {
+        Ok(making.spawn(|context| {
+            let mut columns = Columns::default();
+            let listing = context.store.alert_listing()?;
+            let keep_columns = context.wants(Artifact::AlertSummaries);
+            let (tables, num_outside) = read_tables(context.store, context.identity, &listing, |id, record| {
+                context.means.check_interrupted()?;
+                if keep_columns { columns.add(id, record) } else { Ok(()) }
+            })?;
+            let counts = RowCounts::from([("summaries_outside_the_window".to_owned(), num_outside)]);
+            write_summaries(context, &listing, columns, &counts)?;
+            write_tables(context, &tables, &counts)?;
+            Ok(tables)
+        }))
+    }
+}
+
+/// Reads the tables of the alert summaries in `store`, and writes nothing.
+///
+/// # Errors
+/// [`DatasetError::Store`] when a record is missing or damaged.
+pub(crate) fn alert_tables(store: &Store, identity: &CrawlIdentity) -> Result<AlertTables, DatasetError> {
+    Ok(read_tables(store, identity, &store.alert_listing()?, |_, _| Ok(()))?.0)
+}
+
+/// The tables, and how many summaries lie outside the window; each summary inside is handed to `take` too.
+fn read_tables(
+    store: &Store,
+    identity: &CrawlIdentity,
+    listing: &[AlertSummaryId],
+    mut take: impl FnMut(AlertSummaryId, &RawJson) -> Result<(), DatasetError>,
+) -> Result<(AlertTables, u64), DatasetError> {
+    let mut tables = AlertTables::default();
+    let num_outside = for_each_summary::<DatasetError>(store, identity, listing, |id, record| {
+        tables.push(record);
+        take(id, record)
+    })?;
+    if tables.unreadable > 0 {
+        tracing::warn!(rows = tables.unreadable, "left unreadable alert summaries out of the tables made from them");
+    }
+    Ok((tables, num_outside))
+}
+
+/// The columns of `alert_summaries.csv`: the fields of the first record, then those that others add, for the server's
+/// fields change.
+#[derive(Default)]
+struct Columns {
+    names: Vec<String>,
+    known: BTreeSet<String>,
+}
+
+impl Columns {
+    fn add(&mut self, id: AlertSummaryId, record: &RawJson) -> Result<(), DatasetError> {
+        let entries: RawEntries<'_> = record.view().map_err(|error| damaged(id, &error))?;
+        for (key, _) in entries.0 {
+            if self.known.insert(key.clone()) {
+                self.names.push(key);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_summaries(
+    context: &Context<'_>,
+    listing: &[AlertSummaryId],
+    columns: Columns,
+    counts: &RowCounts,
+) -> Result<(), DatasetError> {
+    let Columns { names: mut columns, .. } = columns;
+    if columns.is_empty() {
+        columns.push("id".to_owned()); // nobody can read a table without columns
+    }
+    let header: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let Some(mut file) = context.csv_file(Artifact::AlertSummaries, Dialect::Pandas, &header)? else { return Ok(()) };
+    let redact = context.options().redact_emails;
+    for_each_summary::<DatasetError>(context.store, context.identity, listing, |id, record| {
+        let redacted = redact.then(|| redact_emails(record.as_str()));
+        let text = redacted.as_deref().unwrap_or(record.as_str());
+        let entries: RawEntries<'_> = serde_json::from_str(text).map_err(|error| damaged(id, &error))?;
+        let mut cells = Vec::with_capacity(columns.len());
+        for column in &columns {
+            let value = entries.0.iter().find(|(key, _)| key == column).map(|(_, raw)| raw.get());
+            cells.push(cell(value).map_err(|error| damaged(id, &error))?);
+        }
+        file.write_row(&cells)
+    })?;
+    context.finish(file.written()?, counts)
+}
+
+/// A value as a cell, as pandas writes it: nested values as Python literals, null as an empty field.
+fn cell(raw: Option<&str>) -> Result<Vec<u8>, CellError> {
+    let mut out = Vec::new();
+    match raw {
+        None | Some("null") => {}
+        Some("true") => out.extend_from_slice(b"True"),
+        Some("false") => out.extend_from_slice(b"False"),
+        Some(raw) if raw.starts_with('"') => {
+            // A lone surrogate is no text that a file could hold; its escape stays as the server wrote it.
+            match serde_json::from_str::<String>(raw) {
+                Ok(text) => out.extend_from_slice(text.as_bytes()),
+                Err(_) => out.extend_from_slice(raw.trim_matches('"').as_bytes()),
+            }
+        }
+        Some(raw) if raw.starts_with(['[', '{']) => write_literal(raw, &mut out).map_err(CellError)?,
+        Some(raw) => out.extend_from_slice(raw.as_bytes()),
+    }
+    Ok(out)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("a nested column cannot be written as a Python literal")]
+struct CellError(#[source] crate::dataset::write::JsonTextError);
+
+fn write_tables(context: &Context<'_>, tables: &AlertTables, counts: &RowCounts) -> Result<(), DatasetError> {
+    let header = [
+        "regression_bug_id",
+        "reg_perf_tests_list",
+        "perf_reg_alert_summary_id",
+        "regressor_push_head_revision",
+        "alert_creation_date",
+    ];
+    if let Some(mut file) = context.csv_file(Artifact::AlertsWithBug, Dialect::Pandas, &header)? {
+        for row in &tables.bug_rows {
+            let id = row.summary_id.to_string();
+            let fields = [row.bug_number.to_string().into_bytes(), tests_literal(row), id.into_bytes()];
+            let texts = [row.revision.clone().into_bytes(), row.created.clone().into_bytes()];
+            file.write_row(fields.into_iter().chain(texts))?;
+        }
+        context.finish(file.written()?, counts)?;
+    }
+    let header = ["alert_summary_id", "revision", "fail_perf_sig_ids", "num_fail_perf_sig_ids"];
+    if let Some(mut file) = context.csv_file(Artifact::FailingSignatures, Dialect::CsvModule, &header)? {
+        for row in tables.failing_rows.values() {
+            let count = row.signature_ids.len().to_string();
+            file.write_row([row.summary_id.to_string(), row.revision.clone(), row.ids_text(), count])?;
+        }
+        context.finish(file.written()?, counts)?;
+    }
+    let times = &tables.time_to_culprit;
+    let document = time_to_culprit_stats(&TimesToCulprit {
+        deltas_micros: &times.deltas_micros,
+        num_rows: times.total_rows,
+        input_csv: Artifact::AlertSummaries.file_name(),
+    });
+    context.put(Artifact::TimeToCulprit, Some(&document), counts)
+}
+
+/// `[{'test': 'a', 'platform': 'b'}]`
+fn tests_literal(row: &BugRow) -> Vec<u8> {
+    let mut out = vec![b'['];
+    for (number, pairs) in row.test_dicts().into_iter().enumerate() {
+        if number > 0 {
+            out.extend_from_slice(b", ");
+        }
+        out.push(b'{');
+        for (place, (key, value)) in pairs.into_iter().enumerate() {
+            if place > 0 {
+                out.extend_from_slice(b", ");
+            }
+            write_str(key, &mut out);
+            out.extend_from_slice(b": ");
+            write_str(value, &mut out);
+        }
+        out.push(b'}');
+    }
+    out.push(b']');
+    out
+}

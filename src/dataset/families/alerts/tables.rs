@@ -12,7 +12,7 @@ use crate::model::{AlertSummaryId, RawJson, SignatureId};
 
 /// A test that regressed, and where. Serializes as `{"test": …, "platform": …}`, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct TestOnPlatform {
+pub(crate) struct TestOnPlatform {
     /// The signature's test; empty when the suite has no subtests.
     pub test: String,
     /// The signature's platform.
@@ -21,7 +21,7 @@ pub struct TestOnPlatform {
 
 /// A row of `alerts_with_bug_and_test_info.csv`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BugRow {
+pub(crate) struct BugRow {
     /// `regression_bug_id`
     pub bug_number: i64,
     /// `reg_perf_tests_list`: of the regressions in alerts and related alerts, distinct, sorted; none with both empty.
@@ -36,7 +36,7 @@ pub struct BugRow {
 
 /// A row of `alert_summary_fail_perf_sigs.csv`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailingRow {
+pub(crate) struct FailingRow {
     /// `alert_summary_id`
     pub summary_id: AlertSummaryId,
     /// `revision`
@@ -48,7 +48,7 @@ pub struct FailingRow {
 impl BugRow {
     /// The row of `summary`; `None` unless it was settled with a bug.
     #[must_use]
-    pub fn of(summary: &AlertSummaryView) -> Option<Self> {
+    pub(crate) fn of(summary: &AlertSummaryView) -> Option<Self> {
         let bug_number = summary.bug_number.filter(|_| summary.is_settled_with_bug())?;
         let tests: BTreeSet<TestOnPlatform> = summary
             .alerts
@@ -68,7 +68,7 @@ impl BugRow {
 
     /// The tests as the dictionaries that the column holds: key and value pairs in their order.
     #[must_use]
-    pub fn test_dicts(&self) -> Vec<[(&'static str, &str); 2]> {
+    pub(crate) fn test_dicts(&self) -> Vec<[(&'static str, &str); 2]> {
         self.tests.iter().map(|at| [("test", at.test.as_str()), ("platform", at.platform.as_str())]).collect()
     }
 }
@@ -76,7 +76,7 @@ impl BugRow {
 impl FailingRow {
     /// The row of `summary`; `None` unless it was settled with a bug.
     #[must_use]
-    pub fn of(summary: &AlertSummaryView) -> Option<Self> {
+    pub(crate) fn of(summary: &AlertSummaryView) -> Option<Self> {
         summary.is_settled_with_bug().then(|| {
             let ids: BTreeSet<SignatureId> = summary
                 .alerts
@@ -91,7 +91,7 @@ impl FailingRow {
 
     /// The column's text: a JSON list such as `[1, 2]`.
     #[must_use]
-    pub fn ids_text(&self) -> String {
+    pub(crate) fn ids_text(&self) -> String {
         let ids: Vec<String> = self.signature_ids.iter().map(SignatureId::to_string).collect();
         format!("[{}]", ids.join(", "))
     }
@@ -99,7 +99,7 @@ impl FailingRow {
 
 /// All that is made of the alert summaries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AlertTables {
+pub(crate) struct AlertTables {
     /// In the order of the summaries.
     pub bug_rows: Vec<BugRow>,
     /// By summary id.
@@ -114,18 +114,8 @@ pub struct AlertTables {
 }
 
 impl AlertTables {
-    /// Takes in the alert summaries, in the order in which the server lists them.
-    #[must_use]
-    pub fn reduce<'a>(summaries: impl IntoIterator<Item = &'a RawJson>) -> Self {
-        let mut tables = Self::default();
-        for raw in summaries {
-            tables.push(raw);
-        }
-        tables
-    }
-
     /// Takes in the next alert summary.
-    pub fn push(&mut self, raw: &RawJson) {
+    pub(crate) fn push(&mut self, raw: &RawJson) {
         let Ok(summary) = AlertSummaryView::read(raw) else {
             self.unreadable += 1;
             return;
@@ -147,6 +137,12 @@ mod tests {
     use super::*;
     use crate::dataset::corpus;
 
+    fn tables_of<'a>(summaries: impl IntoIterator<Item = &'a RawJson>) -> AlertTables {
+        let mut tables = AlertTables::default();
+        summaries.into_iter().for_each(|raw| tables.push(raw));
+        tables
+    }
+
     fn corpus_tables() -> AlertTables {
         let pages = corpus::jsonl("api/alertsummary_limit100.jsonl");
         let records: Vec<RawJson> = pages
@@ -154,7 +150,7 @@ mod tests {
             .flat_map(|page| page["body"]["results"].as_array().unwrap())
             .map(|record| RawJson::parse(&record.to_string()).unwrap())
             .collect();
-        AlertTables::reduce(&records)
+        tables_of(&records)
     }
 
     /// The pairs of a list of dictionaries of texts, written by Python.
@@ -250,7 +246,7 @@ mod tests {
         let raw = RawJson::parse(&text).unwrap();
         let others = [r#"{"id":2,"status":9,"bug_number":7}"#, r#"{"id":3,"status":6,"bug_number":0}"#, "7"]
             .map(|text| RawJson::parse(text).unwrap());
-        let tables = AlertTables::reduce(others.iter().chain([&raw, &raw]));
+        let tables = tables_of(others.iter().chain([&raw, &raw]));
         assert_eq!((tables.bug_rows.len(), tables.unreadable, tables.repeated), (1, 1, 1));
         assert_eq!(
             tables.bug_rows[0].test_dicts(),

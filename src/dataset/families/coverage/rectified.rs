@@ -23,7 +23,7 @@ pub struct UngroupedError {
 
 /// What happens at a signature without a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnUngrouped {
+pub(crate) enum OnUngrouped {
     /// It is left out and counted.
     #[default]
     Skip,
@@ -33,7 +33,7 @@ pub enum OnUngrouped {
 
 /// Turns the rows of the revision table over, one at a time.
 #[derive(Debug)]
-pub struct Rectifier<'a> {
+pub(crate) struct Rectifier<'a> {
     groups: &'a SignatureGroups,
     excluded: Vec<bool>,
     on_ungrouped: OnUngrouped,
@@ -47,7 +47,7 @@ pub struct Rectifier<'a> {
 impl<'a> Rectifier<'a> {
     /// For `groups`, with the framework of each signature that has metadata and the frameworks to leave out.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         groups: &'a SignatureGroups,
         frameworks: &HashMap<SignatureId, FrameworkId>,
         excluded: &BTreeSet<FrameworkId>,
@@ -70,7 +70,7 @@ impl<'a> Rectifier<'a> {
     ///
     /// # Errors
     /// In strict mode, when a signature is in no group.
-    pub fn rectify(&mut self, revision: &str, signatures: &[SignatureId]) -> Result<Vec<u32>, UngroupedError> {
+    pub(crate) fn rectify(&mut self, revision: &str, signatures: &[SignatureId]) -> Result<Vec<u32>, UngroupedError> {
         self.row += 1;
         let mut groups = Vec::new();
         for &signature in signatures {
@@ -93,19 +93,19 @@ impl<'a> Rectifier<'a> {
 
     /// How many groups are left out for their framework.
     #[must_use]
-    pub fn num_excluded_groups(&self) -> usize {
+    pub(crate) fn num_excluded_groups(&self) -> usize {
         self.excluded.iter().filter(|excluded| **excluded).count()
     }
 
     /// How often a signature without a group was skipped, over all rows.
     #[must_use]
-    pub fn num_skipped(&self) -> u64 {
+    pub(crate) fn num_skipped(&self) -> u64 {
         self.skipped
     }
 
     /// The signatures that were skipped.
     #[must_use]
-    pub fn skipped_signatures(&self) -> &BTreeSet<SignatureId> {
+    pub(crate) fn skipped_signatures(&self) -> &BTreeSet<SignatureId> {
         &self.skipped_signatures
     }
 }
@@ -116,17 +116,17 @@ mod tests {
 
     use super::*;
     use crate::dataset::corpus;
-    use crate::dataset::families::groups::GroupBuilder;
+    use crate::dataset::families::groups::{Fingerprinter, GroupBuilder};
 
     #[test]
     fn rows_are_those_of_the_reference() {
         // One made-up job a group gives the reference's groups back.
-        let mut builder = GroupBuilder::default();
+        let (mut builder, mut fingerprinter) = (GroupBuilder::default(), Fingerprinter::default());
         let mut job_of = HashMap::new();
         for line in corpus::jsonl("golden/sig_groups.jsonl") {
             let group = line["Sig_group_id"].as_u64().unwrap();
             for signature in corpus::ids(&line["signatures"]) {
-                builder.push(SignatureId(signature), &[group]);
+                builder.push(&mut fingerprinter, SignatureId(signature), &[group]);
                 job_of.insert(SignatureId(signature), vec![group]);
             }
         }
@@ -165,10 +165,10 @@ mod tests {
 
     #[test]
     fn a_group_is_left_out_only_if_all_its_signatures_are_excluded() {
-        let mut builder = GroupBuilder::default();
+        let (mut builder, mut fingerprinter) = (GroupBuilder::default(), Fingerprinter::default());
         let jobs = |signature: SignatureId| vec![signature.0 / 10];
         for id in [10, 11, 20, 21, 30, 31] {
-            builder.push(SignatureId(id), &jobs(SignatureId(id)));
+            builder.push(&mut fingerprinter, SignatureId(id), &jobs(SignatureId(id)));
         }
         let groups = builder.finish(|signature| Ok::<_, Infallible>(jobs(signature))).unwrap();
         let frameworks = [(10, 2), (11, 2), (20, 2), (21, 1), (30, 2)].map(|(id, f)| (SignatureId(id), FrameworkId(f)));

@@ -7,11 +7,34 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{JobTimes, SignatureId};
+use serde::Deserialize;
+
+use crate::model::{JobId, JobTimes, RawJson, SignatureId};
+use crate::store::StoreError;
+
+/// The times in a job's record.
+pub(crate) fn times_of(record: &RawJson, id: JobId) -> Result<JobTimes, StoreError> {
+    #[derive(Deserialize)]
+    #[expect(clippy::struct_field_names, reason = "the API's names")]
+    struct View {
+        #[serde(default)]
+        submit_timestamp: Option<i64>,
+        #[serde(default)]
+        start_timestamp: Option<i64>,
+        #[serde(default)]
+        end_timestamp: Option<i64>,
+    }
+    let view: View = record.view().map_err(|error| StoreError::Damaged {
+        tree: "records",
+        key: format!("job {id}"),
+        reason: error.to_string(),
+    })?;
+    Ok(JobTimes { submit_secs: view.submit_timestamp, start_secs: view.start_timestamp, end_secs: view.end_timestamp })
+}
 
 /// Why a measure is missing in the corrected semantics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     /// A time is absent or 0, which is how the server writes "not known".
     MissingTime,
     /// The interval ends before it starts.
@@ -20,7 +43,7 @@ pub enum Flaw {
 
 /// How many measures were left out, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Corrections {
+pub(crate) struct Corrections {
     /// See [`Flaw::MissingTime`].
     pub missing_time: u64,
     /// See [`Flaw::Reversed`].
@@ -29,7 +52,7 @@ pub struct Corrections {
 
 impl Corrections {
     /// Counts a flaw.
-    pub fn count(&mut self, flaw: Flaw) {
+    pub(crate) fn count(&mut self, flaw: Flaw) {
         match flaw {
             Flaw::MissingTime => self.missing_time += 1,
             Flaw::Reversed => self.reversed += 1,
@@ -37,21 +60,15 @@ impl Corrections {
     }
 
     /// Takes the measure out of `measured`, or counts why there is none.
-    pub fn keep(&mut self, measured: Result<f64, Flaw>) -> Option<f64> {
+    pub(crate) fn keep(&mut self, measured: Result<f64, Flaw>) -> Option<f64> {
         measured.map_err(|flaw| self.count(flaw)).ok()
-    }
-
-    /// All measures left out.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.missing_time + self.reversed
     }
 }
 
 /// Minutes from start to end, with no question asked: about ±30 million where one of the times is 0. `None` when the
 /// record has no such time at all.
 #[must_use]
-pub fn duration_reference(times: JobTimes) -> Option<f64> {
+pub(crate) fn duration_reference(times: JobTimes) -> Option<f64> {
     Some(secs_between(times.start_secs?, times.end_secs?) / 60.0)
 }
 
@@ -59,14 +76,14 @@ pub fn duration_reference(times: JobTimes) -> Option<f64> {
 ///
 /// # Errors
 /// With the reason why there is no such measure.
-pub fn duration_corrected(times: JobTimes) -> Result<f64, Flaw> {
+pub(crate) fn duration_corrected(times: JobTimes) -> Result<f64, Flaw> {
     interval(times.start_secs, times.end_secs).map(|secs| secs / 60.0)
 }
 
 /// Seconds from submission to start; `None` where negative. Zeros count, and so do the intervals of decades that a time
 /// of 0 gives.
 #[must_use]
-pub fn wait_reference(times: JobTimes) -> Option<f64> {
+pub(crate) fn wait_reference(times: JobTimes) -> Option<f64> {
     Some(secs_between(times.submit_secs?, times.start_secs?)).filter(|&secs| secs >= 0.0)
 }
 
@@ -74,7 +91,7 @@ pub fn wait_reference(times: JobTimes) -> Option<f64> {
 ///
 /// # Errors
 /// With the reason why there is no such measure.
-pub fn wait_corrected(times: JobTimes) -> Result<f64, Flaw> {
+pub(crate) fn wait_corrected(times: JobTimes) -> Result<f64, Flaw> {
     interval(times.submit_secs, times.start_secs)
 }
 
@@ -91,7 +108,7 @@ fn secs_between(from: i64, to: i64) -> f64 {
 
 /// The mean of the measured samples, summed from left to right; `None` of none.
 #[must_use]
-pub fn mean(samples: impl IntoIterator<Item = f64>) -> Option<f64> {
+pub(crate) fn mean(samples: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut running = RunningMean::default();
     for sample in samples {
         running.push(sample);
@@ -118,14 +135,14 @@ impl RunningMean {
 
 /// The text of a duration in the artifacts: two digits after the point.
 #[must_use]
-pub fn minutes_text(minutes: f64) -> String {
+pub(crate) fn minutes_text(minutes: f64) -> String {
     format!("{minutes:.2}")
 }
 
 /// The mean duration of each group, from the rows `(signature, duration_minutes)` of `job_durations.csv` in file order.
 /// The mean is that of the *written*, rounded texts. Signatures without a group, and texts that are no number, are left
 /// out.
-pub fn group_means<T: AsRef<str>>(
+pub(crate) fn group_means<T: AsRef<str>>(
     rows: impl IntoIterator<Item = (SignatureId, T)>,
     mut group_of: impl FnMut(SignatureId) -> Option<u32>,
 ) -> BTreeMap<u32, String> {
@@ -136,17 +153,6 @@ pub fn group_means<T: AsRef<str>>(
         }
     }
     groups.into_iter().filter_map(|(group, running)| Some((group, minutes_text(running.mean()?)))).collect()
-}
-
-/// The row with the highest `total_jobs`; of several the first.
-///
-/// All distinct jobs with data of that revision are its jobs, whenever they were submitted: the rule that `total_jobs`
-/// counts by (submitted within ten minutes of the push) does not apply to them.
-pub fn busiest<R>(rows: impl IntoIterator<Item = (R, u64)>) -> Option<(R, u64)> {
-    rows.into_iter().fold(None, |best, row| match best {
-        Some(ref held) if held.1 >= row.1 => best,
-        _ => Some(row),
-    })
 }
 
 #[cfg(test)]
@@ -213,7 +219,7 @@ mod tests {
         let minutes: Vec<f64> = rows.iter().map(|row| row[1].parse().unwrap()).collect();
         assert!(minutes.iter().all(|minutes| (0.0..1_000.0).contains(minutes)), "{minutes:?}");
         assert!(rows.len() >= corpus::csv("golden/job_durations.csv").len());
-        assert!(corrections.total() > 0);
+        assert!(corrections.missing_time + corrections.reversed > 0);
     }
 
     #[test]
@@ -234,7 +240,9 @@ mod tests {
     fn waits_of_the_busiest_revision_are_those_of_the_reference() {
         let golden: Value = serde_json::from_str(&corpus::text("golden/job_wait_time_stats.json")).unwrap();
         let rows = corpus::csv("golden/perf_jobs_per_revision.csv");
-        let (revision, total) = busiest(rows.iter().map(|row| (&row[0], row[2].parse().unwrap()))).unwrap();
+        let total = |row: &[String]| row[2].parse::<u64>().unwrap();
+        let first = rows.iter().enumerate().max_by_key(|(place, row)| (total(row), std::cmp::Reverse(*place)));
+        let (revision, total) = first.map(|(_, row)| (&row[0], total(row))).unwrap();
         assert_eq!(
             (golden["revision"].as_str(), golden["total_jobs_from_csv"].as_u64()),
             (Some(revision.as_str()), Some(total))
@@ -276,7 +284,7 @@ mod tests {
         assert_eq!(duration_reference(JobTimes::default()), None);
         let mut corrections = Corrections::default();
         assert_eq!(corrections.keep(Err(Flaw::Reversed)).or(corrections.keep(Err(Flaw::MissingTime))), None);
-        assert_eq!((corrections.reversed, corrections.missing_time, corrections.total()), (1, 1, 2));
+        assert_eq!((corrections.reversed, corrections.missing_time), (1, 1));
     }
 
     #[test]
@@ -285,6 +293,5 @@ mod tests {
         assert_eq!(mean([]), None);
         // 28.284999999999997 when summed from left to right, 28.285 with a compensated sum.
         assert_eq!(mean([27.07, 31.93, 27.07, 27.07]).map(minutes_text).as_deref(), Some("28.28"));
-        assert_eq!(busiest([("a", 0), ("b", 3), ("c", 3)]), Some(("b", 3)));
     }
 }

@@ -1,29 +1,115 @@
 //! How long jobs take, by signature and by group: `job_durations.csv` and what follows from it.
+//!
+//! In: the sampled jobs of each signature, from the pass, and the details of these jobs. Value: [`Durations`].
 
-pub mod job_times;
+pub(crate) mod job_times;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
-use serde::Deserialize;
 
 use crate::config::Semantics;
+use crate::dataset::catalogue::Artifact;
+use crate::dataset::error::DatasetError;
+use crate::dataset::family::{Context, Family, Making, Promised};
+use crate::dataset::output::RowCounts;
+use crate::dataset::pass::signatures::Part;
+use crate::dataset::pass::{Reducer, ReducerWorker, SignatureJobs};
+use crate::dataset::summary_stats::{job_durations_histogram, sig_group_job_duration_stats};
 use crate::dataset::write::csv::Dialect;
-use crate::model::{JobId, JobTimes, SignatureId};
+use crate::model::{JobId, JobTimes, SignatureId, corrected_sample, reference_sample};
+use crate::store::columns::ColumnSet;
 use crate::store::{Store, StoreError};
 
-use crate::dataset::families::durations::job_times::{
-    Corrections, duration_corrected, duration_reference, group_means, mean, minutes_text,
-};
-use crate::dataset::families::groups::SignatureGroups;
-use crate::dataset::output::{CsvFile, Outputs, RowCounts};
-use crate::dataset::summary_stats::{job_durations_histogram, sig_group_job_duration_stats};
-use crate::dataset::{Artifact, ReduceError};
+use self::job_times::{Corrections, duration_corrected, duration_reference, group_means, mean, minutes_text, times_of};
+use super::groups::{Groups, SignatureGroups};
+
+/// The artifacts of the family.
+pub(crate) struct JobDurations;
+
+impl Family for JobDurations {
+    type Value = ();
+
+    fn start(making: &mut Making<'_, '_>) -> Result<Promised<()>, DatasetError> {
+        let semantics = making.context.options().semantics;
+        let groups = making.value_of::<Groups>()?;
+        Ok(making.reduce(SampleReducer::new(semantics), move |samples, context| {
+            let durations = Durations::measure(semantics, context.store, &samples, groups.wait()?)?;
+            write(context, &durations)
+        }))
+    }
+}
+
+/// Samples the jobs of each signature.
+pub(crate) struct SampleReducer {
+    semantics: Semantics,
+    samples: Samples,
+}
+
+impl SampleReducer {
+    pub(crate) fn new(semantics: Semantics) -> Self {
+        Self { semantics, samples: Samples::default() }
+    }
+}
+
+/// The sampled jobs of the signatures that have any, ascending.
+#[derive(Debug, Default)]
+pub(crate) struct Samples {
+    samples: Vec<Sample>,
+    /// Signatures whose sample differs from the reference's.
+    num_resampled: u64,
+}
+
+impl Reducer for SampleReducer {
+    type Block = Samples;
+    type Worker = Sampler;
+    type Value = Samples;
+
+    fn columns(&self) -> ColumnSet {
+        ColumnSet::JOB_IDS
+    }
+
+    fn worker(&self) -> Sampler {
+        Sampler(self.semantics)
+    }
+
+    fn take(&mut self, mut block: Samples) -> Result<(), DatasetError> {
+        self.samples.samples.append(&mut block.samples);
+        self.samples.num_resampled += block.num_resampled;
+        Ok(())
+    }
+
+    fn finish(self, _workers: Vec<Sampler>) -> Result<Samples, DatasetError> {
+        Ok(self.samples)
+    }
+}
+
+pub(crate) struct Sampler(Semantics);
+
+impl ReducerWorker for Sampler {
+    type Block = Samples;
+
+    fn open(&mut self, _signatures: &[Part]) -> Samples {
+        Samples::default()
+    }
+
+    fn end_signature(&mut self, jobs: &mut SignatureJobs, block: &mut Samples) -> Result<(), DatasetError> {
+        let reference = Sample::of(jobs.signature, reference_sample(&jobs.ids));
+        block.samples.extend(match self.0 {
+            Semantics::Reference => reference,
+            Semantics::Corrected => {
+                let corrected = Sample::of(jobs.signature, corrected_sample(&jobs.ids));
+                block.num_resampled += u64::from(corrected != reference);
+                corrected
+            }
+        });
+        Ok(())
+    }
+}
 
 /// The sampled jobs of a signature: three at the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sample {
+struct Sample {
     signature: SignatureId,
     jobs: [JobId; 3],
     num: u8,
@@ -31,7 +117,7 @@ pub(crate) struct Sample {
 
 impl Sample {
     /// `None` of no jobs.
-    pub(crate) fn of(signature: SignatureId, sampled: impl Iterator<Item = JobId>) -> Option<Self> {
+    fn of(signature: SignatureId, sampled: impl Iterator<Item = JobId>) -> Option<Self> {
         let mut sample = Self { signature, jobs: [JobId::default(); 3], num: 0 };
         for (place, job) in sample.jobs.iter_mut().zip(sampled) {
             *place = job;
@@ -46,18 +132,18 @@ impl Sample {
 }
 
 /// The times of jobs, each read once however many signatures share it.
-pub(crate) struct JobTable<'a> {
+struct JobTable<'a> {
     store: &'a Store,
     times: HashMap<JobId, Option<JobTimes>, RandomState>,
 }
 
 impl<'a> JobTable<'a> {
-    pub(crate) fn new(store: &'a Store) -> Self {
+    fn new(store: &'a Store) -> Self {
         Self { store, times: HashMap::default() }
     }
 
     /// The times of a job; `None` when it was not fetched or is gone.
-    pub(crate) fn times(&mut self, id: JobId) -> Result<Option<JobTimes>, StoreError> {
+    fn times(&mut self, id: JobId) -> Result<Option<JobTimes>, StoreError> {
         if let Some(times) = self.times.get(&id) {
             return Ok(*times);
         }
@@ -66,26 +152,6 @@ impl<'a> JobTable<'a> {
         self.times.insert(id, times);
         Ok(times)
     }
-}
-
-/// The times in a job's record.
-pub(crate) fn times_of(record: &crate::model::RawJson, id: JobId) -> Result<JobTimes, StoreError> {
-    #[derive(Deserialize)]
-    #[expect(clippy::struct_field_names, reason = "the API's names")]
-    struct View {
-        #[serde(default)]
-        submit_timestamp: Option<i64>,
-        #[serde(default)]
-        start_timestamp: Option<i64>,
-        #[serde(default)]
-        end_timestamp: Option<i64>,
-    }
-    let view: View = record.view().map_err(|error| StoreError::Damaged {
-        tree: "records",
-        key: format!("job {id}"),
-        reason: error.to_string(),
-    })?;
-    Ok(JobTimes { submit_secs: view.submit_timestamp, start_secs: view.start_timestamp, end_secs: view.end_timestamp })
 }
 
 /// How long jobs take, as the tables have it.
@@ -101,15 +167,15 @@ impl Durations {
     /// Measures the sampled jobs of each signature.
     pub(crate) fn measure(
         semantics: Semantics,
-        jobs: &mut JobTable<'_>,
-        samples: &[Sample],
+        store: &Store,
+        samples: &Samples,
         groups: &SignatureGroups,
-        num_resampled: u64,
     ) -> Result<Self, StoreError> {
+        let mut jobs = JobTable::new(store);
         let mut corrections = Corrections::default();
         let mut missing_jobs = 0;
         let mut rows: Vec<(SignatureId, String)> = Vec::new();
-        for sample in samples {
+        for sample in &samples.samples {
             let mut minutes = Vec::with_capacity(sample.jobs().len());
             for job in sample.jobs() {
                 let Some(times) = jobs.times(*job)? else {
@@ -127,7 +193,7 @@ impl Durations {
             ("sampled_jobs_not_there".to_owned(), missing_jobs),
             ("times_missing".to_owned(), corrections.missing_time),
             ("times_reversed".to_owned(), corrections.reversed),
-            ("signatures_with_another_sample".to_owned(), num_resampled),
+            ("signatures_with_another_sample".to_owned(), samples.num_resampled),
         ]);
         let by_group = group_means(rows.iter().map(|(id, text)| (*id, text)), |signature| groups.group_of(signature));
         Ok(Self { by_signature: rows, by_group, counts })
@@ -140,38 +206,27 @@ impl Durations {
 }
 
 /// Writes what is wanted of the durations.
-pub(crate) fn reduce_durations(
-    folder: &Path,
-    wanted: &BTreeSet<Artifact>,
-    durations: &Durations,
-    outputs: &mut Outputs,
-) -> Result<(), ReduceError> {
+fn write(context: &Context<'_>, durations: &Durations) -> Result<(), DatasetError> {
     let counts = &durations.counts;
-    if wanted.contains(&Artifact::JobDurations) {
-        let header = ["signature_id", "duration_minutes"];
-        let mut file = CsvFile::create(folder, Artifact::JobDurations, Dialect::CsvModule, &header)?;
+    let header = ["signature_id", "duration_minutes"];
+    if let Some(mut file) = context.csv_file(Artifact::JobDurations, Dialect::CsvModule, &header)? {
         for (signature, text) in &durations.by_signature {
             file.write_row([&signature.to_string(), text])?;
         }
-        file.finish(outputs, Artifact::JobDurations, counts.clone())?;
+        context.finish(file.written()?, counts)?;
     }
-    if wanted.contains(&Artifact::GroupDurations) {
-        let header = ["signature_group_id", "duration_minutes"];
-        let mut file = CsvFile::create(folder, Artifact::GroupDurations, Dialect::CsvModule, &header)?;
+    let header = ["signature_group_id", "duration_minutes"];
+    if let Some(mut file) = context.csv_file(Artifact::GroupDurations, Dialect::CsvModule, &header)? {
         for (group, text) in &durations.by_group {
             file.write_row([&group.to_string(), text])?;
         }
-        file.finish(outputs, Artifact::GroupDurations, counts.clone())?;
+        context.finish(file.written()?, counts)?;
     }
     let minutes: Vec<f64> = durations.minutes_by_group().into_values().collect();
-    if wanted.contains(&Artifact::GroupDurationStats)
-        && let Some(document) = sig_group_job_duration_stats(&minutes)
-    {
-        outputs.put(folder, Artifact::GroupDurationStats, &document, counts.clone())?;
-    }
-    if wanted.contains(&Artifact::DurationsHistogram) {
-        let png = job_durations_histogram(&minutes).render().map_err(|source| ReduceError::Plot { source })?;
-        outputs.put(folder, Artifact::DurationsHistogram, &png, counts.clone())?;
+    context.put(Artifact::GroupDurationStats, sig_group_job_duration_stats(&minutes).as_deref(), counts)?;
+    if context.wants(Artifact::DurationsHistogram) {
+        let png = job_durations_histogram(&minutes).render().map_err(|source| DatasetError::Plot { source })?;
+        context.put(Artifact::DurationsHistogram, Some(&png), counts)?;
     }
     Ok(())
 }

@@ -1,331 +1,106 @@
-//! `relabel`: which regressors of `perf_llm_struc.jsonl` count as clean once some frameworks are left out.
-//!
-//! Records come in line by line and go out line by line, in the same order and with the same fields; only `response`
-//! changes, from `"1"` to `"0"`, where the commit had failing signatures and every one of them belongs to an excluded
-//! framework. A commit without failing signatures stays as it is, and so does one with a signature whose framework is
-//! not known. Beside the records comes a report that counts what was done.
+//! `perf_llm_struc.jsonl` relabelled: the artifact of a run, and the same for any file.
 
 mod dumps;
-pub(crate) mod labels;
+pub(in crate::dataset) mod relabelling;
 mod report;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::{self, BufRead, Write};
+use std::collections::{BTreeSet, HashMap};
+use std::io::BufReader;
+use std::path::Path;
 
-use thiserror::Error;
+use crate::config::ArtifactsConfig;
+use crate::dataset::catalogue::{Artifact, Input};
+use crate::dataset::error::DatasetError;
+use crate::dataset::family::{Family, Making, Promised};
+use crate::dataset::output::{RowCounts, Written};
+use crate::dataset::write::ArtifactFile;
+use crate::model::{FrameworkId, SignatureId};
+use crate::store::Store;
 
-use self::dumps::{DumpsError, Object, dumps_text, dumps_utf8};
-pub use self::report::{
-    ExcludedSignaturesReport, FailingSignaturesReport, RelabelCounts, RelabelInputs, RelabelReport,
-};
-use crate::dataset::families::alerts::FailingRow;
-use crate::dataset::lines::{Lines, python_strip};
-use crate::model::{AlertSummaryId, FrameworkId, SignatureId};
+use self::relabelling::{FailingSignatures, RelabelRules, relabel};
+use self::report::{RelabelInputs, RelabelReport};
+use super::alerts::{AlertTables, Alerts, alert_tables};
+use super::signatures::{Signatures, read_frameworks};
 
-/// The signatures that failed at each revision. Several alert summaries of one revision count together: the union.
-#[derive(Clone, Debug, Default)]
-pub struct FailingSignatures {
-    by_revision: HashMap<String, BTreeSet<SignatureId>>,
-    summaries: BTreeSet<AlertSummaryId>,
-    rows: u64,
-}
+/// The artifacts of the family.
+pub(crate) struct Relabel;
 
-impl FailingSignatures {
-    /// Takes in the rows of `alert_summary_fail_perf_sigs.csv`.
-    #[must_use]
-    pub fn from_rows<'a>(rows: impl IntoIterator<Item = &'a FailingRow>) -> Self {
-        let mut failing = Self::default();
-        for row in rows {
-            failing.rows += 1;
-            failing.summaries.insert(row.summary_id);
-            let revision = python_strip(&row.revision);
-            if !revision.is_empty() {
-                failing.by_revision.entry(revision.to_owned()).or_default().extend(&row.signature_ids);
+impl Family for Relabel {
+    type Value = ();
+
+    fn options(_artifact: Artifact, config: &ArtifactsConfig) -> Vec<(&'static str, String)> {
+        vec![("excluded_framework_ids", format!("{:?}", config.excluded_framework_ids))]
+    }
+
+    fn start(making: &mut Making<'_, '_>) -> Result<Promised<()>, DatasetError> {
+        let input = making.context.config.inputs.perf_llm_struc.as_deref();
+        let input = input.ok_or_else(|| DatasetError::not_configured(Artifact::Relabelled, Input::PerfLlmStruc))?;
+        let (tables, signatures) = (making.value_of::<Alerts>()?, making.value_of::<Signatures>()?);
+        Ok(making.spawn(move |context| {
+            let excluded = context.options().excluded_framework_ids.iter().copied().map(FrameworkId).collect();
+            let (tables, signatures) = (tables.wait()?, signatures.wait()?);
+            let labels = Labels { tables, frameworks: &signatures.frameworks, excluded: &excluded };
+            let artifact = Artifact::Relabelled;
+            let mut file = ArtifactFile::create(context.folder(), artifact.file_name())?;
+            let report = labels.relabel_file(input, None, &mut file)?;
+            let flipped = report.relabel.regressor_flipped_to_clean;
+            let counts = RowCounts::from([("regressors_flipped_to_clean".to_owned(), flipped)]);
+            let text = report.to_json_text().map_err(|source| DatasetError::Report { source })?;
+            context.put(Artifact::RelabelReport, Some(text.as_bytes()), &counts)?;
+            if context.wants(artifact) {
+                let rows = Some(report.relabel.output_records_written);
+                context.finish(Written { artifact, file, rows }, &counts)?;
             }
-        }
-        failing
-    }
-
-    fn distinct_ids(&self) -> BTreeSet<SignatureId> {
-        self.by_revision.values().flatten().copied().collect()
+            Ok(())
+        }))
     }
 }
 
-/// What decides about a record.
-#[derive(Clone, Copy, Debug)]
-pub struct RelabelRules<'a> {
-    /// The failing signatures by revision.
-    pub failing: &'a FailingSignatures,
-    /// The framework of each signature that has metadata.
-    pub frameworks: &'a HashMap<SignatureId, FrameworkId>,
-    /// The frameworks that do not count.
-    pub excluded: &'a BTreeSet<FrameworkId>,
-    /// At most that many lines of the input are taken, blank ones not counted; `None` takes all.
-    pub limit: Option<u64>,
-    /// What happens at a line that cannot be read.
-    pub on_malformed: OnMalformed,
-}
-
-/// What happens at a line of the input that is no JSON, or whose commit id is no text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnMalformed {
-    /// The run ends with an error that names the line: the input is the user's own.
-    #[default]
-    Fail,
-    /// The line is counted and left out.
-    Skip,
-}
-
-/// What came of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relabelled {
-    /// The report, to be written beside the output.
-    pub report: RelabelReport,
-    /// Lines left out because they could not be read; always 0 with [`OnMalformed::Fail`].
-    pub malformed_lines: u64,
-}
-
-/// Why a line cannot be read.
-#[derive(Debug, Error)]
-pub enum LineFault {
-    /// It is no JSON.
-    #[error("the line is not JSON")]
-    NotJson(#[source] serde_json::Error),
-    /// It is no UTF-8.
-    #[error("the line is not UTF-8")]
-    NotUtf8(#[source] std::str::Utf8Error),
-    /// It is longer than any record should be.
-    #[error("the line is longer than {} MiB", crate::dataset::lines::MAX_LINE_BYTES >> 20)]
-    TooLong,
-    /// It holds lists or objects too deep within each other.
-    #[error("the values of the line are nested deeper than {} levels", dumps::MAX_DEPTH)]
-    TooDeep,
-    /// A regressor's commit id is a number or something else that names no commit.
-    #[error("`commit_id` is not text")]
-    CommitId,
-}
-
-impl From<DumpsError> for LineFault {
-    fn from(error: DumpsError) -> Self {
-        match error {
-            DumpsError::NotJson(source) => Self::NotJson(source),
-            DumpsError::TooDeep => Self::TooDeep,
-        }
-    }
-}
-
-/// Relabelling stopped.
-#[derive(Debug, Error)]
-pub enum RelabelError {
-    /// The input cannot be read on.
-    #[error("cannot read the records to relabel after line {line}")]
-    Read {
-        /// The last line that was read, from 1.
-        line: u64,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The output cannot be written.
-    #[error("cannot write the relabelled records")]
-    Write(#[source] io::Error),
-    /// A line of the input cannot be used.
-    #[error("line {line} of the records to relabel is malformed; correct it or remove it")]
-    Malformed {
-        /// Its number, from 1.
-        line: u64,
-        /// What is wrong with it.
-        #[source]
-        source: LineFault,
-    },
-}
-
-/// Copies the records of `input` to `output`, relabelled. `inputs` only names the files in the report.
-///
-/// Blank lines and lines that are JSON but no object are dropped.
+/// Relabels the records in the file `input` by what is stored; returns the report's text.
 ///
 /// # Errors
-/// When reading or writing fails, or at a malformed line, unless the rules say to skip it.
-pub fn relabel<R: BufRead, W: Write>(
-    input: R,
-    mut output: W,
-    rules: RelabelRules<'_>,
-    inputs: RelabelInputs,
-) -> Result<Relabelled, RelabelError> {
-    let mut counts = RelabelCounts::default();
-    let mut malformed_lines = 0;
-    let mut lines = Lines::new(input);
-    let (mut bytes, mut record, mut number) = (Vec::new(), Vec::new(), 0);
-    while rules.limit.is_none_or(|limit| counts.input_lines_total < limit) {
-        let Some(line) = lines.read(&mut bytes).map_err(|source| RelabelError::Read { line: number, source })? else {
-            break;
+/// [`DatasetError`] when the store or the file cannot be read, or the records cannot be relabelled.
+pub fn relabel_with_store(
+    store: &Store,
+    excluded: &BTreeSet<FrameworkId>,
+    input: &Path,
+    limit: Option<u64>,
+    output: &mut ArtifactFile,
+) -> Result<String, DatasetError> {
+    let identity = store.identity()?.ok_or(DatasetError::EmptyStore)?;
+    let tables = alert_tables(store, &identity)?;
+    let frameworks = read_frameworks(store, |_, _| Ok(()))?;
+    let labels = Labels { tables: &tables, frameworks: &frameworks, excluded };
+    let report = labels.relabel_file(input, limit, output)?;
+    report.to_json_text().map_err(|source| DatasetError::Report { source })
+}
+
+/// What relabelling goes by.
+struct Labels<'a> {
+    tables: &'a AlertTables,
+    frameworks: &'a HashMap<SignatureId, FrameworkId>,
+    excluded: &'a BTreeSet<FrameworkId>,
+}
+
+impl Labels<'_> {
+    /// Relabels the file at `input` into `output`.
+    fn relabel_file(
+        &self,
+        input: &Path,
+        limit: Option<u64>,
+        output: &mut ArtifactFile,
+    ) -> Result<RelabelReport, DatasetError> {
+        let unreadable = |source| DatasetError::Input { path: input.to_owned(), source };
+        let records = BufReader::new(std::fs::File::open(input).map_err(unreadable)?);
+        let failing = FailingSignatures::from_rows(self.tables.failing_rows.values());
+        let rules = RelabelRules { failing: &failing, frameworks: self.frameworks, excluded: self.excluded, limit };
+        let names = RelabelInputs {
+            alert_summary_fail_perf_sigs_csv: Artifact::FailingSignatures.file_name().to_owned(),
+            all_signatures_jsonl: Artifact::AllSignatures.file_name().to_owned(),
+            excluded_framework_ids: Vec::new(),
+            perf_llm_struc_jsonl: input.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         };
-        number = line.number;
-        let text = if line.too_long {
-            Err(LineFault::TooLong)
-        } else {
-            std::str::from_utf8(&bytes).map_err(LineFault::NotUtf8)
-        };
-        if text.as_ref().is_ok_and(|text| python_strip(text).is_empty()) {
-            continue;
-        }
-        counts.input_lines_total += 1;
-        record.clear();
-        match text.and_then(|text| relabel_record(python_strip(text), rules, &mut counts, &mut record)) {
-            Ok(Written::Record) => {
-                record.push(b'\n');
-                output.write_all(&record).map_err(RelabelError::Write)?;
-                counts.output_records_written += 1;
-            }
-            Ok(Written::Nothing) => counts.non_dict_records += 1,
-            Err(source) if rules.on_malformed == OnMalformed::Fail => {
-                return Err(RelabelError::Malformed { line: number, source });
-            }
-            Err(_) => malformed_lines += 1,
-        }
-    }
-    output.flush().map_err(RelabelError::Write)?;
-    Ok(Relabelled { report: make_report(counts, rules, inputs), malformed_lines })
-}
-
-enum Written {
-    Record,
-    Nothing,
-}
-
-/// Writes one record to `out`. Counts only when the whole record could be read and written.
-fn relabel_record(
-    text: &str,
-    rules: RelabelRules<'_>,
-    counts: &mut RelabelCounts,
-    out: &mut Vec<u8>,
-) -> Result<Written, LineFault> {
-    if !text.starts_with('{') {
-        serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(LineFault::NotJson)?;
-        return Ok(Written::Nothing);
-    }
-    let object: Object<'_> = serde_json::from_str(text).map_err(LineFault::NotJson)?;
-    let verdict = judge(&object, rules)?;
-    out.push(b'{');
-    for (index, (key, value)) in object.entries().enumerate() {
-        if index > 0 {
-            out.extend_from_slice(b", ");
-        }
-        dumps_text(key, out);
-        out.extend_from_slice(b": ");
-        match verdict {
-            Verdict::Flip { .. } if key == "response" => dumps_text("0", out),
-            _ => dumps_utf8(value, out)?,
-        }
-    }
-    out.push(b'}');
-    verdict.count(counts);
-    Ok(Written::Record)
-}
-
-/// What is to be done with a record.
-#[derive(Clone, Copy, Debug)]
-enum Verdict {
-    NoRegressor,
-    WithoutCommitId,
-    WithoutFailing,
-    Keep { failing: u64, excluded: u64 },
-    Flip { failing: u64 },
-}
-
-impl Verdict {
-    /// As the reference counts: a record without commit id is also one without failing signatures, and "kept" are only
-    /// those that have failing signatures.
-    fn count(self, counts: &mut RelabelCounts) {
-        if matches!(self, Self::NoRegressor) {
-            counts.non_regressor_records_total += 1;
-            return;
-        }
-        counts.regressor_records_total += 1;
-        match self {
-            Self::NoRegressor => {}
-            Self::WithoutCommitId => {
-                counts.regressor_missing_commit_id += 1;
-                counts.regressor_missing_fail_sig_mapping += 1;
-            }
-            Self::WithoutFailing => counts.regressor_missing_fail_sig_mapping += 1,
-            Self::Keep { failing, excluded } => {
-                counts.regressor_with_fail_sig_mapping += 1;
-                counts.regressor_fail_sig_count_sum += failing;
-                counts.regressor_fail_sig_removed_sum += excluded;
-                counts.regressor_kept_as_regressor += 1;
-            }
-            Self::Flip { failing } => {
-                counts.regressor_with_fail_sig_mapping += 1;
-                counts.regressor_fail_sig_count_sum += failing;
-                counts.regressor_fail_sig_removed_sum += failing;
-                counts.regressor_flipped_to_clean += 1;
-            }
-        }
+        relabel(records, output, rules, names)
+            .map_err(|source| DatasetError::Relabel { path: input.to_owned(), source })
     }
 }
-
-fn judge(object: &Object<'_>, rules: RelabelRules<'_>) -> Result<Verdict, LineFault> {
-    // "1" and 1 name a regressor; 1.0 does not, since the reference compares Python's text of it.
-    let is_regressor = match object.get("response") {
-        Some(raw) if raw.starts_with('"') => python_strip(&text_of(raw)?) == "1",
-        Some(raw) => raw == "1",
-        None => false,
-    };
-    if !is_regressor {
-        return Ok(Verdict::NoRegressor);
-    }
-    let commit_id = match object.get("commit_id") {
-        None | Some("null") => String::new(),
-        Some(raw) if raw.starts_with('"') => text_of(raw)?,
-        Some(_) => return Err(LineFault::CommitId),
-    };
-    let commit_id = python_strip(&commit_id);
-    if commit_id.is_empty() {
-        return Ok(Verdict::WithoutCommitId);
-    }
-    let Some(ids) = rules.failing.by_revision.get(commit_id).filter(|ids| !ids.is_empty()) else {
-        return Ok(Verdict::WithoutFailing);
-    };
-    let failing = ids.len() as u64;
-    let excluded = ids.iter().filter(|id| is_excluded(**id, rules)).count() as u64;
-    Ok(if excluded == failing { Verdict::Flip { failing } } else { Verdict::Keep { failing, excluded } })
-}
-
-fn text_of(raw: &str) -> Result<String, LineFault> {
-    serde_json::from_str(raw).map_err(LineFault::NotJson)
-}
-
-fn is_excluded(id: SignatureId, rules: RelabelRules<'_>) -> bool {
-    rules.frameworks.get(&id).is_some_and(|framework| rules.excluded.contains(framework))
-}
-
-fn make_report(counts: RelabelCounts, rules: RelabelRules<'_>, mut inputs: RelabelInputs) -> RelabelReport {
-    let mut by_framework = BTreeMap::new();
-    for framework in rules.frameworks.values().filter(|framework| rules.excluded.contains(framework)) {
-        *by_framework.entry(framework.to_string()).or_insert(0_u64) += 1;
-    }
-    inputs.excluded_framework_ids = rules.excluded.iter().copied().collect();
-    let failing = rules.failing.distinct_ids();
-    let count = |of: &dyn Fn(SignatureId) -> bool| failing.iter().filter(|id| of(**id)).count() as u64;
-    RelabelReport {
-        excluded_signatures: ExcludedSignaturesReport {
-            excluded_signature_ids: by_framework.values().sum(),
-            excluded_signatures_by_framework_id: by_framework,
-            known_signature_ids: rules.frameworks.len() as u64,
-        },
-        failing_signatures: FailingSignaturesReport {
-            csv_rows_total: rules.failing.rows,
-            unique_alert_summary_ids: rules.failing.summaries.len() as u64,
-            unique_failing_signature_ids: failing.len() as u64,
-            unique_failing_signature_ids_excluded: count(&|id| is_excluded(id, rules)),
-            unique_failing_signature_ids_missing_metadata: count(&|id| !rules.frameworks.contains_key(&id)),
-            unique_revisions: rules.failing.by_revision.len() as u64,
-        },
-        inputs,
-        relabel: counts,
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -11,7 +11,7 @@ use crate::model::FrameworkId;
 
 /// The whole report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct RelabelReport {
+pub(crate) struct RelabelReport {
     /// The signatures that do not count.
     pub excluded_signatures: ExcludedSignaturesReport,
     /// The signatures that failed.
@@ -24,7 +24,7 @@ pub struct RelabelReport {
 
 /// The signatures with metadata, and those of them that do not count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ExcludedSignaturesReport {
+pub(crate) struct ExcludedSignaturesReport {
     /// Signatures of an excluded framework.
     pub excluded_signature_ids: u64,
     /// The same by framework, ids as text and in text order; a framework without signatures is left out.
@@ -35,7 +35,7 @@ pub struct ExcludedSignaturesReport {
 
 /// The failing signatures of all revisions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct FailingSignaturesReport {
+pub(crate) struct FailingSignaturesReport {
     /// Rows of the table of failing signatures.
     pub csv_rows_total: u64,
     /// Distinct alert summaries in it.
@@ -52,7 +52,7 @@ pub struct FailingSignaturesReport {
 
 /// The names of the files that the run was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct RelabelInputs {
+pub(crate) struct RelabelInputs {
     /// Where the failing signatures come from.
     pub alert_summary_fail_perf_sigs_csv: String,
     /// Where the frameworks of the signatures come from.
@@ -65,7 +65,7 @@ pub struct RelabelInputs {
 
 /// What became of the records.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct RelabelCounts {
+pub(crate) struct RelabelCounts {
     /// Lines that are not blank.
     pub input_lines_total: u64,
     /// Lines that are JSON but no object; they are dropped.
@@ -97,7 +97,7 @@ impl RelabelReport {
     ///
     /// # Errors
     /// Never in practice: the report holds only numbers and texts.
-    pub fn to_json_text(&self) -> Result<String, serde_json::Error> {
+    pub(crate) fn to_json_text(&self) -> Result<String, serde_json::Error> {
         let pretty = serde_json::to_string_pretty(self)?;
         let mut text = String::with_capacity(pretty.len() + 1);
         for c in pretty.chars() {

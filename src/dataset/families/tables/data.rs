@@ -1,117 +1,191 @@
-//! One pass over the data in key order: rows of `data`, and what `revisions` and `sig_groups` are made from.
-//!
-//! Chunks are decoded one at a time; beside them, a number for each push and a fingerprint for each signature are held.
+//! The tables that are made from the data: rows of `data`, and the pushes that `revisions` needs.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::ExportError;
+use smol_str::SmolStr;
+
 use super::reading::{Field, Reading, Record};
-use crate::actor::Shutdown;
-use crate::dataset::families::groups::GroupBuilder;
-use crate::dataset::pass::damaged;
-use crate::dataset::pass::signatures::Signatures;
-use crate::dataset::write::parquet::{Cell, TableWriter};
-use crate::model::{PushId, PushRevisions, Revision, SignatureId, Timestamp};
-use crate::store::Store;
+use crate::dataset::error::DatasetError;
+use crate::dataset::pass::signatures::Part;
+use crate::dataset::pass::{Chunk, Reducer, ReducerWorker, SignatureJobs};
+use crate::dataset::write::parquet::{Cell, TableError, TableWriter};
+use crate::model::{DatumId, JobId, PushId, Revision, SignatureId, Timestamp};
 use crate::store::columns::{ColumnSet, Columns};
 
 /// What an irregular datum's text is read for; all else of it stands in the columns.
 const IRREGULAR: &[Field] = &[Field::nullable("value", Reading::Float), Field::nullable("machine_name", Reading::Text)];
 
-/// The earliest push of each revision that has data: when it landed, and its id.
-pub(super) type Heads = HashMap<Revision, (Timestamp, Option<PushId>)>;
+/// When a push landed, and its id.
+pub(super) type Head = (Timestamp, Option<PushId>);
 
-/// What is wanted of the pass.
-pub(super) struct Pass<'a> {
-    pub(super) store: &'a Store,
-    pub(super) signatures: &'a Signatures,
-    pub(super) shutdown: &'a Shutdown,
-    /// Rows of `data`.
-    pub(super) rows: Option<&'a mut TableWriter>,
-    pub(super) heads: Option<&'a mut Heads>,
-    pub(super) groups: Option<&'a mut GroupBuilder>,
+/// The earliest push of each revision that has data.
+pub(super) type Heads = HashMap<Revision, Head>;
+
+/// A row of `data`.
+#[derive(Clone, Debug)]
+pub(super) struct DataRow {
+    signature: SignatureId,
+    id: DatumId,
+    job: Option<JobId>,
+    push: Option<PushId>,
+    pushed: Timestamp,
+    revision: Option<Revision>,
+    submitted: Option<Timestamp>,
+    value: Option<f64>,
+    machine: Option<SmolStr>,
 }
 
-impl Pass<'_> {
+impl DataRow {
+    fn write(&self, rows: &mut TableWriter) -> Result<(), TableError> {
+        let revision = self.revision.map(Revision::to_hex);
+        rows.write_row(&[
+            Cell::Id(self.signature.0),
+            Cell::Id(self.id.0),
+            self.job.map_or(Cell::Null, |job| Cell::Id(job.0)),
+            self.push.map_or(Cell::Null, |push| Cell::Id(push.0)),
+            Cell::Time(self.pushed),
+            text(revision.as_ref().and_then(|hex| std::str::from_utf8(hex).ok()).map(Cow::Borrowed)),
+            self.submitted.map_or(Cell::Null, Cell::Time),
+            self.value.map_or(Cell::Null, Cell::Float),
+            text(self.machine.as_deref().map(Cow::Borrowed)),
+        ])
+    }
+}
+
+/// Writes the rows of `data`.
+pub(super) struct DataReducer(pub(super) TableWriter);
+
+impl Reducer for DataReducer {
+    type Block = Vec<DataRow>;
+    type Worker = RowMaker;
+    type Value = TableWriter;
+
     fn columns(&self) -> ColumnSet {
-        let mut columns = ColumnSet::NONE;
-        if self.rows.is_some() {
-            return ColumnSet::ALL;
-        }
-        if self.heads.is_some() {
-            columns = columns | ColumnSet::PUSH_IDS | ColumnSet::REVISIONS | ColumnSet::PUSH_TIMESTAMPS;
-        }
-        if self.groups.is_some() {
-            columns = columns | ColumnSet::JOB_IDS;
-        }
-        columns
+        ColumnSet::ALL
     }
 
-    /// Passes over all signatures.
-    pub(super) fn run(mut self) -> Result<(), ExportError> {
-        let wanted = self.columns();
-        if wanted == ColumnSet::NONE {
-            return Ok(());
-        }
-        let revisions = self.store.push_revisions();
-        let (mut columns, mut raw, mut jobs) = (Columns::default(), Vec::new(), Vec::new());
-        for parts in self.signatures.iter() {
-            if self.shutdown.is_draining() {
-                return Err(ExportError::Interrupted);
+    fn worker(&self) -> RowMaker {
+        RowMaker
+    }
+
+    fn take(&mut self, block: Vec<DataRow>) -> Result<(), DatasetError> {
+        Ok(block.iter().try_for_each(|row| row.write(&mut self.0))?)
+    }
+
+    fn finish(self, _workers: Vec<RowMaker>) -> Result<TableWriter, DatasetError> {
+        Ok(self.0)
+    }
+}
+
+pub(super) struct RowMaker;
+
+impl ReducerWorker for RowMaker {
+    type Block = Vec<DataRow>;
+
+    fn open(&mut self, signatures: &[Part]) -> Vec<DataRow> {
+        Vec::with_capacity(signatures.iter().map(|part| part.num_data as usize).sum())
+    }
+
+    fn chunk(&mut self, chunk: &Chunk<'_>, block: &mut Vec<DataRow>) -> Result<(), DatasetError> {
+        let columns = chunk.columns;
+        block.extend((0..columns.len()).map(|at| {
+            let (value, machine) = match columns.irregular(at) {
+                None => (columns.value(at), columns.machine_name(at).map(SmolStr::new)),
+                Some(text) => read_irregular(text),
+            };
+            DataRow {
+                signature: chunk.part.signature,
+                id: columns.id(at),
+                job: columns.job_id(at),
+                push: push_id(columns, at),
+                pushed: columns.push_timestamp(at),
+                revision: chunk.revision(at),
+                submitted: columns.submit_time(at),
+                value,
+                machine,
             }
-            let signature = parts[0].signature;
-            jobs.clear();
-            for part in parts {
-                for number in 0..part.num_chunks {
-                    self.store.chunk(&part.request(), number, &mut raw)?;
-                    columns.decode(&raw, wanted).map_err(|source| damaged(part, &source))?;
-                    if let Some(rows) = self.rows.as_deref_mut() {
-                        write_rows(signature, &columns, &revisions, rows)?;
-                    }
-                    if let Some(heads) = self.heads.as_deref_mut() {
-                        find_heads(&columns, &revisions, heads);
-                    }
-                    if self.groups.is_some() {
-                        jobs.extend((0..columns.len()).filter_map(|at| columns.job_id(at)).map(|job| job.0));
-                    }
-                }
-            }
-            if let Some(groups) = self.groups.as_deref_mut() {
-                jobs.sort_unstable();
-                jobs.dedup();
-                groups.push(signature, &jobs);
-            }
-        }
+        }));
+        Ok(())
+    }
+
+    fn end_signature(&mut self, _jobs: &mut SignatureJobs, _block: &mut Vec<DataRow>) -> Result<(), DatasetError> {
         Ok(())
     }
 }
 
-fn write_rows(
-    signature: SignatureId,
-    columns: &Columns,
-    revisions: &PushRevisions,
-    rows: &mut TableWriter,
-) -> Result<(), ExportError> {
-    for at in 0..columns.len() {
-        let revision = columns.revision(at, |push| revisions.get(&push).copied()).map(Revision::to_hex);
-        let (value, machine) = match columns.irregular(at) {
-            None => (columns.value(at).map_or(Cell::Null, Cell::Float), columns.machine_name(at).map(Cow::Borrowed)),
-            Some(text) => read_irregular(text),
-        };
-        rows.write_row(&[
-            Cell::Id(signature.0),
-            Cell::Id(columns.id(at).0),
-            columns.job_id(at).map_or(Cell::Null, |job| Cell::Id(job.0)),
-            push_id(columns, at).map_or(Cell::Null, |push| Cell::Id(push.0)),
-            Cell::Time(columns.push_timestamp(at)),
-            text(revision.as_ref().and_then(|hex| std::str::from_utf8(hex).ok()).map(Cow::Borrowed)),
-            columns.submit_time(at).map_or(Cell::Null, Cell::Time),
-            value,
-            text(machine),
-        ])?;
+/// Finds the heads.
+#[derive(Default)]
+pub(super) struct HeadsReducer;
+
+impl Reducer for HeadsReducer {
+    type Block = ();
+    type Worker = HeadFinder;
+    type Value = Heads;
+
+    fn columns(&self) -> ColumnSet {
+        ColumnSet::PUSH_IDS | ColumnSet::REVISIONS | ColumnSet::PUSH_TIMESTAMPS
     }
-    Ok(())
+
+    fn worker(&self) -> HeadFinder {
+        HeadFinder::default()
+    }
+
+    fn take(&mut self, _block: ()) -> Result<(), DatasetError> {
+        Ok(())
+    }
+
+    fn finish(self, workers: Vec<HeadFinder>) -> Result<Heads, DatasetError> {
+        let mut found = HeadFinder::default();
+        for (revision, head) in workers.into_iter().flat_map(|worker| worker.heads) {
+            found.put(revision, head);
+        }
+        Ok(found.heads)
+    }
+}
+
+#[derive(Default)]
+pub(super) struct HeadFinder {
+    heads: Heads,
+}
+
+impl HeadFinder {
+    fn put(&mut self, revision: Revision, found: Head) {
+        // A push that is known comes before none at the same instant.
+        let order = |(landed, push): Head| (landed, push.is_none(), push);
+        let head = self.heads.entry(revision).or_insert(found);
+        if order(found) < order(*head) {
+            *head = found;
+        }
+    }
+}
+
+impl ReducerWorker for HeadFinder {
+    type Block = ();
+
+    fn open(&mut self, _signatures: &[Part]) {}
+
+    fn chunk(&mut self, chunk: &Chunk<'_>, _block: &mut ()) -> Result<(), DatasetError> {
+        let columns = chunk.columns;
+        let mut last = None;
+        for at in 0..columns.len() {
+            let push = push_id(columns, at);
+            // The data of one push stand side by side, and all landed with it.
+            let same = (push, columns.push_timestamp(at), columns.inline_revision(at));
+            if last == Some(same) && columns.is_regular(at) {
+                continue;
+            }
+            last = Some(same);
+            if let Some(revision) = chunk.revision(at) {
+                self.put(revision, (columns.push_timestamp(at), push));
+            }
+        }
+        Ok(())
+    }
+
+    fn end_signature(&mut self, _jobs: &mut SignatureJobs, _block: &mut ()) -> Result<(), DatasetError> {
+        Ok(())
+    }
 }
 
 /// The push; an irregular datum may name none, which the columns keep as 0.
@@ -119,40 +193,19 @@ fn push_id(columns: &Columns, at: usize) -> Option<PushId> {
     Some(columns.push_id(at)).filter(|push| columns.is_regular(at) || push.0 != 0)
 }
 
-fn read_irregular(text: &str) -> (Cell<'static>, Option<Cow<'static, str>>) {
+fn read_irregular(raw: &str) -> (Option<f64>, Option<SmolStr>) {
     let mut cells = Vec::new();
-    if let Some(record) = Record::read(text) {
+    if let Some(record) = Record::read(raw) {
         record.append_cells(IRREGULAR, &mut cells);
     }
     let mut cells = cells.into_iter();
-    let value = cells.next().unwrap_or(Cell::Null);
-    let machine = cells.next().and_then(|cell| if let Cell::Text(name) = cell { Some(name) } else { None });
+    let value = cells.next().and_then(|cell| if let Cell::Float(value) = cell { Some(value) } else { None });
+    let machine = cells.next().and_then(|cell| if let Cell::Text(name) = cell { Some(name.into()) } else { None });
     (value, machine)
 }
 
-pub(super) fn text(text: Option<Cow<'_, str>>) -> Cell<'_> {
+fn text(text: Option<Cow<'_, str>>) -> Cell<'_> {
     text.map_or(Cell::Null, Cell::Text)
-}
-
-fn find_heads(columns: &Columns, revisions: &PushRevisions, heads: &mut Heads) {
-    let mut last = None;
-    for at in 0..columns.len() {
-        let push = push_id(columns, at);
-        // The data of one push stand side by side, and all landed with it.
-        let same = (push, columns.push_timestamp(at), columns.inline_revision(at));
-        if last == Some(same) && columns.is_regular(at) {
-            continue;
-        }
-        last = Some(same);
-        let Some(revision) = columns.revision(at, |push| revisions.get(&push).copied()) else { continue };
-        // A push that is known comes before none at the same instant.
-        let order = |(landed, push): (Timestamp, Option<PushId>)| (landed, push.is_none(), push);
-        let found = (columns.push_timestamp(at), push);
-        let head = heads.entry(revision).or_insert(found);
-        if order(found) < order(*head) {
-            *head = found;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -161,11 +214,11 @@ mod tests {
     use parquet::record::Field as Read;
     use proptest::prelude::*;
 
+    use super::super::Table;
     use super::*;
-    use crate::dataset::tables::Table;
     use crate::dataset::write::parquet::Limits;
     use crate::dataset::write::publish;
-    use crate::model::{Datum, DatumId, DatumRecord, IrregularDatum, JobId, RawJson};
+    use crate::model::{Datum, DatumRecord, IrregularDatum, JobId, PushRevisions, RawJson};
     use crate::store::columns::encode;
 
     fn id() -> impl Strategy<Value = u64> {
@@ -216,12 +269,19 @@ mod tests {
 
             let folder = tempfile::tempdir().unwrap();
             let mut rows = TableWriter::create(folder.path(), Table::Data.schema(), &[], Limits::default()).unwrap();
-            let (mut columns, mut heads) = (Columns::default(), Heads::new());
+            let (mut columns, mut heads) = (Columns::default(), HeadFinder::default());
+            let part = Part::for_test(7);
             for chunk in &chunks {
                 columns.decode(&chunk.bytes, ColumnSet::ALL).unwrap();
-                write_rows(SignatureId(7), &columns, &revisions, &mut rows).unwrap();
-                find_heads(&columns, &revisions, &mut heads);
+                let chunk = Chunk { part: &part, columns: &columns, revisions: &revisions };
+                let mut block = Vec::new();
+                RowMaker.chunk(&chunk, &mut block).unwrap();
+                for row in &block {
+                    row.write(&mut rows).unwrap();
+                }
+                heads.chunk(&chunk, &mut ()).unwrap();
             }
+            let heads = heads.heads;
             publish(folder.path(), vec![rows.finish().unwrap().file]).unwrap();
             let file = std::fs::File::open(folder.path().join("data.parquet")).unwrap();
             let found: Vec<Vec<Read>> = SerializedFileReader::new(file).unwrap().get_row_iter(None).unwrap()

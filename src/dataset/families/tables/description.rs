@@ -6,12 +6,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ExportError, SCHEMA_VERSION, Table};
+use super::error::ExportError;
+use super::table::{SCHEMA_VERSION, Table};
 use crate::config::Config;
 use crate::dataset::commits::Commits;
 use crate::dataset::write::{ArtifactError, ArtifactFile, Finished, ToolEntry};
 use crate::model::Kind;
-use crate::store::{Counts, CrawlIdentity};
+use crate::store::{CrawlIdentity, Tally};
 
 /// Its file's name. It is withdrawn before the tables are replaced and written after them: a folder without it holds no
 /// finished export.
@@ -53,7 +54,7 @@ impl TableEntry {
 
 impl Description {
     /// Of a store, without its tables.
-    pub(super) fn of(identity: &CrawlIdentity, counts: &Counts, commits: Option<&Commits>, config: &Config) -> Self {
+    pub(super) fn of(identity: &CrawlIdentity, counts: &Tally, commits: Option<&Commits>, config: &Config) -> Self {
         let mut inputs = BTreeMap::new();
         for kind in Kind::ALL {
             let of_kind = counts.of(kind);

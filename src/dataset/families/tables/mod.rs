@@ -7,59 +7,34 @@
 
 mod data;
 mod description;
+mod error;
 mod reading;
 mod records;
-mod tables;
+mod table;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use thiserror::Error;
-
-use self::data::{Heads, Pass};
+use self::data::{DataReducer, Head, Heads, HeadsReducer};
 use self::description::withdraw;
 pub use self::description::{Description, EXPORT_NAME, TableEntry};
+pub use self::error::ExportError;
 use self::records::Records;
-pub use self::tables::{SCHEMA_VERSION, Table};
+pub use self::table::{SCHEMA_VERSION, Table};
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::dataset::commits::Commits;
-use crate::dataset::families::groups::{GroupBuilder, SignatureGroups};
-use crate::dataset::pass::finish_groups;
+use crate::dataset::error::DatasetError;
+use crate::dataset::families::groups::{GroupsReducer, SignatureGroups};
 use crate::dataset::pass::signatures::Signatures;
-use crate::dataset::write::parquet::{Cell, FinishedTable, Limits, TableError, TableWriter};
-use crate::dataset::write::{ArtifactError, Publication, check_folder, publish, remove_leftovers};
-use crate::dataset::{ReduceError, read_commits};
-use crate::model::{PushId, Timestamp};
-use crate::store::{Counts, CrawlIdentity, Store, StoreError};
-
-/// Why nothing was exported. What an earlier export wrote stands untouched, unless [`ExportError::Artifact`] says otherwise.
-#[derive(Debug, Error)]
-pub enum ExportError {
-    /// The store cannot be read.
-    #[error("the store cannot be exported")]
-    Store(#[from] StoreError),
-    /// The commits or the groups.
-    #[error(transparent)]
-    Reduce(#[from] ReduceError),
-    /// A table cannot be written.
-    #[error(transparent)]
-    Table(#[from] TableError),
-    /// A file or the folder cannot be written.
-    #[error(transparent)]
-    Artifact(#[from] ArtifactError),
-    /// The description is no JSON.
-    #[error("{EXPORT_NAME} cannot be written as JSON; please report this")]
-    Description {
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// The run was ended.
-    #[error("interrupted; an export of before stands untouched")]
-    Interrupted,
-}
+use crate::dataset::pass::{Means, Pass, value_of};
+use crate::dataset::sources::read_commits;
+use crate::dataset::write::parquet::{Cell, FinishedTable, Limits, TableWriter};
+use crate::dataset::write::{Publication, check_folder, publish, remove_leftovers};
+use crate::model::Timestamp;
+use crate::observe::Reducing;
+use crate::store::{CrawlIdentity, Store, Tally};
 
 /// What was exported.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,7 +44,7 @@ pub struct ExportSummary {
     /// Records that gave no row, by table.
     pub unreadable: BTreeMap<Table, u64>,
     /// The crawl's tally: what is pending or failed is missing from the tables.
-    pub counts: Counts,
+    pub counts: Tally,
     /// Tables of an earlier export of another store, or of this one as it was before, that were removed.
     pub removed: Vec<Table>,
 }
@@ -85,7 +60,7 @@ pub fn export(
     tables: &BTreeSet<Table>,
     shutdown: &Shutdown,
 ) -> Result<ExportSummary, ExportError> {
-    let identity = store.identity()?.ok_or(ReduceError::EmptyStore)?;
+    let identity = store.identity()?.ok_or(DatasetError::EmptyStore)?;
     let commits = read_commits(config, &identity)?;
     check_folder(folder)?;
     remove_leftovers(folder);
@@ -99,7 +74,8 @@ pub fn export(
     let records = Records { store, redact_emails: config.artifacts.redact_emails, shutdown };
     let mut summary = ExportSummary { description, unreadable: BTreeMap::new(), counts, removed: Vec::new() };
     write_records(&records, &identity, &mut writers, &mut summary.unreadable)?;
-    write_data(store, commits.as_ref(), shutdown, &mut writers)?;
+    let reducing = Reducing::default();
+    write_data(store, commits.as_ref(), Means::of(config, folder, &reducing, shutdown), &mut writers)?;
 
     let mut publication = Publication::new();
     for (table, writer) in writers {
@@ -148,33 +124,39 @@ fn write_records(
 fn write_data(
     store: &Store,
     commits: Option<&Commits>,
-    shutdown: &Shutdown,
+    means: Means<'_>,
     writers: &mut Writers,
 ) -> Result<(), ExportError> {
     let signatures = Signatures::complete(store)?;
-    let mut heads = writers.contains_key(&Table::Revisions).then(Heads::new);
-    let mut groups = writers.contains_key(&Table::SigGroups).then(GroupBuilder::default);
-    let pass = Pass {
-        store,
-        signatures: &signatures,
-        shutdown,
-        rows: writers.get_mut(&Table::Data),
-        heads: heads.as_mut(),
-        groups: groups.as_mut(),
-    };
-    pass.run()?;
-    if let (Some(rows), Some(heads)) = (writers.get_mut(&Table::Revisions), heads) {
+    let [data, mut revisions, mut groups] =
+        [Table::Data, Table::Revisions, Table::SigGroups].map(|table| writers.remove(&table));
+    if data.is_none() && revisions.is_none() && groups.is_none() {
+        return Ok(());
+    }
+    let (data, heads, found) = std::thread::scope(|scope| {
+        let mut pass = Pass::new(scope, store, &signatures, means);
+        let data = data.map(|rows| pass.start(DataReducer(rows), Ok));
+        let heads = revisions.is_some().then(|| pass.start(HeadsReducer, Ok));
+        let found = groups.is_some().then(|| pass.start(GroupsReducer::new(store, &signatures), Ok));
+        let passed = pass.run("reading the data");
+        let threads =
+            (data.map(value_of).transpose(), heads.map(value_of).transpose(), found.map(value_of).transpose());
+        passed?;
+        Ok::<_, DatasetError>((threads.0?, threads.1?, threads.2?))
+    })?;
+    if let (Some(rows), Some(heads)) = (&mut revisions, heads) {
         write_revisions(commits, heads, rows)?;
     }
-    if let (Some(rows), Some(groups)) = (writers.get_mut(&Table::SigGroups), groups) {
-        write_groups(&finish_groups(groups, store, &signatures)?, rows)?;
+    if let (Some(rows), Some(found)) = (&mut groups, found) {
+        write_groups(&found, rows)?;
     }
+    let tables = [(Table::Data, data), (Table::Revisions, revisions), (Table::SigGroups, groups)];
+    writers.extend(tables.into_iter().filter_map(|(table, rows)| Some((table, rows?))));
     Ok(())
 }
 
 /// The commits of the window by date, those of one date by name; then the revisions that only data name.
 fn write_revisions(commits: Option<&Commits>, mut heads: Heads, rows: &mut TableWriter) -> Result<(), ExportError> {
-    type Head = (Timestamp, Option<PushId>);
     let mut write = |revision: &str, date: Option<Timestamp>, head: Option<Head>| {
         rows.write_row(&[
             Cell::Text(Cow::Borrowed(revision)),

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::ExportError;
+use super::error::ExportError;
 use super::reading::{Field, Record};
-use super::tables::{ALERT_SUMMARIES, ALERTS, JOBS, SIGNATURES};
+use super::table::{ALERT_SUMMARIES, ALERTS, JOBS, SIGNATURES};
 use crate::actor::Shutdown;
-use crate::dataset::families::alerts::table::for_each_summary;
+use crate::dataset::families::alerts::for_each_summary;
 use crate::dataset::write::parquet::{Cell, TableWriter};
 use crate::dataset::write::redact_emails;
 use crate::model::RawJson;

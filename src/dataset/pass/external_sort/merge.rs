@@ -6,7 +6,7 @@ use std::collections::binary_heap::PeekMut;
 use std::fs::File;
 use std::path::Path;
 
-use super::SortError;
+use super::error::SortError;
 use super::radix::SortedRun;
 use super::spill::{RunReader, RunSpan, SpillFile};
 
@@ -22,7 +22,7 @@ const MIN_FAN_IN: usize = 8;
 
 /// Distinct pairs in ascending order. After an error the sequence ends.
 #[derive(Debug)]
-pub struct SortedPairs {
+pub(crate) struct SortedPairs {
     merge: Merge,
     last: Option<(u64, u64)>,
 }

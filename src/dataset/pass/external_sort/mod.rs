@@ -4,17 +4,17 @@
 //! the distinct pairs in ascending order. Memory stays within the budgets: what does not fit is spilled, sorted, to
 //! an unnamed file that vanishes with the process, and merged at the end. What does fit never touches the disk.
 
+mod error;
 mod merge;
 mod radix;
 mod spill;
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
-use thiserror::Error;
 
-pub use merge::SortedPairs;
+pub(crate) use error::SortError;
+pub(crate) use merge::SortedPairs;
 use radix::{RadixSorter, SortedRun};
 use spill::SpillFile;
 
@@ -24,30 +24,9 @@ const SORTING_BYTES_PER_PAIR: usize = 32;
 /// Fewer pairs than these are not worth a run of their own, whatever the budget.
 const MIN_PAIRS_PER_RUN: usize = 16;
 
-/// Why pairs could not be sorted.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum SortError {
-    /// The temporary file could not be made or written.
-    #[error("failed to spill pairs to a temporary file in {}", dir.display())]
-    Spill {
-        /// Where the file was to be.
-        dir: PathBuf,
-        /// What went wrong.
-        #[source]
-        source: io::Error,
-    },
-    /// The temporary file could not be read again.
-    #[error("failed to read spilled pairs")]
-    Read(#[source] io::Error),
-    /// The temporary file does not hold what was written.
-    #[error("spilled pairs came back damaged")]
-    Damaged,
-}
-
-/// Takes pairs until [`PairSorter::finish`].
+/// Takes pairs until [`PairSorter::finish_all`].
 #[derive(Debug)]
-pub struct PairSorter {
+pub(crate) struct PairSorter {
     pairs: Vec<(u64, u64)>,
     max_pairs: usize,
     budget_bytes: usize,
@@ -60,7 +39,7 @@ impl PairSorter {
     /// Sorts within `budget_bytes` of memory (at least some kilobytes), spilling into `spill_dir`, which must exist
     /// by then.
     #[must_use]
-    pub fn new(budget_bytes: usize, spill_dir: &Path) -> Self {
+    pub(crate) fn new(budget_bytes: usize, spill_dir: &Path) -> Self {
         Self {
             pairs: Vec::new(),
             max_pairs: (budget_bytes / SORTING_BYTES_PER_PAIR).max(MIN_PAIRS_PER_RUN),
@@ -75,7 +54,7 @@ impl PairSorter {
     ///
     /// # Errors
     /// When memory is full and spilling fails.
-    pub fn push(&mut self, first: u64, second: u64) -> Result<(), SortError> {
+    pub(crate) fn push(&mut self, first: u64, second: u64) -> Result<(), SortError> {
         if self.pairs.len() == self.pairs.capacity() {
             self.make_room()?;
         }
@@ -87,7 +66,7 @@ impl PairSorter {
     ///
     /// # Errors
     /// See [`PairSorter::push`].
-    pub fn extend(&mut self, pairs: impl IntoIterator<Item = (u64, u64)>) -> Result<(), SortError> {
+    pub(crate) fn extend(&mut self, pairs: impl IntoIterator<Item = (u64, u64)>) -> Result<(), SortError> {
         pairs.into_iter().try_for_each(|(first, second)| self.push(first, second))
     }
 
@@ -110,20 +89,12 @@ impl PairSorter {
         Ok(())
     }
 
-    /// Ends the input of this sorter.
-    ///
-    /// # Errors
-    /// When spilled runs are so many that they must be merged on disk first, and that fails.
-    pub fn finish(self) -> Result<SortedPairs, SortError> {
-        Self::finish_all(vec![self])
-    }
-
     /// Ends the input of several sorters, which are sorted in parallel, and merges them. The merge keeps within the
     /// sum of their budgets.
     ///
     /// # Errors
-    /// See [`PairSorter::finish`].
-    pub fn finish_all(sorters: Vec<Self>) -> Result<SortedPairs, SortError> {
+    /// When spilled runs are so many that they must be merged on disk first, and that fails.
+    pub(crate) fn finish_all(sorters: Vec<Self>) -> Result<SortedPairs, SortError> {
         let budget_bytes = sorters.iter().fold(0_usize, |sum, sorter| sum.saturating_add(sorter.budget_bytes));
         let spill_dir = sorters.first().map(|sorter| sorter.spill_dir.clone()).unwrap_or_default();
         let parts: Vec<(SortedRun, Option<SpillFile>)> = sorters.into_par_iter().map(Self::into_sorted).collect();
@@ -187,7 +158,7 @@ mod tests {
         sorter.extend(jobs(20_000)).unwrap();
         assert!(sorter.spill.as_ref().unwrap().num_runs() > 1000);
         let expected: BTreeSet<(u64, u64)> = jobs(20_000).collect();
-        assert_eq!(collect(sorter.finish().unwrap()), expected.into_iter().collect::<Vec<_>>());
+        assert_eq!(collect(PairSorter::finish_all(vec![sorter]).unwrap()), expected.into_iter().collect::<Vec<_>>());
     }
 
     #[test]
@@ -196,7 +167,7 @@ mod tests {
         let mut sorter = PairSorter::new(600_000, dir.path());
         sorter.extend(jobs(200_000)).unwrap();
         let expected: BTreeSet<(u64, u64)> = jobs(200_000).collect();
-        assert_eq!(collect(sorter.finish().unwrap()), expected.into_iter().collect::<Vec<_>>());
+        assert_eq!(collect(PairSorter::finish_all(vec![sorter]).unwrap()), expected.into_iter().collect::<Vec<_>>());
     }
 
     #[test]

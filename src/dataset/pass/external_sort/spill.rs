@@ -8,7 +8,8 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::SortError;
+use super::error::SortError;
+use crate::store::columns::{VarintReader, put_varint};
 
 /// How much is gathered before the file is written.
 const WRITE_BUFFER_BYTES: usize = 64 * 1024;
@@ -108,8 +109,10 @@ impl RunReader {
         if self.buffer.len() - self.at < MAX_PAIR_BYTES && self.span.start < self.span.end {
             self.refill(file)?;
         }
-        let first_step = self.varint()?;
-        let second_step = self.varint()?;
+        let mut reader = VarintReader::new(&self.buffer[self.at..]);
+        let first_step = reader.varint().map_err(|_| SortError::Damaged)?;
+        let second_step = reader.varint().map_err(|_| SortError::Damaged)?;
+        self.at = self.buffer.len() - reader.rest().len();
         let first = self.last.0.checked_add(first_step).ok_or(SortError::Damaged)?;
         let base = if first_step == 0 { self.last.1 } else { 0 };
         let second = base.checked_add(second_step).ok_or(SortError::Damaged)?;
@@ -131,25 +134,4 @@ impl RunReader {
         self.span.start += wanted;
         Ok(())
     }
-
-    fn varint(&mut self) -> Result<u64, SortError> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let &byte = self.buffer.get(self.at).ok_or(SortError::Damaged)?;
-            self.at += 1;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err(SortError::Damaged)
-    }
-}
-
-fn put_varint(mut number: u64, out: &mut Vec<u8>) {
-    while number >= 0x80 {
-        out.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    out.push(number.to_le_bytes()[0]);
 }

@@ -1,0 +1,106 @@
+//! The commands as clap sees them, and the function that each one calls.
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use super::{
+    commits, config, demo, export, help, import, list_failures, plan, relabel, report, run, shell, simulate, status,
+    verify,
+};
+use crate::Error;
+
+/// Harvest Mozilla Treeherder's performance data into research datasets
+#[derive(Debug, Parser)]
+#[command(name = "perfharvest", version, about, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = help::PROGRAM)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+// Where a name has an underscore, an attribute: clap would take the underscore of a doc comment for markup.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Crawl what is missing, then make the artifacts; resumes an interrupted run
+    #[command(after_help = help::run())]
+    Run(run::RunArgs),
+    /// Crawl what is missing, without making artifacts
+    #[command(after_help = help::crawl())]
+    Crawl(run::CrawlArgs),
+    /// Make artifacts from the store, without using the network
+    #[command(after_help = help::reduce())]
+    Reduce(run::ReduceArgs),
+    /// Estimate how many requests a run would make and how long it would take
+    #[command(after_help = help::PLAN)]
+    Plan(plan::PlanArgs),
+    /// Show the progress of a crawl, also while it is running
+    #[command(after_help = help::STATUS)]
+    Status(status::StatusArgs),
+    /// List the failed requests and the reasons
+    #[command(after_help = help::FAILURES)]
+    Failures(list_failures::FailuresArgs),
+    /// Export the store as an archive, or the dataset as Parquet files
+    #[command(after_help = help::EXPORT)]
+    Export(export::ExportArgs),
+    /// Import an archive, or the files of the older scripts, into an empty store
+    #[command(after_help = help::IMPORT)]
+    Import(import::ImportArgs),
+    /// Check the store and the artifacts for damage, and repair it
+    #[command(after_help = help::VERIFY)]
+    Verify(verify::VerifyArgs),
+    #[command(about = "Make all_commits.jsonl from a clone, an hgweb server or Treeherder's push list")]
+    #[command(after_help = help::commits())]
+    Commits(commits::CommitsArgs),
+    #[command(about = "Relabel the records of perf_llm_struc.jsonl using the stored alerts")]
+    #[command(after_help = help::RELABEL)]
+    Relabel(relabel::RelabelArgs),
+    /// Make an HTML report of the stored data
+    #[command(after_help = help::REPORT)]
+    Report(report::ReportArgs),
+    /// Check, show or create a configuration file
+    #[command(after_help = help::CONFIG)]
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Serve a simulated Treeherder on this machine, to rehearse a crawl
+    #[command(after_help = help::SIMULATE)]
+    Simulate(simulate::SimulateArgs),
+    /// Crawl a simulated Treeherder and make its artifacts, offline
+    #[command(after_help = help::DEMO)]
+    Demo(demo::DemoArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = help::COMPLETIONS)]
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page of perfharvest, or of one of its commands
+    #[command(after_help = help::MAN)]
+    Man(shell::ManArgs),
+}
+
+impl Cli {
+    /// Runs the command; returns the exit code.
+    ///
+    /// # Errors
+    /// [`Error`], which has an exit code of its own.
+    pub async fn run(self) -> Result<u8, Error> {
+        match self.command {
+            Command::Run(args) => run::run(&args).await,
+            Command::Crawl(args) => run::crawl(&args).await,
+            Command::Reduce(args) => run::reduce(&args).await,
+            Command::Plan(args) => plan::run(&args).await,
+            Command::Status(args) => status::run(&args).await,
+            Command::Failures(args) => list_failures::run(&args),
+            Command::Export(args) => export::run(&args).await,
+            Command::Import(args) => import::run(&args).await,
+            Command::Verify(args) => verify::run(&args),
+            Command::Commits(args) => commits::run(&args).await,
+            Command::Relabel(args) => relabel::run(&args),
+            Command::Report(args) => report::run(&args).await,
+            Command::Config(command) => config::run(&command),
+            Command::Simulate(args) => simulate::run(&args).await,
+            Command::Demo(args) => demo::run(&args).await,
+            Command::Completions(args) => shell::completions(&args, Self::command()),
+            Command::Man(args) => shell::man(&args, Self::command()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

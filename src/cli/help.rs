@@ -1,0 +1,170 @@
+//! Long help texts: examples, exit codes, lists.
+
+use super::commits;
+use crate::dataset::Artifact;
+
+/// The exit codes of the process, for scripts.
+pub(super) const EXIT_CODES: [(u8, &str); 7] = [
+    (0, "complete"),
+    (1, "unexpected error"),
+    (2, "wrong usage or configuration"),
+    (3, "finished, but some requests failed or some data is missing"),
+    (4, "store or disk error"),
+    (5, "source unreachable, or it refuses requests"),
+    (130, "interrupted"),
+];
+
+pub(super) const PROGRAM: &str = "\
+Try it offline:      perfharvest demo
+Crawl Treeherder:    perfharvest run --commits all_commits.jsonl --start 2026-07-01
+Show the progress:   perfharvest status
+
+To resume an interrupted run, run the same command again.";
+
+const RUN: &str = "\
+Examples:
+  perfharvest run --commits all_commits.jsonl --start 2026-07-01
+  perfharvest run -c my.toml --set limiter.requests_per_second=10
+  perfharvest run --commits all_commits.jsonl --sample 50 \\
+    --store try.store --out try  # a quick look at the dataset
+
+To resume an interrupted run, run the same command again. If nothing is missing, a run makes no request.";
+
+const CRAWL: &str = "\
+Examples:
+  perfharvest crawl --start 2026-07-01 --store crawl.store
+  perfharvest crawl --dry-run  # fetches only 10 job details
+
+To resume an interrupted crawl, run the same command again. Without --commits, perfharvest cannot find the busiest \
+revision, and does not fetch the job details of its signatures.";
+
+pub(super) const PLAN: &str = "\
+Examples:
+  perfharvest plan --start 2026-07-01
+  perfharvest plan --requests-per-second 10 --json
+
+A plan fetches only the listings needed to estimate, and stores them; the next run does not fetch them again. While a \
+crawl is running, the plan makes no request: it reads the progress that the crawl writes beside its store.";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  perfharvest status --store crawl.store
+  perfharvest status --watch
+  perfharvest status --json | jq .counts.kinds.summaries
+
+The exit code is 0 if the crawl is complete, and 3 if it is not. With --watch, --json prints one JSON object per line.";
+
+pub(super) const FAILURES: &str = "\
+Examples:
+  perfharvest failures --store crawl.store
+  perfharvest failures --json | jq -r 'select(.kind == \"job_details\").job_id'
+
+The next run tries the failed requests again.";
+
+pub(super) const EXPORT: &str = "\
+Examples:
+  perfharvest export --format archive
+  perfharvest export --format archive --output backup.phar --store crawl.store
+  perfharvest export --format parquet --commits all_commits.jsonl
+
+The same store always gives the same bytes. `perfharvest import FILE` restores a store from an archive. A Parquet export \
+replaces the files of an earlier export in the same folder. If the crawl is not finished, the Parquet export contains \
+the data fetched so far, prints a warning and exits with code 3.";
+
+pub(super) const IMPORT: &str = "\
+Examples:
+  perfharvest import perfharvest-autoland-2026-11-22.phar --store new.store
+  perfharvest import old-scripts/ --start 2026-07-01 --data-end 2026-11-22
+
+From a folder, perfharvest imports perf_jobs_by_signature.jsonl, all_signatures.jsonl and max_revision_jobs.jsonl. The \
+next run does not fetch again what was imported whole. It does fetch everything that is missing, and the data of empty \
+lists, which may be errors that the scripts hid. alert_summaries.csv is not imported: alerts do not expire, and the next \
+run fetches them.";
+
+pub(super) const VERIFY: &str = "\
+Examples:
+  perfharvest verify --store crawl.store
+  perfharvest verify --repair
+
+The exit code is 4 if something is damaged or missing. A repair makes no request: the next `perfharvest run` fetches \
+damaged answers again. A repair removes damaged artifacts, and the next `perfharvest reduce` makes them again.";
+
+pub(super) const RELABEL: &str = "\
+Example:
+  perfharvest relabel --input perf_llm_struc.jsonl --output relabelled.jsonl";
+
+pub(super) const REPORT: &str = "\
+Example:
+  perfharvest report --commits all_commits.jsonl --output report.html
+
+The report is a single HTML file that needs no network. It shows coverage, distributions, alerts, signature groups, \
+failures, and the sizes and digests of the artifacts in --out. A report of an incomplete crawl says so, and the exit \
+code is 3.";
+
+pub(super) const CONFIG: &str = "\
+Examples:
+  perfharvest config init my.toml
+  perfharvest config check -c my.toml
+  perfharvest config show --set limiter.burst=1";
+
+pub(super) const SIMULATE: &str = "\
+Examples:
+  perfharvest simulate  # serves the built-in corpus
+  perfharvest simulate --signatures 1000 --latency lognormal:80ms,0.5
+  perfharvest simulate --fault 502@summary=0.05 --fault cut=0.01
+  perfharvest simulate --signatures 20000 --dump data  # writes files instead
+
+The server prints its URL to stdout. Press Ctrl-C to stop it; it then prints the number of requests that it answered.";
+
+pub(super) const DEMO: &str = "\
+Examples:
+  perfharvest demo
+  perfharvest demo --out my-demo";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  source <(perfharvest completions bash)  # in ~/.bashrc
+  perfharvest completions zsh > ~/.zfunc/_perfharvest
+  perfharvest completions fish > ~/.config/fish/completions/perfharvest.fish";
+
+pub(super) const MAN: &str = "\
+Examples:
+  perfharvest man > ~/.local/share/man/man1/perfharvest.1
+  perfharvest man run > ~/.local/share/man/man1/perfharvest-run.1
+  perfharvest man config check | man -l -";
+
+pub(super) fn run() -> String {
+    with_exit_codes(RUN)
+}
+
+pub(super) fn crawl() -> String {
+    with_exit_codes(CRAWL)
+}
+
+fn with_exit_codes(help: &str) -> String {
+    let codes: Vec<String> = EXIT_CODES.iter().map(|(code, meaning)| format!("  {code:>3}  {meaning}")).collect();
+    format!("{help}\n\nExit codes:\n{}", codes.join("\n"))
+}
+
+pub(super) fn reduce() -> String {
+    let names: Vec<String> = Artifact::ALL.iter().map(|artifact| format!("  {artifact}\n")).collect();
+    format!(
+        "Examples:\n  perfharvest reduce --commits all_commits.jsonl\n  perfharvest reduce sig_groups job_durations.csv\n\n\
+         Artifacts (the extension can be left out):\n{}",
+        names.concat()
+    )
+}
+
+pub(super) fn commits() -> String {
+    format!(
+        "Examples:\n  {}\n\n\
+         The file contains each commit from --start to --end once, oldest first. Answers of a server are kept in \
+         FILE.pages; run the same command again to fetch only what is missing. If inputs.commits_from is set in \
+         config.toml, `perfharvest run` makes the file itself.\n\n\
+         A clone and hgweb give the same file. Treeherder's push list contains at most the newest 20 commits of a push, \
+         and no commit dates: each commit gets the time of its push. The dates in the dataset and the edges of the window \
+         then differ, and older commits of large pushes are missing. Tests run only on the newest commit of a push (the \
+         head), and the file contains all heads.",
+        commits::WAYS
+    )
+}

@@ -1,0 +1,222 @@
+//! The closing summaries of `run`, `crawl` and `reduce`.
+
+use super::advice::advice;
+use crate::config::Config;
+use crate::dataset::{Artifact, Input, ReduceSummary};
+use crate::model::Kind;
+use crate::observe::{Counters, counted, form, human_bytes, human_duration};
+use crate::pipeline::{CrawlSummary, RunSummary};
+use crate::store::KindTally;
+use crate::{EXIT_INCOMPLETE, EXIT_INTERRUPTED};
+
+pub(super) fn exit_code(crawl: &CrawlSummary) -> u8 {
+    if crawl.interrupted {
+        EXIT_INTERRUPTED
+    } else if !crawl.counts.is_complete() || !crawl.lost.is_empty() {
+        EXIT_INCOMPLETE
+    } else {
+        0
+    }
+}
+
+pub(super) fn closing_summary(config: &Config, summary: &RunSummary, counters: &Counters) -> String {
+    let mut text = crawl_lines(config, &summary.crawl, counters);
+    if let Some(reduction) = &summary.reduction {
+        text.push_str(&reduction_lines(config, &[], reduction));
+        text.push_str(&format!("for an overview, run:\n  {}\n", advice(config, "perfharvest report")));
+    }
+    text
+}
+
+/// The result of a crawl, in less than a screen.
+pub(super) fn crawl_lines(config: &Config, crawl: &CrawlSummary, counters: &Counters) -> String {
+    let mut text = String::from("\n              fetched    empty     gone  skipped   failed  pending    records\n");
+    for kind in Kind::ALL {
+        let counts = crawl.counts.of(kind);
+        text.push_str(&format!(
+            "{:>12} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>10}\n",
+            kind.name().replace('_', " "),
+            counts.data,
+            counts.empty,
+            counts.gone,
+            counts.skipped,
+            counts.failed,
+            counts.pending,
+            counts.records,
+        ));
+    }
+    let sum = |of: fn(&KindTally) -> u64| Kind::ALL.iter().map(|kind| of(crawl.counts.of(*kind))).sum::<u64>();
+    // A run that was killed counts only as far as it stored its answers.
+    let requests = sum(|counts| counts.attempts).max(crawl.requests_made);
+    let one_by_one = one_by_one(crawl);
+    text.push_str(&format!(
+        "this run: {} in {}\nall runs: {} for {} of JSON\none item per request would take {} ({} saved)\n\
+         store: {}\n",
+        counted(crawl.requests_made, "request", "requests"),
+        human_duration(crawl.elapsed),
+        counted(requests, "request", "requests"),
+        human_bytes(sum(|counts| counts.body_bytes)),
+        counted(one_by_one, "request", "requests"),
+        one_by_one.saturating_sub(requests),
+        config.store.path.display(),
+    ));
+    for request in &crawl.lost {
+        text.push_str(&format!(
+            "lost: {request}: the stored answer was damaged or missing, and the server no longer has it\n"
+        ));
+    }
+    if let Some(hint) = counters.limit_hint() {
+        text.push_str(&format!("{hint}\n"));
+    }
+    if crawl.interrupted {
+        text.push_str("interrupted: everything fetched is stored. Run the same command again to resume.\n");
+    } else if exit_code(crawl) == 0 {
+        text.push_str("complete: nothing left to fetch\n");
+    } else {
+        text.push_str(&missing_line(config, crawl));
+        text.push('\n');
+    }
+    text
+}
+
+/// What is missing from a crawl that ended by itself, and what to do about it.
+pub(super) fn missing_line(config: &Config, crawl: &CrawlSummary) -> String {
+    let failed = crawl.counts.failed();
+    if failed > 0 {
+        let them = form(failed, "it", "them");
+        let list = advice(config, "perfharvest failures");
+        format!(
+            "incomplete: {} failed. `{list}` lists {them}; the next run tries {them} again.",
+            counted(failed, "request", "requests")
+        )
+    } else if crawl.counts.pending() > 0 {
+        // Only a dry run leaves any.
+        "incomplete: this was a dry run, and some job details are still to fetch; a run without --dry-run fetches them"
+            .to_owned()
+    } else if crawl.alerts_moved {
+        "incomplete: the list of alert summaries changed each time it was read, so some may be missing; the next run reads \
+         it again"
+            .to_owned()
+    } else if crawl.lost.is_empty() {
+        "incomplete: the next run determines what is still to fetch".to_owned()
+    } else {
+        format!("incomplete: {} lost for good", counted(crawl.lost.len() as u64, "answer is", "answers are"))
+    }
+}
+
+/// Requests needed for the same answers one by one: each signature's record and data, each job, ten alerts per page.
+fn one_by_one(crawl: &CrawlSummary) -> u64 {
+    let of = |kind: Kind| crawl.counts.of(kind);
+    let signatures = of(Kind::Summaries).settled();
+    of(Kind::Alerts).records.div_ceil(10).max(1) + 2 * signatures + 1 + of(Kind::JobDetails).settled()
+}
+
+pub(super) fn reduction_lines(config: &Config, asked: &[Artifact], reduction: &ReduceSummary) -> String {
+    let mut text = format!(
+        "{} written, {} unchanged, in {}\n",
+        counted(reduction.written.len() as u64, "artifact", "artifacts"),
+        reduction.unchanged.len(),
+        config.artifacts.out.display()
+    );
+    if asked.is_empty() {
+        text.push_str(&not_made_lines(config));
+    }
+    if !reduction.complete {
+        text.push_str(&format!(
+            "the dataset is incomplete: rows are missing (manifest.json: \"complete\": false); `{}` fetches them\n",
+            advice(config, "perfharvest run"),
+        ));
+    } else if !reduction.manifest.complete {
+        text.push_str(&format!(
+            "other artifacts in this folder were made before the crawl was complete (manifest.json: \"complete\": false); \
+             `{}` makes them again\n",
+            advice(config, "perfharvest reduce"),
+        ));
+    }
+    text
+}
+
+/// The artifacts that are left out because an input is not configured.
+fn not_made_lines(config: &Config) -> String {
+    let has_commits = config.commits_file().is_some_and(|file| config.inputs.commits.is_some() || file.exists());
+    let mut text = String::new();
+    for (input, is_there, key) in [
+        (Input::Commits, has_commits, "--commits (inputs.commits); see `perfharvest commits --help`"),
+        (Input::PerfLlmStruc, config.inputs.perf_llm_struc.is_some(), "inputs.perf_llm_struc, the records to relabel"),
+    ] {
+        let lacking = Artifact::ALL.iter().filter(|artifact| artifact.inputs().contains(&input)).count() as u64;
+        if !is_there && lacking > 0 {
+            text.push_str(&format!("not made: {} {key}\n", counted(lacking, "artifact needs", "artifacts need")));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::Timestamp;
+    use crate::store::{CrawlIdentity, Tally};
+
+    /// A crawl whose tally is that of `counts`.
+    fn crawl(counts: &str) -> CrawlSummary {
+        let counts: Tally = serde_json::from_str(counts).unwrap();
+        CrawlSummary {
+            identity: CrawlIdentity::create(&Config::default(), Timestamp::default()),
+            counts,
+            requests_made: 1,
+            elapsed: Duration::from_secs(108),
+            lost: Vec::new(),
+            interrupted: false,
+            alerts_moved: false,
+        }
+    }
+
+    fn tally(failed: u64, finished: bool) -> String {
+        let kind = |data: u64, failed: u64, attempts: u64| {
+            format!(
+                "{{\"pending\":0,\"data\":{data},\"empty\":0,\"gone\":0,\"skipped\":0,\"failed\":{failed},\"records\":{data},\
+                 \"body_bytes\":500,\"attempts\":{attempts}}}"
+            )
+        };
+        let kinds = [kind(1, 0, 1), kind(1, 0, 1), kind(20, failed, 22), kind(600, 0, 2)].join(",");
+        format!("{{\"commits\":1,\"kinds\":[{kinds}],\"digests\":[0,0,0,0],\"finished\":{finished}}}")
+    }
+
+    #[test]
+    fn a_summary_separates_this_run_from_all_runs_and_says_how_many_requests_were_saved() {
+        let text = crawl_lines(&Config::default(), &crawl(&tally(0, true)), &Counters::default());
+        assert!(text.contains("this run: 1 request in 1 min 48 s\n"), "{text}");
+        assert!(
+            text.contains(
+                "all runs: 26 requests for 2.0 kB of JSON\none item per request would take 642 requests (616 saved)\n"
+            ),
+            "{text}"
+        );
+        assert!(text.ends_with("complete: nothing left to fetch\n") && text.lines().count() < 20, "{text}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_the_command_that_lists_it() {
+        let mut config = Config::default();
+        config.store.path = "a store".into();
+        let line = missing_line(&config, &crawl(&tally(1, false)));
+        let list = "`perfharvest failures --store 'a store'`";
+        assert_eq!(line, format!("incomplete: 1 request failed. {list} lists it; the next run tries it again."));
+        let line = missing_line(&config, &crawl(&tally(3, false)));
+        assert!(line.starts_with("incomplete: 3 requests failed. ") && line.contains("lists them"), "{line}");
+    }
+
+    #[test]
+    fn artifacts_that_lack_an_input_are_listed() {
+        let mut config = Config::default();
+        let text = not_made_lines(&config);
+        assert!(text.contains("not made: 7 artifacts need --commits (inputs.commits)"), "{text}");
+        assert!(text.contains("not made: 2 artifacts need inputs.perf_llm_struc"), "{text}");
+        config.inputs.commits = Some("all_commits.jsonl".into());
+        config.inputs.perf_llm_struc = Some("perf_llm_struc.jsonl".into());
+        assert_eq!(not_made_lines(&config), "");
+    }
+}

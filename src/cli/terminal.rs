@@ -1,0 +1,39 @@
+//! Writing to the terminal: data to stdout, messages for people to stderr.
+
+use std::io::Write as _;
+
+use tracing::level_filters::LevelFilter;
+
+use crate::Error;
+
+/// Writes data to stdout. A reader that has closed the pipe (`| head`) is not an error.
+pub(super) fn print(text: &str) -> Result<(), Error> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a message to stderr, except with `-q`.
+pub(super) fn say(text: &str) {
+    if !is_quiet() {
+        say_even_if_quiet(text);
+    }
+}
+
+/// Writes a message to stderr only with `-q`: the one line that stands in for a summary.
+pub(super) fn say_if_quiet(text: &str) {
+    if is_quiet() {
+        say_even_if_quiet(text);
+    }
+}
+
+fn say_even_if_quiet(text: &str) {
+    let _ignored_since_stderr_is_closed = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
+}
+
+/// True with `-q`. A command that sets up no logs has no level at all, and is not quiet.
+fn is_quiet() -> bool {
+    LevelFilter::current() == LevelFilter::ERROR
+}

@@ -1,0 +1,100 @@
+//! Checks a configuration as a whole: keys against each other, and texts with a grammar.
+
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::Config;
+
+/// The levels of `log.level`; any other text is a list of filter directives.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+impl Config {
+    /// Returns the first invalid key and its error.
+    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        let window = &self.window;
+        if let (Some(start), Some(end)) = (window.start, window.end)
+            && end <= start
+        {
+            return Err(("window.end", format!("{end} is not after window.start, {start}")));
+        }
+        if let (Some(start), Some(data_end)) = (window.start, window.data_end)
+            && data_end <= start
+        {
+            return Err(("window.data_end", format!("{data_end} is not after window.start, {start}")));
+        }
+        let url = url::Url::parse(&self.source.base_url).map_err(|why| {
+            let hint = with_scheme(&self.source.base_url);
+            ("source.base_url", format!("`{}` is not an http or https address: {why}{hint}", self.source.base_url))
+        })?;
+        if url.cannot_be_a_base() || !matches!(url.scheme(), "http" | "https") {
+            let hint = with_scheme(&self.source.base_url);
+            return Err((
+                "source.base_url",
+                format!("`{}` is not an http or https address{hint}", self.source.base_url),
+            ));
+        }
+        let name = &self.source.repository;
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+            return Err(("source.repository", format!("`{name}` is not a repository name such as autoland")));
+        }
+        let agent = &self.source.user_agent;
+        if agent.trim().is_empty() || !agent.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+            return Err(("source.user_agent", "must be printable ASCII text with a name and a contact".to_owned()));
+        }
+        for (key, value) in [
+            ("source.timeout", self.source.timeout),
+            ("source.connect_timeout", self.source.connect_timeout),
+            ("retry.initial_delay", self.retry.initial_delay),
+            ("retry.max_delay", self.retry.max_delay),
+        ] {
+            if value == Duration::ZERO {
+                return Err((key, "must be longer than 0 s".to_owned()));
+            }
+        }
+        if self.retry.max_delay < self.retry.initial_delay {
+            return Err(("retry.max_delay", "is shorter than retry.initial_delay".to_owned()));
+        }
+        if self.limiter.min_requests_per_second > self.limiter.requests_per_second {
+            return Err(("limiter.min_requests_per_second", "is above limiter.requests_per_second".to_owned()));
+        }
+        if self.batch.job_ids.get() > 2000 {
+            return Err(("batch.job_ids", "is above 2000, the most that the server returns at once".to_owned()));
+        }
+        if self.batch.alert_page.get() > 100 {
+            return Err(("batch.alert_page", "is above 100, the most that the server returns at once".to_owned()));
+        }
+        if let Some(bind) = self.metrics.bind
+            && !bind.ip().is_loopback()
+        {
+            return Err(("metrics.bind", format!("{bind} is not a loopback address such as 127.0.0.1:9464")));
+        }
+        check_level(&self.log.level).map_err(|message| ("log.level", message))
+    }
+}
+
+/// Suggests the whole address if only the scheme is missing.
+fn with_scheme(address: &str) -> String {
+    let host = address.split([':', '/']).next().unwrap_or_default();
+    let scheme = if matches!(host, "localhost" | "127.0.0.1") { "http" } else { "https" };
+    let whole = format!("{scheme}://{address}");
+    let is_host = !address.contains("://") && (host.contains('.') || host == "localhost");
+    if is_host && url::Url::parse(&whole).is_ok() { format!("; did you mean `{whole}`?") } else { String::new() }
+}
+
+/// Refuses mistyped levels: the filter would take them for names of modules, and silence everything else.
+fn check_level(level: &str) -> Result<(), String> {
+    if level.contains(['=', ',']) {
+        return EnvFilter::try_new(level).map(drop).map_err(|why| format!("`{level}` is invalid: {why}"));
+    }
+    if LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level.trim())) {
+        return Ok(());
+    }
+    let nearest = nearest(&level.to_lowercase(), LEVELS.into_iter()).unwrap_or_default();
+    Err(format!("`{level}` is not one of {}; did you mean `{nearest}`?", LEVELS.join(", ")))
+}
+
+/// The most similar name.
+pub(super) fn nearest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))
+}

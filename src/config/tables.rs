@@ -1,0 +1,436 @@
+//! The tables of `config.toml`: every key with its unit, default and reason.
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::CommitsFrom;
+use crate::model::{Kind, Timestamp};
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `[source]`
+    pub source: SourceConfig,
+    /// `[window]`
+    pub window: WindowConfig,
+    /// `[sample]`
+    pub sample: SampleConfig,
+    /// `[limiter]`
+    pub limiter: LimiterConfig,
+    /// `[concurrency]`
+    pub concurrency: ConcurrencyConfig,
+    /// `[retry]`
+    pub retry: RetryConfig,
+    /// `[batch]`
+    pub batch: BatchConfig,
+    /// `[store]`
+    pub store: StoreConfig,
+    /// `[inputs]`
+    pub inputs: InputsConfig,
+    /// `[reduce]`
+    pub reduce: ReduceConfig,
+    /// `[artifacts]`
+    pub artifacts: ArtifactsConfig,
+    /// `[shutdown]`
+    pub shutdown: ShutdownConfig,
+    /// `[metrics]`
+    pub metrics: MetricsConfig,
+    /// `[log]`
+    pub log: LogConfig,
+}
+
+impl Config {
+    /// Path of the file of commits: the configured one, or else the one that a run makes in the store's folder; `None` if
+    /// neither is configured.
+    #[must_use]
+    pub fn commits_file(&self) -> Option<PathBuf> {
+        let own = || self.inputs.commits_from.as_ref().map(|_| self.store.path.join("all_commits.jsonl"));
+        self.inputs.commits.clone().or_else(own)
+    }
+
+    /// Number of fetchers of a kind.
+    #[must_use]
+    pub fn concurrency_of(&self, kind: Kind) -> usize {
+        let concurrency = &self.concurrency;
+        match kind {
+            Kind::Alerts => concurrency.alerts,
+            Kind::Signatures => concurrency.signatures,
+            Kind::Summaries => concurrency.summaries,
+            Kind::JobDetails => concurrency.job_details,
+        }
+        .get()
+    }
+}
+
+/// The `[source]` table: the Treeherder server, and the settings of a single request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourceConfig {
+    /// Root of the server, without `/api`.
+    pub base_url: String,
+    /// Name of the repository whose signatures, data and jobs are harvested.
+    pub repository: String,
+    /// Numeric id of the only repository whose alert summaries are fetched. Unset: all repositories.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alerts_repository_id: Option<u64>,
+    /// The `User-Agent` header. Treeherder's owners ask for a name and a contact, and block clients without them.
+    pub user_agent: String,
+    /// Longest wait for a whole reply. The server itself gives up after 30 s; a longer wait receives its error.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// Longest wait for a connection.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// Longest accepted body, bytes after decompression.
+    pub max_body_bytes: NonZeroU64,
+}
+
+/// The `[window]` table: the times of the dataset. Unset keys are fixed when a crawl is created.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WindowConfig {
+    /// First commit date of the revision table. Unset: 120 days (the life of a job) before `data_end`, at midnight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Timestamp>,
+    /// Last commit date of the revision table, included. Unset: `data_end`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<Timestamp>,
+    /// Data are fetched from this long before `start`, since a commit's data have the time of its push, which may be earlier.
+    #[serde(with = "humantime_serde")]
+    pub lookback: Duration,
+    /// Only data with a push time before this are fetched. Unset: the creation time of the crawl.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_end: Option<Timestamp>,
+    /// The dataset has alert summaries whose push is at most this much older than `data_end`.
+    #[serde(with = "humantime_serde")]
+    pub alerts_lookback: Duration,
+}
+
+/// The `[sample]` table: a crawl of only some signatures, as a trial.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SampleConfig {
+    /// Number of signatures. Unset: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<NonZeroU32>,
+    /// The same seed draws the same signatures from the same list.
+    pub seed: u64,
+}
+
+/// The `[limiter]` table: the load on the API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimiterConfig {
+    /// Sustained rate over **all** fetchers, requests per second, retries included.
+    pub requests_per_second: NonZeroU32,
+    /// Bucket capacity, requests: in any T seconds at most `requests_per_second x T + burst` are sent. 1 spaces them evenly
+    /// and loses the delay of each timer (a millisecond, more on a busy machine); 2 compensates for it, above 100/s a fiftieth
+    /// of the rate does; more lets a run start with a burst.
+    pub burst: NonZeroU32,
+    /// Longest `Retry-After` that is obeyed; a longer one ends the run, which can be resumed.
+    #[serde(with = "humantime_serde")]
+    pub max_retry_after: Duration,
+    /// Lower the rate when the server shows strain, and raise it again when it is calm.
+    pub adaptive: bool,
+    /// Lowest adaptive rate, requests per second.
+    pub min_requests_per_second: NonZeroU32,
+}
+
+/// The `[concurrency]` table: numbers of fetchers. Rate x latency (in seconds) = concurrency needed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConcurrencyConfig {
+    /// Fetchers of pages of alert summaries.
+    pub alerts: NonZeroUsize,
+    /// Fetchers of signature lists.
+    pub signatures: NonZeroUsize,
+    /// Fetchers of summaries, the data of one signature each: nearly all requests of a crawl.
+    pub summaries: NonZeroUsize,
+    /// Fetchers of batches of job details.
+    pub job_details: NonZeroUsize,
+}
+
+/// The `[retry]` table: retries after temporary failures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryConfig {
+    /// Attempts including the first. Then the failure is recorded, and the next run asks again.
+    pub max_attempts: NonZeroU32,
+    /// Mean wait before the second attempt; it doubles from attempt to attempt, with jitter.
+    #[serde(with = "humantime_serde")]
+    pub initial_delay: Duration,
+    /// Longest wait between attempts.
+    #[serde(with = "humantime_serde")]
+    pub max_delay: Duration,
+    /// How long a source without any answer is probed before the run ends.
+    #[serde(with = "humantime_serde")]
+    pub give_up_after: Duration,
+}
+
+/// The `[batch]` table: the sizes of requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchConfig {
+    /// Job ids per request of job details. The server's request line holds 403 ids of nine digits.
+    pub job_ids: NonZeroUsize,
+    /// Alert summaries per page. The server returns at most 100.
+    pub alert_page: NonZeroU32,
+    /// Commits per page of an hgweb server.
+    pub commits: NonZeroU32,
+    /// Fetch the signature list by framework, if the whole list is too large or too slow for one reply.
+    pub signatures_by_framework: bool,
+}
+
+/// The `[store]` table: the store of the answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// Folder of the store. Each crawl needs its own.
+    pub path: PathBuf,
+    /// Page cache, bytes. A crawl writes each page about once, and the reducers read it about once, so a larger cache makes
+    /// neither faster; a run with nothing to do reads the small trees several times.
+    pub cache_bytes: u64,
+    /// Most answers per commit.
+    pub commit_records: NonZeroUsize,
+    /// Longest time an answer waits for others to share its commit (one fsync each).
+    #[serde(with = "humantime_serde")]
+    pub commit_interval: Duration,
+}
+
+/// The `[inputs]` table: input files besides the API.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InputsConfig {
+    /// `all_commits.jsonl`: the commits of the repository with their dates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commits: Option<PathBuf>,
+    /// Source from which a run makes the file of commits: `clone:DIR`, `hgweb:URL` or `pushes`. Unset: `commits` must exist.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commits_from: Option<CommitsFrom>,
+    /// `perf_llm_struc.jsonl`, the input of relabelling. Unset: that artifact is not made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub perf_llm_struc: Option<PathBuf>,
+}
+
+/// The `[reduce]` table: resources for making the artifacts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReduceConfig {
+    /// Memory for sorting, bytes; the rest is sorted in temporary files beside the artifacts.
+    pub memory_bytes: NonZeroUsize,
+    /// Worker threads. 0: one per core.
+    pub workers: usize,
+}
+
+/// The definitions that the artifacts follow; `datasets/README.md` lists the differences.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Semantics {
+    /// The definitions of the reference scripts, without their errors.
+    #[default]
+    Corrected,
+    /// The exact results of the reference scripts.
+    Reference,
+}
+
+impl Semantics {
+    /// The text in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Corrected => "corrected",
+            Self::Reference => "reference",
+        }
+    }
+}
+
+/// The `[artifacts]` table: the dataset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArtifactsConfig {
+    /// Folder of the artifacts.
+    pub out: PathBuf,
+    /// `corrected` or `reference`.
+    pub semantics: Semantics,
+    /// Frameworks excluded from the rectified coverage and from relabelling.
+    pub excluded_framework_ids: Vec<u64>,
+    /// Fields of signatures that are never common features.
+    pub exclude_fields: Vec<String>,
+    /// Replace every e-mail address with `redacted`.
+    pub redact_emails: bool,
+    /// Fail when a signature of a revision is in no group, instead of counting and skipping it.
+    pub strict: bool,
+}
+
+/// The `[shutdown]` table: Ctrl-C.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownConfig {
+    /// Time for requests in flight to finish after Ctrl-C.
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
+}
+
+/// The `[metrics]` table: Prometheus.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Loopback address of the metrics, such as `127.0.0.1:9464`. Unset: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bind: Option<SocketAddr>,
+}
+
+/// The format of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The `[log]` table: output on stderr.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// `off`, `error`, `warn`, `info`, `debug`, `trace`, or filter directives of `tracing`.
+    pub level: String,
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// Show progress on stderr.
+    pub progress: bool,
+}
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const DAY: u64 = 86_400;
+
+/// Days after which the server deletes a job; older data have lost theirs.
+pub const JOB_LIFE_DAYS: i64 = 120;
+
+impl Default for SourceConfig {
+    fn default() -> Self {
+        Self {
+            base_url: "https://treeherder.mozilla.org".to_owned(),
+            repository: "autoland".to_owned(),
+            alerts_repository_id: None,
+            user_agent: concat!("perfharvest/", env!("CARGO_PKG_VERSION"), " (+", env!("CARGO_PKG_REPOSITORY"), ")")
+                .to_owned(),
+            timeout: secs(90),
+            connect_timeout: secs(10),
+            max_body_bytes: NonZeroU64::new(256 << 20).unwrap_or(NonZeroU64::MAX),
+        }
+    }
+}
+
+impl Default for WindowConfig {
+    fn default() -> Self {
+        Self { start: None, end: None, lookback: secs(2 * DAY), data_end: None, alerts_lookback: secs(1095 * DAY) }
+    }
+}
+
+/// The number as a non-zero one; callers pass literals that are not 0.
+const fn non_zero(n: u32) -> NonZeroU32 {
+    match NonZeroU32::new(n) {
+        Some(n) => n,
+        None => NonZeroU32::MIN,
+    }
+}
+
+const fn non_zero_usize(n: usize) -> NonZeroUsize {
+    match NonZeroUsize::new(n) {
+        Some(n) => n,
+        None => NonZeroUsize::MIN,
+    }
+}
+
+impl Default for LimiterConfig {
+    fn default() -> Self {
+        Self {
+            requests_per_second: non_zero(5),
+            burst: non_zero(2),
+            max_retry_after: secs(600),
+            adaptive: true,
+            min_requests_per_second: non_zero(1),
+        }
+    }
+}
+
+impl Default for ConcurrencyConfig {
+    fn default() -> Self {
+        Self {
+            alerts: non_zero_usize(2),
+            signatures: non_zero_usize(2),
+            summaries: non_zero_usize(8),
+            job_details: non_zero_usize(2),
+        }
+    }
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self { max_attempts: non_zero(5), initial_delay: secs(1), max_delay: secs(60), give_up_after: secs(900) }
+    }
+}
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        Self {
+            job_ids: non_zero_usize(300),
+            alert_page: non_zero(100),
+            commits: non_zero(500),
+            signatures_by_framework: false,
+        }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("perfharvest.store"),
+            cache_bytes: 8 << 20,
+            commit_records: non_zero_usize(256),
+            commit_interval: Duration::from_millis(10),
+        }
+    }
+}
+
+impl Default for ReduceConfig {
+    fn default() -> Self {
+        Self { memory_bytes: non_zero_usize(16 << 20), workers: 0 }
+    }
+}
+
+impl Default for ArtifactsConfig {
+    fn default() -> Self {
+        Self {
+            out: PathBuf::from("datasets/mozilla_perf"),
+            semantics: Semantics::Corrected,
+            excluded_framework_ids: vec![2, 6, 18],
+            exclude_fields: vec!["id".to_owned()],
+            redact_emails: false,
+            strict: false,
+        }
+    }
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self { grace: secs(10) }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text, progress: true }
+    }
+}

@@ -1,0 +1,43 @@
+//! The walk over the stored alert summaries.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::model::{AlertSummaryId, RawJson, Timestamp};
+use crate::store::{CrawlIdentity, Store, StoreError};
+
+/// Hands the alert summaries of the crawl to `take`, one at a time, in the order of `listing`; returns how many lie outside
+/// its window.
+///
+/// # Errors
+/// [`StoreError`] when a record is missing or damaged, and those of `take`.
+pub(crate) fn for_each_summary<E: From<StoreError>>(
+    store: &Store,
+    identity: &CrawlIdentity,
+    listing: &[AlertSummaryId],
+    mut take: impl FnMut(AlertSummaryId, &RawJson) -> Result<(), E>,
+) -> Result<u64, E> {
+    #[derive(Deserialize)]
+    struct View {
+        #[serde(default)]
+        push_timestamp: Option<i64>,
+    }
+    let mut num_outside = 0;
+    for &id in listing {
+        let missing = || StoreError::MissingValue { key: format!("alert summary {id}") };
+        let record = store.alert_summary(id)?.ok_or_else(missing)?;
+        let view: View = record.view().map_err(|error| damaged(id, &error))?;
+        let pushed = view.push_timestamp.map(Timestamp::from_secs);
+        if pushed.is_some_and(|at| at < identity.alerts_since() || at > identity.data_end) {
+            num_outside += 1;
+            continue;
+        }
+        take(id, &record)?;
+    }
+    Ok(num_outside)
+}
+
+pub(super) fn damaged(id: AlertSummaryId, error: &dyn fmt::Display) -> StoreError {
+    StoreError::Damaged { tree: "records", key: format!("alert summary {id}"), reason: error.to_string() }
+}

@@ -1,0 +1,357 @@
+//! Common features: which metadata fields all signatures of a job share.
+//!
+//! Signature records go in once and become small integers, one for each field with its value. A job's signatures are then
+//! compared by integers. What comes out are names of fields, sorted: those that every signature of
+//! the job has, with equal values. A signature without metadata leaves nothing in common.
+//!
+//! Values are equal as JSON values: the order of an object's keys does not count, nor does `1` or `1.0`. They are told apart
+//! by 128 bits of a hash, so memory does not grow with their length.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::model::{RawJson, SignatureId};
+
+/// Names of fields, sorted.
+pub(super) type FeatureNames = Arc<[Arc<str>]>;
+
+/// How many signature ids the keys of the cache may hold together: 16 MiB.
+const MAX_CACHED_IDS: usize = 2 << 20;
+
+/// A signature's record cannot be compared with others.
+#[derive(Debug, Error)]
+pub(super) enum SignatureFieldsError {
+    /// It is no JSON object of a sensible depth.
+    #[error("record of signature {signature} is not a JSON object")]
+    NotObject {
+        /// The signature.
+        signature: SignatureId,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// All records together have more distinct fields and values than can be numbered.
+    #[error("too many distinct fields and values in the signature records")]
+    TooMany,
+}
+
+/// A field with its value, hashed.
+type Cell = [u8; 16];
+
+/// Collects signature records.
+#[derive(Debug, Default)]
+pub(super) struct SignatureFieldsBuilder {
+    excluded: BTreeSet<String>,
+    fields: BTreeMap<String, u32>,
+    /// A number for each cell: most records share most of theirs.
+    cells: HashMap<Cell, u32, RandomState>,
+    /// The field of each cell.
+    field_of_cell: Vec<u32>,
+    /// The records' cells, by number, one record after the other.
+    records: Vec<u32>,
+    spans: HashMap<SignatureId, Span, RandomState>,
+    canonical: String,
+}
+
+/// Where in the cells of all records those of one are.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u32,
+    len: u32,
+}
+
+impl Span {
+    fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..(self.start + self.len) as usize
+    }
+}
+
+impl SignatureFieldsBuilder {
+    /// `excluded` are the fields that never count as common, such as `id`.
+    #[must_use]
+    pub(super) fn new(excluded: impl IntoIterator<Item = String>) -> Self {
+        Self { excluded: excluded.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Takes in a signature's record; a later record of the same signature replaces it.
+    ///
+    /// # Errors
+    /// When the record is no object.
+    pub(super) fn add(&mut self, signature: SignatureId, record: &RawJson) -> Result<(), SignatureFieldsError> {
+        let not_object = |source| SignatureFieldsError::NotObject { signature, source };
+        let record: BTreeMap<String, &RawValue> = record.view().map_err(not_object)?;
+        let start = self.records.len();
+        for (name, value) in &record {
+            if !self.excluded.contains(name) {
+                let cell = self.cell(name, value.get()).map_err(not_object)?;
+                let next = number_of(self.cells.len())?;
+                let number = *self.cells.entry(cell.0).or_insert(next);
+                if number == next {
+                    self.field_of_cell.push(cell.1);
+                }
+                self.records.push(number);
+            }
+        }
+        let (start, end) = (number_of(start)?, number_of(self.records.len())?);
+        self.spans.insert(signature, Span { start, len: end - start });
+        Ok(())
+    }
+
+    /// The cell of a field with the JSON text of its value, and the field's number.
+    fn cell(&mut self, name: &str, value: &str) -> Result<(Cell, u32), serde_json::Error> {
+        let field = if let Some(&known) = self.fields.get(name) {
+            known
+        } else {
+            let next = u32::try_from(self.fields.len()).unwrap_or(u32::MAX);
+            *self.fields.entry(name.to_owned()).or_insert(next)
+        };
+        self.canonical.clear();
+        let _ = write!(self.canonical, "{field} "); // writing to a String cannot fail
+        if is_canonical(value) {
+            self.canonical.push_str(value);
+        } else {
+            write_canonical(&serde_json::from_str(value)?, &mut self.canonical);
+        }
+        Ok((xxh3_128(self.canonical.as_bytes()).to_le_bytes(), field))
+    }
+
+    /// Makes the records comparable.
+    #[must_use]
+    pub(super) fn finish(mut self) -> SignatureFields {
+        drop(self.cells);
+        // Fields are renumbered in the order of their names and cells in that of their fields, so that what is common needs
+        // no sorting.
+        let renumbered = renumber(self.fields.values().copied());
+        let names = self.fields.into_keys().map(Arc::from).collect();
+        let mut by_field: Vec<(u32, u32)> =
+            (0..).zip(&self.field_of_cell).map(|(old, field)| (renumbered[*field as usize], old)).collect();
+        by_field.sort_unstable();
+        let renumbered = renumber(by_field.iter().map(|(_, old)| *old));
+        let field_of_cell = by_field.into_iter().map(|(field, _)| field).collect();
+        for cell in &mut self.records {
+            *cell = renumbered[*cell as usize];
+        }
+        for span in self.spans.values() {
+            self.records[span.range()].sort_unstable();
+        }
+        self.records.shrink_to_fit();
+        SignatureFields { names, field_of_cell, records: self.records, spans: self.spans }
+    }
+}
+
+fn number_of(at: usize) -> Result<u32, SignatureFieldsError> {
+    u32::try_from(at).map_err(|_| SignatureFieldsError::TooMany)
+}
+
+/// True of the texts that [`write_canonical`] gives back as they are: most.
+fn is_canonical(value: &str) -> bool {
+    match value.as_bytes() {
+        [b'"', .., b'"'] => !value.contains('\\'),
+        [b'1'..=b'9', digits @ ..] if digits.len() < 18 => digits.iter().all(u8::is_ascii_digit),
+        _ => matches!(value, "0" | "null" | "true" | "false"),
+    }
+}
+
+/// The new number of each old one, when these are the old numbers in the new order.
+fn renumber(old: impl ExactSizeIterator<Item = u32>) -> Vec<u32> {
+    let mut new = vec![0; old.len()];
+    for (number, old) in (0..).zip(old) {
+        new[old as usize] = number;
+    }
+    new
+}
+
+/// Writes a text that two values have in common if and only if they are equal.
+fn write_canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|float| !number.is_i64() && !number.is_u64() && float.fract() == 0.0);
+            let _ = match whole {
+                Some(float) => write!(out, "{float:.0}"),
+                None => write!(out, "{number}"),
+            };
+            if out.ends_with("-0") && whole == Some(0.0) {
+                out.truncate(out.len() - 2);
+                out.push('0');
+            }
+        }
+        Value::Array(list) => {
+            out.push('[');
+            for element in list {
+                write_canonical(element, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        Value::Object(object) => {
+            let sorted: BTreeMap<&String, &Value> = object.iter().collect();
+            out.push('{');
+            for (key, element) in sorted {
+                let _ = write!(out, "{}:", Value::from(key.as_str()));
+                write_canonical(element, out);
+                out.push(',');
+            }
+            out.push('}');
+        }
+        _ => {
+            let _ = write!(out, "{value}");
+        }
+    }
+}
+
+/// The metadata of all signatures, as integers. Shared by the threads that compare.
+#[derive(Debug)]
+pub(crate) struct SignatureFields {
+    names: Vec<Arc<str>>,
+    /// The field of each cell, as a place in `names`; ascending.
+    field_of_cell: Vec<u32>,
+    /// See [`SignatureFieldsBuilder::records`]; each record's cells are ascending.
+    records: Vec<u32>,
+    spans: HashMap<SignatureId, Span, RandomState>,
+}
+
+impl SignatureFields {
+    /// The names of the fields that all `signatures` have with equal values, sorted; none of no signatures.
+    #[must_use]
+    pub(crate) fn common(&self, signatures: &[SignatureId]) -> FeatureNames {
+        let mut rest = signatures.iter().map(|signature| self.cells_of(*signature));
+        let Some(Some(first)) = rest.next() else { return Arc::default() };
+        let mut common = first.to_vec();
+        for cells in rest {
+            let Some(cells) = cells else { return Arc::default() };
+            let mut others = cells.iter().peekable();
+            common.retain(|cell| {
+                while others.next_if(|other| *other < cell).is_some() {}
+                others.peek() == Some(&cell)
+            });
+            if common.is_empty() {
+                break;
+            }
+        }
+        let field = |cell: &u32| self.field_of_cell[*cell as usize] as usize;
+        common.iter().map(|cell| Arc::clone(&self.names[field(cell)])).collect()
+    }
+
+    fn cells_of(&self, signature: SignatureId) -> Option<&[u32]> {
+        self.spans.get(&signature).map(|span| &self.records[span.range()])
+    }
+}
+
+/// Compares the signatures of one job after the other, and remembers: many jobs measure the same signatures.
+#[derive(Debug)]
+pub(crate) struct CommonFeatures<'a> {
+    fields: &'a SignatureFields,
+    cache: HashMap<Box<[SignatureId]>, FeatureNames, RandomState>,
+    cached_ids: usize,
+}
+
+impl<'a> CommonFeatures<'a> {
+    /// Over `fields`; each thread has its own.
+    #[must_use]
+    pub(crate) fn new(fields: &'a SignatureFields) -> Self {
+        Self { fields, cache: HashMap::default(), cached_ids: 0 }
+    }
+
+    /// As [`SignatureFields::common`].
+    pub(crate) fn of(&mut self, signatures: &[SignatureId]) -> FeatureNames {
+        if let Some(known) = self.cache.get(signatures) {
+            return Arc::clone(known);
+        }
+        let names = self.fields.common(signatures);
+        if self.cached_ids + signatures.len() > MAX_CACHED_IDS {
+            self.cache.clear();
+            self.cached_ids = 0;
+        }
+        if signatures.len() <= MAX_CACHED_IDS {
+            self.cached_ids += signatures.len();
+            self.cache.insert(signatures.into(), Arc::clone(&names));
+        }
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::corpus;
+
+    fn fields(excluded: &[&str], records: &[&str]) -> SignatureFields {
+        let mut builder = SignatureFieldsBuilder::new(excluded.iter().map(|&name| name.to_owned()));
+        for (id, record) in (1..).zip(records) {
+            builder.add(SignatureId(id), &RawJson::parse(record).unwrap()).unwrap();
+        }
+        builder.finish()
+    }
+
+    fn names(names: &FeatureNames) -> Vec<&str> {
+        names.iter().map(AsRef::as_ref).collect()
+    }
+
+    #[test]
+    fn features_are_those_of_the_reference() {
+        let mut builder = SignatureFieldsBuilder::new(["id".to_owned()]);
+        for record in corpus::jsonl("golden/all_signatures.jsonl") {
+            let id = SignatureId(record["id"].as_u64().unwrap());
+            builder.add(id, &RawJson::parse(&record.to_string()).unwrap()).unwrap();
+        }
+        let fields = builder.finish();
+        let mut common = CommonFeatures::new(&fields);
+        let golden = corpus::jsonl("golden/sigs_by_job_id_detailed.jsonl");
+        assert_eq!(golden.len(), 1386);
+        for line in &golden {
+            let signatures: Vec<SignatureId> =
+                corpus::ids(&line["signature_ids"]).into_iter().map(SignatureId).collect();
+            let expected: Vec<&str> =
+                line["common_sig_features"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+            assert_eq!(names(&common.of(&signatures)), expected, "{line}");
+        }
+        assert!(common.cache.len() < golden.len(), "jobs share their sets of signatures");
+    }
+
+    #[test]
+    fn values_are_equal_as_json_values() {
+        let fields = fields(
+            &["id"],
+            &[
+                r#"{"id":1,"z":null,"n":1,"o":{"a":1,"b":[2]},"l":["x","y"],"s":"1","m":-0.0,"u":18446744073709551615}"#,
+                r#"{"o":{"b":[2.0],"a":1},"n":1.0,"z":null,"l":["y","x"],"s":1,"id":1,"m":0,"u":18446744073709551615}"#,
+                r#"{"n":1.5}"#,
+            ],
+        );
+        let ids = [1, 2, 3].map(SignatureId);
+        assert_eq!(names(&fields.common(&ids[..2])), ["m", "n", "o", "u", "z"]);
+        assert_eq!(names(&fields.common(&ids[..1])), ["l", "m", "n", "o", "s", "u", "z"]);
+        assert!(fields.common(&ids).is_empty());
+    }
+
+    #[test]
+    fn a_signature_without_metadata_leaves_nothing_in_common() {
+        let fields = fields(&[], &[r#"{"id":1}"#]);
+        assert_eq!(names(&fields.common(&[SignatureId(1)])), ["id"]);
+        for signatures in [&[SignatureId(1), SignatureId(9)][..], &[SignatureId(9), SignatureId(1)], &[]] {
+            assert!(fields.common(signatures).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_field_absent_in_both_is_not_common_and_the_last_record_counts() {
+        let mut builder = SignatureFieldsBuilder::new([]);
+        for (id, record) in [(1, r#"{"a":1,"b":2}"#), (2, r#"{"a":1}"#), (1, r#"{"a":1,"c":3}"#)] {
+            builder.add(SignatureId(id), &RawJson::parse(record).unwrap()).unwrap();
+        }
+        let error = builder.add(SignatureId(3), &RawJson::parse("[]").unwrap()).unwrap_err();
+        assert!(error.to_string().contains("signature 3"));
+        let fields = builder.finish();
+        let mut common = CommonFeatures::new(&fields);
+        for _ in 0..2 {
+            assert_eq!(names(&common.of(&[SignatureId(1), SignatureId(2)])), ["a"]);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! A fetcher's access to the source: the breaker's gate, a token, the attempt, and the notes taken of its result.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+use super::breaker::{Gate, Toll};
+use super::error::FetchError;
+use super::pressure::Pressure;
+use super::retry::{Retryability, classify};
+use crate::actor::Shutdown;
+use crate::config::Config;
+use crate::model::{Batch, Kind, Request};
+use crate::observe::{AttemptResult, Counters};
+use crate::source::{Answer, SignatureSink, SourceError, Treeherder};
+use crate::store::SignatureListing;
+
+/// The source, and all that an attempt passes on its way there. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceAccess {
+    /// The source.
+    pub(crate) source: Treeherder,
+    /// How hard the run presses the server.
+    pub(crate) pressure: Pressure,
+    /// Ends the run.
+    pub(crate) shutdown: Shutdown,
+    /// Counters of attempts, waits and errors.
+    pub(crate) counters: Arc<Counters>,
+    /// The configuration; `[limiter]`, `[concurrency]` and `[retry]` may change while a crawl runs.
+    pub(crate) config: watch::Receiver<Arc<Config>>,
+}
+
+/// The result of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Probed {
+    Answered,
+    Failed,
+    /// The run ends.
+    Ended,
+}
+
+impl SourceAccess {
+    /// Waits for the gate and for a token. False when the run ends meanwhile.
+    pub(super) async fn may_ask(&self) -> Result<bool, FetchError> {
+        let breaker = &self.pressure.breaker;
+        loop {
+            let recovered = breaker.recovered();
+            let was_down = breaker.is_down();
+            match breaker.gate() {
+                Gate::Open => {
+                    if !self.take_token().await? {
+                        return Ok(false);
+                    }
+                    if was_down || !breaker.is_down() {
+                        return Ok(true);
+                    } // it went down while this one waited: the token is spent, the request is not
+                }
+                Gate::Wait(wait) => {
+                    let _waiting = self.counters.wait_for_source();
+                    tokio::select! {
+                        biased;
+                        () = self.shutdown.drained() => return Ok(false),
+                        () = recovered => {}
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                }
+                Gate::Probe => {
+                    let _waiting = self.counters.wait_for_source();
+                    if self.probe().await? == Probed::Ended {
+                        return Ok(false);
+                    }
+                }
+                Gate::GiveUp(waited) => return Err(self.unreachable(waited)),
+            }
+        }
+    }
+
+    /// Waits for a token. False when the run ends meanwhile.
+    async fn take_token(&self) -> Result<bool, FetchError> {
+        let waiting = self.counters.wait_for_token();
+        let token = tokio::select! {
+            biased;
+            () = self.shutdown.drained() => None,
+            token = self.pressure.bucket.acquire() => Some(token),
+        };
+        waiting.over(matches!(token, Some(Ok(()))));
+        token.transpose().map(|token| token.is_some())
+    }
+
+    /// Asks `batch` once. The listing holds the signatures of a list, compressed while the rest of it arrives. `None` when
+    /// the run is abandoned.
+    pub(super) async fn attempt(&self, batch: &Batch) -> Option<Result<(Answer, SignatureListing), Arc<SourceError>>> {
+        let listing = Arc::new(Mutex::new(SignatureListing::default()));
+        let listed = Arc::clone(&listing);
+        let sink: SignatureSink =
+            Box::new(move |portion| listed.lock().unwrap_or_else(PoisonError::into_inner).add(portion));
+        let result = tokio::select! {
+            biased;
+            () = self.shutdown.abandoned() => return None,
+            result = self.source.fetch(batch, sink) => result,
+        };
+        let listing = std::mem::take(&mut *listing.lock().unwrap_or_else(PoisonError::into_inner));
+        Some(result.map(|answer| (answer, listing)).map_err(Arc::new))
+    }
+
+    /// Asks the smallest thing there is, to see whether the source answers.
+    pub(super) async fn probe(&self) -> Result<Probed, FetchError> {
+        if !self.take_token().await? {
+            return Ok(Probed::Ended);
+        }
+        let probe = Batch::of(Request::Frameworks);
+        let Some(result) = self.attempt(&probe).await else { return Ok(Probed::Ended) };
+        let error = match result {
+            Ok((answer, _)) => {
+                self.count_answer(Kind::Signatures, 1, &answer);
+                self.note_recovery();
+                return Ok(Probed::Answered);
+            }
+            Err(error) => error,
+        };
+        self.counters.attempt(Kind::Signatures, 1, AttemptResult::Failed(&error.label()));
+        self.heed_retry_after(&error)?;
+        match classify(&error) {
+            Retryability::Refused => Err(self.refused(&probe, error)),
+            Retryability::Lasting => {
+                self.note_recovery();
+                Ok(Probed::Answered)
+            }
+            Retryability::Passing | Retryability::TooMuch => {
+                self.pressure.breaker.probe_failed(&error);
+                debug!(error = %error.with_causes(), "the source does not answer even the smallest request");
+                Ok(Probed::Failed)
+            }
+        }
+    }
+
+    /// Takes note of an answer: counters, breaker, rate.
+    pub(super) fn note_answer(&self, batch: &Batch, attempts: u32, answer: &Answer) {
+        debug!(request = %batch, attempts, bytes = answer.body_bytes, latency_ms = answer.latency.as_millis(), "answered");
+        self.count_answer(batch.kind(), attempts, answer);
+        self.note_recovery();
+        self.pressure.note_answer(&self.config, &self.counters);
+    }
+
+    /// Takes note of a failed attempt: counters, pause, rate, breaker. True when it met an outage.
+    ///
+    /// # Errors
+    /// [`FetchError::AskedToWait`] when the server asks to wait longer than is allowed.
+    pub(super) fn note_error(&self, batch: &Batch, attempt: u32, error: &Arc<SourceError>) -> Result<bool, FetchError> {
+        self.counters.attempt(batch.kind(), attempt, AttemptResult::Failed(&error.label()));
+        self.counters.note_error(format!("{batch}: {}", error.with_causes()));
+        self.heed_retry_after(error)?;
+        self.pressure.note_error(error, &self.config, &self.counters);
+        match classify(error) {
+            Retryability::Refused => Ok(false),
+            Retryability::Lasting => {
+                self.pressure.breaker.answered();
+                Ok(false)
+            }
+            Retryability::Passing | Retryability::TooMuch => match self.pressure.breaker.failed(error) {
+                Toll::Counts => Ok(false),
+                Toll::Outage { began } => {
+                    if began {
+                        warn!(error = %error.with_causes(), "many requests in a row failed; probing the source until it answers");
+                    }
+                    Ok(true)
+                }
+            },
+        }
+    }
+
+    fn count_answer(&self, kind: Kind, attempts: u32, answer: &Answer) {
+        let counted = AttemptResult::Answered { body_bytes: answer.body_bytes, latency: answer.latency };
+        self.counters.attempt(kind, attempts, counted);
+    }
+
+    fn note_recovery(&self) {
+        if self.pressure.breaker.answered() {
+            info!("the source answers again");
+        }
+    }
+
+    fn heed_retry_after(&self, error: &SourceError) -> Result<(), FetchError> {
+        let allowed = self.config.borrow().limiter.max_retry_after;
+        self.pressure.heed_retry_after(error, allowed)
+    }
+
+    /// The server refuses this client.
+    pub(super) fn refused(&self, batch: &Batch, source: Arc<SourceError>) -> FetchError {
+        let user_agent = self.config.borrow().source.user_agent.clone();
+        FetchError::Refused { request: batch.to_string(), user_agent, source }
+    }
+
+    fn unreachable(&self, waited: Duration) -> FetchError {
+        let nothing = || Arc::new(SourceError::Status { status: 503, retry_after: None, excerpt: String::new() });
+        let source = self.pressure.breaker.last_error().unwrap_or_else(nothing);
+        let base_url = self.config.borrow().source.base_url.clone();
+        FetchError::Unreachable { base_url, waited_secs: waited.as_secs(), source }
+    }
+}

@@ -1,0 +1,58 @@
+//! The errors that end a crawl.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::source::SourceError;
+use crate::store::StoreError;
+
+/// Why a crawl ended before its frontier was empty.
+#[derive(Debug, Error)]
+pub enum FetchError {
+    /// The store failed.
+    #[error("failed to store the answers")]
+    Store(#[from] StoreError),
+    /// 403: the server blocks this client.
+    #[error(
+        "the server refused {request}: Treeherder blocks clients by User-Agent when they disturb other users; this one sends `{user_agent}`; set source.user_agent to a name with a contact, lower limiter.requests_per_second, or ask in #treeherder on chat.mozilla.org; everything fetched so far is kept"
+    )]
+    Refused {
+        /// The request.
+        request: String,
+        /// The User-Agent that was sent.
+        user_agent: String,
+        /// The reply.
+        #[source]
+        source: Arc<SourceError>,
+    },
+    /// The server has not answered for too long.
+    #[error(
+        "{base_url} has not answered for {waited_secs} s; check the address and whether the server is up; everything fetched so far is kept; run the same command again to continue"
+    )]
+    Unreachable {
+        /// The server.
+        base_url: String,
+        /// Since its last answer, seconds.
+        waited_secs: u64,
+        /// The last error.
+        #[source]
+        source: Arc<SourceError>,
+    },
+    /// The server asked to wait longer than is allowed.
+    #[error(
+        "the server asks to wait {asked_secs} s before the next request, longer than limiter.max_retry_after ({allowed_secs} s); run the same command again after that time; everything fetched so far is kept"
+    )]
+    AskedToWait {
+        /// Seconds that the server asked for.
+        asked_secs: u64,
+        /// Seconds allowed.
+        allowed_secs: u64,
+        /// The reply.
+        #[source]
+        source: SourceError,
+    },
+    /// The token bucket's actor has ended.
+    #[error("the token bucket has stopped")]
+    BucketStopped,
+}

@@ -1,0 +1,63 @@
+//! An answer or a failure as a change of the store. Pure, but for the clock.
+
+use super::expand;
+use crate::model::{Batch, Request, Timestamp};
+use crate::source::{Answer, Reply, SourceError};
+use crate::store::{Change, CrawlIdentity, Failure, Provenance, Settlement, SignatureListing, Store, StoreError};
+
+/// All that the change for an answer depends on beside the answer.
+pub(super) struct AnswerContext<'a> {
+    pub(super) store: &'a Store,
+    pub(super) identity: &'a CrawlIdentity,
+    /// Rows per page of alert summaries.
+    pub(super) page_size: u32,
+    pub(super) attempts: u32,
+}
+
+/// Settles the requests of `batch` by `answer`, each with data, as empty or as gone. `listing` holds the listed
+/// signatures.
+pub(super) fn settlement_of(
+    batch: &Batch,
+    answer: Answer,
+    listing: SignatureListing,
+    context: &AnswerContext<'_>,
+) -> Result<Change, StoreError> {
+    let provenance = Provenance {
+        fetched_at: Timestamp::now(),
+        attempts: context.attempts,
+        body_bytes: answer.body_bytes,
+        latency_ms: u64::try_from(answer.latency.as_millis()).unwrap_or(u64::MAX),
+    };
+    let request = batch.requests()[0];
+    let settlement = match (answer.reply, request) {
+        (Reply::AlertPage { count, records }, Request::AlertPage { pass, page }) => Settlement::of_alert_page(
+            request, count, &records,
+        )?
+        .with_discovered(expand::pages_after(pass, page, count, context.page_size)),
+        (Reply::Signatures, _) => listing.settle(request),
+        (Reply::UpdatedSignatures(ids), _) => Settlement::of_ids(request, ids.into_iter().map(|id| id.0).collect()),
+        (Reply::Frameworks(ids), _) => Settlement::of_ids(request, ids.into_iter().map(|id| id.0).collect()),
+        (Reply::Summary(summary), Request::Summary { window, .. }) => {
+            let whole = window == context.identity.data_window();
+            Settlement::of_summary(context.store, request, whole, &summary)
+        }
+        (Reply::Jobs(jobs), _) => Settlement::of_jobs(batch.requests(), &jobs),
+        // The source answers a batch by a reply of its kind.
+        (Reply::AlertPage { .. } | Reply::Summary(_), _) => Settlement::default(),
+    };
+    let settlement = Box::new(settlement.with_provenance(provenance));
+    Ok(Change::Settle { batch: batch.clone(), settlement })
+}
+
+/// Records the requests of `batch` as failed.
+pub(super) fn failure_of(batch: &Batch, attempts: u32, error: &SourceError) -> Change {
+    let failure = Failure {
+        reason: error.with_causes(),
+        label: error.label(),
+        status: error.status(),
+        attempts,
+        failed_at: Timestamp::now(),
+        submitted: Timestamp::default(),
+    };
+    Change::Fail { batch: batch.clone(), failure: Box::new(failure) }
+}

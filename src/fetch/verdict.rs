@@ -1,0 +1,191 @@
+//! The table of verdicts: how a batch goes on after an attempt. Pure functions over plain data.
+//!
+//! | the attempt met | then |
+//! |---|---|
+//! | an answer | stored: with data, as empty, or as gone ([`settlement_of`](super::settlement::settlement_of)) |
+//! | 403 | the crawl stops |
+//! | an outage | wait until the source answers; the attempt does not count |
+//! | an error that smaller requests may avoid, often enough | split |
+//! | an error that may pass | retry after a delay |
+//! | the last attempt allowed, or an error that lasts | recorded as failed |
+//!
+//! Before a batch is split or recorded, the source is probed if it answered nobody meanwhile: an outage says nothing about
+//! the batch.
+
+use super::retry::{Retryability, classify};
+use crate::model::Batch;
+use crate::source::{SourceError, Split, split};
+
+/// Failures that a smaller request may avoid, before the batch is split.
+const REPEATS: u32 = 2;
+
+/// A fetcher's next step after a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// End the crawl: the server refuses this client.
+    StopCrawl,
+    /// Wait until the source answers again; this attempt does not count.
+    AwaitSource,
+    /// Probe the source, then decide again.
+    Probe,
+    /// Ask again after a delay.
+    Retry,
+    /// Ask for the same in smaller requests.
+    Split,
+    /// Record the batch as failed; the next run asks again.
+    Record,
+}
+
+/// The failed attempts that count against a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Failures {
+    /// All of them; each is an attempt.
+    pub(super) num: u32,
+    /// Those that a smaller request may avoid.
+    pub(super) num_avoidable: u32,
+}
+
+impl Failures {
+    /// These and one more by `error`.
+    pub(super) fn and(self, batch: &Batch, error: &SourceError, max_attempts: u32) -> Self {
+        let avoidable = failures_before_split(batch, error, max_attempts).is_some();
+        Self { num: self.num + 1, num_avoidable: self.num_avoidable + u32::from(avoidable) }
+    }
+}
+
+/// All that a verdict depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FailedAttempt<'a> {
+    pub(super) batch: &'a Batch,
+    pub(super) error: &'a SourceError,
+    /// Failures of the batch so far, this one included.
+    pub(super) failures: Failures,
+    pub(super) max_attempts: u32,
+    /// The source is down.
+    pub(super) in_outage: bool,
+    /// The source has answered someone since the first attempt at this batch.
+    pub(super) source_answered: bool,
+}
+
+impl FailedAttempt<'_> {
+    /// See the module's table.
+    pub(super) fn verdict(&self) -> Verdict {
+        let Self { batch, error, failures, max_attempts, .. } = *self;
+        let retryability = classify(error);
+        if retryability == Retryability::Refused {
+            return Verdict::StopCrawl;
+        }
+        if self.in_outage {
+            return Verdict::AwaitSource;
+        }
+        let lasts = retryability == Retryability::Lasting;
+        let splits = failures_before_split(batch, error, max_attempts)
+            .is_some_and(|before| failures.num_avoidable >= before)
+            && split(batch, None) != Split::Indivisible;
+        let is_last = lasts || failures.num >= max_attempts;
+        match (splits, is_last) {
+            (false, false) => Verdict::Retry,
+            _ if !lasts && !self.source_answered => Verdict::Probe,
+            (true, _) => Verdict::Split,
+            (false, true) => Verdict::Record,
+        }
+    }
+}
+
+/// After how many such failures `batch` is split; `None` when smaller requests would meet the same error.
+fn failures_before_split(batch: &Batch, error: &SourceError, max_attempts: u32) -> Option<u32> {
+    let several = batch.requests().len() > 1;
+    match error {
+        SourceError::Status { status: 413 | 414, .. } => Some(1),
+        error if classify(error) == Retryability::TooMuch => Some(REPEATS.min(max_attempts)),
+        // One of several may spoil the reply to all.
+        SourceError::Status { status: 400, .. } if several => Some(1),
+        SourceError::WrongShape { .. } if several => Some(REPEATS.min(max_attempts)),
+        SourceError::Status { status: 500..=599, .. } | SourceError::BrokenJson { .. } if several => Some(max_attempts),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{JobId, Request, SignatureId, Timestamp, Window};
+
+    const MAX_ATTEMPTS: u32 = 5;
+
+    fn status(status: u16) -> SourceError {
+        SourceError::Status { status, retry_after: None, excerpt: String::new() }
+    }
+
+    /// A summary over `days`.
+    fn summary(days: i64) -> Batch {
+        let window = Window { start: Timestamp::from_secs(0), end: Timestamp::from_secs(days * 86_400) };
+        Batch::of(Request::Summary { signature: SignatureId(1), window })
+    }
+
+    fn jobs(num: u64) -> Batch {
+        Batch::of_jobs((1..=num).map(JobId).collect()).unwrap()
+    }
+
+    /// The verdict on the `num`th failure, all by the same error, while others are answered.
+    fn verdict(batch: &Batch, error: &SourceError, num: u32) -> Verdict {
+        let failures = (0..num).fold(Failures::default(), |failures, _| failures.and(batch, error, MAX_ATTEMPTS));
+        let (in_outage, source_answered) = (false, true);
+        FailedAttempt { batch, error, failures, max_attempts: MAX_ATTEMPTS, in_outage, source_answered }.verdict()
+    }
+
+    #[test]
+    fn the_table_of_verdicts() {
+        use Verdict::{Record, Retry, Split, StopCrawl};
+        let page = SourceError::NotJson { status: 200, content_type: "text/html".into() };
+        let shape = SourceError::WrongShape { endpoint: "jobs", found: String::new() };
+        let large = SourceError::TooLarge { limit: 1 };
+        for (batch, error, expected) in [
+            (summary(8), SourceError::Forbidden, [StopCrawl; 5]),
+            (summary(8), status(404), [Record; 5]),
+            (summary(8), status(429), [Retry, Retry, Retry, Retry, Record]),
+            (summary(8), status(500), [Retry, Retry, Retry, Retry, Record]),
+            (summary(8), page, [Retry, Retry, Retry, Retry, Record]),
+            (summary(8), status(502), [Retry, Split, Split, Split, Split]),
+            (summary(8), large, [Retry, Split, Split, Split, Split]),
+            (summary(8), status(414), [Split; 5]),
+            (summary(1), status(502), [Retry, Retry, Retry, Retry, Record]),
+            (jobs(4), status(400), [Split; 5]),
+            (jobs(4), shape, [Retry, Split, Split, Split, Split]),
+            (jobs(4), status(500), [Retry, Retry, Retry, Retry, Split]),
+            (jobs(4), status(404), [Record; 5]),
+            (jobs(1), status(400), [Record; 5]),
+            (jobs(1), status(500), [Retry, Retry, Retry, Retry, Record]),
+        ] {
+            let verdicts: Vec<_> = (1..=5).map(|num| verdict(&batch, &error, num)).collect();
+            assert_eq!(verdicts, expected, "{batch}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_outage_is_waited_out_and_a_suspected_one_probed_before_the_batch_is_blamed() {
+        let batch = summary(8);
+        let failed = |error: SourceError, num, in_outage| {
+            let failures = Failures { num, num_avoidable: num };
+            let source_answered = false;
+            let (batch, error, max_attempts) = (&batch, &error, MAX_ATTEMPTS);
+            FailedAttempt { batch, error, failures, max_attempts, in_outage, source_answered }.verdict()
+        };
+        assert_eq!(failed(status(503), 1, true), Verdict::AwaitSource);
+        assert_eq!(failed(SourceError::Forbidden, 1, true), Verdict::StopCrawl);
+        assert_eq!(failed(status(503), 1, false), Verdict::Retry);
+        assert_eq!(failed(status(503), 2, false), Verdict::Probe);
+        assert_eq!(failed(status(500), 5, false), Verdict::Probe);
+        assert_eq!(failed(status(404), 1, false), Verdict::Record, "an error of its own is an answer");
+    }
+
+    #[test]
+    fn failures_of_mixed_kinds_are_counted_apart() {
+        let batch = jobs(4);
+        let failures = [status(502), status(429), status(502)]
+            .iter()
+            .fold(Failures::default(), |failures, error| failures.and(&batch, error, MAX_ATTEMPTS));
+        assert_eq!(failures, Failures { num: 3, num_avoidable: 2 });
+        assert_eq!(failures_before_split(&batch, &status(502), 1), Some(1), "even when there is only one attempt");
+    }
+}

@@ -1,0 +1,66 @@
+//! Imports a folder of files into a new store.
+
+use std::path::Path;
+
+use super::report::{DATA_NAME, FileReport, JOBS_NAME, SIGNATURES_NAME};
+use super::{ImportError, data, lists};
+use crate::actor::Shutdown;
+use crate::config::Config;
+use crate::fetch::first_requests;
+use crate::model::Timestamp;
+use crate::store::{BulkWriter, CrawlIdentity, Incoming, Store, Tally};
+
+/// The result of an import.
+#[derive(Clone, Debug)]
+pub struct ImportSummary {
+    /// Identity of the new store's crawl.
+    pub identity: CrawlIdentity,
+    /// True if `data_end` was derived from the file's modification time.
+    pub guessed_data_end: bool,
+    /// By file name; `None` for a missing file.
+    pub files: [(&'static str, Option<FileReport>); 3],
+    /// Tally of the new store.
+    pub counts: Tally,
+}
+
+/// Imports the files in `folder` into the store of `config`, which must be empty or not exist.
+///
+/// # Errors
+/// [`ImportError`]; the store's path is then as before.
+pub fn import_folder(folder: &Path, config: &Config, shutdown: &Shutdown) -> Result<ImportSummary, ImportError> {
+    if config.sample.signatures.is_some() {
+        return Err(ImportError::Sampled);
+    }
+    let there = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
+    let (data, signatures, jobs) = (there(DATA_NAME), there(SIGNATURES_NAME), there(JOBS_NAME));
+    if data.is_none() && signatures.is_none() && jobs.is_none() {
+        return Err(ImportError::NothingThere(folder.to_owned()));
+    }
+    let guess = data.as_deref().filter(|_| config.window.data_end.is_none()).and_then(age_of);
+    let identity = CrawlIdentity::create(config, guess.unwrap_or_else(Timestamp::now));
+
+    let incoming = Incoming::begin(&config.store)?;
+    let store: &Store = incoming.store()?;
+    store.pin_identity(&identity)?;
+    let mut writer = BulkWriter::new(store)?;
+    let of_signatures = signatures.map(|path| lists::take_signatures(&path, &mut writer, shutdown)).transpose()?;
+    let of_jobs = jobs.map(|path| lists::take_jobs(&path, &mut writer, shutdown)).transpose()?;
+    let window = identity.data_window();
+    let of_data = data.map(|path| data::take(&path, store, window, &mut writer, shutdown)).transpose()?;
+    writer.discover(first_requests(&config.batch))?;
+    let counts = writer.finish()?;
+    incoming.finish()?;
+    Ok(ImportSummary {
+        identity,
+        guessed_data_end: guess.is_some(),
+        files: [(DATA_NAME, of_data), (SIGNATURES_NAME, of_signatures), (JOBS_NAME, of_jobs)],
+        counts,
+    })
+}
+
+/// Modification time of a file: nothing in it can be younger.
+fn age_of(path: &Path) -> Option<Timestamp> {
+    let written = std::fs::metadata(path).ok()?.modified().ok()?;
+    let since = written.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_secs(i64::try_from(since.as_secs()).ok()?))
+}

@@ -1,0 +1,51 @@
+//! The names of the files, and the report of an import.
+
+/// The data: one signature per line.
+pub const DATA_NAME: &str = "perf_jobs_by_signature.jsonl";
+/// The records of signatures.
+pub const SIGNATURES_NAME: &str = "all_signatures.jsonl";
+/// The records of jobs.
+pub const JOBS_NAME: &str = "max_revision_jobs.jsonl";
+
+/// Alert summaries, which are not read.
+pub const ALERTS_NAME: &str = "alert_summaries.csv";
+
+/// Lines that could not be imported; numbers start at 1.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TornLines {
+    /// Number of lines.
+    pub count: u64,
+    /// The first ones, each with its error.
+    pub first: Vec<(u64, String)>,
+}
+
+impl TornLines {
+    /// Most entries of `first`.
+    const NAMED: usize = 10;
+
+    pub(super) fn add(&mut self, line: u64, what: impl Into<String>) {
+        self.count += 1;
+        if self.first.len() < Self::NAMED {
+            self.first.push((line, what.into()));
+        }
+    }
+}
+
+/// The report of one file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileReport {
+    /// Lines, blank ones included.
+    pub lines: u64,
+    /// Imported signatures or jobs.
+    pub taken: u64,
+    /// Rows of a signature or job that another row has too; their data are joined.
+    pub doubled: u64,
+    /// Empty lists, which may be swallowed errors: the next run asks again.
+    pub empty: u64,
+    /// Imported data.
+    pub data: u64,
+    /// Data outside of the crawl's data window, left out.
+    pub outside: u64,
+    /// Torn or malformed rows; a complete row after some of them was imported.
+    pub torn: TornLines,
+}

@@ -1,0 +1,275 @@
+//! A datum's text to its typed form.
+//!
+//! A datum is [`DatumRecord::Regular`] if and only if its typed form gives the same bytes again, so that typed data are
+//! stored without loss. Every other datum keeps its text.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::datum_scan::{Spacing, scan_datum};
+use super::datum_text::{DatumView, USUAL_TEXT_BYTES, is_plain};
+use super::{Datum, DatumId, DatumRecord, IrregularDatum, JobId, PushId, RawJson, Timestamp};
+
+/// Reads the text of one datum.
+///
+/// It needs an `id`, a non-negative integer, and a `push_timestamp`, a string with a time. If other fields are missing, added
+/// or of another type, the datum is irregular. It is regular if [`Datum::write_compact`] gives the same bytes.
+///
+/// # Errors
+/// `serde_json`'s, when the text is not one JSON object, or `id` or `push_timestamp` is missing or invalid.
+pub fn parse_datum(raw: &str) -> Result<DatumRecord, serde_json::Error> {
+    if let Some((view, len)) = scan_datum(raw.as_bytes(), Spacing::Compact)
+        && len == raw.len()
+    {
+        return Ok(DatumRecord::Regular(view.into()));
+    }
+    match parse_regular(raw) {
+        Some(datum) => Ok(DatumRecord::Regular(datum)),
+        None => parse_irregular(raw).map(|datum| DatumRecord::Irregular(Box::new(datum))),
+    }
+}
+
+/// The documented form. Strings with escapes cannot be borrowed, so they fail here: such data are irregular.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StrictDatum<'a> {
+    job_id: Option<u64>,
+    id: u64,
+    // As text, since serde_json's float may differ in the last bit.
+    #[serde(borrow)]
+    value: &'a RawValue,
+    push_timestamp: &'a str,
+    push_id: u64,
+    revision: &'a str,
+    submit_time: Option<&'a str>,
+    machine_name: Option<&'a str>,
+}
+
+fn parse_regular(raw: &str) -> Option<Datum> {
+    let strict: StrictDatum<'_> = serde_json::from_str(raw).ok()?;
+    let view = DatumView {
+        job_id: strict.job_id.map(JobId),
+        id: DatumId(strict.id),
+        value: strict.value.get().parse().ok()?,
+        push_timestamp: Timestamp::parse_naive(strict.push_timestamp)?,
+        push_id: PushId(strict.push_id),
+        revision: strict.revision.parse().ok()?,
+        submit_time: match strict.submit_time {
+            Some(text) => Some(Timestamp::parse_naive(text)?),
+            None => None,
+        },
+        machine_name: strict.machine_name,
+    };
+    if !view.machine_name.is_none_or(is_plain) {
+        return None;
+    }
+    let mut again = Vec::with_capacity(USUAL_TEXT_BYTES);
+    view.write_compact(&mut again);
+    (again == raw.as_bytes()).then(|| view.into())
+}
+
+/// The used fields as text. The last one of repeated keys counts, as in Python.
+#[derive(Default)]
+struct LooseDatum<'a> {
+    job_id: Option<&'a RawValue>,
+    id: Option<&'a RawValue>,
+    push_timestamp: Option<&'a RawValue>,
+    push_id: Option<&'a RawValue>,
+    revision: Option<&'a RawValue>,
+    submit_time: Option<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for LooseDatum<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LooseVisitor;
+        impl<'de> Visitor<'de> for LooseVisitor {
+            type Value = LooseDatum<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a datum, an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LooseDatum<'de>, A::Error> {
+                let mut datum = LooseDatum::default();
+                while let Some((key, value)) = map.next_entry::<Cow<'de, str>, &'de RawValue>()? {
+                    match &*key {
+                        "job_id" => datum.job_id = Some(value),
+                        "id" => datum.id = Some(value),
+                        "push_timestamp" => datum.push_timestamp = Some(value),
+                        "push_id" => datum.push_id = Some(value),
+                        "revision" => datum.revision = Some(value),
+                        "submit_time" => datum.submit_time = Some(value),
+                        _ => {}
+                    }
+                }
+                Ok(datum)
+            }
+        }
+        deserializer.deserialize_map(LooseVisitor)
+    }
+}
+
+fn parse_irregular(raw: &str) -> Result<IrregularDatum, serde_json::Error> {
+    let loose: LooseDatum<'_> = serde_json::from_str(raw)?;
+    let id = loose.id.ok_or_else(|| de::Error::missing_field("id"))?;
+    let landed = loose.push_timestamp.ok_or_else(|| de::Error::missing_field("push_timestamp"))?;
+    let landed: String = serde_json::from_str(landed.get())?;
+    Ok(IrregularDatum {
+        job_id: integer(loose.job_id).map(JobId),
+        id: DatumId(serde_json::from_str(id.get())?),
+        push_timestamp: landed.parse().map_err(de::Error::custom)?,
+        push_id: PushId(integer(loose.push_id).unwrap_or_default()),
+        revision: string(loose.revision).and_then(|text| text.parse().ok()),
+        submit_time: string(loose.submit_time).and_then(|text| text.parse().ok()),
+        raw: RawJson::parse(raw)?,
+    })
+}
+
+fn integer(raw: Option<&RawValue>) -> Option<u64> {
+    serde_json::from_str(raw?.get()).ok()
+}
+
+fn string(raw: Option<&RawValue>) -> Option<String> {
+    serde_json::from_str(raw?.get()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::Revision;
+
+    const REGULAR: &str = concat!(
+        r#"{"job_id":560000479,"id":2150001859,"value":825817.8979898616,"push_timestamp":"2026-07-28T14:48:47","#,
+        r#""push_id":1800028,"revision":"4a0848c8a72f6b814209205af46df1dbc1688697","#,
+        r#""submit_time":"2026-07-31T19:43:55.323121","machine_name":"t-linux64-ms-010"}"#
+    );
+
+    fn irregular(raw: &str) -> IrregularDatum {
+        match parse_datum(raw).unwrap() {
+            DatumRecord::Irregular(datum) => *datum,
+            DatumRecord::Regular(_) => panic!("regular: {raw}"),
+        }
+    }
+
+    #[test]
+    fn documented_form_is_regular_and_comes_out_in_both_spacings() {
+        let expired = concat!(
+            r#"{"job_id":null,"id":1,"value":4.36e-05,"push_timestamp":"2026-07-28T14:48:47","push_id":0,"#,
+            r#""revision":"4a0848c8a72f6b814209205af46df1dbc1688697","submit_time":null,"machine_name":null}"#
+        );
+        for raw in [REGULAR, expired] {
+            let DatumRecord::Regular(datum) = parse_datum(raw).unwrap() else { panic!("irregular: {raw}") };
+            let mut out = Vec::new();
+            datum.write_compact(&mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), raw);
+            let mut out = Vec::new();
+            datum.write_python(&mut out);
+            let spaced = raw.replace(r#"":"#, r#"": "#).replace(r#",""#, r#", ""#);
+            assert_eq!(String::from_utf8(out).unwrap(), spaced);
+        }
+    }
+
+    #[test]
+    fn any_other_text_is_kept() {
+        for (from, to) in [
+            ("560000479", "-1"),
+            ("560000479", "5.0"),
+            ("560000479", "\"5\""),
+            ("825817.8979898616", "825817.89798986160"),
+            ("825817.8979898616", "825817"),
+            ("825817.8979898616", "\"high\""),
+            ("825817.8979898616", "null"),
+            ("825817.8979898616", "1e16"),
+            ("825817.8979898616", "1e999"),
+            ("2026-07-28T14:48:47", "2026-07-28T14:48:47Z"),
+            ("2026-07-28T14:48:47", "2026-07-28T14:48:47.000000"),
+            ("2026-07-31T19:43:55.323121", "soon"),
+            ("4a0848c8", "4A0848C8"),
+            ("4a0848c8", ""),
+            ("t-linux64-ms-010", "t-lin\\u0075x"),
+            ("t-linux64-ms-010", "t-lin\\\"x"),
+            ("t-linux64-ms-010", "é"),
+            ("\"push_id\":1800028,", ""),
+            (",\"machine_name\"", ",\"os\":[{}],\"machine_name\""),
+            (",\"push_id\"", ", \"push_id\""),
+        ] {
+            let raw = REGULAR.replacen(from, to, 1);
+            assert_ne!(raw, REGULAR);
+            assert_eq!(irregular(&raw).raw.as_str(), raw);
+        }
+    }
+
+    #[test]
+    fn irregular_datum_gives_what_can_be_read() {
+        let raw = REGULAR.replacen("2026-07-28T14:48:47", "2026-07-28T16:48:47+02:00", 1);
+        let datum = irregular(&raw);
+        assert_eq!(datum.job_id, Some(JobId(560_000_479)));
+        assert_eq!(datum.id, DatumId(2_150_001_859));
+        assert_eq!(datum.push_timestamp, "2026-07-28T14:48:47".parse().unwrap());
+        assert_eq!(datum.push_id, PushId(1_800_028));
+        assert_eq!(datum.revision.unwrap().to_string(), "4a0848c8a72f6b814209205af46df1dbc1688697");
+        assert_eq!(datum.submit_time, Some("2026-07-31T19:43:55.323121".parse().unwrap()));
+        let least = irregular(r#"{"push_timestamp":"2026-07-28","id":3,"id":4,"submit_time":7,"revision":"no"}"#);
+        assert_eq!((least.id, least.job_id, least.push_id), (DatumId(4), None, PushId(0)));
+        assert_eq!((least.revision, least.submit_time), (None, None));
+    }
+
+    #[test]
+    fn datum_without_identity_or_time_is_an_error() {
+        for raw in [
+            "",
+            "null",
+            "[null,1]",
+            r#"{"id":1}"#,
+            r#"{"push_timestamp":"2026-07-28T14:48:47"}"#,
+            r#"{"id":-1,"push_timestamp":"2026-07-28T14:48:47"}"#,
+            r#"{"id":"1","push_timestamp":"2026-07-28T14:48:47"}"#,
+            r#"{"id":1,"push_timestamp":"soon"}"#,
+            r#"{"id":1,"push_timestamp":{"a":"2026-07-28T14:48:47"}}"#,
+            r#"{"id":1,"push_timestamp":1785250127}"#,
+            r#"{"id":1,"push_timestamp":"2026-07-28T14:48:47"} 2"#,
+            r#"[null,1,1.0,"2026-07-28T14:48:47",1,"4a0848c8a72f6b814209205af46df1dbc1688697",null,null]"#,
+        ] {
+            assert!(parse_datum(raw).is_err(), "{raw}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_datum_of_the_documented_form_is_read_as_it_was_written(
+            job_id in proptest::option::of(any::<u64>()),
+            id: u64,
+            bits: u64,
+            push_micros in -60_000_000_000_000_000_i64..250_000_000_000_000_000,
+            push_id: u64,
+            revision: [u8; 20],
+            submit_micros in proptest::option::of(-60_000_000_000_000_000_i64..250_000_000_000_000_000),
+            machine_name in proptest::option::of("[ !#-\\[\\]-~]{0,40}"),
+        ) {
+            let value = f64::from_bits(bits);
+            prop_assume!(value.is_finite());
+            let datum = Datum {
+                job_id: job_id.map(JobId),
+                id: DatumId(id),
+                value,
+                push_timestamp: Timestamp::from_micros(push_micros),
+                push_id: PushId(push_id),
+                revision: Revision(revision),
+                submit_time: submit_micros.map(Timestamp::from_micros),
+                machine_name: machine_name.map(Into::into),
+            };
+            let mut text = Vec::new();
+            datum.write_compact(&mut text);
+            let DatumRecord::Regular(again) = parse_datum(std::str::from_utf8(&text).unwrap()).unwrap() else {
+                return Err(TestCaseError::fail("irregular"));
+            };
+            prop_assert_eq!(again.value.to_bits(), bits);
+            prop_assert_eq!(again, datum);
+        }
+    }
+}

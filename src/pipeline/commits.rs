@@ -1,0 +1,59 @@
+//! The repository's commits in a crawl: the file of commits, and the jobs of the busiest revision.
+
+use std::sync::Arc;
+
+use crate::Error;
+use crate::actor::Shutdown;
+use crate::commits::{CommitWindow, CommitsOrder, ensure_commits};
+use crate::config::Config;
+use crate::dataset::busiest_revisions;
+use crate::dataset::commits::Commits;
+use crate::fetch::Pressure;
+use crate::model::Timestamp;
+use crate::observe::Counters;
+use crate::store::{Change, CrawlIdentity, Settlement, Store, job_pending};
+
+/// Makes the file of commits when it is missing and the configuration names a source for it.
+pub(super) async fn bring_commits(
+    config: &Arc<Config>,
+    identity: &CrawlIdentity,
+    pressure: &Pressure,
+    shutdown: &Shutdown,
+) -> Result<(), Error> {
+    let (Some(from), Some(file)) = (&config.inputs.commits_from, config.commits_file()) else { return Ok(()) };
+    let window = CommitWindow { start: identity.window_start, end: identity.window_end };
+    let order = CommitsOrder { from, output: &file, window, now: Timestamp::now() };
+    if let Some(made) = ensure_commits(order, config, pressure, shutdown).await? {
+        let (commits, requests, unlisted) = (made.num_commits, made.num_requests, made.num_unlisted);
+        tracing::info!(file = %file.display(), %from, commits, requests, unlisted, "wrote the file of commits");
+    }
+    Ok(())
+}
+
+/// Finds the busiest revisions and adds their jobs to the frontier. True when there are new ones.
+pub(super) async fn discover_busiest_jobs(
+    store: &Arc<Store>,
+    config: Arc<Config>,
+    commits: Arc<Commits>,
+    counters: &Arc<Counters>,
+) -> Result<bool, Error> {
+    let (reading, counting) = (Arc::clone(store), Arc::clone(counters));
+    let found =
+        tokio::task::spawn_blocking(move || busiest_revisions(&reading, &config, &commits, counting.reducing()));
+    let found = found.await;
+    counters.reducing().leave();
+    let busiest = found.map_err(|_| Error::Broken { part: "the search for the busiest revision" })??;
+    let mut unknown = Vec::new();
+    for id in busiest.jobs() {
+        let pending = job_pending((id, Timestamp::default()));
+        if store.settled(&pending.request)?.is_none() {
+            unknown.push(pending);
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(false);
+    }
+    let before = store.counts()?.pending();
+    let settlement = Box::new(Settlement::discovery(unknown));
+    Ok(store.commit(Change::Expand { settlement })?.pending() > before)
+}

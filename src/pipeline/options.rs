@@ -1,0 +1,27 @@
+//! The input of a run: options, and a configuration that may change meanwhile.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::config::Config;
+
+/// The options of a run beside its configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunOptions {
+    /// The stored crawl's server has another address now.
+    pub same_source: bool,
+    /// Fetch at most ten new job details.
+    pub dry_run: bool,
+    /// Fetch only the listings needed to estimate, and make no artifacts.
+    pub lists_only: bool,
+}
+
+/// The configuration as it is now; `[limiter]`, `[concurrency]` and `[retry]` may change while a crawl runs.
+pub type LiveConfig = watch::Receiver<Arc<Config>>;
+
+/// A channel whose configuration never changes.
+#[must_use]
+pub fn fixed_config(config: Config) -> (watch::Sender<Arc<Config>>, LiveConfig) {
+    watch::channel(Arc::new(config))
+}

@@ -1,0 +1,56 @@
+//! The reduction as a step of the pipeline: on threads of its own, so that the runtime stays free for signals.
+
+use std::sync::Arc;
+
+use crate::Error;
+use crate::actor::Shutdown;
+use crate::config::Config;
+use crate::dataset::commits::Commits;
+use crate::dataset::{Artifact, DatasetError, ReduceOrder, ReduceSummary, read_commits, reduce};
+use crate::observe::{Counters, Progress};
+use crate::store::Store;
+
+/// Makes the artifacts of a store, without the network.
+///
+/// # Errors
+/// [`Error::Reduce`].
+///
+/// # Cancel safety
+/// A dropped future stops waiting, not the reduction.
+pub async fn reduce_store(
+    store: Arc<Store>,
+    config: &Arc<Config>,
+    artifacts: &[Artifact],
+    shutdown: &Shutdown,
+) -> Result<ReduceSummary, Error> {
+    let identity = store.identity()?.ok_or(DatasetError::EmptyStore)?;
+    let commits = read_commits(config, &identity)?.map(Arc::new);
+    let counters = Arc::new(Counters::default());
+    let _progress = Progress::start(Arc::clone(&counters), config.log.progress, &[]);
+    make_artifacts(&store, config, commits.as_ref(), artifacts, shutdown, &counters).await
+}
+
+pub(super) async fn make_artifacts(
+    store: &Arc<Store>,
+    config: &Arc<Config>,
+    commits: Option<&Arc<Commits>>,
+    artifacts: &[Artifact],
+    shutdown: &Shutdown,
+    counters: &Arc<Counters>,
+) -> Result<ReduceSummary, Error> {
+    let (store, config, commits) = (Arc::clone(store), Arc::clone(config), commits.cloned());
+    let (artifacts, shutdown, counting) = (artifacts.to_vec(), shutdown.clone(), Arc::clone(counters));
+    let reduced = tokio::task::spawn_blocking(move || {
+        let order = ReduceOrder {
+            config: &config,
+            commits: commits.as_deref(),
+            artifacts: &artifacts,
+            shutdown: &shutdown,
+            reducing: counting.reducing(),
+        };
+        reduce(&store, order)
+    });
+    let reduced = reduced.await;
+    counters.reducing().leave();
+    Ok(reduced.map_err(|_| Error::Broken { part: "the reduction" })??)
+}

@@ -1,0 +1,47 @@
+//! The frontier at the start of a run: the first requests of a new crawl, or the rest of an old one.
+
+use crate::config::Config;
+use crate::fetch::{first_requests, lost_parts};
+use crate::model::Kind;
+use crate::store::{Change, CrawlIdentity, Pending, Settlement, Store, StoreError};
+
+/// Adds to the frontier: in a new store the first requests, then those that failed in an earlier run, and the parts of
+/// windows that a damaged store has lost.
+pub(super) fn prepare_frontier(
+    store: &Store,
+    identity: &CrawlIdentity,
+    config: &Config,
+    lists_only: bool,
+) -> Result<(), StoreError> {
+    let counts = store.counts()?;
+    if counts.pending() + counts.settled() + counts.failed() == 0 {
+        let settlement = Box::new(Settlement::discovery(first_requests(&config.batch)));
+        store.commit(Change::Expand { settlement })?;
+    }
+    if counts.failed() > 0 {
+        retry_failures(store, lists_only)?;
+    }
+    if !lists_only {
+        let lost = lost_parts(store, identity)?;
+        if !lost.is_empty() {
+            tracing::warn!(requests = lost.len(), "parts of windows are missing in the store; fetching them again");
+            store.commit(Change::Expand { settlement: Box::new(Settlement::discovery(lost)) })?;
+        }
+    }
+    Ok(())
+}
+
+fn retry_failures(store: &Store, lists_only: bool) -> Result<(), StoreError> {
+    let mut requests = Vec::new();
+    for failure in store.failures() {
+        let (request, failure) = failure?;
+        if !lists_only || matches!(request.kind(), Kind::Alerts | Kind::Signatures) {
+            requests.push(Pending { request, submitted: failure.submitted });
+        }
+    }
+    if !requests.is_empty() {
+        tracing::info!(requests = requests.len(), "retrying requests that failed in an earlier run");
+        store.commit(Change::AskAgain { requests })?;
+    }
+    Ok(())
+}

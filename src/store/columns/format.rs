@@ -1,0 +1,52 @@
+//! The version of the format, and the columns that can be asked for.
+
+use std::ops::BitOr;
+
+/// Version of the chunks that [`super::encode`] writes.
+pub(super) const FORMAT_VERSION: u8 = 1;
+
+/// The most data one chunk may hold, whatever the caller allows.
+pub(super) const MAX_DATA_PER_CHUNK: usize = 1 << 20;
+
+/// Columns to decode; combine with `|`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ColumnSet(u16);
+
+impl ColumnSet {
+    /// Only the number of data, and which of them are regular.
+    pub const NONE: Self = Self(0);
+    /// Job ids.
+    pub const JOB_IDS: Self = Self(1);
+    /// Ids of the data.
+    pub const IDS: Self = Self(1 << 1);
+    /// Measured values.
+    pub const VALUES: Self = Self(1 << 2);
+    /// Times at which the pushes landed.
+    pub const PUSH_TIMESTAMPS: Self = Self(1 << 3);
+    /// Push ids.
+    pub const PUSH_IDS: Self = Self(1 << 4);
+    /// Revisions that are kept inline.
+    pub const REVISIONS: Self = Self(1 << 5);
+    /// Times at which the jobs were submitted; includes [`ColumnSet::PUSH_TIMESTAMPS`], to which they are relative.
+    pub const SUBMIT_TIMES: Self = Self(1 << 6 | 1 << 3);
+    /// Names of machines.
+    pub const MACHINE_NAMES: Self = Self(1 << 7);
+    /// Texts of irregular data.
+    pub const IRREGULAR: Self = Self(1 << 8);
+    /// Every column.
+    pub const ALL: Self = Self((1 << 9) - 1);
+
+    /// True when all of `other` is in this set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl BitOr for ColumnSet {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}

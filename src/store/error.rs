@@ -1,0 +1,210 @@
+//! The errors of the store.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::format::STORE_FORMAT_VERSION;
+use super::key;
+
+/// Why the store could not be opened, read or written. Exit code 4; [`StoreError::OtherCrawl`], [`StoreError::Missing`] and
+/// [`StoreError::NotEmpty`] 2.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The system refuses an operation on the folder or on a file of the store.
+    #[error("cannot use the store {}", path.display())]
+    Folder {
+        /// The store or one of its files.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is no store at this path.
+    #[error("there is no store at {}; create one with `perfharvest crawl`", .0.display())]
+    Missing(PathBuf),
+    /// An import needs an empty store, and this one is not empty.
+    #[error("{} is not empty; an import needs a store of its own: name another one with --store", .0.display())]
+    NotEmpty(PathBuf),
+    /// Another process has the store open.
+    #[error("the store {} is in use by another process; wait for it or stop it (`perfharvest status` shows its progress)", .0.display())]
+    Locked(PathBuf),
+    /// sled cannot open its files.
+    #[error("the store {} is damaged and cannot be opened: {reason}; run `perfharvest verify --repair`", path.display())]
+    Unopenable {
+        /// The store.
+        path: PathBuf,
+        /// sled's error, for people.
+        reason: String,
+    },
+    /// A version from before the first release wrote the store; its format is another.
+    #[error("the store {} was written by a development version of perfharvest, and this version cannot read its format; export it with that version (`perfharvest export --format archive`) and import the archive with this one, or crawl again into a new --store", .0.display())]
+    DevelopmentFormat(PathBuf),
+    /// A newer program wrote the store.
+    #[error("the store {} has format {found}, but this program reads format {STORE_FORMAT_VERSION}; use the version of perfharvest that wrote it, or a newer one", path.display())]
+    OtherFormat {
+        /// The store.
+        path: PathBuf,
+        /// The store's format.
+        found: u32,
+    },
+    /// The ledger has more commits than the database.
+    #[error("the store {} has lost data: its ledger lists {expected} commits, but the database holds {found}; restore both from the same backup, or accept the loss with `perfharvest verify --repair`", path.display())]
+    BehindLedger {
+        /// The store.
+        path: PathBuf,
+        /// Commits in the ledger.
+        expected: u64,
+        /// Commits in the database.
+        found: u64,
+    },
+    /// The value log is shorter than the database expects.
+    #[error("the store {} has lost data: its file `values` {}, but the database expects {expected} bytes; restore the store from a backup, or accept the loss with `perfharvest verify --repair`", path.display(), found.map_or_else(|| "is missing".to_owned(), |found| format!("has {found} bytes")))]
+    ValuesCut {
+        /// The store.
+        path: PathBuf,
+        /// Length that the database expects, bytes.
+        expected: u64,
+        /// Length of the file, bytes; `None` without a file.
+        found: Option<u64>,
+    },
+    /// The path of the value log is not a regular file.
+    #[error("{} is not a regular file, so it cannot hold the store's values; move it away and restore the original file, or accept the loss with `perfharvest verify --repair`", .0.display())]
+    NotAFile(PathBuf),
+    /// The disk fails to return a value.
+    #[error("cannot read {} at byte {offset}: the disk may be failing; copy the store to another disk, or run `perfharvest verify --repair`: answers that cannot be read will be fetched again", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// First byte of the value in the file.
+        offset: u64,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The ledger is missing, cannot be read, or belongs to another store.
+    #[error("the ledger {} {reason}; rebuild it from the database with `perfharvest verify --repair`", path.display())]
+    Ledger {
+        /// The file.
+        path: PathBuf,
+        /// A verb and its object: `is missing`.
+        reason: String,
+    },
+    /// The store holds another crawl than the one that the configuration describes.
+    #[error("the store {} holds another crawl:{}\nuse another --store, or ask for the stored crawl{}", path.display(), list_differences(differences), same_source_hint(differences))]
+    OtherCrawl {
+        /// The store.
+        path: PathBuf,
+        /// `(key, stored, asked)`
+        differences: Vec<(&'static str, String, String)>,
+    },
+    /// A stored value fails its checks.
+    #[error(
+        "the stored value of {key} (tree {tree}) is damaged: {reason}; run `perfharvest verify --repair` or `perfharvest run`; the answer will be fetched again"
+    )]
+    Damaged {
+        /// The tree that holds the value or its place.
+        tree: &'static str,
+        /// The request, record or key, for people.
+        key: String,
+        /// The check that failed.
+        reason: String,
+    },
+    /// A value is missing that another one refers to.
+    #[error(
+        "the stored value of {key} is missing; run `perfharvest verify --repair` or `perfharvest run`; the answer will be fetched again"
+    )]
+    MissingValue {
+        /// The request or record, for people.
+        key: String,
+    },
+    /// sled's own structures are damaged, not only a value in them; the text is sled's error, for people.
+    #[error(
+        "the database of the store is damaged ({0}); run `perfharvest verify --repair`; if that fails, restore the store from a backup, or move its folder away and run again"
+    )]
+    Corrupt(String),
+    /// A value cannot be written as JSON.
+    #[error("cannot encode a value for the store")]
+    Encode {
+        /// The encoder's error.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// sled fails, for instance because the disk is full.
+    #[error(
+        "the store cannot {action}; free some space or repair the disk, then run the same command again: nothing that was acknowledged is lost"
+    )]
+    Database {
+        /// A verb and its object: `commit answers`.
+        action: &'static str,
+        /// sled's error.
+        #[source]
+        source: sled::Error,
+    },
+    /// The writer has stopped, so nothing more can be stored; its own error says why.
+    #[error("the store's writer has stopped")]
+    WriterStopped,
+}
+
+fn list_differences(differences: &[(&'static str, String, String)]) -> String {
+    differences.iter().map(|(key, stored, asked)| format!("\n  {key}: stored {stored}, asked {asked}")).collect()
+}
+
+fn same_source_hint(differences: &[(&'static str, String, String)]) -> &'static str {
+    if differences.iter().all(|(key, ..)| *key == "source.base_url") {
+        " (use --same-source if it is the same server at a new address)"
+    } else {
+        ""
+    }
+}
+
+impl StoreError {
+    /// A chunk of the answer to `request` that does not hold what it should.
+    pub(crate) fn damaged_chunk(request: &crate::model::Request, source: &dyn std::fmt::Display) -> Self {
+        Self::Damaged { tree: "records", key: request.to_string(), reason: source.to_string() }
+    }
+
+    /// True for damage of single answers, which the server can give again.
+    #[must_use]
+    pub fn is_damaged_value(&self) -> bool {
+        match self {
+            Self::Damaged { tree, .. } => *tree != "meta",
+            Self::MissingValue { .. } => true,
+            _ => false,
+        }
+    }
+
+    pub(super) fn database(action: &'static str, source: sled::Error) -> Self {
+        match source {
+            sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => {
+                Self::Corrupt(reason_of(&source.to_string()))
+            }
+            source => Self::Database { action, source },
+        }
+    }
+
+    pub(super) fn damaged(tree: &'static str, key: &[u8], reason: &str) -> Self {
+        Self::Damaged { tree, key: key::describe(key), reason: reason.to_owned() }
+    }
+}
+
+/// sled's message, for people: of damaged data it gives only the place, in the form of its own types.
+pub(super) fn reason_of(message: &str) -> String {
+    if message.contains("backtrace") || message.contains("Corruption") {
+        "the data in its files differ from what was written".to_owned()
+    } else {
+        message.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_sled_about_damaged_data_are_shown_without_its_types() {
+        let message = sled::Error::Corruption { at: None, bt: () }.to_string();
+        assert_eq!(reason_of(&message), "the data in its files differ from what was written");
+        assert_eq!(reason_of("no space"), "no space");
+    }
+}

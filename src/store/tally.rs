@@ -1,0 +1,154 @@
+//! The tally of a crawl: numbers of pending, settled and failed requests by kind and outcome, and a digest of the settled
+//! content that does not depend on the order of the answers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Kind;
+
+/// The outcome of a settled request. A failed request is not settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The server returned records.
+    Data,
+    /// The server has no records.
+    Empty,
+    /// The server does not have the object any more.
+    Gone,
+    /// Never asked: another answer shows that it is empty.
+    Skipped,
+}
+
+impl Outcome {
+    pub(super) fn to_byte(self) -> u8 {
+        match self {
+            Self::Data => 0,
+            Self::Empty => 1,
+            Self::Gone => 2,
+            Self::Skipped => 3,
+        }
+    }
+
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Data, Self::Empty, Self::Gone, Self::Skipped].get(usize::from(byte)).copied()
+    }
+}
+
+/// The tally of one kind of request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindTally {
+    /// Requests to ask.
+    pub pending: u64,
+    /// Settled requests with [`Outcome::Data`].
+    pub data: u64,
+    /// Settled requests with [`Outcome::Empty`].
+    pub empty: u64,
+    /// Settled requests with [`Outcome::Gone`].
+    pub gone: u64,
+    /// Settled requests with [`Outcome::Skipped`].
+    pub skipped: u64,
+    /// Failed requests; the next run asks again.
+    pub failed: u64,
+    /// Records stored.
+    pub records: u64,
+    /// Bytes of the stored answers as JSON.
+    pub body_bytes: u64,
+    /// HTTP requests, those that failed included.
+    pub attempts: u64,
+}
+
+impl KindTally {
+    /// Settled requests of all outcomes.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.data + self.empty + self.gone + self.skipped
+    }
+
+    /// Requests in all states.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.settled() + self.pending + self.failed
+    }
+
+    pub(super) fn of_outcome(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
+            Outcome::Data => &mut self.data,
+            Outcome::Empty => &mut self.empty,
+            Outcome::Gone => &mut self.gone,
+            Outcome::Skipped => &mut self.skipped,
+        }
+    }
+}
+
+/// Numbers of requests in each state, by kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Transactions committed since the store was created.
+    pub commits: u64,
+    kinds: [KindTally; 4],
+    /// Sums (wrapping) of the digests of all settled requests, by kind.
+    digests: [u128; 4],
+    /// True when the last commit ended a crawl: no more requests follow from the stored answers. Those that follow from an
+    /// answer are stored after it, so between the two nothing may be pending although the crawl is not finished.
+    #[serde(default)]
+    pub(super) finished: bool,
+}
+
+impl Tally {
+    /// The tally of a kind.
+    #[must_use]
+    pub fn of(&self, kind: Kind) -> &KindTally {
+        &self.kinds[kind.index()]
+    }
+
+    pub(super) fn of_mut(&mut self, kind: Kind) -> &mut KindTally {
+        &mut self.kinds[kind.index()]
+    }
+
+    /// A digest of the settled content of a kind. It does not depend on the order of the answers.
+    #[must_use]
+    pub fn digest(&self, kind: Kind) -> u128 {
+        self.digests[kind.index()]
+    }
+
+    pub(super) fn add_digest(&mut self, kind: Kind, digest: u128) {
+        let sum = &mut self.digests[kind.index()];
+        *sum = sum.wrapping_add(digest);
+    }
+
+    pub(super) fn subtract_digest(&mut self, kind: Kind, digest: u128) {
+        let sum = &mut self.digests[kind.index()];
+        *sum = sum.wrapping_sub(digest);
+    }
+
+    /// True when both have the same numbers of requests and records, and the same digests.
+    pub(super) fn same_frontier(&self, other: &Self) -> bool {
+        let frontier = |counts: &KindTally| KindTally { body_bytes: 0, attempts: 0, ..*counts };
+        self.digests == other.digests && self.kinds.each_ref().map(frontier) == other.kinds.each_ref().map(frontier)
+    }
+
+    /// Pending requests of all kinds.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        self.kinds.iter().map(|kind| kind.pending).sum()
+    }
+
+    /// Failed requests of all kinds.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.kinds.iter().map(|kind| kind.failed).sum()
+    }
+
+    /// True when the crawl is finished and nothing is pending or failed: the artifacts of this store lack nothing that the
+    /// crawl could have fetched.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.finished && self.pending() == 0 && self.failed() == 0 && self.settled() > 0
+    }
+
+    /// Settled requests of all kinds.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.kinds.iter().map(KindTally::settled).sum()
+    }
+}
