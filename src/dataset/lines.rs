@@ -80,11 +80,7 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// `text` without the white space that Python's `str.strip` takes off; Rust's `trim` leaves the four separators
-/// U+001C to U+001F.
-pub(crate) fn python_strip(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || ('\x1c'..='\x1f').contains(&c))
-}
+pub(crate) use pytext::strip as python_strip;
 
 #[cfg(test)]
 mod tests {
@@ -118,11 +114,5 @@ mod tests {
         assert_eq!(out[0].0, "0123");
         assert!(out[0].1.too_long && !out[1].1.too_long);
         assert_eq!(out[1].0, "ok");
-    }
-
-    #[test]
-    fn strip_takes_off_what_python_takes_off() {
-        assert_eq!(python_strip("\u{1c}\u{a0} 1\u{2028}\n"), "1");
-        assert_eq!(python_strip("\u{200b}1"), "\u{200b}1");
     }
 }

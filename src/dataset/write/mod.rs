@@ -5,23 +5,48 @@
 
 mod atomic;
 pub mod csv;
-pub mod json;
-mod json_scan;
-pub mod json_value;
 mod manifest;
 pub mod parquet;
 pub mod plot;
-pub mod python_float;
-pub mod python_literal;
-mod python_printable;
 mod redact;
 
 pub use atomic::{
     ArtifactError, ArtifactFile, Completing, Finished, Publication, check_folder, leftovers_in, publish,
     remove_leftovers,
 };
-pub use json_scan::JsonTextError;
 pub use manifest::{
     ArtifactEntry, KindEntry, MANIFEST_FORMAT, MANIFEST_NAME, Manifest, NotMadeEntry, RunEntry, ToolEntry,
 };
+pub use pytext::json::JsonTextError;
+pub use pytext::{float as python_float, json, json_value, literal as python_literal};
 pub use redact::redact_emails;
+
+#[cfg(test)]
+mod tests {
+    use super::json::{AsciiMode, dumps};
+
+    fn dumped(raw: &str, mode: AsciiMode) -> String {
+        let mut out = Vec::new();
+        dumps(raw, &mut out, mode).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn golden_lines_are_fixed_points() {
+        for (name, mode) in [
+            ("all_signatures.jsonl", AsciiMode::Escape),
+            ("sigs_by_job_id_detailed.jsonl", AsciiMode::Escape),
+            ("max_revision_jobs.jsonl", AsciiMode::Escape),
+        ] {
+            let path = format!("{}/tests/corpus/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+            for line in std::fs::read_to_string(path).unwrap().lines() {
+                assert_eq!(dumped(line, mode), line);
+                let compact: serde_json::Value = serde_json::from_str(line).unwrap();
+                assert_eq!(
+                    serde_json::from_str::<serde_json::Value>(&dumped(&compact.to_string(), mode)).unwrap(),
+                    compact
+                );
+            }
+        }
+    }
+}

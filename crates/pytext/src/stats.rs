@@ -9,9 +9,9 @@ use std::cmp::Ordering;
 
 use num_bigint::{BigInt, BigUint};
 
-use crate::dataset::exact::{ExactMoments, ExactSum, ratio_to_f64, shifted, sqrt_of_ratio};
+use crate::exact::{ExactMoments, ExactSum, ratio_to_f64, shifted, sqrt_of_ratio};
 
-pub use crate::dataset::counts::Counts;
+pub use crate::counts::Counts;
 
 /// A statistic of integers: Python keeps it an integer where it is one.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use num_bigint::{BigInt, BigUint};
 
-use crate::dataset::exact::{ExactSum, ratio_to_f64};
-use crate::dataset::stats::{Number, num_trimmed};
+use crate::exact::{ExactSum, ratio_to_f64};
+use crate::stats::{Number, num_trimmed};
 
 /// Integers and how often each occurs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 //! In: a [`Json`] value built in code. Out: its text. Promises: keys in the order given (or sorted, if asked), floats by
 //! Python's `repr`, `NaN` and `Infinity` as Python spells them, ASCII only, and no final newline unless asked for.
 
-use super::json::{AsciiMode, write_str};
-use super::python_float;
+use crate::float;
+use crate::json::{AsciiMode, write_str};
 
 /// A JSON value that keeps the order of its keys, and integers apart from floats.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +62,7 @@ impl Json {
             Self::Float(value) if value.is_nan() => out.extend_from_slice(b"NaN"),
             Self::Float(f64::INFINITY) => out.extend_from_slice(b"Infinity"),
             Self::Float(f64::NEG_INFINITY) => out.extend_from_slice(b"-Infinity"),
-            Self::Float(value) => python_float::write_repr(*value, out),
+            Self::Float(value) => float::write_repr(*value, out),
             Self::Str(text) => write_str(text, out, AsciiMode::Escape),
             Self::Array(values) => {
                 write_block([b'[', b']'], values, layout, depth, out, |value, out| value.write(layout, depth + 1, out));

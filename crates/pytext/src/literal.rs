@@ -6,9 +6,9 @@
 //! `repr` could not be read back, it differs: a float beyond the range of doubles is written `1e309` instead of `inf`.
 //! A key that occurs twice in one object is written twice; a reader keeps the last, as with the JSON text.
 
-use super::json_scan::{Dialect, Escaped, JsonTextError, NumberText, plain_run, read_escape, transcode};
-use super::python_float;
-use super::python_printable::is_printable;
+use crate::float;
+use crate::json_scan::{Dialect, Escaped, JsonTextError, NumberText, plain_run, read_escape, transcode};
+use crate::printable::is_printable;
 
 /// Longest integer that Python converts from text, digits (`sys.get_int_max_str_digits()`).
 const MAX_INT_DIGITS: usize = 4300;
@@ -16,7 +16,7 @@ const MAX_INT_DIGITS: usize = 4300;
 /// Appends `repr(json.loads(raw))` to `out`.
 ///
 /// # Errors
-/// If `raw` is not one JSON value, nests deeper than [`MAX_DEPTH`](super::json::MAX_DEPTH) or holds an integer that
+/// If `raw` is not one JSON value, nests deeper than [`MAX_DEPTH`](crate::json::MAX_DEPTH) or holds an integer that
 /// Python refuses to read; `out` is then as before.
 pub fn write_literal(raw: &str, out: &mut Vec<u8>) -> Result<(), JsonTextError> {
     transcode(raw, &mut Literal::default(), out)
@@ -64,7 +64,7 @@ impl Dialect for Literal {
             match value {
                 f64::INFINITY => out.extend_from_slice(b"1e309"),
                 f64::NEG_INFINITY => out.extend_from_slice(b"-1e309"),
-                _ => python_float::write_repr(value, out),
+                _ => float::write_repr(value, out),
             }
             return Ok(());
         }
