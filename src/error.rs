@@ -116,15 +116,12 @@ fn of_dataset(error: &DatasetError) -> u8 {
         DatasetError::NotConfigured { .. }
         | DatasetError::Commits(_)
         | DatasetError::EmptyStore
-        | DatasetError::Input { .. }
-        | DatasetError::Relabel { .. }
+        | DatasetError::Input(..)
+        | DatasetError::Relabel(..)
         | DatasetError::Ungrouped(_) => 2,
         DatasetError::Sort { .. } | DatasetError::Groups(_) => 4,
         DatasetError::Interrupted => EXIT_INTERRUPTED,
-        DatasetError::Plot { .. }
-        | DatasetError::Report { .. }
-        | DatasetError::WorkerPanicked
-        | DatasetError::Abandoned => 1,
+        DatasetError::Plot(_) | DatasetError::Report(_) | DatasetError::WorkerPanicked | DatasetError::Abandoned => 1,
         DatasetError::Table(error) => of_table(error),
     }
 }

@@ -1,11 +1,11 @@
-//! Every artifact: its file, its schema version, its family, and what it is made from.
+//! Every artifact: its file, its schema version, its family and its inputs.
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// Something an artifact is made from.
+/// An input of an artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Input {
     /// The stored alert summaries.
@@ -16,9 +16,9 @@ pub enum Input {
     Summaries,
     /// The stored job details.
     JobDetails,
-    /// The file of `inputs.commits`.
+    /// The file named by `inputs.commits`.
     Commits,
-    /// The file of `inputs.perf_llm_struc`.
+    /// The file named by `inputs.perf_llm_struc`.
     PerfLlmStruc,
 }
 
@@ -36,64 +36,66 @@ impl Input {
         }
     }
 
-    /// The key of the configuration that names it, and a hint about what it is; empty for what the crawl brings.
+    /// The configuration key that names the file, and a hint how to get one; empty for the inputs that the crawl stores.
     pub(super) fn setting(self) -> (&'static str, &'static str) {
         match self {
             Self::Commits => (
                 "inputs.commits (--commits)",
-                "the commits of the repository, a JSON object a line with \"node\" and \"date\": [epoch, offset]; \
-                 `perfharvest commits` makes it from a clone, an hgweb server or Treeherder's pushes",
+                "a file of the repository's commits with one JSON object per line, each with \"node\" and \
+                 \"date\": [epoch, offset]; `perfharvest commits` makes it from a clone, an hgweb server or \
+                 Treeherder's pushes",
             ),
             Self::PerfLlmStruc => (
                 "inputs.perf_llm_struc",
-                "the records to relabel, a JSON object a line with \"commit_id\" and \"response\"",
+                "a file of the records to relabel with one JSON object per line, each with \"commit_id\" and \
+                 \"response\"",
             ),
             Self::Alerts | Self::Signatures | Self::Summaries | Self::JobDetails => ("", ""),
         }
     }
 }
 
-/// Hands the catalogue to the macro `$then`: families (their types under `families::`) with their artifacts.
+/// Passes the catalogue to the macro `$then`: families (their types under `families::`) with their artifacts.
 ///
-/// A new artifact is a line here and the part of its family that writes it.
+/// A new artifact needs a line here, and code in its family that writes it.
 macro_rules! with_catalogue {
     ($then:ident) => {
         $then! {
             alerts::Alerts {
                 /// Every alert summary.
                 AlertSummaries = "alert_summaries.csv", version 1, from [Alerts];
-                /// Regressions with a bug, and the tests that showed them.
+                /// Regressions with a bug, and the tests that detected them.
                 AlertsWithBug = "alerts_with_bug_and_test_info.csv", version 1, from [Alerts];
-                /// The signatures that regressed, by alert summary.
+                /// Regressed signatures by alert summary.
                 FailingSignatures = "alert_summary_fail_perf_sigs.csv", version 1, from [Alerts];
-                /// From push to alert.
+                /// Statistics of the time from a push to its alert.
                 TimeToCulprit = "time_to_culprit_stats.json", version 1, from [Alerts];
             }
             signatures::Signatures {
-                /// Every signature's record.
+                /// The record of every signature.
                 AllSignatures = "all_signatures.jsonl", version 1, from [Signatures];
             }
             jobs_by_signature::JobsBySignature {
-                /// Every signature's data.
+                /// The data of every signature.
                 JobsBySignature = "perf_jobs_by_signature.jsonl", version 1, from [Signatures, Summaries];
             }
             coverage::RevisionCoverage {
-                /// How many signatures ran on each revision.
+                /// Number of signatures that ran on each revision.
                 JobsPerRevision = "perf_jobs_per_revision.csv", version 1, from [Summaries, Commits];
-                /// Which signatures ran on each revision.
+                /// Ids of the signatures that ran on each revision.
                 JobsPerRevisionDetails = "perf_jobs_per_revision_details.jsonl", version 1, from [Summaries, Commits];
                 /// Statistics of the jobs per revision.
                 JobsStats = "perf_jobs_stats.json", version 1, from [Summaries, Commits];
                 /// Histogram of the jobs per revision.
                 JobsHistogram = "perf_jobs_per_revision_dist.png", version 1, from [Summaries, Commits];
-                /// Which signature groups ran on each revision.
+                /// Ids of the signature groups that ran on each revision.
                 RectifiedDetails = "perf_jobs_per_revision_details_rectified.jsonl", version 1,
                     from [Signatures, Summaries, Commits];
             }
             job_index::JobIndex {
                 /// The signatures that each job measured.
                 SignaturesByJob = "sigs_by_job_id.jsonl", version 1, from [Summaries];
-                /// The same, with what those signatures have in common.
+                /// The same, with the metadata fields that those signatures share.
                 SignaturesByJobDetailed = "sigs_by_job_id_detailed.jsonl", version 1, from [Signatures, Summaries];
             }
             groups::Groups {
@@ -101,25 +103,25 @@ macro_rules! with_catalogue {
                 SignatureGroups = "sig_groups.jsonl", version 1, from [Summaries];
             }
             durations::JobDurations {
-                /// How long a signature's jobs take.
+                /// Durations of a signature's jobs.
                 JobDurations = "job_durations.csv", version 1, from [Summaries, JobDetails];
-                /// How long a group's jobs take.
+                /// Durations of a group's jobs.
                 GroupDurations = "sig_group_job_durations.csv", version 1, from [Summaries, JobDetails];
-                /// Statistics of those.
+                /// Statistics of the group durations.
                 GroupDurationStats = "sig_group_job_duration_stats.json", version 1, from [Summaries, JobDetails];
-                /// Histogram of those.
+                /// Histogram of the group durations.
                 DurationsHistogram = "job_durations.png", version 1, from [Summaries, JobDetails];
             }
             busiest::BusiestRevision {
                 /// The jobs of the busiest revision.
                 MaxRevisionJobs = "max_revision_jobs.jsonl", version 1, from [Summaries, JobDetails, Commits];
-                /// How long those waited.
+                /// Statistics of the wait times of those jobs.
                 WaitTimeStats = "job_wait_time_stats.json", version 1, from [Summaries, JobDetails, Commits];
             }
             relabel::Relabel {
                 /// `perf_llm_struc.jsonl` without regressions of excluded frameworks.
                 Relabelled = "perf_llm_struc_no_fw_2_6_18.jsonl", version 1, from [Signatures, Alerts, PerfLlmStruc];
-                /// What relabelling changed.
+                /// Counts of the relabelled records.
                 RelabelReport = "filter_report.json", version 1, from [Signatures, Alerts, PerfLlmStruc];
             }
         }
@@ -138,22 +140,22 @@ macro_rules! define_artifacts {
         }
 
         impl Artifact {
-            /// All of them, by family.
+            /// All artifacts, by family.
             pub const ALL: &[Self] = &[$($(Self::$variant,)*)*];
 
-            /// Its file's name.
+            /// The name of the file in the folder of artifacts.
             #[must_use]
             pub fn file_name(self) -> &'static str {
                 match self { $($(Self::$variant => $file,)*)* }
             }
 
-            /// Version of its columns and keys.
+            /// Version of the columns and keys; a change of their meaning raises it.
             #[must_use]
             pub fn schema_version(self) -> u32 {
                 match self { $($(Self::$variant => $version,)*)* }
             }
 
-            /// What it is made from.
+            /// The inputs, all of which must be there.
             #[must_use]
             pub fn inputs(self) -> &'static [Input] {
                 match self { $($(Self::$variant => &[$(Input::$input,)*],)*)* }
@@ -163,23 +165,23 @@ macro_rules! define_artifacts {
 }
 with_catalogue!(define_artifacts);
 
-/// No artifact has this name.
+/// A name that no artifact has.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("there is no artifact `{name}`; did you mean `{nearest}`? (`perfharvest reduce --help` lists them all)")]
 pub struct UnknownArtifact {
-    /// What was asked for.
+    /// The name as it was given.
     pub name: String,
-    /// The artifact whose name is the most alike.
+    /// The file name with the smallest edit distance.
     pub nearest: &'static str,
 }
 
 impl FromStr for Artifact {
     type Err = UnknownArtifact;
 
-    /// Takes the file's name, with or without its ending.
+    /// Parses a file name, with or without its extension.
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let stem = |file: &'static str| file.rsplit_once('.').map_or(file, |(stem, _)| stem);
-        // A stem of several artifacts (`job_durations`) means the first, the table.
+        // Several artifacts may share a stem (`job_durations`): it selects the first, which is the table.
         let found = Self::ALL.iter().find(|artifact| artifact.file_name() == name);
         let found = found.or_else(|| Self::ALL.iter().find(|artifact| stem(artifact.file_name()) == name));
         found.copied().ok_or_else(|| UnknownArtifact { name: name.to_owned(), nearest: nearest(name) })

@@ -1,4 +1,4 @@
-//! Why a dataset could not be made.
+//! The errors of a reduction.
 
 use std::path::PathBuf;
 
@@ -15,88 +15,68 @@ use super::write::parquet::TableError;
 use super::write::plot::PlotError;
 use crate::store::StoreError;
 
-/// Why artifacts could not be made. Those of before stand untouched.
+/// A failure to make artifacts. The previous artifacts are unchanged.
 #[derive(Debug, Error)]
 pub enum DatasetError {
-    /// The store cannot be read.
-    #[error("the artifacts cannot be made from the store")]
+    /// The store is unreadable or damaged.
+    #[error("cannot make the artifacts from the store")]
     Store(#[from] StoreError),
-    /// A file cannot be written.
-    #[error("the artifacts cannot be written")]
+    /// A file or the folder is not writable.
+    #[error("cannot write the artifacts")]
     Artifact(#[from] ArtifactError),
-    /// Pairs cannot be sorted.
-    #[error("the data cannot be sorted")]
+    /// Sorting failed to write or read its temporary files.
+    #[error("cannot sort the data")]
     Sort(#[from] SortError),
-    /// There is no crawl in the store.
-    #[error("the store is empty; `perfharvest crawl` fills it")]
+    /// The store does not belong to a crawl yet.
+    #[error("the store is empty; run `perfharvest crawl` to fill it")]
     EmptyStore,
     /// An artifact needs a file that is not configured.
     #[error("{artifact} needs a file that is not configured: set {key}, {hint}")]
     NotConfigured {
-        /// The artifact.
+        /// The artifact that needs the file.
         artifact: Artifact,
-        /// The key.
+        /// The configuration key, with its flag.
         key: &'static str,
-        /// What such a file is and how to get one.
+        /// The format of the file, and a way to get one.
         hint: &'static str,
     },
-    /// The commits cannot be used.
-    #[error("inputs.commits cannot be used")]
+    /// The file of commits is unreadable or has no usable line.
+    #[error("cannot use inputs.commits")]
     Commits(#[from] CommitsError),
-    /// An input cannot be read.
-    #[error("cannot read {}", path.display())]
-    Input {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Groups cannot be made.
-    #[error("the signature groups cannot be made")]
+    /// An input file is unreadable.
+    #[error("cannot read {}", .0.display())]
+    Input(PathBuf, #[source] std::io::Error),
+    /// The jobs of a signature changed or became unreadable.
+    #[error("cannot make the signature groups")]
     Groups(#[from] GroupsError<StoreError>),
     /// A signature without a group, in strict mode.
-    #[error("the rectified table cannot be made (artifacts.strict)")]
+    #[error("cannot make the rectified table (artifacts.strict)")]
     Ungrouped(#[from] UngroupedError),
-    /// Relabelling failed.
-    #[error("cannot relabel {}", path.display())]
-    Relabel {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: RelabelError,
-    },
-    /// A histogram cannot be drawn.
-    #[error("a histogram cannot be drawn")]
-    Plot {
-        /// Why.
-        #[source]
-        source: PlotError,
-    },
-    /// A report cannot be written as JSON.
-    #[error("a report cannot be written as JSON")]
-    Report {
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A Parquet table cannot be written.
+    /// A record to relabel is malformed, or its file is unreadable.
+    #[error("cannot relabel {}", .0.display())]
+    Relabel(PathBuf, #[source] RelabelError),
+    /// Drawing or encoding a histogram failed in memory.
+    #[error("cannot draw a histogram")]
+    Plot(#[from] PlotError),
+    /// Encoding a document failed in memory.
+    #[error("cannot write a report as JSON")]
+    Report(#[source] serde_json::Error),
+    /// A Parquet table failed.
     #[error(transparent)]
     Table(#[from] TableError),
-    /// A worker panicked; that is an error of this program.
+    /// A defect of this program.
     #[error("a reducer panicked; please report this with the lines above")]
     WorkerPanicked,
-    /// The run was ended.
-    #[error("interrupted; the artifacts of before stand untouched")]
+    /// Ended by a signal, between two steps.
+    #[error("interrupted; the previous artifacts are unchanged")]
     Interrupted,
-    /// Something that this part of the work waited for failed first; that error is the one to show.
+    /// Another part of the reduction failed first; that error is the one to show.
     #[error("a part of the reduction ended early; please report this")]
     Abandoned,
 }
 
 impl DatasetError {
-    /// `artifact` cannot be made without `input`, which is not configured.
+    /// The error for an `artifact` whose `input` is not configured.
     pub(crate) fn not_configured(artifact: Artifact, input: Input) -> Self {
         let (key, hint) = input.setting();
         Self::NotConfigured { artifact, key, hint }

@@ -1,28 +1,28 @@
-//! Lines of a file that somebody else wrote: read one at a time, of bounded length, hashed on the way.
+//! Reads an untrusted file line by line, and hashes it on the way.
 //!
-//! Bytes go in, lines without their line end come out. The promise: memory is bounded by [`MAX_LINE_BYTES`] whatever
-//! the file holds, and every byte of it is in the digest.
+//! In: bytes. Out: lines without their line end. Promises: memory is bounded by [`MAX_LINE_BYTES`] for any file, and the
+//! digest covers every byte.
 
 use std::io::{self, BufRead};
 
 use sha2::{Digest, Sha256};
 
-/// Longest line that is kept, in bytes. A commit's line holds its message and its parents, a relabelled record the text
-/// of a patch; a file without line ends must not be read into memory whole.
+/// Longest line that is kept, in bytes. The line of a commit holds its message and parents, and a record to relabel holds
+/// the text of a patch; a file without line ends must not be read into memory as a whole.
 pub(crate) const MAX_LINE_BYTES: usize = 64 << 20;
 
-/// What is known of a line beside its bytes.
+/// Position and state of a line; the caller's buffer holds its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
     /// Counted from 1.
     pub(crate) number: u64,
-    /// False for a last line without its line end: whoever wrote it may have been stopped midway.
+    /// False for a last line without its line end, whose writer may have been stopped midway.
     pub(crate) ended: bool,
     /// The line was longer than the limit; only its beginning was kept.
     pub(crate) too_long: bool,
 }
 
-/// A reader of lines; also the digest of all bytes it has read.
+/// Reads lines, and hashes all bytes that it reads.
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
     reader: R,
@@ -36,7 +36,7 @@ impl<R: BufRead> Lines<R> {
         Self { reader, number: 0, limit: MAX_LINE_BYTES, hasher: Sha256::new() }
     }
 
-    /// Reads the next line into `bytes`, without its line end and without a byte order mark at the file's beginning.
+    /// Reads the next line into `bytes`, without its line end and without a byte order mark at the start of the file.
     pub(crate) fn read(&mut self, bytes: &mut Vec<u8>) -> io::Result<Option<Line>> {
         bytes.clear();
         let mut line = Line { number: self.number + 1, ended: false, too_long: false };

@@ -1,4 +1,4 @@
-//! `manifest.json`: what stands in the folder of artifacts, and from what it was made.
+//! Reads, prepares and removes `manifest.json`, which lists the artifacts of a folder with their inputs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::catalogue::Artifact;
 use super::error::DatasetError;
 use super::sources::{SEMANTICS, Sources};
 
-/// What a manifest says of the artifacts.
+/// The entries of a manifest.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     made: BTreeMap<String, ArtifactEntry>,
@@ -21,7 +21,7 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
-    /// What `before` says, as far as its files are still there.
+    /// The entries of the previous manifest whose files still exist.
     pub(crate) fn of(before: Option<&Manifest>, folder: &Path) -> Self {
         let Some(before) = before else { return Self::default() };
         let mut made = before.artifacts.clone();
@@ -29,7 +29,7 @@ impl Contents {
         Self { made, not_made: before.not_made.clone() }
     }
 
-    /// Sets what was made, or from what it could not be made.
+    /// Replaces the entry of `artifact`; `Err` holds the digests of inputs that have nothing for it.
     pub(crate) fn put(&mut self, artifact: Artifact, entry: Result<ArtifactEntry, BTreeMap<String, String>>) {
         let name = artifact.file_name();
         self.made.remove(name);
@@ -43,15 +43,14 @@ impl Contents {
         }
     }
 
-    /// Is it there?
     pub(crate) fn holds(&self, artifact: Artifact) -> bool {
         self.made.contains_key(artifact.file_name())
     }
 }
 
 impl Sources<'_> {
-    /// Writes the manifest under a temporary name, unless it would say what it says already and may stay: it may not when
-    /// files change, since it is taken away before.
+    /// Writes the manifest under a temporary name. Skips that if the previous manifest is equal and no file changes;
+    /// a change of files removes the previous manifest first, so that it must be written again.
     pub(crate) fn prepare_manifest(
         &self,
         folder: &Path,
@@ -98,7 +97,7 @@ impl Sources<'_> {
                 manifest.run.created_at = written_at;
             }
         }
-        let mut text = serde_json::to_vec_pretty(&manifest).map_err(|source| DatasetError::Report { source })?;
+        let mut text = serde_json::to_vec_pretty(&manifest).map_err(DatasetError::Report)?;
         text.push(b'\n');
         let mut file = ArtifactFile::create(folder, MANIFEST_NAME)?;
         let path = file.path().to_owned();
@@ -106,22 +105,22 @@ impl Sources<'_> {
         Ok((manifest, Some(file.finish()?)))
     }
 
-    /// Was it made of all that the crawl could bring? One that an earlier reduction left may be of less.
+    /// True if the artifact covers the whole crawl. An artifact of an earlier reduction may cover less.
     fn lacks_nothing(&self, name: &str, entry: &ArtifactEntry) -> bool {
         let artifact = Artifact::ALL.iter().find(|artifact| artifact.file_name() == name);
         !lacks_jobs(entry) && artifact.is_some_and(|artifact| self.still_hold(*artifact, &entry.inputs))
     }
 }
 
-/// Of an entry's counts, the jobs that would be in it and were never asked for.
+/// Key in [`ArtifactEntry::counts`]: jobs that belong in the artifact and were never requested.
 pub(crate) const JOBS_NOT_ASKED: &str = "jobs_not_asked";
 
-/// Are there jobs that the artifact should hold, and that no run has asked for?
+/// True if jobs that belong in the artifact were never requested.
 pub(crate) fn lacks_jobs(entry: &ArtifactEntry) -> bool {
     entry.counts.get(JOBS_NOT_ASKED).is_some_and(|count| *count > 0)
 }
 
-/// Removes it, durably.
+/// Removes the manifest, durably.
 pub(crate) fn withdraw_manifest(folder: &Path) -> Result<(), DatasetError> {
     let path = folder.join(MANIFEST_NAME);
     let removed = match std::fs::remove_file(&path) {
@@ -132,8 +131,7 @@ pub(crate) fn withdraw_manifest(folder: &Path) -> Result<(), DatasetError> {
     durably.map_err(|source| DatasetError::write(path, source))
 }
 
-/// Reads it; `None` when there is none.
+/// Reads the manifest; `None` if it is missing or unreadable. The next reduction replaces an unreadable one.
 pub(crate) fn read_manifest(folder: &Path) -> Option<Manifest> {
-    // One that cannot be read says nothing about the artifacts, and is written anew.
     serde_json::from_slice(&std::fs::read(folder.join(MANIFEST_NAME)).ok()?).ok()
 }

@@ -4,9 +4,9 @@
 //!   store -> pass (workers decode blocks in key order) => families, a reducer actor each -> write -> artifact files, manifest last
 //! ```
 //!
-//! [`reduce`] finds out which artifacts are out of date (`sources`) and starts the families that make them (`family`); those
-//! that read data share one [`pass`]. [`catalogue`](Artifact) lists every artifact with its family. All files of a
-//! reduction appear together at its end. [`survey`] computes what the report shows, and writes nothing.
+//! [`reduce`] selects the artifacts that are out of date (`sources`) and starts the families that make them (`family`);
+//! families that read data share one [`pass`]. [`catalogue`](Artifact) lists every artifact with its family. All files of
+//! a reduction appear together at its end. [`compute_overview`] computes the numbers of the report, and writes nothing.
 
 mod catalogue;
 pub(crate) mod commits;
@@ -30,7 +30,7 @@ pub use error::DatasetError;
 pub use families::busiest::{BusiestRevisions, RevisionJobs, busiest_revisions};
 pub use families::relabel::relabel_with_store;
 pub use families::tables;
-pub use overview::{CoveredRevision, Overview, WaitingJob, survey};
+pub use overview::{CoveredRevision, Overview, WaitingJob, compute_overview};
 pub(crate) use pytext::counts;
 pub use pytext::counts::Counts as ValueCounts;
 pub use pytext::stats;

@@ -1,4 +1,6 @@
-//! The files of one reduction: begun, written row by row, finished, and described for the manifest.
+//! Owns the files of one reduction until they are published.
+//!
+//! In: rows and lines from the families. Out: finished files under temporary names, with their manifest entries.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -10,14 +12,13 @@ use crate::dataset::write::{ArtifactEntry, ArtifactFile, Completing, Finished};
 use super::catalogue::Artifact;
 use super::error::DatasetError;
 
-/// Counts for the manifest: rows that a correction touched, rows left out.
+/// Counts for the manifest: rows that a correction changed, and rows left out.
 pub(crate) type RowCounts = BTreeMap<String, u64>;
 
-/// The outputs of a reduction, not yet published.
+/// Files whose rows are all written, and that are being flushed to disk.
 #[derive(Debug, Default)]
 pub(crate) struct Outputs(Vec<Output>);
 
-/// An artifact whose rows are all written, on its way to the disk.
 #[derive(Debug)]
 struct Output {
     artifact: Artifact,
@@ -26,23 +27,22 @@ struct Output {
     counts: RowCounts,
 }
 
-/// The outputs of a reduction, on the disk.
+/// Files that are durable, but not published.
 #[derive(Debug, Default)]
 pub(crate) struct OnDisk {
     pub(crate) finished: Vec<Finished>,
-    /// Rows, length, digest and counts; inputs are added when the manifest is put together.
+    /// Without their inputs, which the reduction adds.
     pub(crate) entries: BTreeMap<Artifact, ArtifactEntry>,
 }
 
 impl Outputs {
-    /// Takes in a file whose rows are all written.
     pub(crate) fn add(&mut self, written: Written, counts: RowCounts) -> Result<(), DatasetError> {
         let Written { artifact, file, rows } = written;
         self.0.push(Output { artifact, file: file.complete()?, rows, counts });
         Ok(())
     }
 
-    /// Waits until everything is on the disk.
+    /// Waits until all files are durable.
     pub(crate) fn on_disk(self) -> Result<OnDisk, DatasetError> {
         let mut on_disk = OnDisk::default();
         for Output { artifact, file, rows, counts } in self.0 {
@@ -67,11 +67,11 @@ impl Outputs {
 pub(crate) struct Written {
     pub(crate) artifact: Artifact,
     pub(crate) file: ArtifactFile,
-    /// `None` where the file has no rows.
+    /// `None` for a file without rows.
     pub(crate) rows: Option<u64>,
 }
 
-/// A file that is written as bytes.
+/// An artifact that is written as lines, or as one document.
 #[derive(Debug)]
 pub(crate) struct LineFile {
     artifact: Artifact,
@@ -84,7 +84,7 @@ impl LineFile {
         Ok(Self { artifact, file: ArtifactFile::create(folder, artifact.file_name())?, rows: 0 })
     }
 
-    /// Appends bytes that are no row of their own.
+    /// Appends bytes without counting a row.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), DatasetError> {
         let path = self.file.path().to_owned();
         self.file.write_all(bytes).map_err(|source| DatasetError::write(path, source))
@@ -97,24 +97,23 @@ impl LineFile {
         self.file.write_block(lines).map_err(|source| DatasetError::write(path, source))
     }
 
-    /// Appends a line; `line` ends with its line break.
+    /// Appends one row; `line` includes its line break.
     pub(crate) fn append_line(&mut self, line: &[u8]) -> Result<(), DatasetError> {
         self.rows += 1;
         self.append(line)
     }
 
-    /// All lines are written.
     pub(crate) fn written(self) -> Written {
         Written { artifact: self.artifact, file: self.file, rows: Some(self.rows) }
     }
 
-    /// Everything is written, and it is not made of rows.
+    /// As [`LineFile::written`], for a document, which has no rows.
     pub(crate) fn written_whole(self) -> Written {
         Written { rows: None, ..self.written() }
     }
 }
 
-/// A CSV file.
+/// An artifact that is written as CSV.
 pub(crate) struct CsvFile {
     artifact: Artifact,
     rows: RowWriter<ArtifactFile>,
@@ -144,7 +143,6 @@ impl CsvFile {
         self.rows.num_rows().saturating_sub(1)
     }
 
-    /// All rows are written.
     pub(crate) fn written(self) -> Result<Written, DatasetError> {
         let rows = Some(self.num_rows());
         let file = self.rows.into_inner().map_err(|source| csv_error(&self.path, source))?;

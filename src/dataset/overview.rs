@@ -1,8 +1,7 @@
-//! What a crawl holds, for people: the numbers behind the artifacts, made by the same code, without writing any.
+//! Computes the numbers of the report, with the code of the artifacts, and without writing any.
 //!
-//! In: the store and the configured commits. Out: an [`Overview`], plain data. Some numbers are kept for each commit,
-//! each signature group and each job of the busiest revision; nothing is kept per datum. Nothing is stored or written
-//! but what sorting spills.
+//! In: the store and the configured commits. Out: an [`Overview`], plain data. Memory grows with commits, signature
+//! groups and the jobs of the busiest revision, not with data. Only sorting writes, to temporary files.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -34,67 +33,67 @@ use super::sources::read_commits;
 /// A commit of the window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoveredRevision {
-    /// The commit.
+    /// The hash, as written in the file of commits.
     pub node: String,
-    /// When it was made.
+    /// The commit date.
     pub date: Timestamp,
-    /// Its row's `total_jobs`.
+    /// Number of signatures that ran on the commit: `total_jobs` in `perf_jobs_per_revision.csv`.
     pub total_jobs: u64,
 }
 
 /// A job of the busiest revision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WaitingJob {
-    /// The job.
+    /// The server's id.
     pub id: JobId,
-    /// What it ran, as the server has it; empty where it does not say.
+    /// `job_type_name` of the record; empty if absent.
     pub name: String,
-    /// Where it ran, likewise.
+    /// `platform` of the record; empty if absent.
     pub platform: String,
-    /// Which machine it ran on, likewise.
+    /// `machine_name` of the record; empty if absent.
     pub machine: String,
-    /// From submission to start, seconds; `None` where a time is missing or they are reversed.
+    /// From submission to start, seconds; `None` if a time is missing or the two are reversed.
     pub wait_secs: Option<f64>,
-    /// From start to end, minutes; likewise.
+    /// From start to end, minutes; `None` if a time is missing or the two are reversed.
     pub minutes: Option<f64>,
 }
 
-/// What a crawl holds.
+/// The numbers of a crawl, for the report.
 #[derive(Clone, Debug)]
 pub struct Overview {
-    /// The definitions that this follows.
+    /// The definitions that the numbers follow.
     pub semantics: Semantics,
-    /// The commits of the window, in the order of `perf_jobs_per_revision.csv`; `None` when no commits are configured.
+    /// The commits of the window, in the order of `perf_jobs_per_revision.csv`; `None` if no commits are configured.
     pub revisions: Option<Vec<CoveredRevision>>,
-    /// Their `total_jobs`.
+    /// The `total_jobs` of these commits.
     pub total_jobs: Counts,
-    /// The signature groups.
+    /// Signatures that always run together.
     pub groups: SignatureGroups,
-    /// How long the groups' jobs take, minutes, as in `sig_group_job_durations.csv`.
+    /// Mean duration of each group's jobs, minutes, as in `sig_group_job_durations.csv`.
     pub minutes_by_group: BTreeMap<u32, f64>,
-    /// The busiest revision; `None` without commits, or when no revision has a job.
+    /// The busiest revision; `None` without commits, or if no revision has a job.
     pub busiest: Option<RevisionJobs>,
-    /// How long its jobs waited, seconds.
+    /// Wait times of its jobs, seconds.
     pub waits_secs: Vec<i64>,
-    /// `job_wait_time_stats.json`, where it can be made.
+    /// `job_wait_time_stats.json`; `None` without wait times.
     pub wait_document: Option<Vec<u8>>,
-    /// Those of its jobs whose details are there: the longest wait first, then by id.
+    /// The jobs of the busiest revision with stored details: the longest wait first, then by id.
     pub waiting_jobs: Vec<WaitingJob>,
-    /// The alert summaries.
+    /// Alert summaries by day, framework and status.
     pub alerts: AlertHistory,
-    /// Signatures all of whose data are there.
+    /// Number of signatures with complete data.
     pub num_signatures: u64,
-    /// Data of these.
+    /// Number of data of these signatures.
     pub num_data: u64,
-    /// Of those, data whose job the server has deleted.
+    /// Number of these data whose job the server has deleted.
     pub num_jobless: u64,
 }
 
-/// Looks through the crawl in `store`. `spill_dir`: where sorting may put what does not fit into memory.
+/// Computes the numbers of the crawl in `store`. `spill_dir`: the folder for the temporary files of sorting.
 ///
 /// # Errors
-/// [`DatasetError`] when the store or the commits cannot be read, or the run was ended.
-pub fn survey(
+/// [`DatasetError`] if the store or the commits are unreadable, or the run was interrupted.
+pub fn compute_overview(
     store: &Store,
     identity: &CrawlIdentity,
     config: &Config,
@@ -105,28 +104,28 @@ pub fn survey(
     let reducing = Reducing::default();
     let means = Means::of(config, spill_dir, &reducing, shutdown);
     let signatures = Signatures::complete(store)?;
-    let surveyor = Surveyor { store, semantics: config.artifacts.semantics, means, signatures: &signatures };
-    let alerts = surveyor.alerts(identity)?;
-    let data = surveyor.data(commits.as_ref())?;
-    surveyor.overview(commits.as_ref(), alerts, data)
+    let reader = StoreReader { store, semantics: config.artifacts.semantics, means, signatures: &signatures };
+    let alerts = reader.alerts(identity)?;
+    let data = reader.data(commits.as_ref())?;
+    reader.overview(commits.as_ref(), alerts, data)
 }
 
-struct Surveyor<'a> {
+struct StoreReader<'a> {
     store: &'a Store,
     semantics: Semantics,
     means: Means<'a>,
     signatures: &'a Signatures,
 }
 
-/// What one pass over the data gives.
-struct FromData {
+/// The results of one pass over the data.
+struct PassResults {
     revisions: Vec<CoveredRevision>,
     groups: SignatureGroups,
     samples: Samples,
     totals: DataTotals,
 }
 
-impl Surveyor<'_> {
+impl StoreReader<'_> {
     fn alerts(&self, identity: &CrawlIdentity) -> Result<AlertHistory, DatasetError> {
         let mut history = AlertHistory::default();
         for_each_summary::<DatasetError>(self.store, identity, &self.store.alert_listing()?, |_, record| {
@@ -139,7 +138,7 @@ impl Surveyor<'_> {
         Ok(history)
     }
 
-    fn data(&self, commits: Option<&Commits>) -> Result<FromData, DatasetError> {
+    fn data(&self, commits: Option<&Commits>) -> Result<PassResults, DatasetError> {
         std::thread::scope(|scope| {
             let mut pass = Pass::new(scope, self.store, self.signatures, self.means);
             let coverage = commits.map(|commits| {
@@ -149,7 +148,7 @@ impl Surveyor<'_> {
             let samples = pass.start(SampleReducer::new(self.semantics), Ok);
             let totals = pass.start(DataTotals::default(), Ok);
             pass.run("reading the data")?;
-            Ok(FromData {
+            Ok(PassResults {
                 revisions: coverage.map_or(Ok(Vec::new()), value_of)?,
                 groups: value_of(groups)?,
                 samples: value_of(samples)?,
@@ -162,9 +161,9 @@ impl Surveyor<'_> {
         &self,
         commits: Option<&Commits>,
         alerts: AlertHistory,
-        data: FromData,
+        data: PassResults,
     ) -> Result<Overview, DatasetError> {
-        let FromData { revisions, groups, samples, totals } = data;
+        let PassResults { revisions, groups, samples, totals } = data;
         let durations = Durations::measure(self.semantics, self.store, &samples, &groups)?;
         self.means.check_interrupted()?;
         let busiest = match commits {
@@ -198,7 +197,7 @@ impl Surveyor<'_> {
         })
     }
 
-    /// The first row with the most jobs, with these: from the store's note, or by one more pass.
+    /// The first revision with the most jobs, and these jobs: from the note in the store, or by another pass.
     fn busiest(&self, commits: &Commits, revisions: &[CoveredRevision]) -> Result<Option<RevisionJobs>, DatasetError> {
         if let Some(noted) = busiest::noted(self.store, commits)? {
             return Ok(noted.of(self.semantics).cloned());
@@ -221,7 +220,7 @@ fn revisions_of(coverage: Coverage) -> Result<Vec<CoveredRevision>, DatasetError
     Ok(revisions)
 }
 
-/// Counts data, and those of them whose job the server has deleted.
+/// Counts data, and data whose job the server has deleted.
 #[derive(Clone, Copy, Debug, Default)]
 struct DataTotals {
     num_data: u64,
@@ -277,7 +276,7 @@ fn waiting_job(id: JobId, record: &RawJson) -> Result<WaitingJob, DatasetError> 
         machine_name: Option<String>,
     }
     let times = times_of(record, id)?;
-    // A name of another type than documented counts as absent.
+    // A field of an undocumented type counts as absent.
     let view: View = record.view().unwrap_or_default();
     Ok(WaitingJob {
         id,

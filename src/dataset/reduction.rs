@@ -1,4 +1,4 @@
-//! One reduction: which artifacts are out of date, then all of them made and put in their place together.
+//! Runs one reduction: selects the artifacts that are out of date, makes them, and publishes them together.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -20,38 +20,38 @@ use super::pass::signatures::Signatures;
 use super::sources::{Sources, file_digest};
 use super::write::{Manifest, check_folder, publish, remove_leftovers};
 
-/// What a reduction is asked to do, and by what.
+/// The parameters of a reduction.
 #[derive(Clone, Copy, Debug)]
 pub struct ReduceOrder<'a> {
     /// Semantics, folder, workers, memory and the other inputs.
     pub config: &'a Config,
-    /// The commits of the window, as [`read_commits`](super::read_commits) gives them; `None` when none are configured.
+    /// The commits of the window, from [`read_commits`](super::read_commits); `None` if none are configured.
     pub commits: Option<&'a Commits>,
-    /// The artifacts to make; empty for all that the inputs allow.
+    /// The artifacts to make; empty selects all that the inputs allow.
     pub artifacts: &'a [Artifact],
-    /// Ends it.
+    /// Interrupts the reduction.
     pub shutdown: &'a Shutdown,
-    /// Where it tells how far it is.
+    /// Receives the progress.
     pub reducing: &'a Reducing,
 }
 
-/// What came of a reduction.
+/// The result of a reduction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReduceSummary {
-    /// Artifacts that were written.
+    /// Artifacts that were made and published.
     pub written: Vec<Artifact>,
     /// Artifacts whose inputs had not changed.
     pub unchanged: Vec<Artifact>,
-    /// True when the artifacts that were asked for lack nothing that a crawl could bring.
+    /// True if nothing is missing that a crawl could still add to the requested artifacts.
     pub complete: bool,
-    /// The manifest, as it stands on the disk.
+    /// The manifest on disk.
     pub manifest: Manifest,
 }
 
-/// Makes artifacts from what is stored.
+/// Makes artifacts from the store.
 ///
 /// # Errors
-/// [`DatasetError`]; then no artifact has changed.
+/// [`DatasetError`]; the artifacts are unchanged.
 pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, DatasetError> {
     let ReduceOrder { config, commits, artifacts, shutdown, reducing } = order;
     let identity = store.identity()?.ok_or(DatasetError::EmptyStore)?;
@@ -79,18 +79,18 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Da
     for artifact in &wanted {
         let entry = outputs.entries.get(artifact).cloned();
         if entry.is_none() {
-            // What cannot be made any more (no revision has a job) must not stand there as if it were current.
+            // The inputs no longer hold anything for it (no revision has a job): an old file would look current.
             stale.extend(Some(folder.join(artifact.file_name())).filter(|path| path.exists()));
         }
         contents.put(*artifact, entry.ok_or_else(|| sources.input_digests(*artifact)));
     }
     let written: Vec<Artifact> = outputs.entries.keys().copied().collect();
     let unchanged = current.into_iter().filter(|artifact| contents.holds(*artifact)).collect();
-    reducing.enter("putting the artifacts in their place");
+    reducing.enter("publishing the artifacts");
     let changes_files = !outputs.finished.is_empty() || !stale.is_empty();
     let (manifest, described) = sources.prepare_manifest(folder, contents, before, changes_files)?;
     if changes_files {
-        // A process that is killed between the renames must not leave a manifest that describes the files of before.
+        // A process killed between the renames must not leave a manifest that describes the previous files.
         withdraw_manifest(folder)?;
     }
     for path in stale {

@@ -1,4 +1,4 @@
-//! What the artifacts are made from: which can be made, and which stand there as they would be made again.
+//! Decides which artifacts can be made, and which are up to date, from the digests of their inputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,10 +15,10 @@ use super::error::DatasetError;
 use super::families;
 use crate::dataset::commits::Commits;
 
-/// Of an entry's inputs in the manifest, the definitions that it follows.
+/// Key in `ArtifactEntry::inputs`: the semantics of the artifact.
 pub(crate) const SEMANTICS: &str = "semantics";
 
-/// What a reduction reads from.
+/// The inputs of a reduction.
 pub(crate) struct Sources<'a> {
     pub(crate) store: &'a Store,
     pub(crate) config: &'a Config,
@@ -29,7 +29,7 @@ pub(crate) struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    /// The artifacts to look at: those named, or all that the configured inputs allow.
+    /// The requested artifacts, or all that the configured inputs allow.
     pub(crate) fn makeable(&self, asked: &[Artifact]) -> Result<BTreeSet<Artifact>, DatasetError> {
         let lacks = |artifact: Artifact| {
             let is_configured = |input: &Input| match input {
@@ -46,8 +46,8 @@ impl Sources<'_> {
         asked.iter().map(|artifact| lacks(*artifact).map_or(Ok(*artifact), Err)).collect()
     }
 
-    /// Was the artifact made from the same inputs by the same definitions, and is it still there? Or was there nothing in
-    /// them to make it from, and is it still not there?
+    /// True if the artifact exists and was made from the same inputs and options, or if these inputs had nothing for it
+    /// and it still does not exist.
     pub(crate) fn is_current(&self, before: Option<&Manifest>, artifact: Artifact) -> bool {
         let Some(before) = before else { return false };
         let path = self.config.artifacts.out.join(artifact.file_name());
@@ -69,17 +69,16 @@ impl Sources<'_> {
         digests.chain(options).collect()
     }
 
-    /// Does the crawl, with the files that are configured, still hold what an artifact was made from? Its options may be
-    /// others.
+    /// True if the inputs of an artifact are unchanged in the crawl and in the configured files. Ignores its options.
     pub(crate) fn still_hold(&self, artifact: Artifact, inputs: &BTreeMap<String, String>) -> bool {
         let same =
             |input: &Input| self.digest_of(*input).is_none_or(|digest| inputs.get(input.name()) == Some(&digest));
         artifact.inputs().iter().all(same)
     }
 
-    /// A digest of an input as it is now; `None` for a file that is not configured.
+    /// The current digest of an input; `None` for a file that is not configured.
     fn digest_of(&self, input: Input) -> Option<String> {
-        // What is missing may turn out to be empty, and then only this tells the two apart.
+        // A missing answer may turn out to be empty, and then the digest stays the same.
         let stored = |kind: Kind| match self.counts.of(kind).pending + self.counts.of(kind).failed {
             0 => format!("xxh3:{:032x}", self.counts.digest(kind)),
             missing => format!("xxh3:{:032x}, {missing} requests missing", self.counts.digest(kind)),
@@ -94,7 +93,7 @@ impl Sources<'_> {
         }
     }
 
-    /// The options that shape an artifact.
+    /// The options that affect an artifact, with their values.
     fn options_of(&self, artifact: Artifact) -> Vec<(&'static str, String)> {
         let artifacts = &self.config.artifacts;
         let identity = &self.identity;
@@ -110,16 +109,16 @@ impl Sources<'_> {
     }
 }
 
-/// The digest of a file's bytes, as `manifest.json` has it.
+/// The SHA-256 of a file, in the format of `manifest.json`.
 pub(crate) fn file_digest(path: &Path) -> Result<String, DatasetError> {
-    let unreadable = |source| DatasetError::Input { path: path.to_owned(), source };
+    let unreadable = |source| DatasetError::Input(path.to_owned(), source);
     let mut hash = Sha256::new();
     let mut file = std::fs::File::open(path).map_err(unreadable)?;
     std::io::copy(&mut file, &mut hash).map_err(unreadable)?;
     Ok(format!("sha256:{}", hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
 }
 
-/// Reads the configured commits; `None` when none are configured.
+/// Reads the configured commits; `None` if none are configured.
 ///
 /// # Errors
 /// [`DatasetError::Commits`].

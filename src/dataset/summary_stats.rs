@@ -1,8 +1,8 @@
-//! The statistics documents and their histograms: which statistic stands under which key of which file.
+//! The statistics documents and their histograms: each file with its keys and their statistics.
 //!
-//! In: counts, durations, waits and deltas as plain slices. Out: the whole text of a document, or a [`Histogram`] ready
-//! to render. Promises the very bytes of the reference scripts: key order, integers where Python has integers, rounding,
-//! indent, and the final newline that only one of them has. No input, no document, except where one is defined for it.
+//! In: counts, durations, waits and deltas as plain slices. Out: the text of a document, or a [`Histogram`] ready to
+//! render. Promises the bytes of the reference scripts: key order, integers where Python has integers, rounding, indent,
+//! and the final newline that one document has. Without values most documents do not exist.
 
 use crate::dataset::write::json_value::{Json, Layout};
 use crate::dataset::write::plot::Histogram;
@@ -50,21 +50,21 @@ pub fn sig_group_job_duration_stats(durations_minutes: &[f64]) -> Option<Vec<u8>
     Some(document.to_bytes(INDENT_4))
 }
 
-/// What `job_wait_time_stats.json` is made of.
+/// The values of `job_wait_time_stats.json`.
 #[derive(Clone, Copy, Debug)]
 pub struct WaitTimes<'a> {
     /// Start minus submission of each job with a valid wait, seconds, in any order.
     pub waits_secs: &'a [i64],
     /// The busiest revision.
     pub revision: &'a str,
-    /// Its `total_jobs` in `perf_jobs_per_revision.csv`.
+    /// The `total_jobs` of the revision in `perf_jobs_per_revision.csv`.
     pub total_jobs: u64,
-    /// Number of distinct job ids that the summaries have for it.
+    /// Number of distinct job ids of the revision in the summaries.
     pub num_job_ids: u64,
     /// Number of job records in `max_revision_jobs.jsonl`.
     pub num_detailed_jobs: u64,
-    /// How many of these the run fetched itself; the key is left out for `None`. The reference scripts write it, though
-    /// it depends on how often a run was interrupted.
+    /// Number of these that the run fetched itself; `None` omits the key. The reference scripts write it, although it
+    /// depends on how often a run was interrupted.
     pub num_fetched: Option<u64>,
 }
 
@@ -98,18 +98,18 @@ pub fn job_wait_time_stats(waits: &WaitTimes<'_>) -> Option<Vec<u8>> {
     Some(Json::object(entries).to_bytes(INDENT_2))
 }
 
-/// What `time_to_culprit_stats.json` is made of.
+/// The values of `time_to_culprit_stats.json`.
 #[derive(Clone, Copy, Debug)]
 pub struct TimesToCulprit<'a> {
-    /// Creation of the alert summary minus its push, microseconds, in any order; negative ones count.
+    /// Creation of the alert summary minus its push, microseconds, in any order, including negative ones.
     pub deltas_micros: &'a [i64],
-    /// Number of alert summaries, those without a delta included.
+    /// Number of alert summaries, including those without a delta.
     pub num_rows: u64,
-    /// Path of `alert_summaries.csv`, as the document shall name it.
+    /// Path of `alert_summaries.csv`, as written to the document.
     pub input_csv: &'a str,
 }
 
-/// `time_to_culprit_stats.json`: statistics of the deltas in hours; without deltas every one of them is null.
+/// `time_to_culprit_stats.json`: statistics of the deltas in hours; without deltas all statistics are null.
 #[must_use]
 pub fn time_to_culprit_stats(times: &TimesToCulprit<'_>) -> Vec<u8> {
     let seconds: Vec<f64> = times.deltas_micros.iter().map(|delta| stats::seconds_of_micros(*delta)).collect();
@@ -152,7 +152,7 @@ pub fn perf_jobs_histogram(total_jobs: &Counts) -> Histogram {
     histogram
 }
 
-/// The histogram of `job_durations.png`; durations of groups in minutes.
+/// The histogram of `job_durations.png`: durations of groups, minutes.
 #[must_use]
 pub fn job_durations_histogram(durations_minutes: &[f64]) -> Histogram {
     let sorted = stats::sorted(durations_minutes);
@@ -194,7 +194,6 @@ mod tests {
         std::fs::read_to_string(path).unwrap()
     }
 
-    /// The fields of a column, by its name.
     fn column(name: &str, csv: &str) -> Vec<String> {
         let csv = golden(csv);
         let mut reader = csv::Reader::from_reader(csv.as_bytes());

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::dataset::write::{ArtifactEntry, MANIFEST_NAME, Manifest};
-use crate::dataset::{DatasetError, Overview, survey};
+use crate::dataset::{DatasetError, Overview, compute_overview};
 use crate::model::{FrameworkId, Kind, Timestamp};
 use crate::store::{CrawlIdentity, Failure, Ledger, Store, Tally};
 
@@ -92,7 +92,7 @@ impl Facts {
     ) -> Result<Self, DatasetError> {
         let identity = store.identity()?.ok_or(DatasetError::EmptyStore)?;
         let counts = store.counts()?;
-        let overview = survey(store, &identity, config, spill_dir, shutdown)?;
+        let overview = compute_overview(store, &identity, config, spill_dir, shutdown)?;
         Ok(Self {
             stored_at: Ledger::read(store.path())?.map(|ledger| ledger.written_at),
             failures: Failures::read(store)?,

@@ -1,8 +1,7 @@
-//! The commits of the window, from `all_commits.jsonl`.
+//! Reads the commits of the window from `all_commits.jsonl`.
 //!
-//! The file goes in line by line, the commits whose date lies in the window come out, in file order; nothing but node
-//! and date is kept of the others. The file is somebody else's: a line that cannot be used is skipped and counted with
-//! its reason, and only a file without any usable line is an error.
+//! In: the lines of the file. Out: the commits whose date lies in the window, in file order. The file is untrusted: an
+//! unusable line is skipped and counted with its reason, and only a file without usable lines is an error.
 
 mod skipped;
 
@@ -21,41 +20,41 @@ pub(crate) use self::skipped::{SkipReason, SkippedLines};
 use crate::dataset::lines::{Line, Lines, python_strip};
 use crate::model::{Revision, Timestamp};
 
-/// The first and the last second that Python's `datetime` can hold: the years 1 to 9999.
+/// The range of Python's `datetime`: the years 1 to 9999.
 const DATETIME_SECS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
 /// A commit of the window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// Its hash, as the file has it.
+    /// The hash, as written in the file.
     pub node: String,
-    /// Its commit date.
+    /// The commit date.
     pub date: Timestamp,
-    /// Its place among the file's distinct nodes, from 0: the order in which they appear first.
+    /// Index among the distinct nodes of the file, in order of first appearance, from 0.
     pub file_order: u32,
 }
 
-/// The commits of a window, and what was found in the file.
+/// The commits of a window, with counts of the file's lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commits {
     /// The commits with `start <= date <= end`, in file order, each node once.
     pub in_window: Vec<Commit>,
-    /// What the file held.
+    /// Counts of the file's lines.
     pub report: CommitsReport,
 }
 
-/// What a file of commits held.
+/// Counts of the lines of a file of commits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CommitsReport {
     /// All lines.
     pub lines: u64,
     /// Distinct nodes with a date.
     pub commits: u64,
-    /// Lines that gave a known node another date; the last one counts.
+    /// Lines that repeat a node; the last date counts.
     pub repeated: u64,
     /// Commits in the window.
     pub in_window: u64,
-    /// Lines that could not be used.
+    /// Unusable lines.
     pub skipped: SkippedLines,
     /// SHA-256 of the file's bytes.
     #[serde(serialize_with = "as_hex")]
@@ -86,46 +85,32 @@ impl fmt::Display for Hex<'_> {
 #[derive(Debug, Error)]
 pub enum CommitsError {
     /// The file cannot be opened or read.
-    #[error("cannot read the commits in `{}`", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The file holds more commits than can be numbered.
-    #[error("`{}` holds more than {} commits", path.display(), u32::MAX)]
-    TooMany {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Not one line of the file is a commit.
+    #[error("cannot read the commits in `{}`", .0.display())]
+    Unreadable(PathBuf, #[source] io::Error),
+    /// The file has more than 2^32 - 1 distinct nodes.
+    #[error("`{}` holds more than {} commits", .0.display(), u32::MAX)]
+    TooMany(PathBuf),
+    /// Every line of the file was skipped.
     #[error(
         "`{}` holds no usable commit: {} lines, {}; each line must be a JSON object such as \
          {{\"node\": \"<40 hex digits>\", \"desc\": \"…\", \"date\": [1782864000, 0], \"parents\": []}}",
-        path.display(), report.lines, report.skipped
+        .0.display(), .1.lines, .1.skipped
     )]
-    NoCommit {
-        /// The file.
-        path: PathBuf,
-        /// What it held instead.
-        report: Box<CommitsReport>,
-    },
+    NoCommit(PathBuf, Box<CommitsReport>),
 }
 
 impl Commits {
-    /// Reads the commits of `path` whose date lies between `start` and `end`, both included.
+    /// Reads the commits of `path` with `start <= date <= end`.
     ///
     /// # Errors
-    /// When the file cannot be read, or holds no usable line at all.
+    /// [`CommitsError`] if the file is unreadable or has no usable line.
     pub fn read(path: &Path, start: Timestamp, end: Timestamp) -> Result<Self, CommitsError> {
-        let unreadable = |source| CommitsError::Unreadable { path: path.to_owned(), source };
+        let unreadable = |source| CommitsError::Unreadable(path.to_owned(), source);
         let file = File::open(path).map_err(unreadable)?;
         Self::read_from(BufReader::with_capacity(1 << 18, file), path, start, end)
     }
 
-    /// As [`Commits::read`], from any reader; `path` only names it in errors.
+    /// As [`Commits::read`], from any reader; errors name `path`.
     ///
     /// # Errors
     /// As [`Commits::read`].
@@ -140,7 +125,7 @@ impl Commits {
         let mut known: HashMap<Node, (Timestamp, u32)> = HashMap::new();
         let mut bytes = Vec::new();
         while let Some(line) =
-            lines.read(&mut bytes).map_err(|source| CommitsError::Unreadable { path: path.to_owned(), source })?
+            lines.read(&mut bytes).map_err(|source| CommitsError::Unreadable(path.to_owned(), source))?
         {
             report.lines = line.number;
             let (node, date) = match parse(&bytes, line) {
@@ -150,7 +135,7 @@ impl Commits {
                     continue;
                 }
             };
-            let next = u32::try_from(known.len()).map_err(|_| CommitsError::TooMany { path: path.to_owned() })?;
+            let next = u32::try_from(known.len()).map_err(|_| CommitsError::TooMany(path.to_owned()))?;
             known
                 .entry(node)
                 .and_modify(|(known_date, _)| {
@@ -161,7 +146,7 @@ impl Commits {
         }
         report.digest = lines.digest();
         if known.is_empty() {
-            return Err(CommitsError::NoCommit { path: path.to_owned(), report: Box::new(report) });
+            return Err(CommitsError::NoCommit(path.to_owned(), Box::new(report)));
         }
         report.commits = known.len() as u64;
         let mut in_window: Vec<Commit> = known
@@ -175,8 +160,8 @@ impl Commits {
     }
 }
 
-/// The text of an instant as Python's `datetime.isoformat()` writes it in UTC: `2026-07-01T00:00:00+00:00`, with six
-/// digits of a second's fraction where there is one.
+/// Formats an instant as Python's `datetime.isoformat()` does in UTC: `2026-07-01T00:00:00+00:00`, with six digits for a
+/// fraction of a second.
 #[must_use]
 pub(crate) fn isoformat(at: Timestamp) -> String {
     let mut text = at.to_naive_string();
@@ -184,7 +169,7 @@ pub(crate) fn isoformat(at: Timestamp) -> String {
     text
 }
 
-/// A node, in 20 bytes where it is a hash: a repository has a million of them.
+/// A node; a hash takes 20 bytes, because a repository has a million of them.
 #[derive(PartialEq, Eq, Hash)]
 enum Node {
     Hash(Revision),
@@ -200,7 +185,7 @@ impl Node {
     }
 }
 
-/// The two fields of a line that are used, unread. A key that stands twice counts as it does in Python: the last one.
+/// The two fields of a line that are used, unparsed. As in Python, the last of duplicate keys counts.
 struct Fields<'a> {
     node: Option<&'a RawValue>,
     date: Option<&'a RawValue>,
@@ -253,7 +238,7 @@ fn parse(bytes: &[u8], line: Line) -> Result<(Node, Timestamp), SkipReason> {
     Ok((node, date))
 }
 
-/// Reads `[epoch, offset]`. The offset is the author's zone and moves nothing: the epoch is UTC.
+/// Reads `[epoch, offset]`. The epoch is UTC; the offset is the author's time zone, and is ignored.
 fn read_date(text: &str) -> Option<Timestamp> {
     let parts: Vec<&RawValue> = serde_json::from_str(text).ok()?;
     let [epoch, _, ..] = parts.as_slice() else { return None };
@@ -262,12 +247,12 @@ fn read_date(text: &str) -> Option<Timestamp> {
         return DATETIME_SECS.contains(&secs).then(|| Timestamp::from_secs(secs));
     }
     if !epoch.starts_with(|first: char| first.is_ascii_digit() || first == '-') {
-        return None; // text, null, a list
+        return None; // a string, null or a list
     }
     from_float(epoch.parse().ok()?)
 }
 
-/// Python's `datetime.fromtimestamp` of a float: the fraction alone is scaled, then rounded half to even.
+/// Python's `datetime.fromtimestamp` of a float: it scales only the fraction, and rounds it half to even.
 fn from_float(epoch: f64) -> Option<Timestamp> {
     #[expect(clippy::cast_possible_truncation, reason = "both are checked to be in range")]
     let (secs, micros) = {
@@ -406,7 +391,7 @@ mod tests {
         for part in ["commits.jsonl", "3 lines", "1 malformed (line 3)", "\"node\"", "\"date\""] {
             assert!(message.contains(part), "{message}");
         }
-        assert!(matches!(read(""), Err(CommitsError::NoCommit { .. })));
+        assert!(matches!(read(""), Err(CommitsError::NoCommit(..))));
         let missing = Commits::read(Path::new("no/such/file"), START, END).unwrap_err();
         assert!(missing.to_string().contains("no/such/file"));
     }

@@ -1,11 +1,11 @@
-//! The lines that could not be used: how many, why, and where the first of them stand.
+//! Counts the unusable lines of a file by reason, and keeps the numbers of the first few.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
-/// How many line numbers are kept of each reason for skipping.
+/// Line numbers kept per reason.
 const KEPT_LINE_NUMBERS: usize = 5;
 
 /// Why a line was skipped.
@@ -14,15 +14,15 @@ const KEPT_LINE_NUMBERS: usize = 5;
 pub enum SkipReason {
     /// Nothing but white space.
     Blank,
-    /// No JSON, no UTF-8, or too long to be a commit.
+    /// Not JSON, not UTF-8, or too long for a commit.
     Malformed,
-    /// The last line, without its line end, and no JSON: its writer was stopped midway.
+    /// The last line, if it is not JSON and has no line end: its writer was stopped midway.
     Torn,
-    /// JSON, but no object.
+    /// JSON, but not an object.
     NotObject,
-    /// No `node`, or one that is no text.
+    /// `node` is missing, empty or not a string.
     WithoutNode,
-    /// No `date` of the form `[epoch, offset]`, or no time that a calendar knows.
+    /// `date` is missing, not of the form `[epoch, offset]`, or outside the years 1 to 9999.
     Undated,
 }
 
@@ -39,12 +39,12 @@ impl fmt::Display for SkipReason {
     }
 }
 
-/// How many lines were skipped for one reason, and where the first of them are.
+/// The lines skipped for one reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct SkippedFor {
-    /// All of them.
+    /// Number of lines.
     pub count: u64,
-    /// The line numbers of the first few, from 1.
+    /// Line numbers of the first few, counted from 1.
     pub first_lines: Vec<u64>,
 }
 
@@ -54,25 +54,25 @@ pub(crate) struct SkippedFor {
 pub struct SkippedLines(BTreeMap<SkipReason, SkippedFor>);
 
 impl SkippedLines {
-    /// The lines skipped for `reason`.
+    /// Number of lines skipped for `reason`.
     #[must_use]
     pub fn count(&self, reason: SkipReason) -> u64 {
         self.0.get(&reason).map_or(0, |skipped| skipped.count)
     }
 
-    /// The numbers of the first lines skipped for `reason`.
+    /// Line numbers of the first lines skipped for `reason`.
     #[must_use]
     pub fn first_lines(&self, reason: SkipReason) -> &[u64] {
         self.0.get(&reason).map_or(&[], |skipped| &skipped.first_lines)
     }
 
-    /// All skipped lines.
+    /// Number of all skipped lines.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.values().map(|skipped| skipped.count).sum()
     }
 
-    /// All skipped lines but the blank ones, which no one needs to be told about.
+    /// Number of skipped lines without the blank ones, which are harmless.
     #[must_use]
     pub fn total_not_blank(&self) -> u64 {
         self.total() - self.count(SkipReason::Blank)
@@ -88,7 +88,7 @@ impl SkippedLines {
 }
 
 impl fmt::Display for SkippedLines {
-    /// Such as `2 malformed (lines 3, 9), 1 torn (line 12)`.
+    /// For example `2 malformed (lines 3, 9), 1 torn (line 12)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
             return f.write_str("none skipped");

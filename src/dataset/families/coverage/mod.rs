@@ -110,7 +110,7 @@ fn write(context: &Context<'_>, coverage: Coverage, rectifier: Option<Rectifier<
     }
     context.put(Artifact::JobsStats, perf_jobs_stats(&totals).as_deref(), &corrections)?;
     if context.wants(Artifact::JobsHistogram) {
-        let png = perf_jobs_histogram(&totals).render().map_err(|source| DatasetError::Plot { source })?;
+        let png = perf_jobs_histogram(&totals).render()?;
         context.put(Artifact::JobsHistogram, Some(&png), &corrections)?;
     }
     Ok(())

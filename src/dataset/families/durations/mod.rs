@@ -225,7 +225,7 @@ fn write(context: &Context<'_>, durations: &Durations) -> Result<(), DatasetErro
     let minutes: Vec<f64> = durations.minutes_by_group().into_values().collect();
     context.put(Artifact::GroupDurationStats, sig_group_job_duration_stats(&minutes).as_deref(), counts)?;
     if context.wants(Artifact::DurationsHistogram) {
-        let png = job_durations_histogram(&minutes).render().map_err(|source| DatasetError::Plot { source })?;
+        let png = job_durations_histogram(&minutes).render()?;
         context.put(Artifact::DurationsHistogram, Some(&png), counts)?;
     }
     Ok(())

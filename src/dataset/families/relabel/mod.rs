@@ -45,7 +45,7 @@ impl Family for Relabel {
             let report = labels.relabel_file(input, None, &mut file)?;
             let flipped = report.relabel.regressor_flipped_to_clean;
             let counts = RowCounts::from([("regressors_flipped_to_clean".to_owned(), flipped)]);
-            let text = report.to_json_text().map_err(|source| DatasetError::Report { source })?;
+            let text = report.to_json_text().map_err(DatasetError::Report)?;
             context.put(Artifact::RelabelReport, Some(text.as_bytes()), &counts)?;
             if context.wants(artifact) {
                 let rows = Some(report.relabel.output_records_written);
@@ -72,7 +72,7 @@ pub fn relabel_with_store(
     let frameworks = read_frameworks(store, |_, _| Ok(()))?;
     let labels = Labels { tables: &tables, frameworks: &frameworks, excluded };
     let report = labels.relabel_file(input, limit, output)?;
-    report.to_json_text().map_err(|source| DatasetError::Report { source })
+    report.to_json_text().map_err(DatasetError::Report)
 }
 
 /// What relabelling goes by.
@@ -90,7 +90,7 @@ impl Labels<'_> {
         limit: Option<u64>,
         output: &mut ArtifactFile,
     ) -> Result<RelabelReport, DatasetError> {
-        let unreadable = |source| DatasetError::Input { path: input.to_owned(), source };
+        let unreadable = |source| DatasetError::Input(input.to_owned(), source);
         let records = BufReader::new(std::fs::File::open(input).map_err(unreadable)?);
         let failing = FailingSignatures::from_rows(self.tables.failing_rows.values());
         let rules = RelabelRules { failing: &failing, frameworks: self.frameworks, excluded: self.excluded, limit };
@@ -101,6 +101,6 @@ impl Labels<'_> {
             perf_llm_struc_jsonl: input.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         };
         relabel(records, output, rules, names)
-            .map_err(|source| DatasetError::Relabel { path: input.to_owned(), source })
+            .map_err(|source| DatasetError::Relabel(input.to_owned(), source))
     }
 }
