@@ -1,9 +1,9 @@
-//! What a family is, and how families run.
+//! Defines families, and runs them.
 //!
-//! A family makes the artifacts that follow from one computation. It lives in one file or folder of `families/`: what it
-//! reads, computes and writes, and which options it depends on. [`Making`] starts the families of the wanted artifacts, and
-//! with them those whose values they need, each on a thread of its own; feeds those that read data by the one
-//! [`Pass`]; and waits for all of them. A family that another one needs computes its value, and writes only what is wanted.
+//! A family makes the artifacts of one computation. One file or folder of `families/` owns its inputs, its computation,
+//! its output and its options. [`Making`] starts the families of the wanted artifacts, and the families whose values they
+//! need, each on its own thread; feeds the data of one [`Pass`] to those that read data; and waits for all of them. A
+//! family that only serves another one computes its value, and writes only wanted artifacts.
 
 use std::any::{Any, TypeId};
 use std::collections::{BTreeSet, HashMap};
@@ -22,32 +22,32 @@ use super::pass::signatures::Signatures;
 use super::pass::{Means, Pass, Reducer};
 use super::write::csv::Dialect;
 
-/// The artifacts that follow from one computation.
+/// The maker of the artifacts of one computation.
 pub(crate) trait Family: 'static {
-    /// What it computes: for its artifacts, and for other families.
+    /// The result of the computation, for its artifacts and for other families.
     type Value: Send + Sync + 'static;
 
-    /// The options that shape `artifact` beside its inputs and the semantics, with their values as texts. The manifest names
-    /// them, and the artifact is made anew when they change.
+    /// The options that affect `artifact` beside its inputs and the semantics, with their values as text. The manifest lists
+    /// them, and a change makes the artifact out of date.
     fn options(_artifact: Artifact, _config: &ArtifactsConfig) -> Vec<(&'static str, String)> {
         Vec::new()
     }
 
-    /// Starts its threads.
+    /// Starts the threads of the family.
     ///
     /// # Errors
-    /// [`DatasetError`] when a file cannot be created.
+    /// [`DatasetError`] if a file cannot be created.
     fn start(making: &mut Making<'_, '_>) -> Result<Promised<Self::Value>, DatasetError>;
 }
 
-/// What all families of a reduction share.
+/// The state that all families of a reduction share.
 pub(crate) struct Context<'a> {
     pub(crate) store: &'a Store,
     pub(crate) identity: &'a CrawlIdentity,
     pub(crate) config: &'a Config,
-    /// The commits of the window; `None` when none are configured.
+    /// The commits of the window; `None` if none are configured.
     pub(crate) commits: Option<&'a Commits>,
-    /// The signatures whose data are all there.
+    /// The signatures with complete data.
     pub(crate) signatures: &'a Signatures,
     pub(crate) means: Means<'a>,
     pub(crate) wanted: &'a BTreeSet<Artifact>,
@@ -59,7 +59,7 @@ impl<'a> Context<'a> {
         self.wanted.contains(&artifact)
     }
 
-    /// The commits of the window, which `artifact` is made from.
+    /// The commits of the window, as an input of `artifact`.
     ///
     /// # Errors
     /// [`DatasetError::NotConfigured`].
@@ -67,22 +67,20 @@ impl<'a> Context<'a> {
         self.commits.ok_or_else(|| DatasetError::not_configured(artifact, Input::Commits))
     }
 
-    /// The options of the artifacts.
     pub(crate) fn options(&self) -> &'a ArtifactsConfig {
         &self.config.artifacts
     }
 
-    /// The folder of the artifacts.
     pub(crate) fn folder(&self) -> &'a Path {
         &self.config.artifacts.out
     }
 
-    /// Begins a file of lines; `None` when the artifact is not wanted.
+    /// Creates a file of lines; `None` if the artifact is not wanted.
     pub(crate) fn line_file(&self, artifact: Artifact) -> Result<Option<LineFile>, DatasetError> {
         self.wants(artifact).then(|| LineFile::create(self.folder(), artifact)).transpose()
     }
 
-    /// Begins a table; `None` when the artifact is not wanted.
+    /// Creates a CSV file; `None` if the artifact is not wanted.
     pub(crate) fn csv_file(
         &self,
         artifact: Artifact,
@@ -92,12 +90,12 @@ impl<'a> Context<'a> {
         self.wants(artifact).then(|| CsvFile::create(self.folder(), artifact, dialect, header)).transpose()
     }
 
-    /// Takes in a file whose rows are all written, with what the manifest says of its rows.
+    /// Hands over a file whose rows are all written, with its counts for the manifest.
     pub(crate) fn finish(&self, written: Written, counts: &RowCounts) -> Result<(), DatasetError> {
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner).add(written, counts.clone())
     }
 
-    /// Writes a small artifact at once, if it is wanted and there is something to write.
+    /// Writes a whole document, if it is wanted and exists.
     pub(crate) fn put(&self, artifact: Artifact, bytes: Option<&[u8]>, counts: &RowCounts) -> Result<(), DatasetError> {
         let Some(bytes) = bytes.filter(|_| self.wants(artifact)) else { return Ok(()) };
         let mut file = LineFile::create(self.folder(), artifact)?;
@@ -124,20 +122,20 @@ impl<T> Promised<T> {
     /// Waits for the value.
     ///
     /// # Errors
-    /// [`DatasetError::Abandoned`] when the family failed.
+    /// [`DatasetError::Abandoned`] if the family failed.
     pub(crate) fn wait(&self) -> Result<&T, DatasetError> {
         let _closed = self.ended.recv();
         self.value.get().ok_or(DatasetError::Abandoned)
     }
 }
 
-/// Families at work.
+/// The running families of a reduction.
 pub(crate) struct Making<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     pub(crate) context: &'env Context<'env>,
     pass: Pass<'scope, 'env>,
     reads_data: bool,
-    /// The promised value of each family that was started, by its type.
+    /// The promised value of each started family, by its type.
     started: HashMap<TypeId, Box<dyn Any>>,
     threads: Vec<ScopedJoinHandle<'scope, Result<(), DatasetError>>>,
     pass_ended: Promised<()>,
@@ -147,7 +145,7 @@ pub(crate) struct Making<'scope, 'env> {
 /// The other end of a [`Promised`] value.
 struct Promise<T> {
     value: Arc<OnceLock<T>>,
-    /// Dropped at the end of the thread; nothing is ever sent.
+    /// Never sends; the thread drops it at its end.
     _ended: flume::Sender<()>,
 }
 
@@ -164,10 +162,10 @@ impl<T> Promise<T> {
 }
 
 impl<'scope, 'env> Making<'scope, 'env> {
-    /// Makes the wanted artifacts of `context` by the families that `start` starts; nothing appears yet.
+    /// Makes the wanted artifacts of `context` with the families that `start` starts, without publishing them.
     ///
     /// # Errors
-    /// The first that a family, or the pass, meets.
+    /// The first error of a family or of the pass.
     pub(crate) fn make(
         context: &Context<'_>,
         start: impl Fn(Artifact, &mut Making<'_, '_>) -> Result<(), DatasetError>,
@@ -190,7 +188,7 @@ impl<'scope, 'env> Making<'scope, 'env> {
         })
     }
 
-    /// The value of family `F`, which is started unless it was before.
+    /// The value of family `F`; starts the family on first use.
     pub(crate) fn value_of<F: Family>(&mut self) -> Result<Promised<F::Value>, DatasetError> {
         if let Some(started) = self.started.get(&TypeId::of::<F>()).and_then(|any| any.downcast_ref()) {
             return Ok(Promised::clone(started));
@@ -200,7 +198,7 @@ impl<'scope, 'env> Making<'scope, 'env> {
         Ok(promised)
     }
 
-    /// Starts a reducer of the pass, and `then` with its value on the reducer's thread.
+    /// Starts a reducer of the pass; its thread calls `then` with the value.
     pub(crate) fn reduce<R, T>(
         &mut self,
         reducer: R,
@@ -222,7 +220,7 @@ impl<'scope, 'env> Making<'scope, 'env> {
         promised
     }
 
-    /// Starts a family that reads no data, beside the pass.
+    /// Starts a family without a reducer, in parallel with the pass.
     pub(crate) fn spawn<T: Send + Sync + 'static>(
         &mut self,
         work: impl FnOnce(&'env Context<'env>) -> Result<T, DatasetError> + Send + 'scope,
@@ -236,8 +234,8 @@ impl<'scope, 'env> Making<'scope, 'env> {
         promised
     }
 
-    /// Fulfilled when the pass has handed on all data: for a family that needs another pass, so that only one runs at a
-    /// time.
+    /// Fulfilled when the pass has handed on all data. A family that needs another pass waits for it, so that only one pass
+    /// runs at a time.
     pub(crate) fn pass_ended(&self) -> Promised<()> {
         self.pass_ended.clone()
     }
@@ -248,11 +246,11 @@ impl<'scope, 'env> Making<'scope, 'env> {
         if result.is_ok() && reads_data {
             result = pass.run("reading the data");
         } else {
-            drop(pass); // its reducers, if any, end without their data
+            drop(pass); // ends its reducers, if any, without their data
         }
         if result.is_ok() {
             end_pass.keep(());
-            context.means.reducing.enter("computing, and writing the artifacts");
+            context.means.reducing.enter("computing and writing the artifacts");
         } else {
             drop(end_pass);
         }
@@ -264,7 +262,7 @@ impl<'scope, 'env> Making<'scope, 'env> {
     }
 }
 
-/// The first error of the two; one that only says that something else failed gives way to the reason.
+/// The first error of the two, except that [`DatasetError::Abandoned`] yields to its cause.
 fn first_reason(one: Result<(), DatasetError>, other: Result<(), DatasetError>) -> Result<(), DatasetError> {
     match (one, other) {
         (Ok(()) | Err(DatasetError::Abandoned), Err(error)) => Err(error),

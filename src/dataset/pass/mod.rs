@@ -1,12 +1,12 @@
-//! The one pass over all data, in key order: each chunk is decoded once, whatever number of reducers wants it.
+//! Reads all data once, in key order: each chunk is decoded once for any number of reducers.
 //!
 //! ```text
 //!   Signatures::blocks -> workers (decode a chunk, show it to every reducer's worker) => mailbox of each reducer => its value
 //! ```
 //!
-//! Signatures are dealt out in blocks of about the same number of data. Reducers take blocks in the order of the signatures,
-//! so what they make does not depend on the number of workers. A block is in flight until every reducer has taken it, and
-//! few blocks are ([`crate::actor::deal`]).
+//! The pass deals signatures to its workers in blocks of about equally many data. Reducers take blocks in the order of the
+//! signatures, so their values do not depend on the number of workers. A block is in flight until every reducer has taken
+//! it, and the number of blocks in flight is bounded ([`crate::actor::deal`]).
 
 pub(super) mod external_sort;
 mod reducer;
@@ -29,23 +29,22 @@ pub(crate) use self::reducer::{Chunk, Reducer, ReducerWorker, SignatureJobs};
 use self::signatures::{Part, Signatures, by_signature};
 use super::error::DatasetError;
 
-/// How many reducers of one pass sort at the most: coverage and the job index, or coverage by both semantics.
+/// Maximum number of reducers of one pass that sort: coverage and the job index, or coverage by both semantics.
 const MAX_SORTING_REDUCERS: usize = 2;
 
-/// How much a pass may use.
+/// The resources of a pass.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Means<'a> {
     workers: usize,
     memory_bytes: usize,
-    /// Where sorting puts what does not fit.
+    /// The folder for the temporary files of sorting.
     spill_dir: &'a Path,
     pub(crate) reducing: &'a Reducing,
-    /// Ends the pass.
+    /// Interrupts the pass.
     pub(crate) shutdown: &'a Shutdown,
 }
 
 impl<'a> Means<'a> {
-    /// As configured.
     pub(crate) fn of(config: &Config, spill_dir: &'a Path, reducing: &'a Reducing, shutdown: &'a Shutdown) -> Self {
         let workers = match config.reduce.workers {
             0 => std::thread::available_parallelism().map_or(1, Into::into),
@@ -60,21 +59,21 @@ impl<'a> Means<'a> {
     }
 
     /// # Errors
-    /// [`DatasetError::Interrupted`] when the run is ending.
+    /// [`DatasetError::Interrupted`] if the run is ending.
     pub(crate) fn check_interrupted(&self) -> Result<(), DatasetError> {
         if self.shutdown.is_draining() { Err(DatasetError::Interrupted) } else { Ok(()) }
     }
 }
 
-/// The value of a reducer's thread.
+/// Joins a reducer's thread.
 ///
 /// # Errors
-/// That of the reducer, or [`DatasetError::WorkerPanicked`].
+/// The error of the reducer, or [`DatasetError::WorkerPanicked`].
 pub(crate) fn value_of<T>(thread: ScopedJoinHandle<'_, Result<T, DatasetError>>) -> Result<T, DatasetError> {
     thread.join().unwrap_or(Err(DatasetError::WorkerPanicked))
 }
 
-/// A pass, and the reducers that take part in it.
+/// A pass with its reducers.
 pub(crate) struct Pass<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     store: &'env Store,
@@ -99,7 +98,7 @@ impl<'scope, 'env> Pass<'scope, 'env> {
         self.means.workers.clamp(1, self.blocks.len().max(1))
     }
 
-    /// Starts `reducer` on a thread of its own, and `then` with its value on the same thread.
+    /// Starts `reducer` on its own thread, which calls `then` with the value.
     pub(crate) fn start<R, T>(
         &mut self,
         reducer: R,
@@ -117,7 +116,8 @@ impl<'scope, 'env> Pass<'scope, 'env> {
     /// Reads the data and feeds the reducers; returns when all data are handed on.
     ///
     /// # Errors
-    /// When data cannot be read, a worker fails, or the run is ended. What fails in a reducer is the result of its thread.
+    /// If the data are unreadable, a worker fails, or the run is interrupted. A reducer's own error is the result of its
+    /// thread.
     pub(crate) fn run(self, stage: &'static str) -> Result<(), DatasetError> {
         let num_workers = self.num_workers();
         let wanted = self.seats.iter().fold(ColumnSet::NONE, |wanted, seats| wanted | seats.columns);
@@ -146,7 +146,7 @@ impl<'scope, 'env> Pass<'scope, 'env> {
     }
 }
 
-/// A thread of the pass.
+/// One thread of the pass.
 struct Worker<'a, 'scope> {
     chunks: ChunkReader<'a>,
     wanted: ColumnSet,
@@ -168,7 +168,7 @@ impl<'a> Worker<'a, '_> {
             self.reducing.add(num_signatures);
             let ticket = Arc::new(ticket);
             if !self.seats.iter_mut().all(|seat| seat.hand_over(number, &ticket)) {
-                return Ok(()); // a reducer has failed; its thread has the reason
+                return Ok(()); // a reducer failed; its thread returns the error
             }
         }
         self.seats.into_iter().for_each(Seat::leave);

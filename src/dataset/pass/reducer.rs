@@ -1,8 +1,8 @@
-//! What takes part in a pass: a reducer.
+//! Defines reducers, which compute values from the data of a pass.
 //!
-//! A reducer has a worker on each thread of the pass, which makes something of every block of signatures, and itself runs
-//! as an actor on a thread of its own: it takes the workers' blocks from a bounded mailbox in key order, and when the pass
-//! has ended, finishes with what the workers kept.
+//! A reducer has a worker on each thread of the pass, which turns every block of signatures into a result. The reducer
+//! itself is an actor on its own thread: it takes these results from a bounded mailbox in key order, and finishes with the
+//! workers when the pass has ended.
 
 use std::sync::Arc;
 
@@ -14,90 +14,87 @@ use crate::store::columns::{ColumnSet, Columns};
 
 use super::signatures::Part;
 
-/// Computes something from all stored data.
+/// Computes a value from all stored data.
 pub(crate) trait Reducer: Send + Sized {
-    /// What a worker makes of a block of signatures.
+    /// A worker's result for a block of signatures.
     type Block: Send;
-    /// Does the part of the work that needs no order; one on each thread of the pass.
+    /// Does the work that does not depend on order; one runs on each thread of the pass.
     type Worker: ReducerWorker<Block = Self::Block>;
-    /// What comes of it.
+    /// The result of the reducer.
     type Value;
 
-    /// The columns that the workers read; [`ColumnSet::NONE`] when there is nothing to do, and no pass is needed.
+    /// The columns that the workers read; [`ColumnSet::NONE`] if they read none.
     fn columns(&self) -> ColumnSet;
 
-    /// Makes a worker.
     fn worker(&self) -> Self::Worker;
 
     /// Takes the next block, in key order.
     ///
     /// # Errors
-    /// Any; the pass ends then.
+    /// Any error ends the pass.
     fn take(&mut self, block: Self::Block) -> Result<(), DatasetError>;
 
-    /// Computes the value when all blocks are taken. The workers come in no particular order.
+    /// Computes the value after the last block. The workers are in arbitrary order.
     ///
     /// # Errors
-    /// Any.
+    /// Any error becomes the result of the reducer's thread.
     fn finish(self, workers: Vec<Self::Worker>) -> Result<Self::Value, DatasetError>;
 }
 
-/// The part of a [`Reducer`] that runs on each thread of the pass. Its methods are called for each block as
+/// The part of a [`Reducer`] that runs on each thread of the pass. For each block, the pass calls its methods as
 /// `open (begin_signature chunk* end_signature)*`.
 pub(crate) trait ReducerWorker: Send {
     /// See [`Reducer::Block`].
     type Block: Send;
 
-    /// Begins a block of these signatures.
+    /// Starts a block of these signatures.
     fn open(&mut self, signatures: &[Part]) -> Self::Block;
 
-    /// Begins a signature.
     fn begin_signature(&mut self, _signature: SignatureId, _block: &mut Self::Block) {}
 
-    /// Takes a chunk of the data of a signature; chunks come in the order of the data.
+    /// Takes the next chunk of the signature's data, in the order of the data.
     ///
     /// # Errors
-    /// Any; the pass ends then.
+    /// Any error ends the pass.
     fn chunk(&mut self, _chunk: &Chunk<'_>, _block: &mut Self::Block) -> Result<(), DatasetError> {
         Ok(())
     }
 
-    /// Ends a signature.
+    /// Ends the signature, with the jobs of all its chunks.
     ///
     /// # Errors
-    /// Any; the pass ends then.
+    /// Any error ends the pass.
     fn end_signature(&mut self, jobs: &mut SignatureJobs, block: &mut Self::Block) -> Result<(), DatasetError>;
 }
 
-/// Some data of one signature, decoded.
+/// A decoded chunk of the data of one signature.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chunk<'a> {
-    /// Where they are.
+    /// The window that the chunk belongs to.
     pub(crate) part: &'a Part,
-    /// The columns that any reducer of the pass asked for.
+    /// The columns that any reducer of the pass reads.
     pub(crate) columns: &'a Columns,
     /// The revision of each push.
     pub(crate) revisions: &'a PushRevisions,
 }
 
 impl Chunk<'_> {
-    /// The revision of the datum at `at`; `None` of an irregular one that names none.
+    /// The revision of the datum at index `at`; `None` for an irregular datum without one.
     pub(crate) fn revision(&self, at: usize) -> Option<Revision> {
         self.columns.revision(at, |push: PushId| self.revisions.get(&push).copied())
     }
 
-    /// The error of a chunk that does not hold what it should.
+    /// The error for a chunk with unexpected content.
     pub(crate) fn damaged(&self, source: &dyn std::fmt::Display) -> DatasetError {
         StoreError::damaged_chunk(&self.part.request(), source).into()
     }
 }
 
-/// The jobs of a signature's data. The list stays empty when no reducer of the pass asked for
-/// [`ColumnSet::JOB_IDS`].
+/// The jobs of a signature's data; empty unless a reducer of the pass reads [`ColumnSet::JOB_IDS`].
 #[derive(Debug, Default)]
 pub(crate) struct SignatureJobs {
     pub(crate) signature: SignatureId,
-    /// Of each datum, in the order of the data; `None` when the server has deleted the job.
+    /// One per datum, in the order of the data; `None` if the server has deleted the job.
     pub(crate) ids: Vec<Option<JobId>>,
     distinct: Vec<u64>,
     is_sorted: bool,
@@ -114,7 +111,7 @@ impl SignatureJobs {
         self.ids.extend((0..columns.len()).map(|at| columns.job_id(at)));
     }
 
-    /// The distinct jobs, ascending; worked out once, however many reducers ask.
+    /// The distinct jobs, ascending; computed once per signature for all reducers.
     pub(crate) fn distinct(&mut self) -> &[u64] {
         if !self.is_sorted {
             self.distinct.clear();
@@ -127,29 +124,29 @@ impl SignatureJobs {
     }
 }
 
-/// What a reducer's mailbox holds.
+/// A message to a reducer.
 enum Message<R: Reducer> {
-    /// What a worker made of a block; the ticket is given back when the block is taken.
+    /// A worker's result for a block; the reducer drops the ticket after taking it.
     Block { number: usize, block: R::Block, ticket: Arc<Ticket> },
-    /// A worker that has done its last block.
+    /// A worker after its last block.
     Worker(R::Worker),
 }
 
-/// The seats of one reducer: a worker for each thread of the pass, with a way to its mailbox.
+/// The seats of one reducer: a worker for each thread of the pass, with a sender to the mailbox.
 pub(super) struct Seats<'a> {
     pub(super) columns: ColumnSet,
     pub(super) workers: Vec<Box<dyn Seat + 'a>>,
 }
 
-/// A worker, whatever reducer it belongs to.
+/// A worker of any reducer.
 pub(super) trait Seat: Send {
     fn open(&mut self, signatures: &[Part]);
     fn begin_signature(&mut self, signature: SignatureId);
     fn chunk(&mut self, chunk: &Chunk<'_>) -> Result<(), DatasetError>;
     fn end_signature(&mut self, jobs: &mut SignatureJobs) -> Result<(), DatasetError>;
-    /// Sends the block to the reducer; false when that has failed and takes no more.
+    /// Sends the block to the reducer; false if the reducer has failed.
     fn hand_over(&mut self, number: usize, ticket: &Arc<Ticket>) -> bool;
-    /// Sends the worker itself.
+    /// Sends the worker to the reducer, after the last block.
     fn leave(self: Box<Self>);
 }
 
@@ -188,22 +185,22 @@ impl<R: Reducer> Seat for SeatOf<R> {
     }
 }
 
-/// A reducer with its mailbox; [`Actor::run`] is its thread.
+/// A reducer with its mailbox; [`Actor::run`] is the body of its thread.
 pub(super) struct Actor<R: Reducer> {
     reducer: R,
-    /// Fed by the workers of the pass, which all hold the other end; closed when they have ended.
+    /// Receives from the workers of the pass; closed when all of them have ended.
     mailbox: flume::Receiver<Message<R>>,
     num_workers: usize,
     num_blocks: usize,
 }
 
 impl<R: Reducer> Actor<R> {
-    /// Makes the actor and its seats for a pass of `num_blocks` blocks by `num_workers` threads.
+    /// For a pass of `num_blocks` blocks by `num_workers` threads.
     pub(super) fn new<'a>(reducer: R, num_workers: usize, num_blocks: usize) -> (Self, Seats<'a>)
     where
         R: 'a,
     {
-        // Blocks in flight are bounded by their tickets; the mailbox only has to keep a worker from waiting.
+        // Tickets bound the blocks in flight; the mailbox only has to keep workers from waiting.
         let (sender, mailbox) = flume::bounded(2 * num_workers);
         let seat = |_| -> Box<dyn Seat + 'a> {
             Box::new(SeatOf::<R> { worker: reducer.worker(), block: None, mailbox: sender.clone() })
@@ -225,7 +222,7 @@ impl<R: Reducer> Actor<R> {
             }
         }
         if workers.len() < self.num_workers || blocks.num_taken() < self.num_blocks {
-            return Err(DatasetError::Abandoned); // the pass has the reason
+            return Err(DatasetError::Abandoned); // the pass returns the error
         }
         self.reducer.finish(workers)
     }

@@ -1,16 +1,16 @@
-//! Which signatures a pass goes over: those whose data are all there, each with its windows, in blocks.
+//! Lists the signatures of a pass: those with complete data, each with its windows, in blocks.
 
 use std::collections::BTreeSet;
 
 use crate::model::{Request, SignatureId, Window};
 use crate::store::{SettledSummary, Store, StoreError};
 
-/// Data per block, about: some 500 KB of text.
+/// Data per block, approximately: about 500 KB of text.
 const DATA_PER_BLOCK: u64 = 2048;
-/// Signatures per block at the most, for signatures with little data.
+/// Maximum signatures per block, for signatures with few data.
 const SIGNATURES_PER_BLOCK: usize = 256;
 
-/// A window of a signature's data; the only one, unless its window was asked in parts.
+/// A window of a signature's data; the only one, unless the crawl split the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) signature: SignatureId,
@@ -25,22 +25,21 @@ impl Part {
         Self { signature, window, num_data: settled.num_records, num_chunks: settled.num_chunks }
     }
 
-    /// The request that it answers.
     pub(crate) fn request(&self) -> Request {
         Request::Summary { signature: self.signature, window: self.window }
     }
 }
 
-/// Signatures with their parts; there may be 10^5, so they stand in one list.
+/// Signatures with their parts, in one list because there may be 10^5 of them.
 #[derive(Debug, Default)]
 pub(crate) struct Signatures {
-    /// By signature, then window.
+    /// Sorted by signature, then window.
     parts: Vec<Part>,
     num: usize,
 }
 
 impl Signatures {
-    /// Those whose data are all there. Those that are pending or failed, in any part, are left out: half of their data
+    /// The signatures with complete data. Leaves out signatures with a pending or failed part, because half of their data
     /// would look like all of it.
     pub(crate) fn complete(store: &Store) -> Result<Self, StoreError> {
         let incomplete: BTreeSet<SignatureId> = store.unsettled_signatures().collect::<Result<_, _>>()?;
@@ -60,24 +59,24 @@ impl Signatures {
         Self { parts, num }
     }
 
-    /// How many there are.
+    /// Number of signatures.
     pub(crate) fn len(&self) -> usize {
         self.num
     }
 
-    /// The parts of each.
+    /// The parts of each signature.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[Part]> {
         by_signature(&self.parts)
     }
 
-    /// The parts of one; none of one that is not there.
+    /// The parts of a signature; empty for an unknown one.
     pub(crate) fn parts_of(&self, signature: SignatureId) -> &[Part] {
         let start = self.parts.partition_point(|part| part.signature < signature);
         let end = self.parts.partition_point(|part| part.signature <= signature);
         &self.parts[start..end]
     }
 
-    /// Deals the signatures out in blocks of about the same number of data.
+    /// Divides the signatures into blocks of about equally many data.
     pub(crate) fn blocks(&self) -> Vec<&[Part]> {
         let mut blocks = Vec::new();
         let (mut start, mut end, mut num, mut data) = (0, 0, 0, 0);
@@ -140,7 +139,7 @@ mod tests {
             let whole: Vec<&[Part]> = by_signature(block).collect();
             assert!(whole.len() <= SIGNATURES_PER_BLOCK);
             let data = |of: &[&[Part]]| of.concat().iter().map(|part| u64::from(part.num_data)).sum::<u64>();
-            assert!(data(&whole[..whole.len() - 1]) < DATA_PER_BLOCK, "it could have ended before");
+            assert!(data(&whole[..whole.len() - 1]) < DATA_PER_BLOCK, "the block could have ended earlier");
         }
         assert_eq!(signatures.parts_of(SignatureId(3)).len(), 3);
         assert_eq!(signatures.parts_of(SignatureId(4)), [part(4, 0, 4)]);

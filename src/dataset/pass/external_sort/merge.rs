@@ -1,4 +1,4 @@
-//! Merging sorted runs, of memory and of disk, into one sequence.
+//! Merges sorted runs, in memory and on disk, into one sequence.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,13 +10,13 @@ use super::error::SortError;
 use super::radix::SortedRun;
 use super::spill::{RunReader, RunSpan, SpillFile};
 
-/// Less than this per spilled run, and the disk is read in crumbs: runs are merged in passes instead.
+/// Minimum bytes per spilled run, because smaller reads are slow; with less memory, runs are merged in several passes.
 const MIN_BUFFER_BYTES: usize = 4 * 1024;
 
-/// More than this per spilled run does not make reading faster.
+/// Maximum bytes per spilled run, because larger reads are not faster.
 const MAX_BUFFER_BYTES: usize = 256 * 1024;
 
-/// The most and the fewest spilled runs that are merged at once.
+/// Range of the number of spilled runs that are merged at once.
 const MAX_FAN_IN: usize = 512;
 const MIN_FAN_IN: usize = 8;
 
@@ -41,7 +41,7 @@ enum Merge {
     },
 }
 
-/// A run's next pair, and which run.
+/// A run's next pair, and the index of the run.
 type Head = ((u64, u64), usize);
 
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Cursor {
 }
 
 impl SortedPairs {
-    /// Merges runs of memory and of disk; the buffers for those of disk take at most half the budget.
+    /// Merges runs in memory and on disk; the buffers for those on disk take at most half the budget.
     pub(super) fn merge(
         mut runs: Vec<SortedRun>,
         mut spills: Vec<SpillFile>,
@@ -165,7 +165,7 @@ impl Iterator for SortedPairs {
         loop {
             match self.merge.next() {
                 Ok(None) => return None,
-                // The same pair can stand in several runs.
+                // The same pair can be in several runs.
                 Ok(pair) if pair == self.last => {}
                 Ok(pair) => {
                     self.last = pair;

@@ -1,8 +1,8 @@
-//! Sorting pairs of numbers that need not fit into memory.
+//! Sorts pairs of numbers within a memory budget.
 //!
-//! In: pairs, in any order, from one worker or from several that have a [`PairSorter`] each. Out: [`SortedPairs`],
-//! the distinct pairs in ascending order. Memory stays within the budgets: what does not fit is spilled, sorted, to
-//! an unnamed file that vanishes with the process, and merged at the end. What does fit never touches the disk.
+//! In: pairs, in any order, from workers with a [`PairSorter`] each. Out: [`SortedPairs`], the distinct pairs in
+//! ascending order. Pairs beyond the budget are spilled in sorted runs to an unnamed file, which vanishes with the process,
+//! and merged at the end. Pairs within the budget never touch the disk.
 
 mod error;
 mod merge;
@@ -18,10 +18,10 @@ pub(crate) use merge::SortedPairs;
 use radix::{RadixSorter, SortedRun};
 use spill::SpillFile;
 
-/// What a pair takes while it is sorted: itself, its key, and the key's other buffer.
+/// Bytes per pair during sorting: the pair, its key, and the key's second buffer.
 const SORTING_BYTES_PER_PAIR: usize = 32;
 
-/// Fewer pairs than these are not worth a run of their own, whatever the budget.
+/// Minimum pairs per run, for any budget.
 const MIN_PAIRS_PER_RUN: usize = 16;
 
 /// Takes pairs until [`PairSorter::finish_all`].
@@ -70,7 +70,7 @@ impl PairSorter {
         pairs.into_iter().try_for_each(|(first, second)| self.push(first, second))
     }
 
-    /// Grows the buffer as far as the budget goes, then spills.
+    /// Grows the buffer within the budget, then spills.
     #[cold]
     fn make_room(&mut self) -> Result<(), SortError> {
         let len = self.pairs.len();
@@ -89,11 +89,10 @@ impl PairSorter {
         Ok(())
     }
 
-    /// Ends the input of several sorters, which are sorted in parallel, and merges them. The merge keeps within the
-    /// sum of their budgets.
+    /// Ends the input of several sorters, sorts them in parallel, and merges them within the sum of their budgets.
     ///
     /// # Errors
-    /// When spilled runs are so many that they must be merged on disk first, and that fails.
+    /// If there are so many spilled runs that they must be merged on disk first, and that fails.
     pub(crate) fn finish_all(sorters: Vec<Self>) -> Result<SortedPairs, SortError> {
         let budget_bytes = sorters.iter().fold(0_usize, |sum, sorter| sum.saturating_add(sorter.budget_bytes));
         let spill_dir = sorters.first().map(|sorter| sorter.spill_dir.clone()).unwrap_or_default();
@@ -143,7 +142,7 @@ mod tests {
         }
     }
 
-    /// Pairs like those of jobs and signatures, in a fixed disorder.
+    /// Pairs like those of jobs and signatures, in a fixed random order.
     fn jobs(count: u64) -> impl Iterator<Item = (u64, u64)> {
         (0..count).map(|at| {
             let mixed = at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;

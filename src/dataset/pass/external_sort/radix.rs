@@ -1,10 +1,9 @@
-//! Sorting what is in memory.
+//! Sorts pairs in memory.
 //!
-//! The numbers of the pairs lie close together (ids handed out one after the other), so a pair nearly always fits into
-//! 64 bits once the least of each column is subtracted. Such keys are sorted by counting, 11 bits at a time or less,
-//! and take half the memory. Where they do not fit, pairs are compared.
+//! Ids are nearly consecutive, so a pair nearly always fits into 64 bits after subtracting the minimum of each column.
+//! Counting sorts such keys, at most 11 bits at a time, in half the memory. Pairs that do not fit are compared.
 
-/// Digits of more bits have more buckets than the first cache can hold lines of.
+/// More bits per digit would need more buckets than the first-level cache has lines.
 const MAX_DIGIT_BITS: u32 = 11;
 
 /// Below this, counting costs more than comparing.
@@ -15,11 +14,11 @@ const MIN_COUNTED_KEYS: usize = 2048;
 pub(super) enum SortedRun {
     /// One word a pair.
     Keys { keys: Vec<u64>, packing: Packing },
-    /// The pairs.
+    /// Two words a pair.
     Pairs(Vec<(u64, u64)>),
 }
 
-/// How a pair becomes a word.
+/// The mapping from pairs to words.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packing {
     least: (u64, u64),
@@ -74,7 +73,7 @@ impl SortedRun {
     }
 }
 
-/// Sorts runs, one after the other; keeps the buffers that [`RadixSorter::reuse`] gives back.
+/// Sorts one run after the other; keeps the buffers that [`RadixSorter::reuse`] returns.
 #[derive(Debug, Default)]
 pub(super) struct RadixSorter {
     keys: Vec<u64>,
@@ -110,7 +109,7 @@ impl RadixSorter {
     }
 }
 
-/// Sorts keys of `bits` bits, from the lowest digit to the highest; digits that never vary are passed over.
+/// Sorts keys of `bits` bits, from the lowest digit to the highest; skips digits that never vary.
 fn sort_keys(keys: &mut Vec<u64>, other: &mut Vec<u64>, bits: u32) {
     if keys.len() < MIN_COUNTED_KEYS {
         keys.sort_unstable();

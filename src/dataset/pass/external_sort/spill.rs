@@ -1,8 +1,8 @@
-//! Sorted runs in a temporary file without a name.
+//! Keeps sorted runs in a temporary file without a name.
 //!
-//! A run is a sequence of pairs, each as differences to the one before, varints: the first number's difference, then
-//! the second number's if the first is the same, else the second number itself. Jobs have neighbouring ids, so a pair
-//! takes about three bytes instead of sixteen.
+//! A run is a sequence of pairs as varints: the difference to the previous first number, then the difference to the
+//! previous second number if the first is equal, otherwise the second number itself. Consecutive jobs have close ids, so a
+//! pair takes about three bytes instead of sixteen.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use super::error::SortError;
 use crate::store::columns::{VarintReader, put_varint};
 
-/// How much is gathered before the file is written.
+/// Bytes gathered before a write to the file.
 const WRITE_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Two varints of 64 bits.
 pub(super) const MAX_PAIR_BYTES: usize = 20;
 
-/// Where a run lies.
+/// The position of a run in the file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RunSpan {
     start: u64,
@@ -25,7 +25,7 @@ pub(super) struct RunSpan {
     num_pairs: u64,
 }
 
-/// A file of runs. It is gone once dropped.
+/// A file of runs; dropping it deletes the file.
 #[derive(Debug)]
 pub(super) struct SpillFile {
     file: File,
@@ -49,7 +49,7 @@ impl SpillFile {
         self.try_write_run(pairs.map(Ok))
     }
 
-    /// Appends a run of ascending pairs whose source can fail.
+    /// Appends a run of ascending pairs from a fallible source.
     pub(super) fn try_write_run(
         &mut self,
         pairs: impl Iterator<Item = Result<(u64, u64), SortError>>,
@@ -80,7 +80,7 @@ impl SpillFile {
         Ok(())
     }
 
-    /// The file, which is written no more, and its runs.
+    /// Ends writing; returns the file and its runs.
     pub(super) fn into_parts(self) -> (File, Vec<RunSpan>) {
         (self.file, self.spans)
     }
