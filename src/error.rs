@@ -157,7 +157,7 @@ fn of_export(error: &ExportError) -> u8 {
         ExportError::Dataset(error) => of_dataset(error),
         ExportError::Artifact(error) => of_artifact(error),
         ExportError::Table(error) => of_table(error),
-        ExportError::Description { .. } => 1,
+        ExportError::Description(_) => 1,
         ExportError::Interrupted => EXIT_INTERRUPTED,
     }
 }

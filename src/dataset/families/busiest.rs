@@ -1,5 +1,4 @@
-//! The busiest revision and its jobs: which they are, and how long they waited. `max_revision_jobs.jsonl`,
-//! `job_wait_time_stats.json`.
+//! The busiest revision, its jobs and their wait times: `max_revision_jobs.jsonl` and `job_wait_time_stats.json`.
 //!
 //! In: the store's note of the busiest revisions, or two passes that find them; the details of their jobs. Values:
 //! [`BusiestRevisions`] and [`Waits`].
@@ -29,7 +28,6 @@ use crate::store::{Store, StoreError};
 use super::coverage::{CommitTable, Coverage, CoverageReducer};
 use super::durations::job_times::{Corrections, times_of, wait_corrected, wait_reference};
 
-/// The artifacts of the family.
 pub(crate) struct BusiestRevision;
 
 impl Family for BusiestRevision {
@@ -49,25 +47,25 @@ impl Family for BusiestRevision {
 /// A revision and the jobs that measured it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevisionJobs {
-    /// The commit.
+    /// The hash of the commit.
     pub node: String,
-    /// Its row's `total_jobs`.
+    /// `total_jobs` of the revision in `perf_jobs_per_revision.csv`.
     pub total_jobs: u64,
-    /// The distinct jobs of its data, ascending, whenever they were submitted.
+    /// The distinct jobs of its data, ascending, with any time of submission.
     pub jobs: Vec<JobId>,
 }
 
-/// The busiest revision by either semantics; `None` when no revision of the window has a job.
+/// The busiest revision by each semantics; `None` if no revision of the window has a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BusiestRevisions {
-    /// What this was found from.
+    /// See [`inputs_of`].
     inputs: String,
     corrected: Option<RevisionJobs>,
     reference: Option<RevisionJobs>,
 }
 
 impl BusiestRevisions {
-    /// The one of `semantics`.
+    /// The busiest revision by `semantics`.
     #[must_use]
     pub fn of(&self, semantics: Semantics) -> Option<&RevisionJobs> {
         match semantics {
@@ -76,7 +74,7 @@ impl BusiestRevisions {
         }
     }
 
-    /// The jobs of both.
+    /// The distinct jobs of both revisions, ascending.
     pub fn jobs(&self) -> impl Iterator<Item = JobId> {
         let both: BTreeSet<JobId> =
             [&self.corrected, &self.reference].into_iter().flatten().flat_map(|one| &one.jobs).copied().collect();
@@ -84,7 +82,7 @@ impl BusiestRevisions {
     }
 }
 
-/// What the busiest revisions are found from: they are the same as long as this is.
+/// Identifies the inputs of the search: equal inputs have the same busiest revisions.
 fn inputs_of(store: &Store, commits: &Commits) -> Result<String, StoreError> {
     let counts = store.counts()?;
     let (digest, summaries) = (counts.digest(Kind::Summaries), counts.of(Kind::Summaries));
@@ -92,14 +90,14 @@ fn inputs_of(store: &Store, commits: &Commits) -> Result<String, StoreError> {
     Ok(format!("{digest:032x} {missing} {}", commits.report.digest_hex()))
 }
 
-/// What was found before from the same answers and commits: the store's note.
+/// The store's note of an earlier search, if it had the same inputs.
 pub(crate) fn noted(store: &Store, commits: &Commits) -> Result<Option<BusiestRevisions>, StoreError> {
     let inputs = inputs_of(store, commits)?;
     let found = store.busiest_note()?.and_then(|note| serde_json::from_str::<BusiestRevisions>(&note).ok());
     Ok(found.filter(|found| found.inputs == inputs))
 }
 
-/// Finds the busiest revisions, unless the store has a note of them, and leaves one.
+/// Returns the busiest revisions from the store's note, or finds them and stores a note.
 fn find(
     store: &Store,
     signatures: &Signatures,
@@ -125,14 +123,14 @@ fn find(
     Ok(found)
 }
 
-/// A revision with its row's `total_jobs`.
+/// A revision with its `total_jobs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Busiest {
     pub(crate) node: String,
     pub(crate) total_jobs: u64,
 }
 
-/// The first row with the most jobs; `None` when no row has any.
+/// The first revision with the most jobs; `None` if no revision has any.
 fn most_jobs(coverage: Coverage) -> Result<Option<Busiest>, DatasetError> {
     let mut busiest: Option<Busiest> = None;
     coverage.for_each_revision(|commit, signatures| {
@@ -145,7 +143,7 @@ fn most_jobs(coverage: Coverage) -> Result<Option<Busiest>, DatasetError> {
     Ok(busiest)
 }
 
-/// The jobs of revisions, in one pass.
+/// Finds the jobs of revisions in one pass.
 pub(crate) fn jobs_of(
     store: &Store,
     signatures: &Signatures,
@@ -168,15 +166,14 @@ pub(crate) fn jobs_of(
     Ok(revisions.into_iter().map(with_jobs).collect())
 }
 
-/// Finds the jobs of some revisions.
 struct JobsOf {
     revisions: Vec<Revision>,
-    /// Of each of the revisions.
+    /// One set per revision.
     jobs: Vec<BTreeSet<JobId>>,
 }
 
 impl Reducer for JobsOf {
-    /// Places among the revisions, and jobs.
+    /// Indices into the revisions, and jobs.
     type Block = Vec<(usize, JobId)>;
     type Worker = JobFinder;
     type Value = Vec<BTreeSet<JobId>>;
@@ -228,21 +225,21 @@ impl ReducerWorker for JobFinder {
     }
 }
 
-/// How long the jobs of a revision waited.
+/// The wait times of a revision's jobs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waits {
-    /// Of each job with a wait, seconds.
+    /// Wait times, seconds; jobs without one are left out.
     pub(crate) secs: Vec<i64>,
-    /// Jobs whose details are there.
+    /// Jobs with stored details.
     pub(crate) num_detailed: u64,
-    /// Jobs that no run has asked for: the crawl had no commits, or others.
+    /// Jobs that no run has requested: the crawl had no commits, or different ones.
     num_not_asked: u64,
     corrections: Corrections,
     num_negative: u64,
 }
 
 impl Waits {
-    /// Measures the jobs of `revision`; each record that is there is handed to `take`.
+    /// Measures the jobs of `revision`, and passes each stored record to `take`.
     pub(crate) fn measure(
         store: &Store,
         semantics: Semantics,
@@ -280,12 +277,12 @@ impl Waits {
             total_jobs: revision.total_jobs,
             num_job_ids: revision.jobs.len() as u64,
             num_detailed_jobs: self.num_detailed,
-            num_fetched: Some(self.num_detailed), // as when one run fetches them all, so that it does not depend on the runs
+            num_fetched: Some(self.num_detailed), // as if one run fetched all, so that the bytes do not depend on the runs
         })
     }
 }
 
-/// Writes the jobs of the busiest revision and how long they waited.
+/// Writes the wanted artifacts.
 fn write(context: &Context<'_>, busiest: Option<&RevisionJobs>) -> Result<(), DatasetError> {
     let mut file = context.line_file(Artifact::MaxRevisionJobs)?;
     let options = context.options();
@@ -319,14 +316,14 @@ fn write(context: &Context<'_>, busiest: Option<&RevisionJobs>) -> Result<(), Da
 /// The busiest revisions of the window.
 ///
 /// # Errors
-/// [`DatasetError`] when the store cannot be read.
+/// [`DatasetError`] if the store is unreadable.
 pub fn busiest_revisions(
     store: &Store,
     config: &Config,
     commits: &Commits,
     reducing: &Reducing,
 ) -> Result<BusiestRevisions, DatasetError> {
-    // Sorting may need room for temporary files; the store's own folder has it, whatever the artifacts' folder is.
+    // Sorting needs a folder for temporary files. The folder of the store exists; that of the artifacts may not.
     let uninterrupted = Shutdown::new();
     let means = Means::of(config, store.path(), reducing, &uninterrupted);
     let signatures = Signatures::complete(store)?;

@@ -1,5 +1,4 @@
-//! The signatures that each job measured: `sigs_by_job_id.jsonl`, and with their common features
-//! `sigs_by_job_id_detailed.jsonl`.
+//! The signatures of each job: `sigs_by_job_id.jsonl`, and `sigs_by_job_id_detailed.jsonl` with their common features.
 
 use crate::config::ArtifactsConfig;
 use crate::dataset::catalogue::Artifact;
@@ -15,7 +14,6 @@ use crate::store::columns::ColumnSet;
 
 use super::signatures::{CommonFeatures, SignatureFields, Signatures};
 
-/// The artifacts of the family.
 pub(crate) struct JobIndex;
 
 impl Family for JobIndex {
@@ -80,7 +78,7 @@ impl ReducerWorker for PairSorter {
     }
 }
 
-/// Writes what is wanted of the job index.
+/// Writes the wanted artifacts.
 fn write(context: &Context<'_>, pairs: SortedPairs, fields: Option<&SignatureFields>) -> Result<(), DatasetError> {
     let mut plain = context.line_file(Artifact::SignaturesByJob)?;
     let mut detailed = context.line_file(Artifact::SignaturesByJobDetailed)?;

@@ -1,4 +1,4 @@
-//! `perf_jobs_by_signature.jsonl`: every signature's data, a line each.
+//! Writes `perf_jobs_by_signature.jsonl`: one line with the data of each signature.
 
 use crate::dataset::catalogue::Artifact;
 use crate::dataset::error::DatasetError;
@@ -10,7 +10,7 @@ use crate::dataset::write::json::{AsciiMode, dumps};
 use crate::model::SignatureId;
 use crate::store::columns::{ColumnSet, ColumnsError, PythonText};
 
-/// Blocks whose memory is kept for the next ones: the text of a block is the largest thing about it.
+/// Buffers kept for reuse; a block's text is large.
 const MAX_SPARE: usize = 16;
 
 pub(crate) struct JobsBySignature;
@@ -21,27 +21,26 @@ impl Family for JobsBySignature {
     fn start(making: &mut Making<'_, '_>) -> Result<Promised<()>, DatasetError> {
         let file = LineFile::create(making.context.folder(), Artifact::JobsBySignature)?;
         let (used, spare) = flume::bounded(MAX_SPARE);
-        Ok(making
-            .reduce(Lines { file, used, spare }, |file, context| context.finish(file.written(), &RowCounts::new())))
+        Ok(making.reduce(LineReducer { file, used, spare }, |file, context| {
+            context.finish(file.written(), &RowCounts::new())
+        }))
     }
 }
 
-/// Writes the lines.
-struct Lines {
+struct LineReducer {
     file: LineFile,
-    /// Read by the workers; emptied texts whose memory they fill again.
+    /// Returns empty buffers to the workers.
     used: flume::Sender<Vec<u8>>,
     spare: flume::Receiver<Vec<u8>>,
 }
 
-/// The lines of a block.
-struct Text {
+struct LineBlock {
     lines: Vec<u8>,
     num_lines: u64,
 }
 
-impl Reducer for Lines {
-    type Block = Text;
+impl Reducer for LineReducer {
+    type Block = LineBlock;
     type Worker = LineWriter;
     type Value = LineFile;
 
@@ -53,10 +52,10 @@ impl Reducer for Lines {
         LineWriter { spare: self.spare.clone(), is_first: true }
     }
 
-    fn take(&mut self, mut text: Text) -> Result<(), DatasetError> {
-        self.file.append_block(&mut text.lines, text.num_lines)?;
-        text.lines.clear();
-        let _enough_are_spare = self.used.try_send(text.lines);
+    fn take(&mut self, mut block: LineBlock) -> Result<(), DatasetError> {
+        self.file.append_block(&mut block.lines, block.num_lines)?;
+        block.lines.clear();
+        let _enough_are_spare = self.used.try_send(block.lines);
         Ok(())
     }
 
@@ -67,53 +66,53 @@ impl Reducer for Lines {
 
 struct LineWriter {
     spare: flume::Receiver<Vec<u8>>,
-    /// No datum of the line is written.
+    /// The next datum is the first of its line.
     is_first: bool,
 }
 
 impl ReducerWorker for LineWriter {
-    type Block = Text;
+    type Block = LineBlock;
 
-    fn open(&mut self, signatures: &[Part]) -> Text {
+    fn open(&mut self, signatures: &[Part]) -> LineBlock {
         let mut lines = self.spare.try_recv().unwrap_or_default();
         lines.reserve(usual_len(signatures));
-        Text { lines, num_lines: 0 }
+        LineBlock { lines, num_lines: 0 }
     }
 
-    fn begin_signature(&mut self, signature: SignatureId, text: &mut Text) {
-        text.lines.extend_from_slice(b"{\"signature_id\": ");
-        text.lines.extend_from_slice(itoa::Buffer::new().format(signature.0).as_bytes());
-        text.lines.extend_from_slice(b", \"jobs\": [");
+    fn begin_signature(&mut self, signature: SignatureId, block: &mut LineBlock) {
+        block.lines.extend_from_slice(b"{\"signature_id\": ");
+        block.lines.extend_from_slice(itoa::Buffer::new().format(signature.0).as_bytes());
+        block.lines.extend_from_slice(b", \"jobs\": [");
         self.is_first = true;
     }
 
-    fn chunk(&mut self, chunk: &Chunk<'_>, text: &mut Text) -> Result<(), DatasetError> {
+    fn chunk(&mut self, chunk: &Chunk<'_>, block: &mut LineBlock) -> Result<(), DatasetError> {
         for at in 0..chunk.columns.len() {
             if !std::mem::take(&mut self.is_first) {
-                text.lines.extend_from_slice(b", ");
+                block.lines.extend_from_slice(b", ");
             }
-            let written = chunk.columns.write_python(at, |push| chunk.revisions.get(&push).copied(), &mut text.lines);
+            let written = chunk.columns.write_python(at, |push| chunk.revisions.get(&push).copied(), &mut block.lines);
             match written {
                 PythonText::Written => {}
                 PythonText::UnknownRevision(push_id) => {
                     return Err(chunk.damaged(&ColumnsError::UnknownRevision { push_id }));
                 }
                 PythonText::Irregular(raw) => {
-                    dumps(raw, &mut text.lines, AsciiMode::Escape).map_err(|source| chunk.damaged(&source))?;
+                    dumps(raw, &mut block.lines, AsciiMode::Escape).map_err(|source| chunk.damaged(&source))?;
                 }
             }
         }
         Ok(())
     }
 
-    fn end_signature(&mut self, _jobs: &mut SignatureJobs, text: &mut Text) -> Result<(), DatasetError> {
-        text.lines.extend_from_slice(b"]}\n");
-        text.num_lines += 1;
+    fn end_signature(&mut self, _jobs: &mut SignatureJobs, block: &mut LineBlock) -> Result<(), DatasetError> {
+        block.lines.extend_from_slice(b"]}\n");
+        block.num_lines += 1;
         Ok(())
     }
 }
 
-/// What the lines of these signatures take, about, in bytes.
+/// Estimated length of the lines of these signatures, bytes.
 fn usual_len(signatures: &[Part]) -> usize {
     const LINE: usize = 64;
     const DATUM: usize = 270;

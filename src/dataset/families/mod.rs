@@ -1,4 +1,4 @@
-//! The families: each makes the artifacts that follow from one computation.
+//! The families: each makes the artifacts of one computation.
 
 pub(crate) mod alerts;
 pub(crate) mod busiest;
@@ -20,14 +20,14 @@ macro_rules! dispatch_artifacts {
     ($($module:ident::$family:ident {
         $($(#[$doc:meta])* $variant:ident = $file:literal, version $version:literal, from [$($input:ident),*];)*
     })*) => {
-        /// Starts the family of `artifact`, unless it was started before.
+        /// Starts the family of `artifact`, at most once.
         pub(super) fn start(artifact: Artifact, making: &mut Making<'_, '_>) -> Result<(), DatasetError> {
             match artifact {
                 $($(Artifact::$variant)|* => making.value_of::<$module::$family>().map(drop),)*
             }
         }
 
-        /// The options that shape `artifact`; see [`Family::options`].
+        /// See [`Family::options`].
         pub(super) fn options(artifact: Artifact, config: &ArtifactsConfig) -> Vec<(&'static str, String)> {
             match artifact {
                 $($(Artifact::$variant)|* => $module::$family::options(artifact, config),)*

@@ -1,12 +1,12 @@
-//! CSV as Python's writers write it.
+//! Writes CSV as Python's writers do.
 //!
-//! In: rows of fields, as bytes. Out: CSV text, streamed into any writer. Promises: fields are quoted exactly when
-//! Python's `QUOTE_MINIMAL` quotes them (a comma, a quote, CR or LF inside; a row of one empty field), quotes inside
-//! are doubled, everything else, blanks included, stands as it is; every row has as many fields as the first.
+//! In: rows of fields, as bytes. Out: CSV text, streamed into any writer. Promises: fields are quoted exactly as with
+//! Python's `QUOTE_MINIMAL` (a comma, a quote, CR or LF inside; a row of one empty field), inner quotes are doubled, all
+//! other bytes are unchanged, and every row has as many fields as the first.
 
 use std::io::{self, Write};
 
-/// Which of the two Python writers made the reference file; they differ in the line end only.
+/// The Python writer of the reference file; the two differ only in the line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// `DataFrame.to_csv`: lines end with LF.
@@ -15,22 +15,22 @@ pub enum Dialect {
     CsvModule,
 }
 
-/// Why a row could not be written.
+/// A row that cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum CsvError {
     /// A row without fields has no meaning in CSV.
     #[error("cannot write a CSV row without fields")]
     EmptyRow,
-    /// The row differs in length from the first, or the writer below failed.
+    /// The row differs in length from the first, or the inner writer failed.
     #[error("failed to write CSV row {row}")]
     Row {
-        /// Number of the row, the header being 1.
+        /// Number of the row; the header is 1.
         row: u64,
-        /// What the CSV writer said.
+        /// The error of the CSV writer.
         #[source]
         source: ::csv::Error,
     },
-    /// The writer below failed when the last rows were handed on.
+    /// The inner writer failed at the last rows.
     #[error("failed to flush CSV rows")]
     Flush(#[source] io::Error),
 }
@@ -61,8 +61,8 @@ impl<W: Write> RowWriter<W> {
     /// Writes one row; the header is a row like the others.
     ///
     /// # Errors
-    /// If the row has no field or another number of fields than the first one, or if the writer below fails. The text
-    /// then may end within a row and is of no use.
+    /// If the row is empty or differs in length from the first, or if the inner writer fails. The text may then end within
+    /// a row, and is unusable.
     pub fn write_row<I>(&mut self, fields: I) -> Result<(), CsvError>
     where
         I: IntoIterator<Item: AsRef<[u8]>>,
@@ -75,24 +75,24 @@ impl<W: Write> RowWriter<W> {
         self.inner.write_record(fields).map_err(|source| CsvError::Row { row: self.num_rows, source })
     }
 
-    /// Number of rows written so far, the header included.
+    /// Number of rows written so far, including the header.
     #[must_use]
     pub fn num_rows(&self) -> u64 {
         self.num_rows
     }
 
-    /// Hands all buffered rows to the writer below and flushes that.
+    /// Writes all buffered rows to the inner writer, and flushes it.
     ///
     /// # Errors
-    /// If the writer below fails.
+    /// If the inner writer fails.
     pub fn flush(&mut self) -> Result<(), CsvError> {
         self.inner.flush().map_err(CsvError::Flush)
     }
 
-    /// Flushes and gives the writer back.
+    /// Flushes, and returns the inner writer.
     ///
     /// # Errors
-    /// If the writer below fails.
+    /// If the inner writer fails.
     pub fn into_inner(self) -> Result<W, CsvError> {
         self.inner.into_inner().map_err(|error| CsvError::Flush(error.into_error()))
     }
@@ -112,7 +112,7 @@ mod tests {
         String::from_utf8(writer.into_inner().unwrap()).unwrap()
     }
 
-    // Each expectation is what Python 3.13's csv module writes.
+    // Expectations from Python 3.13's csv module.
     #[rstest]
     #[case(&["a", "b"], "a,b")]
     #[case(&["", ""], ",")]

@@ -1,6 +1,6 @@
-//! `manifest.json`: what the dataset is, written last.
+//! The format of `manifest.json`, which describes the artifacts and is written last.
 //!
-//! Everything but `run` is the same for the same answers of the server, however the crawl went.
+//! Promises: the same answers of the server give the same manifest, except for `run`.
 
 use std::collections::BTreeMap;
 
@@ -13,42 +13,41 @@ use crate::store::CrawlIdentity;
 /// The file's name.
 pub const MANIFEST_NAME: &str = "manifest.json";
 
-/// Version of the manifest's own form.
+/// Version of the manifest format.
 pub const MANIFEST_FORMAT: u32 = 1;
 
-/// The document.
+/// The content of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Version of this form.
+    /// [`MANIFEST_FORMAT`]
     pub format: u32,
-    /// What wrote it.
+    /// The program that wrote the manifest.
     pub tool: ToolEntry,
-    /// The crawl that the dataset was made from.
+    /// The crawl of the dataset.
     pub crawl: CrawlIdentity,
-    /// The definitions that the artifacts follow; `None` when they follow different ones, which their `inputs` name.
+    /// The definitions that the artifacts follow; `None` if they differ, in which case their `inputs` name them.
     pub semantics: Option<Semantics>,
-    /// False when rows may be missing: something failed or is still to be fetched, or an artifact is of an earlier state of
-    /// the crawl.
+    /// False if rows may be missing: requests failed or are pending, or an artifact is of an earlier state of the crawl.
     pub complete: bool,
-    /// The artifacts, by name.
+    /// Entries by file name.
     pub artifacts: BTreeMap<String, ArtifactEntry>,
-    /// Artifacts that are not there because what they are made from holds nothing for them, by name.
+    /// Artifacts that do not exist because their inputs have nothing for them, by file name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub not_made: BTreeMap<String, NotMadeEntry>,
-    /// What depends on when and how the crawl went.
+    /// Values that depend on the time and course of the crawl.
     pub run: RunEntry,
 }
 
-/// What wrote a manifest.
+/// The program that wrote a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolEntry {
     /// `perfharvest`
     pub name: String,
-    /// Its version.
+    /// Version of the program.
     pub version: String,
 }
 
-/// What became of the requests of a kind.
+/// Counts of the requests of a kind, by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KindEntry {
     /// Settled with records.
@@ -57,28 +56,28 @@ pub struct KindEntry {
     pub empty: u64,
     /// Settled: the server no longer has it.
     pub gone: u64,
-    /// Settled without asking.
+    /// Settled without a request.
     pub skipped: u64,
-    /// Given up for now.
+    /// Failed after all retries.
     pub failed: u64,
-    /// Not asked yet.
+    /// Not requested yet.
     pub pending: u64,
-    /// Records stored.
+    /// Number of stored records.
     pub records: u64,
 }
 
-/// What depends on when and how a crawl went.
+/// Values that depend on the time and course of a crawl.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunEntry {
-    /// When the manifest was written.
+    /// Time of writing the manifest.
     pub created_at: Timestamp,
     /// HTTP requests of all runs whose answers or failures were stored.
     pub requests_made: u64,
-    /// What became of the requests, by kind. What failed as a whole was asked in parts, which count one by one.
+    /// Counts by kind. The parts of a split request count one by one.
     pub requests: BTreeMap<String, KindEntry>,
 }
 
-/// An artifact for which there was nothing.
+/// An artifact that was not made, because its inputs have nothing for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotMadeEntry {
     /// Version of its columns and keys.
@@ -87,19 +86,19 @@ pub struct NotMadeEntry {
     pub inputs: BTreeMap<String, String>,
 }
 
-/// One artifact.
+/// An artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArtifactEntry {
     /// Rows or lines, without a header; `None` for files without rows.
     pub rows: Option<u64>,
-    /// Its length.
+    /// Length of the file.
     pub bytes: u64,
-    /// SHA-256 of its bytes, hex.
+    /// SHA-256 of the file, hex.
     pub sha256: String,
     /// Version of its columns and keys.
     pub schema_version: u32,
-    /// Digests of what it was made from, by input; also the options that shape it.
+    /// Digests of the inputs by name, and the options that affect the artifact.
     pub inputs: BTreeMap<String, String>,
-    /// Rows or values that each correction touched, and rows that were left out, by reason.
+    /// Numbers of rows or values that each correction changed, and of rows left out, by reason.
     pub counts: BTreeMap<String, u64>,
 }

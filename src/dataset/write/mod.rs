@@ -1,7 +1,6 @@
-//! 5. ARTIFACTS: the files of the dataset, in the formats of the scripts that made them first.
+//! 5. ARTIFACTS: the files of the dataset, in the formats of the original scripts.
 //!
-//! One format a file; `atomic` is the only one that creates outputs: a file appears whole or not at all. `manifest` is
-//! written last and says what the others are.
+//! Each file of this folder owns one format. Only `atomic` creates output files, which appear whole or not at all.
 
 mod atomic;
 pub mod csv;

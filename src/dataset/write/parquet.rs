@@ -1,9 +1,9 @@
-//! Tables as Parquet files: rows go in one at a time, a file comes out that appears whole or not at all.
+//! Writes tables as Parquet files.
 //!
-//! Only this module knows the `parquet` crate. Rows are gathered into row groups of at most [`Limits::rows`] rows, so that
-//! memory does not grow with the table; each column is then encoded by itself: numbers and times as packed differences,
-//! texts through a dictionary, everything compressed with zstd, with the least and the greatest value of each group and
-//! page. The same rows give the same bytes: nothing in a file depends on the clock or the machine.
+//! In: rows, one at a time. Out: a file that appears whole or not at all. Only this module uses the `parquet` crate. Rows
+//! are buffered in row groups of bounded size, so that memory does not grow with the table. Numbers and times are encoded
+//! as packed differences, texts with a dictionary, and all columns are compressed with zstd and have minimum and maximum
+//! values per group and page. The same rows give the same bytes on any machine and at any time.
 
 mod buffer;
 mod schema;
@@ -25,67 +25,61 @@ use self::buffer::ColumnBuffer;
 pub use self::schema::{Column, ColumnType, TableSchema};
 use super::{ArtifactError, ArtifactFile, Finished};
 
-/// What the files name as their writer. The library's default names its own version; this says who chose the columns.
+/// The writer named in the files: the program that defines the columns, instead of the library.
 const CREATED_BY: &str = concat!("perfharvest version ", env!("CARGO_PKG_VERSION"));
 
-/// How much of a table is held in memory before it is written as a row group.
+/// Maximum size of a row group, which is buffered in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Rows; readers skip whole groups by their statistics, and read several at once.
+pub struct RowGroupLimits {
+    /// Number of rows; readers skip whole groups by their statistics, and read several in parallel.
     pub rows: usize,
-    /// Bytes of texts and lists, about.
+    /// Bytes of texts and lists, approximately.
     pub text_bytes: usize,
 }
 
-impl Default for Limits {
+impl Default for RowGroupLimits {
     fn default() -> Self {
         Self { rows: 1 << 17, text_bytes: 64 << 20 }
     }
 }
 
-/// A table could not be written.
+/// A table that cannot be written.
 #[derive(Debug, Error)]
 pub enum TableError {
-    /// The file.
+    /// The file is not writable.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
-    /// A row of another form than the schema's.
+    /// A row with more or fewer cells than the schema has columns.
     #[error("table {table} got a row of {found} cells for {expected} columns; please report this")]
     RowLength {
-        /// The table.
+        /// Name of the table.
         table: &'static str,
-        /// Cells of the row.
+        /// Number of cells of the row.
         found: usize,
-        /// Columns of the table.
+        /// Number of columns of the table.
         expected: usize,
     },
     /// A cell that its column cannot hold.
     #[error("column {column} of table {table} cannot hold {found}")]
     Cell {
-        /// The table.
+        /// Name of the table.
         table: &'static str,
-        /// The column.
+        /// Name of the column.
         column: &'static str,
-        /// The cell, or what kind it is.
+        /// The value or the type of the cell.
         found: String,
     },
-    /// The columns cannot be encoded.
-    #[error("table {table} cannot be encoded as Parquet; please report this")]
-    Encode {
-        /// The table.
-        table: &'static str,
-        /// Why.
-        #[source]
-        source: ParquetError,
-    },
+    /// Encoding the columns of the named table failed in memory.
+    #[error("cannot encode table {0} as Parquet; please report this")]
+    Encode(&'static str, #[source] ParquetError),
 }
 
-/// A table that is complete, under a temporary name.
+/// A complete table under a temporary name.
 #[derive(Debug)]
 pub struct FinishedTable {
-    /// The file.
+    /// The file, ready to be published.
     pub file: Finished,
-    /// Its rows.
+    /// Number of rows.
     pub num_rows: u64,
 }
 
@@ -93,29 +87,29 @@ pub struct FinishedTable {
 #[derive(Debug)]
 pub struct TableWriter {
     schema: TableSchema,
-    /// Encodes into memory; what it has encoded goes to the file after each row group, so that an error of the disk is
-    /// told as such.
+    /// Encodes into memory. The encoded bytes are written to the file after each row group, so that a disk error is reported
+    /// as one.
     encoder: SerializedFileWriter<Vec<u8>>,
     file: ArtifactFile,
     columns: Vec<ColumnBuffer>,
-    limits: Limits,
+    limits: RowGroupLimits,
     num_buffered: usize,
     num_rows: u64,
 }
 
 impl TableWriter {
-    /// Begins the table's file in `folder`; `notes` are kept in the file beside the schema.
+    /// Creates the table's file in `folder`; `notes` become key-value metadata of the file.
     ///
     /// # Errors
-    /// [`TableError::Artifact`] when no file can be created there.
+    /// [`TableError::Artifact`] if no file can be created there.
     pub fn create(
         folder: &Path,
         schema: TableSchema,
         notes: &[(&str, String)],
-        limits: Limits,
+        limits: RowGroupLimits,
     ) -> Result<Self, TableError> {
         let table = schema.name;
-        let encode = |source| TableError::Encode { table, source };
+        let encode = |source| TableError::Encode(table, source);
         let notes = notes.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone())).collect();
         let properties = properties(&schema, notes).map_err(encode)?;
         let message = Arc::new(schema.message().map_err(encode)?);
@@ -125,10 +119,10 @@ impl TableWriter {
         Ok(Self { schema, encoder, file, columns, limits, num_buffered: 0, num_rows: 0 })
     }
 
-    /// Takes in the next row: a cell for each column, in the schema's order.
+    /// Adds the next row: a cell for each column, in the order of the schema.
     ///
     /// # Errors
-    /// [`TableError`].
+    /// [`TableError`], after which the table must be dropped.
     pub fn write_row(&mut self, cells: &[Cell<'_>]) -> Result<(), TableError> {
         let table = self.schema.name;
         if cells.len() != self.columns.len() {
@@ -147,7 +141,7 @@ impl TableWriter {
     }
 
     fn write_row_group(&mut self) -> Result<(), TableError> {
-        self.encode_row_group().map_err(|source| TableError::Encode { table: self.schema.name, source })?;
+        self.encode_row_group().map_err(|source| TableError::Encode(self.schema.name, source))?;
         self.num_buffered = 0;
         self.hand_on()
     }
@@ -165,21 +159,21 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Gives the file what has been encoded.
+    /// Writes the encoded bytes to the file.
     fn hand_on(&mut self) -> Result<(), TableError> {
         let encoded = std::mem::take(self.encoder.inner_mut());
         self.file.write_all(&encoded).map_err(|met| self.file.explain_now(met).into())
     }
 
-    /// Writes what is left, and waits until everything is on the disk.
+    /// Writes the remaining rows, and waits until the file is durable.
     ///
     /// # Errors
-    /// [`TableError`].
+    /// [`TableError`], after which no file is left.
     pub fn finish(mut self) -> Result<FinishedTable, TableError> {
         if self.num_buffered > 0 {
             self.write_row_group()?;
         }
-        self.encoder.finish().map_err(|source| TableError::Encode { table: self.schema.name, source })?;
+        self.encoder.finish().map_err(|source| TableError::Encode(self.schema.name, source))?;
         self.hand_on()?;
         Ok(FinishedTable { file: self.file.finish()?, num_rows: self.num_rows })
     }
@@ -195,7 +189,7 @@ fn properties(schema: &TableSchema, notes: Vec<KeyValue>) -> Result<WriterProper
     for column in &schema.columns {
         let path = ColumnPath::new(vec![column.name.to_owned()]);
         match column.holds {
-            // Ids and times are all different, or all alike: their differences are smaller than a dictionary.
+            // Ids and times are mostly distinct, or mostly equal: their differences are smaller than a dictionary.
             ColumnType::Integer | ColumnType::Time => {
                 builder = builder.set_column_dictionary_enabled(path.clone(), false);
                 builder = builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);

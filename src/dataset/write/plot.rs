@@ -1,10 +1,10 @@
-//! Histograms as PNG images, fit for a paper: 1600 by 1000 pixels at 200 pixels per inch.
+//! Draws histograms as PNG images for print: 1600 by 1000 pixels at 200 pixels per inch.
 //!
-//! In: a [`Histogram`], plain data. Out: the bytes of a PNG file. Promises: equal input gives equal bytes; bins are
-//! those of `numpy.histogram`; no file and no font of the system is touched; colours are told apart by the colour-blind
-//! (Okabe and Ito's palette) and in print (the two lines differ in their dashes). No values give a frame saying so.
+//! In: a [`Histogram`], plain data. Out: the bytes of a PNG file. Promises: equal input gives equal bytes; bins equal those
+//! of `numpy.histogram`; drawing reads no file or font of the system; the colours suit colour-blind readers (Okabe and Ito's
+//! palette), and the two lines differ in their dashes for print. Without values the frame says "no data".
 //!
-//! `bins` counts, `axis` chooses ticks and their labels, `canvas` draws; this file knows what goes where.
+//! `bins` counts, `axis` chooses ticks and their labels, `canvas` draws; this file owns the layout.
 
 pub(crate) mod axis;
 pub(crate) mod bins;
@@ -34,26 +34,26 @@ const MEDIAN_DASHES: Dashes = Dashes { on: 10, period: 48, phase: 32 };
 /// A histogram to be drawn.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
-    /// Stands above the plot.
+    /// Text above the plot.
     pub title: String,
-    /// What is measured, without its unit.
+    /// The measured quantity, without its unit.
     pub x_label: String,
     /// The unit of the values, such as `minutes`; `None` for plain numbers.
     pub x_unit: Option<String>,
-    /// What is counted.
+    /// The counted things.
     pub y_label: String,
-    /// Number of bins between the least and the greatest value; 0 is taken for 1.
+    /// Number of bins between the minimum and the maximum; 0 counts as 1.
     pub num_bins: usize,
-    /// Values and how often each occurs, in any order; those that are not finite are left out.
+    /// Values with their number of occurrences, in any order; values that are not finite are left out.
     pub observations: Vec<(f64, u64)>,
-    /// Where the line of the mean stands.
+    /// Position of the line of the mean.
     pub mean: Option<f64>,
-    /// Where the line of the median stands.
+    /// Position of the line of the median.
     pub median: Option<f64>,
 }
 
 impl Histogram {
-    /// A histogram of 50 bins that holds no values yet.
+    /// A histogram of 50 bins without values.
     pub fn new(title: impl Into<String>, x_label: impl Into<String>, y_label: impl Into<String>) -> Self {
         Self {
             title: title.into(),
@@ -70,11 +70,11 @@ impl Histogram {
     /// Draws the histogram and returns it as a PNG file.
     ///
     /// # Errors
-    /// If drawing or encoding fails, which happens in memory and has no known cause but a full one.
+    /// If drawing or encoding fails, which has no known cause, because both work in memory.
     pub fn render(&self) -> Result<Vec<u8>, PlotError> {
         let bins = Bins::of(&self.observations, self.num_bins);
         let mut canvas = Canvas::new(WIDTH, HEIGHT)?;
-        let frame = Frame::of(self, bins.as_ref(), &canvas);
+        let frame = PlotArea::of(self, bins.as_ref(), &canvas);
         frame.draw_grid(&mut canvas)?;
         if let Some(bins) = &bins {
             frame.draw_bars(bins, &mut canvas)?;
@@ -89,7 +89,7 @@ impl Histogram {
         canvas.into_png()
     }
 
-    fn draw_texts(&self, frame: &Frame, canvas: &mut Canvas) -> Result<(), PlotError> {
+    fn draw_texts(&self, frame: &PlotArea, canvas: &mut Canvas) -> Result<(), PlotError> {
         let middle = i32::midpoint(frame.left, RIGHT);
         let title = canvas.fitting(&self.title, 54.0, WIDTH - 100);
         canvas.text(&title, (middle, 72), Anchor::Middle)?;
@@ -101,7 +101,7 @@ impl Histogram {
         self.draw_legend(middle, canvas)
     }
 
-    /// Draws one line above the plot, where it covers no bar: a sample of each dashed line with its value, and n.
+    /// Draws the legend above the plot, where it covers no bar: a sample of each dashed line with its value, and n.
     fn draw_legend(&self, middle: i32, canvas: &mut Canvas) -> Result<(), PlotError> {
         const BASELINE: i32 = 140;
         const GAP: i32 = 70;
@@ -141,14 +141,14 @@ impl Histogram {
     }
 }
 
-/// The plotting area: two axes and the pixels they lie on.
-struct Frame {
+/// The plotting area: two axes and their pixels.
+struct PlotArea {
     x: Axis,
     y: Axis,
     left: i32,
 }
 
-impl Frame {
+impl PlotArea {
     fn of(histogram: &Histogram, bins: Option<&Bins>, canvas: &Canvas) -> Self {
         let Some(bins) = bins else {
             return Self { x: Axis::blank(), y: Axis::blank(), left: 120 };
@@ -192,7 +192,7 @@ impl Frame {
 
     fn draw_bars(&self, bins: &Bins, canvas: &mut Canvas) -> Result<(), PlotError> {
         for (low, high, count) in bins.iter().filter(|(_, _, count)| *count > 0) {
-            // Even a single value among millions shows: at least 4 pixels high, 3 wide.
+            // At least 4 pixels high and 3 wide, so that a single value among millions is visible.
             let top = self.y_px(axis::count_to_f64(count)).min(BOTTOM - 4);
             let (left, right) = (self.x_px(low), self.x_px(high));
             let right = right.max(left + 3);

@@ -1,10 +1,9 @@
-//! Datasets that are to be published without e-mail addresses.
+//! Replaces e-mail addresses, for datasets to be published.
 
-/// What stands in place of an address.
+/// The replacement of an address.
 const REDACTED: &str = "redacted";
 
-/// The JSON text `raw` with every string that is an e-mail address replaced; the rest of the text stays as it is. Keys
-/// are never replaced.
+/// Replaces every string value that is an e-mail address in the JSON text `raw`. Keys and all other text stay unchanged.
 #[must_use]
 pub fn redact_emails(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
@@ -35,7 +34,7 @@ pub fn redact_emails(raw: &str) -> String {
     out
 }
 
-/// One `@` between a name and a domain with a dot, and no blanks.
+/// True for one `@` between a name and a domain with a dot, without blanks.
 fn is_email(text: &str) -> bool {
     let Some((name, domain)) = text.split_once('@') else { return false };
     !name.is_empty()

@@ -1,26 +1,26 @@
-//! Time to culprit: how long after its push an alert was created.
+//! Time to culprit: the time from a push to the creation of its alert.
 //!
-//! Alert summaries go in; exact differences come out, in microseconds, so that the statistics decide about rounding.
+//! In: alert summaries. Out: exact differences, microseconds, so that the statistics decide about rounding.
 
 use super::AlertSummaryView;
 
 const MICROS: i64 = 1_000_000;
 
-/// The differences `created - push_timestamp` of all alert summaries, whatever their status.
+/// The differences `created - push_timestamp` of all alert summaries of any status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TimeToCulprit {
-    /// Each difference, microseconds, in the order of the summaries; negative where the alert is older than its push.
+    /// Microseconds, in the order of the summaries; negative if the alert is older than its push.
     pub deltas_micros: Vec<i64>,
-    /// All summaries.
+    /// Number of summaries.
     pub total_rows: u64,
     /// Summaries without a readable time of creation or of the push.
     pub missing_or_invalid_rows: u64,
-    /// Negative differences; they are among the deltas.
+    /// Number of negative differences, which are among the deltas.
     pub negative_delta_rows: u64,
 }
 
 impl TimeToCulprit {
-    /// Takes one alert summary in.
+    /// Adds an alert summary.
     pub fn push(&mut self, summary: &AlertSummaryView) {
         self.total_rows += 1;
         let delta = summary.created_at().zip(summary.push_timestamp_secs).and_then(|(created, push_secs)| {

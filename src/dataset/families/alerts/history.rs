@@ -1,47 +1,47 @@
-//! When alert summaries were raised, by which framework, and what became of them.
+//! Counts alert summaries by day, framework and status.
 //!
-//! Views go in one at a time; a tally by day comes out. Memory grows with days, frameworks and statuses, not with alerts.
+//! In: alert summaries, one at a time. Out: counts. Memory grows with days, frameworks and statuses, not with alerts.
 
 use std::collections::BTreeMap;
 
 use super::{AlertSummaryView, TimeToCulprit};
 use crate::model::FrameworkId;
 
-/// What summaries are counted by.
+/// The key by which summaries are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RaisedOn {
-    /// The day (UTC) of their creation, since the epoch; `None` where the record has no readable time.
+    /// Day of creation (UTC), days since the epoch; `None` without a readable time.
     pub day: Option<i64>,
-    /// The framework, where the record has one.
+    /// `None` without a readable framework.
     pub framework: Option<FrameworkId>,
-    /// The status, where the record has one.
+    /// `None` without a readable status.
     pub status: Option<i64>,
 }
 
-/// The alert summaries of a crawl in time.
+/// The alert summaries of a crawl over time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AlertHistory {
-    /// How many summaries there are of each kind.
+    /// Number of summaries by day, framework and status.
     pub tally: BTreeMap<RaisedOn, u64>,
-    /// From push to alert, of all of them.
+    /// Times from push to alert of all summaries.
     pub time_to_culprit: TimeToCulprit,
 }
 
 impl AlertHistory {
-    /// Takes in an alert summary.
+    /// Adds an alert summary.
     pub fn push(&mut self, summary: &AlertSummaryView) {
         let day = summary.created_at().map(|at| at.as_secs().div_euclid(86_400));
         *self.tally.entry(RaisedOn { day, framework: summary.framework, status: summary.status }).or_default() += 1;
         self.time_to_culprit.push(summary);
     }
 
-    /// All summaries.
+    /// Number of summaries.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.time_to_culprit.total_rows
     }
 
-    /// True when there is none.
+    /// True if there are no summaries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -1,8 +1,8 @@
-//! The alert summaries as a table, and the three artifacts that are read off them: regressions with a bug, failing
-//! signatures, and the time from a push to its alert.
+//! The table of alert summaries, and the three artifacts derived from them: regressions with a bug, failing signatures,
+//! and the time from a push to its alert.
 //!
-//! In: the server's records, in the order in which it lists them. A field of an unexpected type counts as absent, never as
-//! an error. Value: [`AlertTables`].
+//! In: the server's records, in the order of its list. A field of an unexpected type counts as absent, never as an error.
+//! Value: [`AlertTables`].
 
 mod culprit;
 mod history;
@@ -52,15 +52,15 @@ impl Family for Alerts {
     }
 }
 
-/// Reads the tables of the alert summaries in `store`, and writes nothing.
+/// Computes the tables of the alert summaries in `store`, and writes nothing.
 ///
 /// # Errors
-/// [`DatasetError::Store`] when a record is missing or damaged.
+/// [`DatasetError::Store`] if a record is missing or damaged.
 pub(crate) fn alert_tables(store: &Store, identity: &CrawlIdentity) -> Result<AlertTables, DatasetError> {
     Ok(read_tables(store, identity, &store.alert_listing()?, |_, _| Ok(()))?.0)
 }
 
-/// The tables, and how many summaries lie outside the window; each summary inside is handed to `take` too.
+/// The tables, and the number of summaries outside the window; passes each summary inside to `take` too.
 fn read_tables(
     store: &Store,
     identity: &CrawlIdentity,
@@ -73,13 +73,13 @@ fn read_tables(
         take(id, record)
     })?;
     if tables.unreadable > 0 {
-        tracing::warn!(rows = tables.unreadable, "left unreadable alert summaries out of the tables made from them");
+        tracing::warn!(rows = tables.unreadable, "left unreadable alert summaries out of the alert tables");
     }
     Ok((tables, num_outside))
 }
 
-/// The columns of `alert_summaries.csv`: the fields of the first record, then those that others add, for the server's
-/// fields change.
+/// The columns of `alert_summaries.csv`: the fields of the first record, then further fields of later records, because the
+/// server's fields change.
 #[derive(Default)]
 struct Columns {
     names: Vec<String>,
@@ -106,7 +106,7 @@ fn write_summaries(
 ) -> Result<(), DatasetError> {
     let Columns { names: mut columns, .. } = columns;
     if columns.is_empty() {
-        columns.push("id".to_owned()); // nobody can read a table without columns
+        columns.push("id".to_owned()); // a CSV file needs a column
     }
     let header: Vec<&str> = columns.iter().map(String::as_str).collect();
     let Some(mut file) = context.csv_file(Artifact::AlertSummaries, Dialect::Pandas, &header)? else { return Ok(()) };
@@ -133,7 +133,7 @@ fn cell(raw: Option<&str>) -> Result<Vec<u8>, CellError> {
         Some("true") => out.extend_from_slice(b"True"),
         Some("false") => out.extend_from_slice(b"False"),
         Some(raw) if raw.starts_with('"') => {
-            // A lone surrogate is no text that a file could hold; its escape stays as the server wrote it.
+            // UTF-8 cannot represent a lone surrogate; keep the server's escape.
             match serde_json::from_str::<String>(raw) {
                 Ok(text) => out.extend_from_slice(text.as_bytes()),
                 Err(_) => out.extend_from_slice(raw.trim_matches('"').as_bytes()),
@@ -146,7 +146,7 @@ fn cell(raw: Option<&str>) -> Result<Vec<u8>, CellError> {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("a nested column cannot be written as a Python literal")]
+#[error("cannot write a nested column as a Python literal")]
 struct CellError(#[source] crate::dataset::write::JsonTextError);
 
 fn write_tables(context: &Context<'_>, tables: &AlertTables, counts: &RowCounts) -> Result<(), DatasetError> {
@@ -183,7 +183,7 @@ fn write_tables(context: &Context<'_>, tables: &AlertTables, counts: &RowCounts)
     context.put(Artifact::TimeToCulprit, Some(&document), counts)
 }
 
-/// `[{'test': 'a', 'platform': 'b'}]`
+/// For example `[{'test': 'a', 'platform': 'b'}]`.
 fn tests_literal(row: &BugRow) -> Vec<u8> {
     let mut out = vec![b'['];
     for (number, pairs) in row.test_dicts().into_iter().enumerate() {

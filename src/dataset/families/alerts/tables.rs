@@ -1,7 +1,7 @@
-//! The two tables of regressions that were settled with a bug.
+//! The two tables of regressions with a bug.
 //!
-//! Alert summaries go in as listed; the rows of `alerts_with_bug_and_test_info.csv` come out in the same order, those of
-//! `alert_summary_fail_perf_sigs.csv` by summary id. Both tables have the same summaries: a bug, and status 6, 7 or 8.
+//! In: alert summaries as listed. Out: the rows of `alerts_with_bug_and_test_info.csv` in the same order, and those of
+//! `alert_summary_fail_perf_sigs.csv` by summary id. Both tables hold the summaries with a bug and status 6, 7 or 8.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::{AlertSummaryView, TimeToCulprit};
 use crate::model::{AlertSummaryId, RawJson, SignatureId};
 
-/// A test that regressed, and where. Serializes as `{"test": …, "platform": …}`, in this order.
+/// A test that regressed on a platform. Serializes as `{"test": …, "platform": …}`, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub(crate) struct TestOnPlatform {
-    /// The signature's test; empty when the suite has no subtests.
+    /// The signature's test; empty if the suite has no subtests.
     pub test: String,
     /// The signature's platform.
     pub platform: String,
@@ -24,13 +24,13 @@ pub(crate) struct TestOnPlatform {
 pub(crate) struct BugRow {
     /// `regression_bug_id`
     pub bug_number: i64,
-    /// `reg_perf_tests_list`: of the regressions in alerts and related alerts, distinct, sorted; none with both empty.
+    /// `reg_perf_tests_list`: tests of the regressions in alerts and related alerts, distinct, sorted, without empty ones.
     pub tests: Vec<TestOnPlatform>,
     /// `perf_reg_alert_summary_id`
     pub summary_id: AlertSummaryId,
     /// `regressor_push_head_revision`
     pub revision: String,
-    /// `alert_creation_date`: the text the server sent.
+    /// `alert_creation_date`: as sent by the server.
     pub created: String,
 }
 
@@ -66,7 +66,7 @@ impl BugRow {
         })
     }
 
-    /// The tests as the dictionaries that the column holds: key and value pairs in their order.
+    /// The tests as dictionaries: key and value pairs in the order of the column.
     #[must_use]
     pub(crate) fn test_dicts(&self) -> Vec<[(&'static str, &str); 2]> {
         self.tests.iter().map(|at| [("test", at.test.as_str()), ("platform", at.platform.as_str())]).collect()
@@ -97,24 +97,24 @@ impl FailingRow {
     }
 }
 
-/// All that is made of the alert summaries.
+/// The tables derived from the alert summaries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AlertTables {
-    /// In the order of the summaries.
+    /// Rows in the order of the summaries.
     pub bug_rows: Vec<BugRow>,
-    /// By summary id.
+    /// Rows by summary id.
     pub failing_rows: BTreeMap<AlertSummaryId, FailingRow>,
-    /// Of all summaries.
+    /// Times from push to alert of all summaries.
     pub time_to_culprit: TimeToCulprit,
-    /// Records that are no alert summary, or have no id: in no table.
+    /// Number of records that are not an alert summary, or have no id; no table includes them.
     pub unreadable: u64,
-    /// Records whose id came before, left out: paging may deliver a summary twice.
+    /// Number of records left out because of a repeated id: paging may return a summary twice.
     pub repeated: u64,
     seen: BTreeSet<AlertSummaryId>,
 }
 
 impl AlertTables {
-    /// Takes in the next alert summary.
+    /// Adds the next alert summary.
     pub(crate) fn push(&mut self, raw: &RawJson) {
         let Ok(summary) = AlertSummaryView::read(raw) else {
             self.unreadable += 1;
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(golden.len(), tables.bug_rows.len());
         for (row, expected) in tables.bug_rows.iter().zip(golden) {
             let mut tests = python_pairs(&expected[1]);
-            tests.sort(); // the reference's order is that of a hash table
+            tests.sort(); // the reference has the order of a hash table
             assert_eq!(row.tests, tests);
             let cells =
                 [&row.bug_number.to_string(), &expected[1], &row.summary_id.to_string(), &row.revision, &row.created];

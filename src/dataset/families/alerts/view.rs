@@ -1,7 +1,7 @@
-//! Tolerant typed views of an alert summary and of its alerts.
+//! Tolerant typed views of an alert summary and its alerts.
 //!
-//! The record's text goes in; what the reducers need of it comes out. Unknown fields are passed over, a field of another
-//! type than documented counts as absent, and a key that stands twice counts with its last value, as in Python.
+//! In: the text of a record. Out: the fields that the reducers need. Unknown fields are ignored, a field of an undocumented
+//! type counts as absent, and the last of duplicate keys counts, as in Python.
 
 use std::collections::HashMap;
 
@@ -12,58 +12,58 @@ use thiserror::Error;
 
 use crate::model::{AlertSummaryId, FrameworkId, RawJson, SignatureId, Timestamp};
 
-/// A record is no alert summary.
+/// A record that is not an alert summary.
 #[derive(Debug, Error)]
 pub enum AlertViewError {
-    /// It is no JSON object.
+    /// The record is not a JSON object.
     #[error("alert summary is not a JSON object")]
     NotObject(#[source] serde_json::Error),
-    /// It has no id, by which everything else would be told apart.
+    /// The record has no id, which identifies it in the tables.
     #[error("alert summary without an integer id")]
     WithoutId,
 }
 
-/// What the reducers need of an alert summary.
+/// The fields of an alert summary that the reducers need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertSummaryView {
-    /// Its id.
+    /// The server's id.
     pub id: AlertSummaryId,
-    /// How it was triaged: 6 won't fix, 7 fixed, 8 backed out, and others that the reducers do not ask for.
+    /// The triage status: 6 won't fix, 7 fixed, 8 backed out, or another, which the reducers do not distinguish.
     pub status: Option<i64>,
     /// The framework whose tests raised it.
     pub framework: Option<FrameworkId>,
-    /// The number of its bug; `None` also for 0, which means the same.
+    /// The bug number; `None` also for 0, which means the same.
     pub bug_number: Option<i64>,
-    /// The revision that it is attributed to; empty when there is none.
+    /// The revision that the summary is attributed to; empty if absent.
     pub revision: String,
-    /// When it was created, as the server wrote it; empty when there is no such text.
+    /// The time of creation as sent by the server; empty if absent.
     pub created: String,
-    /// When its push landed, seconds since the epoch.
+    /// Time of the push, seconds since the epoch.
     pub push_timestamp_secs: Option<i64>,
-    /// Its own alerts.
+    /// The summary's own alerts.
     pub alerts: Vec<AlertView>,
     /// Alerts of other summaries that were assigned to this one.
     pub related_alerts: Vec<AlertView>,
 }
 
-/// What the reducers need of an alert.
+/// The fields of an alert that the reducers need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertView {
-    /// True when the change is for the worse.
+    /// True if the change is a regression.
     pub is_regression: bool,
     /// The signature that changed.
     pub signature_id: Option<SignatureId>,
-    /// The signature's test; empty when the suite has no subtests.
+    /// The signature's test; empty if the suite has no subtests.
     pub test: String,
     /// The signature's platform.
     pub platform: String,
 }
 
 impl AlertSummaryView {
-    /// Reads what is needed of a record of `performance/alertsummary`.
+    /// Reads a record of `performance/alertsummary`.
     ///
     /// # Errors
-    /// When the record is no object, or has no id.
+    /// If the record is not an object, or has no id.
     pub fn read(raw: &RawJson) -> Result<Self, AlertViewError> {
         let fields: Fields<'_> = raw.view().map_err(AlertViewError::NotObject)?;
         Ok(Self {
@@ -85,8 +85,8 @@ impl AlertSummaryView {
         self.created.parse().ok()
     }
 
-    /// True for what the two tables of regressions are made of: a bug was filed, and the matter is settled as "won't
-    /// fix" (6), "fixed" (7) or "backed out" (8).
+    /// True if the two tables of regressions include the summary: it has a bug, and its status is "won't fix" (6), "fixed"
+    /// (7) or "backed out" (8).
     #[must_use]
     pub fn is_settled_with_bug(&self) -> bool {
         matches!(self.status, Some(6..=8)) && self.bug_number.is_some()
@@ -106,7 +106,7 @@ impl AlertView {
     }
 }
 
-/// An object's values by key, unread.
+/// The values of an object by key, unparsed.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Fields<'a>(#[serde(borrow)] HashMap<String, &'a RawValue>);
@@ -120,7 +120,7 @@ impl<'a> Fields<'a> {
         self.0.get(key).and_then(|raw| serde_json::from_str(raw.get()).ok())
     }
 
-    /// An integer, also when it is written as a float, as tools that know no nullable integers do.
+    /// Reads an integer, or a float with an integral value, which tools without nullable integers write.
     fn integer(&self, key: &str) -> Option<i64> {
         self.get(key).or_else(|| {
             let float: f64 = self.get(key)?;

@@ -1,4 +1,4 @@
-//! The walk over the stored alert summaries.
+//! Walks over the stored alert summaries.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use serde::Deserialize;
 use crate::model::{AlertSummaryId, RawJson, Timestamp};
 use crate::store::{CrawlIdentity, Store, StoreError};
 
-/// Hands the alert summaries of the crawl to `take`, one at a time, in the order of `listing`; returns how many lie outside
-/// its window.
+/// Passes the alert summaries of the crawl to `take` in the order of `listing`; returns the number of summaries outside the
+/// window.
 ///
 /// # Errors
-/// [`StoreError`] when a record is missing or damaged, and those of `take`.
+/// [`StoreError`] if a record is missing or damaged, and errors of `take`.
 pub(crate) fn for_each_summary<E: From<StoreError>>(
     store: &Store,
     identity: &CrawlIdentity,

@@ -1,14 +1,14 @@
-//! The commits of the window in the order of the revision table.
+//! Orders the commits of the window as the revision table does.
 
 use std::collections::HashMap;
 
 use crate::dataset::commits::{Commit, Commits};
 use crate::model::Revision;
 
-/// The commits of the window by date; commits of one date are in the order of the file.
+/// The commits of the window by date; commits with equal dates are in file order.
 #[derive(Debug)]
 pub(crate) struct CommitTable {
-    /// By rank.
+    /// Indexed by rank.
     pub(crate) commits: Vec<Commit>,
 }
 
@@ -19,17 +19,17 @@ impl CommitTable {
         Self { commits }
     }
 
-    /// The rank of each commit whose node is a revision; other nodes have no data.
+    /// The rank of each commit whose node is a hash; other nodes have no data.
     pub(super) fn ranks(&self) -> HashMap<Revision, u32> {
         let rank = |(rank, commit): (u32, &Commit)| Some((commit.node.parse().ok()?, rank));
         (0..).zip(&self.commits).filter_map(rank).collect()
     }
 }
 
-/// The order of commits of one date: by their first job; those without jobs follow in the order of the file.
+/// The order of commits with equal dates: by their first job; commits without jobs follow in file order.
 #[derive(Debug, Default)]
 pub(super) struct FirstCovered {
-    /// By rank; [`FirstCovered::NEVER`] of those without jobs.
+    /// Indexed by rank; [`FirstCovered::NEVER`] for commits without jobs.
     order: Vec<u32>,
     next: u32,
 }
@@ -37,7 +37,7 @@ pub(super) struct FirstCovered {
 impl FirstCovered {
     const NEVER: u32 = u32::MAX;
 
-    /// Takes in ranks in the order of signatures and data.
+    /// Adds ranks in the order of signatures and data.
     pub(super) fn extend(&mut self, ranks: &[u32]) {
         for &rank in ranks {
             let at = rank as usize;
@@ -51,7 +51,7 @@ impl FirstCovered {
         }
     }
 
-    /// The key to sort the ranks of one date by.
+    /// The sort key of a rank among commits with equal dates.
     pub(super) fn key(&self, rank: u32) -> (u32, u32) {
         (self.order.get(rank as usize).copied().unwrap_or(Self::NEVER), rank)
     }

@@ -1,7 +1,7 @@
-//! The revisions of the window with the signatures that ran on them: `perf_jobs_per_revision*`, `perf_jobs_stats.json`, and
-//! the same by signature group.
+//! The revisions of the window with the signatures that ran on them: `perf_jobs_per_revision*` and `perf_jobs_stats.json`,
+//! also by signature group.
 //!
-//! Value while it is computed: [`Coverage`], which is walked over once; afterwards nothing is kept.
+//! The reducer's value is [`Coverage`]; one walk over it writes the artifacts, and nothing is kept afterwards.
 
 mod commit_table;
 pub(in crate::dataset) mod rectified;
@@ -27,7 +27,6 @@ pub(crate) use self::reducer::{Coverage, CoverageReducer};
 use super::groups::{Groups, SignatureGroups};
 use super::signatures::{SignatureTable, Signatures};
 
-/// The artifacts of the family.
 pub(crate) struct RevisionCoverage;
 
 impl Family for RevisionCoverage {
@@ -67,7 +66,7 @@ fn rectifier<'a>(options: &ArtifactsConfig, groups: &'a SignatureGroups, signatu
     Rectifier::new(groups, &signatures.frameworks, &excluded, on_ungrouped)
 }
 
-/// Writes what is wanted of the table of revisions.
+/// Writes the wanted artifacts.
 fn write(context: &Context<'_>, coverage: Coverage, rectifier: Option<Rectifier<'_>>) -> Result<(), DatasetError> {
     let corrections = RowCounts::from([("jobs_with_a_fraction_of_a_second".to_owned(), coverage.num_fractions)]);
     let header = ["revision", "submit_time_iso", "total_jobs"];
@@ -128,7 +127,7 @@ fn counts_of(rectifier: &Rectifier<'_>) -> RowCounts {
     ])
 }
 
-/// `{"revision": …, "submit_time_iso": …, "total_jobs": …, key: [ids]}`
+/// Writes `{"revision": …, "submit_time_iso": …, "total_jobs": …, key: [ids]}`.
 fn write_line(line: &mut Vec<u8>, node: &str, iso: &str, key: &str, ids: impl ExactSizeIterator<Item = u64>) {
     line.clear();
     line.extend_from_slice(b"{\"revision\": ");

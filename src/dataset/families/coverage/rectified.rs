@@ -1,8 +1,8 @@
-//! The revision table counted in groups instead of signatures.
+//! Counts the revision table in groups instead of signatures.
 //!
-//! The sorted signature ids of a revision go in, the ids of their groups come out, in order of first appearance. Groups
-//! all of whose signatures belong to an excluded framework are left out; a signature whose framework is not known does
-//! not belong to one. A signature without a group is skipped and counted, or an error in strict mode.
+//! In: the sorted signature ids of a revision. Out: the ids of their groups in order of first appearance. Groups with only
+//! signatures of excluded frameworks are left out; a signature with an unknown framework does not count as excluded. A
+//! signature without a group is skipped and counted, or an error in strict mode.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,33 +11,33 @@ use thiserror::Error;
 use crate::dataset::families::groups::SignatureGroups;
 use crate::model::{FrameworkId, SignatureId};
 
-/// A revision counts a signature that is in no group.
+/// A signature of a revision that is in no group.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("signature {signature} of revision {revision} is in no group: it has data there, but no job that still exists")]
 pub struct UngroupedError {
-    /// The signature.
+    /// The signature with data of the revision.
     pub signature: SignatureId,
-    /// The revision.
+    /// The hash of the commit.
     pub revision: String,
 }
 
-/// What happens at a signature without a group.
+/// The treatment of a signature without a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum OnUngrouped {
-    /// It is left out and counted.
+    /// Leaves the signature out, and counts it.
     #[default]
     Skip,
-    /// It is an error.
+    /// Returns [`UngroupedError`].
     Fail,
 }
 
-/// Turns the rows of the revision table over, one at a time.
+/// Rectifies the rows of the revision table, one at a time.
 #[derive(Debug)]
 pub(crate) struct Rectifier<'a> {
     groups: &'a SignatureGroups,
     excluded: Vec<bool>,
     on_ungrouped: OnUngrouped,
-    /// In which row a group appeared last; 0 for none.
+    /// The last row in which each group appeared; 0 for none.
     appeared_in: Vec<u64>,
     row: u64,
     skipped: u64,
@@ -45,7 +45,7 @@ pub(crate) struct Rectifier<'a> {
 }
 
 impl<'a> Rectifier<'a> {
-    /// For `groups`, with the framework of each signature that has metadata and the frameworks to leave out.
+    /// `frameworks`: the framework of each signature with metadata; `excluded`: the frameworks to leave out.
     #[must_use]
     pub(crate) fn new(
         groups: &'a SignatureGroups,
@@ -66,10 +66,10 @@ impl<'a> Rectifier<'a> {
         }
     }
 
-    /// The groups of a revision's signatures, which come in ascending order; their number is the row's `total_jobs`.
+    /// The groups of a revision's signatures, which must be ascending; the number of groups is the row's `total_jobs`.
     ///
     /// # Errors
-    /// In strict mode, when a signature is in no group.
+    /// In strict mode, if a signature is in no group.
     pub(crate) fn rectify(&mut self, revision: &str, signatures: &[SignatureId]) -> Result<Vec<u32>, UngroupedError> {
         self.row += 1;
         let mut groups = Vec::new();
@@ -91,19 +91,19 @@ impl<'a> Rectifier<'a> {
         Ok(groups)
     }
 
-    /// How many groups are left out for their framework.
+    /// Number of groups left out because of their framework.
     #[must_use]
     pub(crate) fn num_excluded_groups(&self) -> usize {
         self.excluded.iter().filter(|excluded| **excluded).count()
     }
 
-    /// How often a signature without a group was skipped, over all rows.
+    /// Number of skipped signatures without a group, summed over all rows.
     #[must_use]
     pub(crate) fn num_skipped(&self) -> u64 {
         self.skipped
     }
 
-    /// The signatures that were skipped.
+    /// The skipped signatures.
     #[must_use]
     pub(crate) fn skipped_signatures(&self) -> &BTreeSet<SignatureId> {
         &self.skipped_signatures
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn rows_are_those_of_the_reference() {
-        // One made-up job a group gives the reference's groups back.
+        // One artificial job per group reproduces the groups of the reference.
         let (mut builder, mut fingerprinter) = (GroupBuilder::default(), Fingerprinter::default());
         let mut job_of = HashMap::new();
         for line in corpus::jsonl("golden/sig_groups.jsonl") {

@@ -1,4 +1,4 @@
-//! Which signatures ran on each revision of the window: computed in the pass, walked over once.
+//! Finds the signatures that ran on each revision of the window.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::store::columns::ColumnSet;
 
 use super::commit_table::{CommitTable, FirstCovered};
 
-/// A job counts for a revision when it was submitted at most this long after its push: later ones are retriggers.
+/// Maximum time from a push to the submission of a job that counts for its revision: later jobs are retriggers.
 const ACCEPTED_SECS: i64 = 600;
 
-/// When a job counts for a revision.
+/// The rule that decides whether a job counts for a revision.
 #[derive(Clone, Copy, Debug)]
 struct Rule(Semantics);
 
 impl Rule {
-    /// Does a job submitted at `submitted` count for the push at `pushed`? Jobs that are deleted always do. The second
-    /// value says that the reference semantics would have dropped it for the fraction of a second in its time.
+    /// True if a job submitted at `submitted` counts for the push at `pushed`; deleted jobs always count. The second value
+    /// is true if the reference semantics would drop the job because its time has a fraction of a second.
     fn accepts(self, pushed: Timestamp, submitted: Option<Timestamp>) -> (bool, bool) {
         let Some(submitted) = submitted else { return (true, false) };
         let has_fraction = submitted.subsec_micros() != 0 || pushed.subsec_micros() != 0;
@@ -38,7 +38,6 @@ impl Rule {
     }
 }
 
-/// Finds the signatures of each revision.
 pub(crate) struct CoverageReducer<'a> {
     rule: Rule,
     commits: CommitTable,
@@ -55,10 +54,10 @@ impl<'a> CoverageReducer<'a> {
     }
 }
 
-/// What a worker found in a block of signatures.
+/// A worker's results for a block of signatures.
 #[derive(Default)]
 pub(crate) struct Covered {
-    /// Commit ranks in the order in which they were first covered.
+    /// Commit ranks in the order of their first job.
     first: Vec<u32>,
     /// Jobs that count only because fractions of a second are read.
     num_fractions: u64,
@@ -99,11 +98,11 @@ impl Reducer for CoverageReducer<'_> {
 pub(crate) struct CoverageWorker {
     rule: Rule,
     ranks: Arc<HashMap<Revision, u32>>,
-    /// The rank of each push that was met; `None` of those outside the window.
+    /// The rank of each known push; `None` for pushes outside the window.
     rank_of_push: HashMap<PushId, Option<u32>, RandomState>,
     /// Commit ranks and signatures.
     pairs: PairSorter,
-    /// Ranks of the signature at hand.
+    /// Ranks of the current signature.
     covered: Vec<u32>,
 }
 
@@ -116,7 +115,7 @@ impl ReducerWorker for CoverageWorker {
 
     fn chunk(&mut self, chunk: &Chunk<'_>, block: &mut Covered) -> Result<(), DatasetError> {
         let columns = chunk.columns;
-        // The data of one push stand side by side.
+        // The data of one push are consecutive.
         let mut last: Option<(PushId, Option<u32>)> = None;
         for at in 0..columns.len() {
             let push = columns.push_id(at);
@@ -161,10 +160,10 @@ pub(crate) struct Coverage {
 }
 
 impl Coverage {
-    /// Hands each commit of the window with its signatures, ascending, to `take`, in the order of the revision table.
+    /// Passes each commit of the window with its signatures, ascending, to `take`, in the order of the revision table.
     ///
     /// # Errors
-    /// When spilled pairs cannot be read, and those of `take`.
+    /// If spilled pairs are unreadable, and errors of `take`.
     pub(crate) fn for_each_revision(
         self,
         mut take: impl FnMut(&Commit, &[SignatureId]) -> Result<(), DatasetError>,

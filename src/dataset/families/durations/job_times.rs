@@ -1,9 +1,9 @@
-//! How long jobs run and wait: what their times say.
+//! Computes run and wait times of jobs.
 //!
-//! Job ids and [`JobTimes`] go in, minutes and seconds come out. Each measure exists twice: `…_reference` as the older
-//! scripts compute it, times of 0 and reversed intervals included, and `…_corrected`, where such a measure is missing
-//! and the reason ([`Flaw`]) can be counted. Sums of floats run from left to right without compensation; with any other
-//! summation the last written digit of some means is another.
+//! In: job ids and [`JobTimes`]. Out: minutes and seconds. Each measure exists twice: `…_reference` follows the older
+//! scripts, which accept times of 0 and reversed intervals; `…_corrected` omits such a measure and returns the reason
+//! ([`Flaw`]). Floats are summed from left to right without compensation, because any other summation changes the last
+//! written digit of some means.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::model::{JobId, JobTimes, RawJson, SignatureId};
 use crate::store::StoreError;
 
-/// The times in a job's record.
+/// The times in the record of a job.
 pub(crate) fn times_of(record: &RawJson, id: JobId) -> Result<JobTimes, StoreError> {
     #[derive(Deserialize)]
     #[expect(clippy::struct_field_names, reason = "the API's names")]
@@ -32,16 +32,16 @@ pub(crate) fn times_of(record: &RawJson, id: JobId) -> Result<JobTimes, StoreErr
     Ok(JobTimes { submit_secs: view.submit_timestamp, start_secs: view.start_timestamp, end_secs: view.end_timestamp })
 }
 
-/// Why a measure is missing in the corrected semantics.
+/// The reason for a missing measure in the corrected semantics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
-    /// A time is absent or 0, which is how the server writes "not known".
+    /// A time is absent, or 0, which the server writes for an unknown time.
     MissingTime,
     /// The interval ends before it starts.
     Reversed,
 }
 
-/// How many measures were left out, by reason.
+/// Number of omitted measures by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Corrections {
     /// See [`Flaw::MissingTime`].
@@ -51,7 +51,7 @@ pub(crate) struct Corrections {
 }
 
 impl Corrections {
-    /// Counts a flaw.
+    /// Counts one flaw.
     pub(crate) fn count(&mut self, flaw: Flaw) {
         match flaw {
             Flaw::MissingTime => self.missing_time += 1,
@@ -59,14 +59,13 @@ impl Corrections {
         }
     }
 
-    /// Takes the measure out of `measured`, or counts why there is none.
+    /// Returns the measure, or counts its flaw.
     pub(crate) fn keep(&mut self, measured: Result<f64, Flaw>) -> Option<f64> {
         measured.map_err(|flaw| self.count(flaw)).ok()
     }
 }
 
-/// Minutes from start to end, with no question asked: about ±30 million where one of the times is 0. `None` when the
-/// record has no such time at all.
+/// Minutes from start to end, unchecked: about ±30 million if one of the times is 0. `None` if a time is absent.
 #[must_use]
 pub(crate) fn duration_reference(times: JobTimes) -> Option<f64> {
     Some(secs_between(times.start_secs?, times.end_secs?) / 60.0)
@@ -75,13 +74,13 @@ pub(crate) fn duration_reference(times: JobTimes) -> Option<f64> {
 /// Minutes from start to end.
 ///
 /// # Errors
-/// With the reason why there is no such measure.
+/// The reason for a missing measure.
 pub(crate) fn duration_corrected(times: JobTimes) -> Result<f64, Flaw> {
     interval(times.start_secs, times.end_secs).map(|secs| secs / 60.0)
 }
 
-/// Seconds from submission to start; `None` where negative. Zeros count, and so do the intervals of decades that a time
-/// of 0 gives.
+/// Seconds from submission to start; `None` if negative. Includes zeros, and the intervals of decades that a time of 0
+/// gives.
 #[must_use]
 pub(crate) fn wait_reference(times: JobTimes) -> Option<f64> {
     Some(secs_between(times.submit_secs?, times.start_secs?)).filter(|&secs| secs >= 0.0)
@@ -90,7 +89,7 @@ pub(crate) fn wait_reference(times: JobTimes) -> Option<f64> {
 /// Seconds from submission to start.
 ///
 /// # Errors
-/// With the reason why there is no such measure.
+/// The reason for a missing measure.
 pub(crate) fn wait_corrected(times: JobTimes) -> Result<f64, Flaw> {
     interval(times.submit_secs, times.start_secs)
 }
@@ -106,7 +105,7 @@ fn secs_between(from: i64, to: i64) -> f64 {
     to.saturating_sub(from) as f64
 }
 
-/// The mean of the measured samples, summed from left to right; `None` of none.
+/// The mean of the samples, summed from left to right; `None` without samples.
 #[must_use]
 pub(crate) fn mean(samples: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut running = RunningMean::default();
@@ -133,15 +132,14 @@ impl RunningMean {
     }
 }
 
-/// The text of a duration in the artifacts: two digits after the point.
+/// Formats a duration as the artifacts do: two digits after the point.
 #[must_use]
 pub(crate) fn minutes_text(minutes: f64) -> String {
     format!("{minutes:.2}")
 }
 
 /// The mean duration of each group, from the rows `(signature, duration_minutes)` of `job_durations.csv` in file order.
-/// The mean is that of the *written*, rounded texts. Signatures without a group, and texts that are no number, are left
-/// out.
+/// Averages the *written*, rounded texts. Leaves out signatures without a group and texts that are not a number.
 pub(crate) fn group_means<T: AsRef<str>>(
     rows: impl IntoIterator<Item = (SignatureId, T)>,
     mut group_of: impl FnMut(SignatureId) -> Option<u32>,
@@ -291,7 +289,7 @@ mod tests {
     fn text_and_means_are_those_of_python() {
         assert_eq!([0.125, 2.675, -0.001, 28.285].map(minutes_text), ["0.12", "2.67", "-0.00", "28.29"]);
         assert_eq!(mean([]), None);
-        // 28.284999999999997 when summed from left to right, 28.285 with a compensated sum.
+        // 28.284999999999997 summed from left to right, 28.285 with a compensated sum.
         assert_eq!(mean([27.07, 31.93, 27.07, 27.07]).map(minutes_text).as_deref(), Some("28.28"));
     }
 }

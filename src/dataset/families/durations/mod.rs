@@ -1,4 +1,4 @@
-//! How long jobs take, by signature and by group: `job_durations.csv` and what follows from it.
+//! Job durations by signature and by group: `job_durations.csv`, and the tables, statistics and histogram derived from it.
 //!
 //! In: the sampled jobs of each signature, from the pass, and the details of these jobs. Value: [`Durations`].
 
@@ -24,7 +24,6 @@ use crate::store::{Store, StoreError};
 use self::job_times::{Corrections, duration_corrected, duration_reference, group_means, mean, minutes_text, times_of};
 use super::groups::{Groups, SignatureGroups};
 
-/// The artifacts of the family.
 pub(crate) struct JobDurations;
 
 impl Family for JobDurations {
@@ -40,7 +39,6 @@ impl Family for JobDurations {
     }
 }
 
-/// Samples the jobs of each signature.
 pub(crate) struct SampleReducer {
     semantics: Semantics,
     samples: Samples,
@@ -52,11 +50,11 @@ impl SampleReducer {
     }
 }
 
-/// The sampled jobs of the signatures that have any, ascending.
+/// The sampled jobs by signature, ascending; without signatures that have no jobs.
 #[derive(Debug, Default)]
 pub(crate) struct Samples {
     samples: Vec<Sample>,
-    /// Signatures whose sample differs from the reference's.
+    /// Number of signatures whose sample differs from that of the reference.
     num_resampled: u64,
 }
 
@@ -107,7 +105,7 @@ impl ReducerWorker for Sampler {
     }
 }
 
-/// The sampled jobs of a signature: three at the most.
+/// The sampled jobs of a signature, at most three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sample {
     signature: SignatureId,
@@ -116,7 +114,7 @@ struct Sample {
 }
 
 impl Sample {
-    /// `None` of no jobs.
+    /// `None` without jobs.
     fn of(signature: SignatureId, sampled: impl Iterator<Item = JobId>) -> Option<Self> {
         let mut sample = Self { signature, jobs: [JobId::default(); 3], num: 0 };
         for (place, job) in sample.jobs.iter_mut().zip(sampled) {
@@ -131,7 +129,7 @@ impl Sample {
     }
 }
 
-/// The times of jobs, each read once however many signatures share it.
+/// The times of jobs; a job shared by several signatures is read once.
 struct JobTable<'a> {
     store: &'a Store,
     times: HashMap<JobId, Option<JobTimes>, RandomState>,
@@ -142,7 +140,7 @@ impl<'a> JobTable<'a> {
         Self { store, times: HashMap::default() }
     }
 
-    /// The times of a job; `None` when it was not fetched or is gone.
+    /// The times of a job; `None` if it was not fetched or is gone.
     fn times(&mut self, id: JobId) -> Result<Option<JobTimes>, StoreError> {
         if let Some(times) = self.times.get(&id) {
             return Ok(*times);
@@ -154,11 +152,11 @@ impl<'a> JobTable<'a> {
     }
 }
 
-/// How long jobs take, as the tables have it.
+/// The durations in the tables.
 pub(crate) struct Durations {
-    /// Signatures with the texts of their minutes, ascending.
+    /// Signatures with their minutes as written, ascending.
     by_signature: Vec<(SignatureId, String)>,
-    /// Groups with the texts of their minutes.
+    /// Groups with their minutes as written.
     by_group: BTreeMap<u32, String>,
     counts: RowCounts,
 }
@@ -199,13 +197,13 @@ impl Durations {
         Ok(Self { by_signature: rows, by_group, counts })
     }
 
-    /// The minutes of each group, as written: what whoever reads the table would compute with.
+    /// The minutes of each group, parsed from their written texts, as a reader of the table would.
     pub(crate) fn minutes_by_group(&self) -> BTreeMap<u32, f64> {
         self.by_group.iter().filter_map(|(group, text)| Some((*group, text.parse().ok()?))).collect()
     }
 }
 
-/// Writes what is wanted of the durations.
+/// Writes the wanted artifacts.
 fn write(context: &Context<'_>, durations: &Durations) -> Result<(), DatasetError> {
     let counts = &durations.counts;
     let header = ["signature_id", "duration_minutes"];

@@ -1,10 +1,9 @@
-//! Signature groups: signatures that were measured by exactly the same jobs.
+//! Groups signatures that were measured by exactly the same jobs.
 //!
-//! Signatures come in one at a time with their sorted distinct job ids; only a 128-bit hash and the number of the ids
-//! are kept. Signatures that agree in both are compared id by id before they share a group: with one of the last sets, which
-//! are remembered since signatures of one group mostly come soon after each other, or else through a look-up that the
-//! caller supplies. The promise: memory grows with the signatures, not with their data, and no two different sets of
-//! jobs are ever one group.
+//! In: signatures, one at a time, with their sorted distinct job ids, of which a 128-bit hash and a count are kept. Out:
+//! [`SignatureGroups`]. Signatures with equal hash and count are compared id by id before they share a group: with one of
+//! the last sets, which are kept because signatures of one group are mostly close together, or else with a look-up by the
+//! caller. Promises: memory grows with signatures, not with data, and different sets of jobs never share a group.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -16,30 +15,30 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::model::SignatureId;
 
-/// Groups could not be made.
+/// A failure to group signatures.
 #[derive(Debug, Error)]
 pub enum GroupsError<E: std::error::Error + 'static> {
     /// A signature's job ids could not be looked up again.
     #[error("failed to look up the jobs of signature {signature}")]
     LookUp {
-        /// The signature.
+        /// The signature that was looked up.
         signature: SignatureId,
-        /// Why.
+        /// The error of the look-up.
         #[source]
         source: E,
     },
-    /// The look-up gave other job ids than those that were hashed.
+    /// The look-up returned other job ids than the hashed ones.
     #[error("the jobs of signature {signature} changed while groups were made")]
     Changed {
-        /// The signature.
+        /// The signature that was looked up.
         signature: SignatureId,
     },
-    /// There are more signatures than can be numbered.
+    /// There are more than 2^32 - 1 signatures.
     #[error("more than {} signatures", u32::MAX)]
     TooMany,
 }
 
-/// What two signatures of one group have in common, in 24 bytes.
+/// A hash and count of job ids, equal for all signatures of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Fingerprint {
     hash: [u64; 2],
@@ -65,12 +64,12 @@ impl Fingerprint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fingerprinted {
     fingerprint: Fingerprint,
-    /// A signature that was seen to have the same jobs, the same one for many; itself where none was.
+    /// A signature known to have the same jobs, shared by many; otherwise the signature itself.
     like: SignatureId,
     signature: SignatureId,
 }
 
-/// Fingerprints signatures. Holds the latest sets of jobs, to compare others with.
+/// Fingerprints signatures. Keeps the latest sets of jobs for comparison.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fingerprinter {
     sets: HashMap<Fingerprint, (SignatureId, Box<[u64]>), RandomState>,
@@ -78,7 +77,7 @@ pub(crate) struct Fingerprinter {
 }
 
 impl Fingerprinter {
-    /// How many job ids it holds at the most: 1 MiB.
+    /// Maximum number of job ids kept: 1 MiB.
     const MAX_IDS: usize = 1 << 17;
 
     /// The fingerprint of a signature with its job ids, ascending and distinct.
@@ -107,11 +106,11 @@ pub(crate) struct GroupBuilder {
     found: Vec<Fingerprinted>,
 }
 
-/// A signature, behind one that stands for its group.
+/// A signature, after the first signature of its group.
 type Member = (SignatureId, SignatureId);
 
 impl GroupBuilder {
-    /// Takes in a signature with its job ids, ascending and distinct.
+    /// Adds a signature with its job ids, ascending and distinct.
     #[cfg(test)]
     pub(crate) fn push(&mut self, fingerprinter: &mut Fingerprinter, signature: SignatureId, job_ids: &[u64]) {
         if !job_ids.is_empty() {
@@ -119,16 +118,16 @@ impl GroupBuilder {
         }
     }
 
-    /// Takes in signatures that have been fingerprinted elsewhere; each must have jobs.
+    /// Adds signatures that were fingerprinted elsewhere; each must have jobs.
     pub(crate) fn extend(&mut self, fingerprinted: impl IntoIterator<Item = Fingerprinted>) {
         self.found.extend(fingerprinted);
     }
 
-    /// Makes the groups. `look_up` gives the job ids of a signature once more, as they were pushed; it is asked only
-    /// for signatures that agree with another one and were not compared with it.
+    /// Makes the groups. `look_up` returns the job ids of a signature as they were added; it is called only for signatures
+    /// whose fingerprint equals another one and that were not compared with it.
     ///
     /// # Errors
-    /// When a look-up fails, or gives other ids than before.
+    /// If a look-up fails, or returns other ids than before.
     pub(crate) fn finish<E: std::error::Error + Send + 'static>(
         self,
         look_up: impl Fn(SignatureId) -> Result<Vec<u64>, E> + Sync,
@@ -139,7 +138,7 @@ impl GroupBuilder {
         let mut compared: Vec<&[Fingerprinted]> = Vec::new();
         let mut to_compare: Vec<&[Fingerprinted]> = Vec::new();
         for agreeing in found.chunk_by(agree) {
-            // All of one fingerprint stand by what they are like.
+            // Signatures with equal fingerprints are sorted by the signature that they are known to equal.
             let is_compared = agreeing[0].like == agreeing[agreeing.len() - 1].like;
             if is_compared { &mut compared } else { &mut to_compare }.push(agreeing);
         }
@@ -152,7 +151,7 @@ impl GroupBuilder {
     }
 }
 
-/// Splits signatures of one fingerprint into those with equal sets of job ids: one set, unless two sets have one hash.
+/// Splits signatures with equal fingerprints by their sets of job ids: one set, unless hashes collide.
 fn confirm<E: std::error::Error + 'static>(
     agreeing: &[Fingerprinted],
     look_up: &impl Fn(SignatureId) -> Result<Vec<u64>, E>,
@@ -175,18 +174,18 @@ fn confirm<E: std::error::Error + 'static>(
     Ok(members)
 }
 
-/// The groups: the largest first, those of one size by their smallest signature. A group's id is its place.
+/// The groups: the largest first, groups of equal size by their smallest signature. The index of a group is its id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SignatureGroups {
-    /// Those of the first group, then those of the second, ...
+    /// The members of the first group, then those of the second, ...
     members: Vec<SignatureId>,
-    /// Where the members of each group end.
+    /// Index of the end of each group's members.
     ends: Vec<u32>,
     group_of: HashMap<SignatureId, u32, RandomState>,
 }
 
 impl SignatureGroups {
-    /// Numbers the groups. `None` when there are more signatures than a `u32` counts.
+    /// Numbers the groups. `None` if there are more than 2^32 - 1 signatures.
     fn from_members(mut by_group: Vec<Member>) -> Option<Self> {
         u32::try_from(by_group.len()).ok()?;
         by_group.sort_unstable();
@@ -205,13 +204,13 @@ impl SignatureGroups {
         Some(made)
     }
 
-    /// The group of a signature; `None` when it has no jobs.
+    /// The group of a signature; `None` if it has no jobs.
     #[must_use]
     pub fn group_of(&self, signature: SignatureId) -> Option<u32> {
         self.group_of.get(&signature).copied()
     }
 
-    /// Each group's id and its signatures, ascending.
+    /// The id and the signatures, ascending, of each group.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &[SignatureId])> {
         let mut start = 0;
         (0..).zip(self.ends.iter().map(move |end| {
@@ -221,13 +220,13 @@ impl SignatureGroups {
         }))
     }
 
-    /// How many groups there are.
+    /// Number of groups.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// True when no signature has jobs.
+    /// True if no signature has jobs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
@@ -272,7 +271,7 @@ mod tests {
         assert_eq!(ungrouped, data.values().filter(|jobs| jobs.is_empty()).count());
     }
 
-    /// Groups of signatures that were fingerprinted far from each other.
+    /// Groups of signatures that were fingerprinted far apart.
     fn apart(data: &[(u64, [u64; 2])]) -> GroupBuilder {
         let mut builder = GroupBuilder::default();
         builder.extend(data.iter().map(|(id, jobs)| Fingerprinter::default().fingerprint(SignatureId(*id), jobs)));

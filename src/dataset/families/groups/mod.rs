@@ -17,7 +17,6 @@ use crate::store::{ChunkReader, Store, StoreError};
 pub(crate) use self::grouping::{Fingerprinted, Fingerprinter, GroupBuilder};
 pub(crate) use self::grouping::{GroupsError, SignatureGroups};
 
-/// The artifact of the family.
 pub(crate) struct Groups;
 
 impl Family for Groups {
@@ -43,7 +42,6 @@ impl Family for Groups {
     }
 }
 
-/// Finds the groups.
 pub(crate) struct GroupsReducer<'a> {
     store: &'a Store,
     signatures: &'a Signatures,
@@ -58,7 +56,7 @@ impl<'a> GroupsReducer<'a> {
 }
 
 impl Reducer for GroupsReducer<'_> {
-    /// Of the signatures that have jobs.
+    /// One per signature with jobs.
     type Block = Vec<Fingerprinted>;
     type Worker = Fingerprinter;
     type Value = SignatureGroups;
@@ -77,7 +75,7 @@ impl Reducer for GroupsReducer<'_> {
     }
 
     fn finish(self, workers: Vec<Fingerprinter>) -> Result<SignatureGroups, DatasetError> {
-        drop(workers); // the sets that they remember
+        drop(workers); // frees the sets that they keep
         Ok(self.builder.finish(|signature| distinct_jobs(self.store, self.signatures.parts_of(signature)))?)
     }
 }
@@ -99,7 +97,7 @@ impl ReducerWorker for Fingerprinter {
     }
 }
 
-/// The distinct job ids of one signature, ascending, read once more.
+/// Reads the distinct job ids of one signature again, ascending.
 fn distinct_jobs(store: &Store, parts: &[Part]) -> Result<Vec<u64>, StoreError> {
     let mut chunks = ChunkReader::new(store);
     let mut jobs = Vec::new();

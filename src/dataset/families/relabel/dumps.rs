@@ -1,7 +1,7 @@
-//! JSON text as Python's `json.dumps(value, ensure_ascii=False)` writes it, made from JSON text.
+//! Rewrites JSON text as Python's `json.dumps(value, ensure_ascii=False)` does.
 //!
-//! Values keep their meaning and numbers their text; what changes is the spacing, how characters are escaped, and keys
-//! that stand twice: as in a Python dict the last value wins and the first place stays.
+//! Values keep their meaning and numbers their text. Spacing, escapes and duplicate keys change: as in a Python dict, the
+//! last value wins and the first position stays.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,13 +12,13 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-/// How deep lists and objects may stand within each other. Deeper input would otherwise exhaust the stack.
+/// Maximum nesting of lists and objects, because deeper input would exhaust the stack.
 pub(super) const MAX_DEPTH: usize = 128;
 
-/// The text cannot be written again.
+/// A text that cannot be rewritten.
 #[derive(Debug, Error)]
 pub(super) enum DumpsError {
-    /// It is no JSON, or a text in it is no Unicode (half of a surrogate pair).
+    /// The text is not JSON, or a string in it has half of a surrogate pair.
     #[error("not JSON")]
     NotJson(#[from] serde_json::Error),
     /// See [`MAX_DEPTH`].
@@ -26,7 +26,7 @@ pub(super) enum DumpsError {
     TooDeep,
 }
 
-/// An object's keys in order, with their values' text.
+/// The keys of an object in order, with the text of their values.
 pub(super) struct Object<'a> {
     entries: Vec<(String, &'a str)>,
     places: HashMap<String, usize>,
@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for Object<'de> {
     }
 }
 
-/// Appends the JSON value `text` to `out`, written as Python would.
+/// Appends the JSON value `text` to `out`, as Python writes it.
 pub(super) fn dumps_utf8(text: &str, out: &mut Vec<u8>) -> Result<(), DumpsError> {
     dumps_nested(text, out, MAX_DEPTH)
 }
@@ -101,7 +101,7 @@ fn dumps_nested(text: &str, out: &mut Vec<u8>, levels_left: usize) -> Result<(),
             }
             out.push(b']');
         }
-        // A number, true, false, null: its own text.
+        // A number, true, false or null keeps its text.
         _ => out.extend_from_slice(text.as_bytes()),
     }
     Ok(())
@@ -113,7 +113,7 @@ fn separate(index: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a text in quotes: only the quote, the backslash and control characters below U+0020 are escaped.
+/// Appends a string in quotes; escapes only the quote, the backslash and control characters below U+0020.
 pub(super) fn dumps_text(text: &str, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');

@@ -1,4 +1,4 @@
-//! `perf_llm_struc.jsonl` relabelled: the artifact of a run, and the same for any file.
+//! Relabels `perf_llm_struc.jsonl`, as an artifact of a run or for any file.
 
 mod dumps;
 pub(in crate::dataset) mod relabelling;
@@ -22,7 +22,6 @@ use self::report::{RelabelInputs, RelabelReport};
 use super::alerts::{AlertTables, Alerts, alert_tables};
 use super::signatures::{Signatures, read_frameworks};
 
-/// The artifacts of the family.
 pub(crate) struct Relabel;
 
 impl Family for Relabel {
@@ -56,10 +55,10 @@ impl Family for Relabel {
     }
 }
 
-/// Relabels the records in the file `input` by what is stored; returns the report's text.
+/// Relabels the records in the file `input` from the store; returns the text of the report.
 ///
 /// # Errors
-/// [`DatasetError`] when the store or the file cannot be read, or the records cannot be relabelled.
+/// [`DatasetError`] if the store or the file is unreadable, or a record is malformed.
 pub fn relabel_with_store(
     store: &Store,
     excluded: &BTreeSet<FrameworkId>,
@@ -75,7 +74,7 @@ pub fn relabel_with_store(
     report.to_json_text().map_err(DatasetError::Report)
 }
 
-/// What relabelling goes by.
+/// The stored data that relabelling needs.
 struct Labels<'a> {
     tables: &'a AlertTables,
     frameworks: &'a HashMap<SignatureId, FrameworkId>,
@@ -83,7 +82,7 @@ struct Labels<'a> {
 }
 
 impl Labels<'_> {
-    /// Relabels the file at `input` into `output`.
+    /// Writes the relabelled records of the file `input` to `output`.
     fn relabel_file(
         &self,
         input: &Path,
@@ -100,7 +99,6 @@ impl Labels<'_> {
             excluded_framework_ids: Vec::new(),
             perf_llm_struc_jsonl: input.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         };
-        relabel(records, output, rules, names)
-            .map_err(|source| DatasetError::Relabel(input.to_owned(), source))
+        relabel(records, output, rules, names).map_err(|source| DatasetError::Relabel(input.to_owned(), source))
     }
 }

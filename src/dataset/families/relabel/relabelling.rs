@@ -1,9 +1,8 @@
-//! `relabel`: which regressors of `perf_llm_struc.jsonl` count as clean once some frameworks are left out.
+//! Relabels the regressors of `perf_llm_struc.jsonl` whose regressions are all in excluded frameworks.
 //!
-//! Records come in line by line and go out line by line, in the same order and with the same fields; only `response`
-//! changes, from `"1"` to `"0"`, where the commit had failing signatures and every one of them belongs to an excluded
-//! framework. A commit without failing signatures stays as it is, and so does one with a signature whose framework is
-//! not known. Beside the records comes a report that counts what was done.
+//! In: records, line by line. Out: the same records in the same order, and a report with counts. Only `response` changes,
+//! from `"1"` to `"0"`, if the commit has failing signatures and all of them belong to excluded frameworks. A signature
+//! with an unknown framework does not count as excluded.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufRead, Write};
@@ -16,7 +15,7 @@ use crate::dataset::families::alerts::FailingRow;
 use crate::dataset::lines::{Lines, python_strip};
 use crate::model::{AlertSummaryId, FrameworkId, SignatureId};
 
-/// The signatures that failed at each revision. Several alert summaries of one revision count together: the union.
+/// The failing signatures by revision: the union over the alert summaries of the revision.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FailingSignatures {
     by_revision: HashMap<String, BTreeSet<SignatureId>>,
@@ -25,7 +24,7 @@ pub(crate) struct FailingSignatures {
 }
 
 impl FailingSignatures {
-    /// Takes in the rows of `alert_summary_fail_perf_sigs.csv`.
+    /// Adds the rows of `alert_summary_fail_perf_sigs.csv`.
     #[must_use]
     pub(crate) fn from_rows<'a>(rows: impl IntoIterator<Item = &'a FailingRow>) -> Self {
         let mut failing = Self::default();
@@ -45,35 +44,35 @@ impl FailingSignatures {
     }
 }
 
-/// What decides about a record.
+/// The rules that decide the label of a record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RelabelRules<'a> {
     /// The failing signatures by revision.
     pub failing: &'a FailingSignatures,
-    /// The framework of each signature that has metadata.
+    /// The framework of each signature with metadata.
     pub frameworks: &'a HashMap<SignatureId, FrameworkId>,
-    /// The frameworks that do not count.
+    /// The frameworks whose regressions do not count.
     pub excluded: &'a BTreeSet<FrameworkId>,
-    /// At most that many lines of the input are taken, blank ones not counted; `None` takes all.
+    /// Maximum number of input lines, without blank ones; `None` for all.
     pub limit: Option<u64>,
 }
 
-/// Why a line cannot be read.
+/// The defect of a malformed line.
 #[derive(Debug, Error)]
 pub enum LineFault {
-    /// It is no JSON.
+    /// The line is not JSON.
     #[error("the line is not JSON")]
     NotJson(#[source] serde_json::Error),
-    /// It is no UTF-8.
+    /// The line is not UTF-8.
     #[error("the line is not UTF-8")]
     NotUtf8(#[source] std::str::Utf8Error),
-    /// It is longer than any record should be.
+    /// The line is longer than [`MAX_LINE_BYTES`](crate::dataset::lines::MAX_LINE_BYTES).
     #[error("the line is longer than {} MiB", crate::dataset::lines::MAX_LINE_BYTES >> 20)]
     TooLong,
-    /// It holds lists or objects too deep within each other.
+    /// The line nests lists or objects too deeply.
     #[error("the values of the line are nested deeper than {} levels", super::dumps::MAX_DEPTH)]
     TooDeep,
-    /// A regressor's commit id is a number or something else that names no commit.
+    /// The commit id of a regressor is not a string.
     #[error("`commit_id` is not text")]
     CommitId,
 }
@@ -87,38 +86,38 @@ impl From<DumpsError> for LineFault {
     }
 }
 
-/// Relabelling stopped.
+/// A failure to relabel a file.
 #[derive(Debug, Error)]
 pub enum RelabelError {
-    /// The input cannot be read on.
+    /// The input is unreadable.
     #[error("cannot read the records to relabel after line {line}")]
     Read {
         /// The last line that was read, from 1.
         line: u64,
-        /// Why.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// The output cannot be written.
+    /// The output is not writable.
     #[error("cannot write the relabelled records")]
     Write(#[source] io::Error),
-    /// A line of the input cannot be used.
+    /// A line of the input is malformed.
     #[error("line {line} of the records to relabel is malformed; correct it or remove it")]
     Malformed {
-        /// Its number, from 1.
+        /// The line number, from 1.
         line: u64,
-        /// What is wrong with it.
+        /// The defect of the line.
         #[source]
         source: LineFault,
     },
 }
 
-/// Copies the records of `input` to `output`, relabelled. `inputs` only names the files in the report.
+/// Writes the relabelled records of `input` to `output`. `inputs`: the names of the files, for the report.
 ///
-/// Blank lines and lines that are JSON but no object are dropped.
+/// Drops blank lines, and lines that are JSON but not an object.
 ///
 /// # Errors
-/// When reading or writing fails, or at a malformed line: the input is the user's own.
+/// If reading or writing fails, or a line is malformed: the user can correct the input.
 pub(crate) fn relabel<R: BufRead, W: Write>(
     input: R,
     mut output: W,
@@ -162,7 +161,7 @@ enum Written {
     Nothing,
 }
 
-/// Writes one record to `out`. Counts only when the whole record could be read and written.
+/// Writes one record to `out`. Counts it only after reading and writing the whole record.
 fn relabel_record(
     text: &str,
     rules: RelabelRules<'_>,
@@ -192,7 +191,7 @@ fn relabel_record(
     Ok(Written::Record)
 }
 
-/// What is to be done with a record.
+/// The decision about a record.
 #[derive(Clone, Copy, Debug)]
 enum Verdict {
     NoRegressor,
@@ -203,8 +202,8 @@ enum Verdict {
 }
 
 impl Verdict {
-    /// As the reference counts: a record without commit id is also one without failing signatures, and "kept" are only
-    /// those that have failing signatures.
+    /// Counts as the reference does: a record without a commit id also counts as one without failing signatures, and only
+    /// records with failing signatures count as kept.
     fn count(self, counts: &mut RelabelCounts) {
         if matches!(self, Self::NoRegressor) {
             counts.non_regressor_records_total += 1;
@@ -235,7 +234,7 @@ impl Verdict {
 }
 
 fn judge(object: &Object<'_>, rules: RelabelRules<'_>) -> Result<Verdict, LineFault> {
-    // "1" and 1 name a regressor; 1.0 does not, since the reference compares Python's text of it.
+    // "1" and 1 mean a regressor; 1.0 does not, because the reference compares Python's text of the value.
     let is_regressor = match object.get("response") {
         Some(raw) if raw.starts_with('"') => python_strip(&text_of(raw)?) == "1",
         Some(raw) => raw == "1",

@@ -1,6 +1,6 @@
-//! The report of a relabelling: what went in, what was excluded, what became of the records.
+//! The report of a relabelling: its inputs, the excluded signatures, and counts of the records.
 //!
-//! The fields stand in the order of their names, so that the document comes out as the reference's, which sorts its keys.
+//! The fields are in alphabetical order, because the reference sorts its keys.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,17 +12,17 @@ use crate::model::FrameworkId;
 /// The whole report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct RelabelReport {
-    /// The signatures that do not count.
+    /// The signatures of excluded frameworks.
     pub excluded_signatures: ExcludedSignaturesReport,
-    /// The signatures that failed.
+    /// The failing signatures.
     pub failing_signatures: FailingSignaturesReport,
-    /// What the run was given.
+    /// The names of the input files, and the excluded frameworks.
     pub inputs: RelabelInputs,
-    /// What became of the records.
+    /// Counts of the records.
     pub relabel: RelabelCounts,
 }
 
-/// The signatures with metadata, and those of them that do not count.
+/// Counts of the signatures with metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct ExcludedSignaturesReport {
     /// Signatures of an excluded framework.
@@ -50,20 +50,20 @@ pub(crate) struct FailingSignaturesReport {
     pub unique_revisions: u64,
 }
 
-/// The names of the files that the run was given.
+/// The inputs of the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct RelabelInputs {
-    /// Where the failing signatures come from.
+    /// The file of the failing signatures.
     pub alert_summary_fail_perf_sigs_csv: String,
-    /// Where the frameworks of the signatures come from.
+    /// The file of the signatures' frameworks.
     pub all_signatures_jsonl: String,
     /// The excluded frameworks, ascending; taken from the rules of the run.
     pub excluded_framework_ids: Vec<FrameworkId>,
-    /// The records.
+    /// The file of the records.
     pub perf_llm_struc_jsonl: String,
 }
 
-/// What became of the records.
+/// Counts of the records.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct RelabelCounts {
     /// Lines that are not blank.
@@ -76,13 +76,13 @@ pub(crate) struct RelabelCounts {
     pub output_records_written: u64,
     /// Failing signatures, summed over the regressors that have any.
     pub regressor_fail_sig_count_sum: u64,
-    /// Those of them that do not count.
+    /// Those of them in an excluded framework.
     pub regressor_fail_sig_removed_sum: u64,
     /// Regressors whose label became "0".
     pub regressor_flipped_to_clean: u64,
     /// Regressors with failing signatures that stay "1".
     pub regressor_kept_as_regressor: u64,
-    /// Regressors without a commit id; counted also in the next.
+    /// Regressors without a commit id; the next count includes them.
     pub regressor_missing_commit_id: u64,
     /// Regressors without failing signatures; they stay "1".
     pub regressor_missing_fail_sig_mapping: u64,
@@ -93,10 +93,10 @@ pub(crate) struct RelabelCounts {
 }
 
 impl RelabelReport {
-    /// The document: keys sorted, indented by two blanks, only ASCII, with a final newline.
+    /// The document: sorted keys, two blanks of indent, ASCII only, a final newline.
     ///
     /// # Errors
-    /// Never in practice: the report holds only numbers and texts.
+    /// Never in practice, because the report consists of numbers and strings.
     pub(crate) fn to_json_text(&self) -> Result<String, serde_json::Error> {
         let pretty = serde_json::to_string_pretty(self)?;
         let mut text = String::with_capacity(pretty.len() + 1);

@@ -1,11 +1,11 @@
-//! Common features: which metadata fields all signatures of a job share.
+//! Common features: the metadata fields that all signatures of a job share.
 //!
-//! Signature records go in once and become small integers, one for each field with its value. A job's signatures are then
-//! compared by integers. What comes out are names of fields, sorted: those that every signature of
-//! the job has, with equal values. A signature without metadata leaves nothing in common.
+//! In: signature records, each read once and turned into integers, one for each field with its value. Out: the sorted names
+//! of the fields that every signature of a job has with equal values. A signature without metadata has no field in common
+//! with others.
 //!
-//! Values are equal as JSON values: the order of an object's keys does not count, nor does `1` or `1.0`. They are told apart
-//! by 128 bits of a hash, so memory does not grow with their length.
+//! Values are compared as JSON values: the order of an object's keys does not matter, and `1` equals `1.0`. A 128-bit hash
+//! represents each value, so memory does not grow with their length.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
@@ -19,25 +19,25 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::{RawJson, SignatureId};
 
-/// Names of fields, sorted.
+/// Sorted names of fields.
 pub(super) type FeatureNames = Arc<[Arc<str>]>;
 
-/// How many signature ids the keys of the cache may hold together: 16 MiB.
+/// Maximum number of signature ids in the keys of the cache: 16 MiB.
 const MAX_CACHED_IDS: usize = 2 << 20;
 
-/// A signature's record cannot be compared with others.
+/// A signature record that cannot be compared with others.
 #[derive(Debug, Error)]
 pub(super) enum SignatureFieldsError {
-    /// It is no JSON object of a sensible depth.
+    /// The record is not a JSON object, or is nested too deeply.
     #[error("record of signature {signature} is not a JSON object")]
     NotObject {
-        /// The signature.
+        /// The id of the record.
         signature: SignatureId,
-        /// Why.
+        /// The error of the JSON parser.
         #[source]
         source: serde_json::Error,
     },
-    /// All records together have more distinct fields and values than can be numbered.
+    /// The records have more than 2^32 - 1 distinct fields and values.
     #[error("too many distinct fields and values in the signature records")]
     TooMany,
 }
@@ -50,17 +50,17 @@ type Cell = [u8; 16];
 pub(super) struct SignatureFieldsBuilder {
     excluded: BTreeSet<String>,
     fields: BTreeMap<String, u32>,
-    /// A number for each cell: most records share most of theirs.
+    /// The number of each cell: most records share most of their cells.
     cells: HashMap<Cell, u32, RandomState>,
     /// The field of each cell.
     field_of_cell: Vec<u32>,
-    /// The records' cells, by number, one record after the other.
+    /// The numbers of the cells of one record after the other.
     records: Vec<u32>,
     spans: HashMap<SignatureId, Span, RandomState>,
     canonical: String,
 }
 
-/// Where in the cells of all records those of one are.
+/// The range of one record in the cells of all records.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     start: u32,
@@ -74,16 +74,16 @@ impl Span {
 }
 
 impl SignatureFieldsBuilder {
-    /// `excluded` are the fields that never count as common, such as `id`.
+    /// `excluded`: fields that never count as common, such as `id`.
     #[must_use]
     pub(super) fn new(excluded: impl IntoIterator<Item = String>) -> Self {
         Self { excluded: excluded.into_iter().collect(), ..Self::default() }
     }
 
-    /// Takes in a signature's record; a later record of the same signature replaces it.
+    /// Adds a signature's record; a later record of the same signature replaces it.
     ///
     /// # Errors
-    /// When the record is no object.
+    /// If the record is not an object.
     pub(super) fn add(&mut self, signature: SignatureId, record: &RawJson) -> Result<(), SignatureFieldsError> {
         let not_object = |source| SignatureFieldsError::NotObject { signature, source };
         let record: BTreeMap<String, &RawValue> = record.view().map_err(not_object)?;
@@ -122,12 +122,12 @@ impl SignatureFieldsBuilder {
         Ok((xxh3_128(self.canonical.as_bytes()).to_le_bytes(), field))
     }
 
-    /// Makes the records comparable.
+    /// Ends the input, and prepares the records for comparison.
     #[must_use]
     pub(super) fn finish(mut self) -> SignatureFields {
         drop(self.cells);
-        // Fields are renumbered in the order of their names and cells in that of their fields, so that what is common needs
-        // no sorting.
+        // Fields are renumbered in the order of their names, and cells in the order of their fields, so that common features
+        // need no sorting.
         let renumbered = renumber(self.fields.values().copied());
         let names = self.fields.into_keys().map(Arc::from).collect();
         let mut by_field: Vec<(u32, u32)> =
@@ -150,7 +150,7 @@ fn number_of(at: usize) -> Result<u32, SignatureFieldsError> {
     u32::try_from(at).map_err(|_| SignatureFieldsError::TooMany)
 }
 
-/// True of the texts that [`write_canonical`] gives back as they are: most.
+/// True if [`write_canonical`] would not change the text, which holds for most texts.
 fn is_canonical(value: &str) -> bool {
     match value.as_bytes() {
         [b'"', .., b'"'] => !value.contains('\\'),
@@ -159,7 +159,7 @@ fn is_canonical(value: &str) -> bool {
     }
 }
 
-/// The new number of each old one, when these are the old numbers in the new order.
+/// Maps old numbers to new ones, given the old numbers in the new order.
 fn renumber(old: impl ExactSizeIterator<Item = u32>) -> Vec<u32> {
     let mut new = vec![0; old.len()];
     for (number, old) in (0..).zip(old) {
@@ -168,7 +168,7 @@ fn renumber(old: impl ExactSizeIterator<Item = u32>) -> Vec<u32> {
     new
 }
 
-/// Writes a text that two values have in common if and only if they are equal.
+/// Writes a text that is equal for equal values, and only for those.
 fn write_canonical(value: &Value, out: &mut String) {
     match value {
         Value::Number(number) => {
@@ -206,11 +206,11 @@ fn write_canonical(value: &Value, out: &mut String) {
     }
 }
 
-/// The metadata of all signatures, as integers. Shared by the threads that compare.
+/// The metadata of all signatures as integers, shared by the comparing threads.
 #[derive(Debug)]
 pub(crate) struct SignatureFields {
     names: Vec<Arc<str>>,
-    /// The field of each cell, as a place in `names`; ascending.
+    /// The field of each cell, as an index into `names`; ascending.
     field_of_cell: Vec<u32>,
     /// See [`SignatureFieldsBuilder::records`]; each record's cells are ascending.
     records: Vec<u32>,
@@ -218,7 +218,7 @@ pub(crate) struct SignatureFields {
 }
 
 impl SignatureFields {
-    /// The names of the fields that all `signatures` have with equal values, sorted; none of no signatures.
+    /// The sorted names of the fields that all `signatures` have with equal values; empty without signatures.
     #[must_use]
     pub(crate) fn common(&self, signatures: &[SignatureId]) -> FeatureNames {
         let mut rest = signatures.iter().map(|signature| self.cells_of(*signature));
@@ -244,7 +244,7 @@ impl SignatureFields {
     }
 }
 
-/// Compares the signatures of one job after the other, and remembers: many jobs measure the same signatures.
+/// Compares the signatures of one job after the other; caches results, because many jobs measure the same signatures.
 #[derive(Debug)]
 pub(crate) struct CommonFeatures<'a> {
     fields: &'a SignatureFields,
@@ -253,7 +253,7 @@ pub(crate) struct CommonFeatures<'a> {
 }
 
 impl<'a> CommonFeatures<'a> {
-    /// Over `fields`; each thread has its own.
+    /// With an empty cache; each thread has its own.
     #[must_use]
     pub(crate) fn new(fields: &'a SignatureFields) -> Self {
         Self { fields, cache: HashMap::default(), cached_ids: 0 }

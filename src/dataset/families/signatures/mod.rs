@@ -1,4 +1,4 @@
-//! The signatures' records: `all_signatures.jsonl`, and what other families need of them.
+//! The signature records: `all_signatures.jsonl`, and the metadata that other families need.
 //!
 //! Value: [`SignatureTable`].
 
@@ -24,7 +24,7 @@ use self::common_features::SignatureFieldsBuilder;
 #[derive(Debug)]
 pub(crate) struct SignatureTable {
     pub(crate) frameworks: HashMap<SignatureId, FrameworkId>,
-    /// Their fields, to find common ones; `None` unless the job index needs them.
+    /// The fields for [common features](common_features); `None` unless the job index needs them.
     pub(crate) fields: Option<SignatureFields>,
 }
 
@@ -62,10 +62,10 @@ impl Family for Signatures {
     }
 }
 
-/// The framework of each signature in `store`; each record is handed to `take` too, by id.
+/// The framework of each signature in `store`; passes each record to `take` too, by id.
 ///
 /// # Errors
-/// [`DatasetError::Store`] when a record is missing or damaged, and those of `take`.
+/// [`DatasetError::Store`] if a record is missing or damaged, and errors of `take`.
 pub(crate) fn read_frameworks(
     store: &Store,
     mut take: impl FnMut(SignatureId, &RawJson) -> Result<(), DatasetError>,

@@ -1,4 +1,4 @@
-//! The tables that are made from the data: rows of `data`, and the pushes that `revisions` needs.
+//! Makes the tables from the data: the rows of `data`, and the pushes that `revisions` needs.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,10 +13,10 @@ use crate::dataset::write::parquet::{Cell, TableError, TableWriter};
 use crate::model::{DatumId, JobId, PushId, Revision, SignatureId, Timestamp};
 use crate::store::columns::{ColumnSet, Columns};
 
-/// What an irregular datum's text is read for; all else of it stands in the columns.
+/// The fields that are read from the text of an irregular datum; the columns hold its other fields.
 const IRREGULAR: &[Field] = &[Field::nullable("value", Reading::Float), Field::nullable("machine_name", Reading::Text)];
 
-/// When a push landed, and its id.
+/// The time of a push, and its id.
 pub(super) type Head = (Timestamp, Option<PushId>);
 
 /// The earliest push of each revision that has data.
@@ -53,7 +53,6 @@ impl DataRow {
     }
 }
 
-/// Writes the rows of `data`.
 pub(super) struct DataReducer(pub(super) TableWriter);
 
 impl Reducer for DataReducer {
@@ -114,7 +113,6 @@ impl ReducerWorker for RowMaker {
     }
 }
 
-/// Finds the heads.
 #[derive(Default)]
 pub(super) struct HeadsReducer;
 
@@ -151,7 +149,7 @@ pub(super) struct HeadFinder {
 
 impl HeadFinder {
     fn put(&mut self, revision: Revision, found: Head) {
-        // A push that is known comes before none at the same instant.
+        // At the same instant, a push with an id precedes one without.
         let order = |(landed, push): Head| (landed, push.is_none(), push);
         let head = self.heads.entry(revision).or_insert(found);
         if order(found) < order(*head) {
@@ -170,7 +168,7 @@ impl ReducerWorker for HeadFinder {
         let mut last = None;
         for at in 0..columns.len() {
             let push = push_id(columns, at);
-            // The data of one push stand side by side, and all landed with it.
+            // The data of one push are consecutive, and share its time.
             let same = (push, columns.push_timestamp(at), columns.inline_revision(at));
             if last == Some(same) && columns.is_regular(at) {
                 continue;
@@ -188,7 +186,7 @@ impl ReducerWorker for HeadFinder {
     }
 }
 
-/// The push; an irregular datum may name none, which the columns keep as 0.
+/// The push; `None` for an irregular datum without one, which the columns store as 0.
 fn push_id(columns: &Columns, at: usize) -> Option<PushId> {
     Some(columns.push_id(at)).filter(|push| columns.is_regular(at) || push.0 != 0)
 }
@@ -216,7 +214,7 @@ mod tests {
 
     use super::super::Table;
     use super::*;
-    use crate::dataset::write::parquet::Limits;
+    use crate::dataset::write::parquet::RowGroupLimits;
     use crate::dataset::write::publish;
     use crate::model::{Datum, DatumRecord, IrregularDatum, JobId, PushRevisions, RawJson};
     use crate::store::columns::encode;
@@ -225,7 +223,7 @@ mod tests {
         prop_oneof![0_u64..1 << 63, 1_u64..5]
     }
 
-    /// A record, and the value and the machine that its row is to have.
+    /// A record with the expected value and machine of its row.
     fn record() -> impl Strategy<Value = (DatumRecord, Option<f64>, Option<String>)> {
         use prop::option::of;
         let at = || any::<i64>().prop_map(Timestamp::from_micros);
@@ -268,7 +266,8 @@ mod tests {
             let chunks = encode(&records, &mut interned, 7);
 
             let folder = tempfile::tempdir().unwrap();
-            let mut rows = TableWriter::create(folder.path(), Table::Data.schema(), &[], Limits::default()).unwrap();
+            let mut rows =
+                TableWriter::create(folder.path(), Table::Data.schema(), &[], RowGroupLimits::default()).unwrap();
             let (mut columns, mut heads) = (Columns::default(), HeadFinder::default());
             let part = Part::for_test(7);
             for chunk in &chunks {

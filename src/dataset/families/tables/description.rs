@@ -1,4 +1,4 @@
-//! `export.json`: what the tables of a folder are, of which store, and whether anything is missing.
+//! `export.json`: describes the tables of a folder, their crawl, and whether rows are missing.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -14,35 +14,35 @@ use crate::dataset::write::{ArtifactError, ArtifactFile, Finished, ToolEntry};
 use crate::model::Kind;
 use crate::store::{CrawlIdentity, Tally};
 
-/// Its file's name. It is withdrawn before the tables are replaced and written after them: a folder without it holds no
+/// The file's name. The file is removed before the tables are replaced, and written after them: a folder without it has no
 /// finished export.
 pub const EXPORT_NAME: &str = "export.json";
 
-/// What an export is.
+/// The content of `export.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Description {
     /// [`SCHEMA_VERSION`]
     pub schema_version: u32,
-    /// What wrote it.
+    /// The program that wrote the export.
     pub tool: ToolEntry,
-    /// The crawl.
+    /// The crawl of the store.
     pub crawl: CrawlIdentity,
-    /// False when anything failed or is still to be fetched: then rows are missing.
+    /// False if requests failed or are pending, so that rows are missing.
     pub complete: bool,
-    /// What the tables are made from: digests of what is settled by kind, of the commits, and the options.
+    /// Digests of the settled requests by kind and of the commits, and the options.
     pub inputs: BTreeMap<String, String>,
-    /// The tables, by name.
+    /// Entries by table name.
     pub tables: BTreeMap<String, TableEntry>,
 }
 
-/// What a table's file is.
+/// The description of a table's file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableEntry {
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Length, bytes.
+    /// Length of the file, bytes.
     pub bytes: u64,
-    /// SHA-256, hex.
+    /// SHA-256 of the file, hex.
     pub sha256: String,
 }
 
@@ -53,12 +53,12 @@ impl TableEntry {
 }
 
 impl Description {
-    /// Of a store, without its tables.
+    /// The description of a store, without tables.
     pub(super) fn of(identity: &CrawlIdentity, counts: &Tally, commits: Option<&Commits>, config: &Config) -> Self {
         let mut inputs = BTreeMap::new();
         for kind in Kind::ALL {
             let of_kind = counts.of(kind);
-            // What is missing may turn out to be empty, and then only this tells the two apart.
+            // A missing answer may turn out to be empty, and then the digest stays the same.
             let missing = match of_kind.pending + of_kind.failed {
                 0 => String::new(),
                 missing => format!(", {missing} requests missing"),
@@ -81,7 +81,7 @@ impl Description {
         }
     }
 
-    /// What stands in each file beside its schema, for a file that was copied out of its folder.
+    /// The metadata of a table's file, for a copy of the file outside its folder.
     pub(super) fn notes(&self, table: Table) -> [(&'static str, String); 5] {
         [
             ("perfharvest.table", table.name().to_owned()),
@@ -92,10 +92,10 @@ impl Description {
         ]
     }
 
-    /// Takes over the tables of an earlier export that agree with this one. Returns those that do not: they would
-    /// contradict the others, and are to be removed.
+    /// Adopts the tables of an earlier export with the same description. Returns the other tables of the folder, which must
+    /// be removed because they contradict this export.
     pub(super) fn take_over(&mut self, folder: &Path) -> Vec<Table> {
-        // A description that cannot be read says nothing about the tables.
+        // An unreadable description counts as none.
         let before: Option<Self> =
             std::fs::read(folder.join(EXPORT_NAME)).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let agrees = |before: &Self| Self { tables: self.tables.clone(), ..before.clone() } == *self;
@@ -115,9 +115,9 @@ impl Description {
         contradicting
     }
 
-    /// Writes it under a temporary name.
+    /// Writes the file under a temporary name.
     pub(super) fn write(&self, folder: &Path) -> Result<Finished, ExportError> {
-        let mut text = serde_json::to_vec_pretty(self).map_err(|source| ExportError::Description { source })?;
+        let mut text = serde_json::to_vec_pretty(self).map_err(ExportError::Description)?;
         text.push(b'\n');
         let mut file = ArtifactFile::create(folder, EXPORT_NAME)?;
         match file.write_all(&text) {
@@ -127,7 +127,7 @@ impl Description {
     }
 }
 
-/// Removes the description of an earlier export and the tables of it that contradict this one, durably.
+/// Removes the description of an earlier export and the given tables, durably.
 pub(super) fn withdraw(folder: &Path, tables: &[Table]) -> Result<(), ArtifactError> {
     let names = std::iter::once(EXPORT_NAME.to_owned()).chain(tables.iter().map(|table| table.schema().file_name()));
     for path in names.map(|name| folder.join(name)) {

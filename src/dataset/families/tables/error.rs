@@ -1,4 +1,4 @@
-//! Why nothing was exported.
+//! The errors of an export.
 
 use thiserror::Error;
 
@@ -7,29 +7,25 @@ use crate::dataset::write::ArtifactError;
 use crate::dataset::write::parquet::TableError;
 use crate::store::StoreError;
 
-/// Why nothing was exported. What an earlier export wrote stands untouched, unless [`ExportError::Artifact`] says otherwise.
+/// A failed export. The previous export is unchanged, unless [`ExportError::Artifact`] says otherwise.
 #[derive(Debug, Error)]
 pub enum ExportError {
-    /// The store cannot be read.
-    #[error("the store cannot be exported")]
+    /// The store is unreadable or damaged.
+    #[error("cannot export the store")]
     Store(#[from] StoreError),
-    /// The commits or the groups.
+    /// The commits, the groups or the pass failed.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// A table cannot be written.
+    /// A table failed.
     #[error(transparent)]
     Table(#[from] TableError),
-    /// A file or the folder cannot be written.
+    /// A file or the folder is not writable.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
-    /// The description is no JSON.
-    #[error("export.json cannot be written as JSON; please report this")]
-    Description {
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// The run was ended.
-    #[error("interrupted; an export of before stands untouched")]
+    /// Encoding the description failed in memory.
+    #[error("cannot write export.json as JSON; please report this")]
+    Description(#[source] serde_json::Error),
+    /// Ended by a signal, between two steps.
+    #[error("interrupted; the previous export is unchanged")]
     Interrupted,
 }

@@ -1,9 +1,8 @@
 //! 6. EXPORT: the dataset in the store as tables, in Parquet files.
 //!
-//! In: the store, and the commits. Out: a folder with a file for each table ([`Table`]) and `export.json`, which says what
-//! they are and is written last. All files appear together at the end; those of an earlier export are replaced. What is
-//! settled is exported; the data of a signature of which anything is missing are left out, as from the artifacts. The
-//! same store gives the same bytes.
+//! In: the store and the commits. Out: a folder with one file per table ([`Table`]), and `export.json`, which describes them
+//! and is written last. Promises: all files appear together at the end and replace those of an earlier export; a signature
+//! with missing data is left out, as in the artifacts; the same store gives the same bytes.
 
 mod data;
 mod description;
@@ -30,22 +29,22 @@ use crate::dataset::families::groups::{GroupsReducer, SignatureGroups};
 use crate::dataset::pass::signatures::Signatures;
 use crate::dataset::pass::{Means, Pass, value_of};
 use crate::dataset::sources::read_commits;
-use crate::dataset::write::parquet::{Cell, FinishedTable, Limits, TableWriter};
+use crate::dataset::write::parquet::{Cell, FinishedTable, RowGroupLimits, TableWriter};
 use crate::dataset::write::{Publication, check_folder, publish, remove_leftovers};
 use crate::model::Timestamp;
 use crate::observe::Reducing;
 use crate::store::{CrawlIdentity, Store, Tally};
 
-/// What was exported.
+/// The result of an export.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExportSummary {
-    /// What `export.json` says.
+    /// The content of `export.json`.
     pub description: Description,
-    /// Records that gave no row, by table.
+    /// Number of records without a row, by table.
     pub unreadable: BTreeMap<Table, u64>,
-    /// The crawl's tally: what is pending or failed is missing from the tables.
+    /// The crawl's tally: answers of pending and failed requests are missing from the tables.
     pub counts: Tally,
-    /// Tables of an earlier export of another store, or of this one as it was before, that were removed.
+    /// Removed tables of an earlier export, of another store or of an earlier state of this one.
     pub removed: Vec<Table>,
 }
 
@@ -69,7 +68,7 @@ pub fn export(
     let mut writers = BTreeMap::new();
     for table in tables {
         let notes = description.notes(*table);
-        writers.insert(*table, TableWriter::create(folder, table.schema(), &notes, Limits::default())?);
+        writers.insert(*table, TableWriter::create(folder, table.schema(), &notes, RowGroupLimits::default())?);
     }
     let records = Records { store, redact_emails: config.artifacts.redact_emails, shutdown };
     let mut summary = ExportSummary { description, unreadable: BTreeMap::new(), counts, removed: Vec::new() };
@@ -88,7 +87,7 @@ pub fn export(
     }
     summary.removed = summary.description.take_over(folder);
     publication.push(summary.description.write(folder)?);
-    // A process that is killed from here on leaves no description of files that are others.
+    // A process killed from here on must not leave a description of other files.
     withdraw(folder, &summary.removed)?;
     publish(folder, publication)?;
     Ok(summary)
@@ -96,7 +95,7 @@ pub fn export(
 
 type Writers = BTreeMap<Table, TableWriter>;
 
-/// The tables that are made from records.
+/// Writes the tables of records.
 fn write_records(
     records: &Records<'_>,
     identity: &CrawlIdentity,
@@ -120,7 +119,7 @@ fn write_records(
     Ok(())
 }
 
-/// The tables that are made from the data, in one pass.
+/// Writes the tables of data, in one pass.
 fn write_data(
     store: &Store,
     commits: Option<&Commits>,
@@ -155,7 +154,7 @@ fn write_data(
     Ok(())
 }
 
-/// The commits of the window by date, those of one date by name; then the revisions that only data name.
+/// Writes the commits of the window by date, then by name; then the revisions that only data refer to.
 fn write_revisions(commits: Option<&Commits>, mut heads: Heads, rows: &mut TableWriter) -> Result<(), ExportError> {
     let mut write = |revision: &str, date: Option<Timestamp>, head: Option<Head>| {
         rows.write_row(&[
@@ -177,7 +176,7 @@ fn write_revisions(commits: Option<&Commits>, mut heads: Heads, rows: &mut Table
     Ok(())
 }
 
-/// A row for each signature of each group.
+/// Writes a row for each signature of each group.
 fn write_groups(groups: &SignatureGroups, rows: &mut TableWriter) -> Result<(), ExportError> {
     for (group, signatures) in groups.iter() {
         for signature in signatures {

@@ -1,8 +1,7 @@
-//! From the server's JSON to cells: which key a column is read from, and what counts as null.
+//! Reads cells from the server's JSON, with the key and the null value of each column.
 //!
-//! Tolerant, as the other readers of records are: a key of another type than documented counts as absent, unknown keys are
-//! passed over, and a key that stands twice counts with its last value. A record that lacks what a column cannot be
-//! without gives no row.
+//! Tolerant, as other readers of records: a field of an undocumented type counts as absent, unknown keys are ignored, and
+//! the last of duplicate keys counts. A record without a value for a required column gives no row.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,58 +13,58 @@ use serde_json::value::RawValue;
 use crate::dataset::write::parquet::{Cell, Column, ColumnType};
 use crate::model::Timestamp;
 
-/// How a value is read.
+/// The conversion of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// An integer, also when it is written as a float.
+    /// An integer, or a float with an integral value.
     Integer,
     /// A number.
     Float,
     /// True or false.
     Flag,
-    /// True or false, and this where the server leaves it out.
+    /// True or false, with the value of an absent key.
     FlagOr(bool),
-    /// A text.
+    /// A string.
     Text,
-    /// A text; an empty one says that there is none.
+    /// A string; null if empty.
     TextUnlessEmpty,
-    /// A time as text.
+    /// A time as a string.
     Time,
-    /// A time in seconds since 1970; 0 says that it is not known.
+    /// A time in seconds since 1970; null if 0.
     EpochSecs,
-    /// A list of texts; absent when empty.
+    /// A list of strings; null if empty.
     Texts,
     /// Any value, as its JSON text.
     Json,
 }
 
-/// A column of a table that is made from records.
+/// A column of a table of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Field {
     name: &'static str,
-    /// The record's key, or two with a dot between them: of the record, and of the object that stands there.
+    /// A key of the record, or a path of two keys with a dot between them.
     path: &'static str,
     reading: Reading,
     nullable: bool,
 }
 
 impl Field {
-    /// A column that no row is without.
+    /// A required column.
     pub(super) const fn required(name: &'static str, reading: Reading) -> Self {
         Self { name, path: name, reading, nullable: false }
     }
 
-    /// A column that may be null.
+    /// A nullable column.
     pub(super) const fn nullable(name: &'static str, reading: Reading) -> Self {
         Self { name, path: name, reading, nullable: true }
     }
 
-    /// Reads it from another place than the key of its name.
+    /// Reads the column from another key than its name.
     pub(super) const fn at(self, path: &'static str) -> Self {
         Self { path, ..self }
     }
 
-    /// The column it fills.
+    /// The schema of the column.
     pub(super) fn column(&self) -> Column {
         let holds = match self.reading {
             Reading::Integer => ColumnType::Integer,
@@ -79,24 +78,24 @@ impl Field {
     }
 }
 
-/// A record's values by key, unread.
+/// The values of a record by key, unparsed.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Record<'a>(#[serde(borrow)] HashMap<String, &'a RawValue>);
 
 impl<'a> Record<'a> {
-    /// Reads a record; `None` where the text is no object.
+    /// Reads a record; `None` if the text is not an object.
     pub(super) fn read(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
-    /// The objects of a list.
+    /// The objects in a list.
     pub(super) fn objects(&self, key: &str) -> Vec<Record<'a>> {
         let list: Vec<&RawValue> = self.raw(key).and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default();
         list.into_iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect()
     }
 
-    /// Appends a cell for each field; `false`, with some of them appended, where a column that cannot be null has no value.
+    /// Appends a cell for each field; stops and returns `false` if a required column has no value.
     pub(super) fn append_cells(&self, fields: &[Field], cells: &mut Vec<Cell<'static>>) -> bool {
         for field in fields {
             let cell = self.cell(field);
@@ -152,14 +151,14 @@ fn parse<T: DeserializeOwned>(raw: &str) -> Option<T> {
     serde_json::from_str(raw).ok()
 }
 
-/// A number, to the nearest float; what `serde_json` reads may be the one beside it.
+/// Reads the nearest float to a number; `serde_json` may return its neighbour.
 fn float(raw: &str) -> Option<f64> {
     let is_number = raw.starts_with(|first: char| first.is_ascii_digit() || first == '-');
     let value: f64 = raw.parse().ok().filter(|_| is_number)?;
     value.is_finite().then_some(value)
 }
 
-/// An integer, also when it is written as a float, as tools that know no nullable integers do.
+/// Reads an integer, or a float with an integral value, which tools without nullable integers write.
 fn integer(raw: &str) -> Option<i64> {
     parse(raw).or_else(|| {
         let float: f64 = parse(raw)?;
@@ -168,7 +167,7 @@ fn integer(raw: &str) -> Option<i64> {
     })
 }
 
-/// A text. A lone surrogate is no text that a column could hold; its escape stays as the server wrote it.
+/// Reads a string. UTF-8 cannot represent a lone surrogate, so its escape stays as the server wrote it.
 fn text(raw: &str) -> Option<String> {
     let quoted = raw.strip_prefix('"')?.strip_suffix('"')?;
     Some(parse(raw).unwrap_or_else(|| quoted.to_owned()))

@@ -1,4 +1,4 @@
-//! The tables that are made from records: signatures, alert summaries and their alerts, jobs.
+//! Makes the tables of records: signatures, alert summaries, alerts and jobs.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::dataset::write::redact_emails;
 use crate::model::RawJson;
 use crate::store::{CrawlIdentity, Store, StoreError};
 
-/// What the records are read from.
+/// The source of the records.
 pub(super) struct Records<'a> {
     pub(super) store: &'a Store,
     pub(super) redact_emails: bool,
@@ -28,7 +28,7 @@ impl Records<'_> {
         if self.redact_emails { redact_emails(record.as_str()).into() } else { record.as_str().into() }
     }
 
-    /// Every signature's record, by id. Returns how many records gave no row.
+    /// Writes the signatures by id. Returns the number of records without a row.
     pub(super) fn write_signatures(&self, rows: &mut TableWriter) -> Result<u64, ExportError> {
         let mut unreadable = 0;
         for id in self.store.signature_ids()? {
@@ -40,7 +40,7 @@ impl Records<'_> {
         Ok(unreadable)
     }
 
-    /// Every stored job's record, by id. Returns how many records gave no row.
+    /// Writes the stored jobs by id. Returns the number of records without a row.
     pub(super) fn write_jobs(&self, rows: &mut TableWriter) -> Result<u64, ExportError> {
         let mut unreadable = 0;
         for id in self.store.stored_jobs() {
@@ -53,7 +53,7 @@ impl Records<'_> {
         Ok(unreadable)
     }
 
-    /// The alert summaries of the dataset and their alerts, by id. Returns how many of each gave no row.
+    /// Writes the alert summaries of the window and their alerts by id. Returns the numbers of records without a row.
     pub(super) fn write_alerts(
         &self,
         identity: &CrawlIdentity,
@@ -89,7 +89,7 @@ impl Records<'_> {
     }
 }
 
-/// Writes a record's row; 1 if it has none.
+/// Writes the row of a record; returns 1 if the record has none.
 fn write_record(text: &str, fields: &[Field], rows: &mut TableWriter) -> Result<u64, ExportError> {
     let mut cells = Vec::with_capacity(fields.len());
     if !Record::read(text).is_some_and(|record| record.append_cells(fields, &mut cells)) {

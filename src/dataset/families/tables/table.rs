@@ -1,4 +1,4 @@
-//! The tables: their names, columns and order. `datasets/README.md` says what each column means.
+//! Defines the tables: names, columns and row order. `datasets/README.md` describes each column.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::reading::Field;
 use super::reading::Reading::{EpochSecs, Flag, FlagOr, Float, Integer, Json, Text, TextUnlessEmpty, Texts, Time};
 use crate::dataset::write::parquet::{Column, ColumnType, TableSchema};
 
-/// Version of all tables' columns: a column that goes, or that means something else, raises it.
+/// Version of the columns of all tables. Removing a column or changing its meaning raises it.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// A table of the export.
@@ -21,7 +21,7 @@ pub enum Table {
     Signatures,
     /// Every alert summary
     AlertSummaries,
-    /// Their alerts
+    /// Every alert
     Alerts,
     /// The job details that were fetched
     Jobs,
@@ -32,7 +32,7 @@ pub enum Table {
 }
 
 impl Table {
-    /// All of them, in the order of the data dictionary.
+    /// All tables, in the order of the data dictionary.
     pub const ALL: [Self; 7] = [
         Self::Data,
         Self::Signatures,
@@ -43,7 +43,7 @@ impl Table {
         Self::SigGroups,
     ];
 
-    /// Its name, which its file and the SQL views are named after.
+    /// The name, from which the file and the SQL views take theirs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ impl Table {
         }
     }
 
-    /// Its columns and its order.
+    /// The columns and the row order.
     #[must_use]
     pub fn schema(self) -> TableSchema {
         let of = |fields: &[Field]| fields.iter().map(Field::column).collect();
@@ -246,7 +246,7 @@ mod tests {
 
     use super::*;
 
-    /// Columns and types of the rows under the table's heading.
+    /// Columns and types listed under the table's heading.
     fn documented(table: Table) -> Vec<(String, String)> {
         let text = include_str!("../../../../datasets/README.md");
         let heading = format!("### `{}`", table.schema().file_name());

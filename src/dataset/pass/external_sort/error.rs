@@ -1,27 +1,27 @@
-//! Why pairs could not be sorted.
+//! The errors of sorting.
 
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why pairs could not be sorted.
+/// A failure of the temporary file.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SortError {
-    /// The temporary file could not be made or written.
+    /// The temporary file is not writable.
     #[error("failed to spill pairs to a temporary file in {}", dir.display())]
     Spill {
-        /// Where the file was to be.
+        /// The folder of the temporary file.
         dir: PathBuf,
-        /// What went wrong.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// The temporary file could not be read again.
+    /// The temporary file is unreadable.
     #[error("failed to read spilled pairs")]
     Read(#[source] io::Error),
-    /// The temporary file does not hold what was written.
+    /// The temporary file differs from its written content.
     #[error("spilled pairs came back damaged")]
     Damaged,
 }

@@ -1,4 +1,4 @@
-//! The cells of one column, gathered until their row group is written.
+//! Buffers the cells of one column until their row group is written.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,15 +10,15 @@ use parquet::file::writer::SerializedColumnWriter;
 use super::{Column, ColumnType};
 use crate::model::Timestamp;
 
-/// What a list costs in memory for each of its texts, beside the text.
+/// Bytes of memory per text of a list, beside the text.
 const TEXT_COST: usize = size_of::<ByteArray>() + 2 * size_of::<i16>();
 
 /// One value of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell<'a> {
-    /// None; only where the column is nullable.
+    /// Null; only in a nullable column.
     Null,
-    /// An id, at most 2^63 - 1, which is what every reader can hold.
+    /// An id, at most 2^63 - 1, the maximum of every reader.
     Id(u64),
     /// An integer.
     Integer(i64),
@@ -42,7 +42,7 @@ enum Values {
     Texts(TextValues),
 }
 
-/// Texts, each distinct one held once.
+/// Texts; equal texts share memory.
 #[derive(Debug, Default)]
 struct TextValues {
     values: Vec<ByteArray>,
@@ -69,14 +69,14 @@ impl TextValues {
     }
 }
 
-/// A column's cells: the values that are there, and the levels that say where.
+/// The cells of a column: the non-null values, and the levels that place them in rows.
 #[derive(Debug)]
 pub(super) struct ColumnBuffer {
     column: Column,
     values: Values,
-    /// Of a nullable column: 1 for a value, 0 for null. Of lists: 1 for a text, 0 for an empty list.
+    /// In a nullable column: 1 for a value, 0 for null. In a list column: 1 for a text, 0 for an empty list.
     definitions: Vec<i16>,
-    /// Of lists: 0 where a row begins, 1 where a list goes on.
+    /// In a list column: 0 for the first text of a row, 1 for the others.
     repetitions: Vec<i16>,
 }
 
@@ -95,7 +95,7 @@ impl ColumnBuffer {
         self.column.name
     }
 
-    /// Memory that depends on what the cells hold, not only on their number.
+    /// Memory of texts and lists, bytes.
     pub(super) fn text_bytes(&self) -> usize {
         match &self.values {
             Values::Texts(texts) if self.column.holds == ColumnType::Texts => {
@@ -106,7 +106,7 @@ impl ColumnBuffer {
         }
     }
 
-    /// Takes in a cell; the error is what it holds.
+    /// Adds a cell; the error is its value or type.
     pub(super) fn push(&mut self, cell: &Cell<'_>) -> Result<(), String> {
         match (&mut self.values, self.column.holds, cell) {
             (_, _, Cell::Null) if self.column.nullable => {
@@ -141,7 +141,7 @@ impl ColumnBuffer {
         Ok(())
     }
 
-    /// Encodes all cells, and begins anew.
+    /// Encodes all cells, and clears the buffer.
     pub(super) fn write_to(&mut self, column: &mut SerializedColumnWriter<'_>) -> Result<(), ParquetError> {
         let is_list = self.column.holds == ColumnType::Texts;
         let definitions = (self.column.nullable || is_list).then_some(self.definitions.as_slice());

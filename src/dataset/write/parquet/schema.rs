@@ -1,4 +1,4 @@
-//! What a table is: its columns, their types, and its order.
+//! Defines the schema of a table: columns, types and row order.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use parquet::basic::{LogicalType, Repetition, TimeUnit, Type as PhysicalType};
 use parquet::errors::ParquetError;
 use parquet::schema::types::Type;
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnType {
     /// A signed integer of 64 bits.
@@ -15,31 +15,31 @@ pub enum ColumnType {
     Float,
     /// True or false.
     Flag,
-    /// UTF-8, through a dictionary.
+    /// UTF-8, encoded with a dictionary.
     Text,
     /// An instant in UTC, microseconds.
     Time,
-    /// A list of texts, which may be empty; neither the list nor a text of it is ever null.
+    /// A list of texts, which may be empty; neither the list nor its texts are ever null.
     Texts,
 }
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its name.
+    /// Name in the file.
     pub name: &'static str,
-    /// Its type.
+    /// Type of the cells.
     pub holds: ColumnType,
-    /// Null has a meaning there.
+    /// True if cells may be null.
     pub nullable: bool,
 }
 
 /// A table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableSchema {
-    /// Its name, which the file is named after.
+    /// Name, from which the file takes its own.
     pub name: &'static str,
-    /// Its columns, in their order.
+    /// Columns, in the order of the cells.
     pub columns: Vec<Column>,
     /// The columns that the rows are sorted by: ascending, nulls last.
     pub sorted_by: &'static [&'static str],
@@ -52,7 +52,7 @@ impl TableSchema {
         format!("{}.parquet", self.name)
     }
 
-    /// The schema as Parquet has it.
+    /// The schema in Parquet's terms.
     pub(super) fn message(&self) -> Result<Type, ParquetError> {
         let fields = self.columns.iter().map(|column| column.field().map(Arc::new));
         Type::group_type_builder(self.name).with_fields(fields.collect::<Result<_, _>>()?).build()

@@ -46,7 +46,7 @@ fn cells(row: &Row) -> Vec<Cell<'_>> {
     ]
 }
 
-fn write(folder: &Path, rows: &[Row], limits: Limits) -> Vec<u8> {
+fn write(folder: &Path, rows: &[Row], limits: RowGroupLimits) -> Vec<u8> {
     let notes = [("perfharvest.note", "kept".to_owned())];
     let mut table = TableWriter::create(folder, schema(), &notes, limits).unwrap();
     for row in rows {
@@ -108,7 +108,7 @@ proptest! {
         most in 1_usize..30,
     ) {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let limits = Limits { rows: most, ..Limits::default() };
+        let limits = RowGroupLimits { rows: most, ..RowGroupLimits::default() };
         let [one, two] = folders.each_ref().map(|folder| write(folder.path(), &rows, limits));
         prop_assert_eq!(one, two);
         let folder = folders[0].path();
@@ -138,7 +138,7 @@ proptest! {
 fn columns_are_typed_compressed_and_described() {
     let folder = tempfile::tempdir().unwrap();
     let row = |id| (id, Some(0.5), None, Some("machine".to_owned()), Some(5), vec![], "label".to_owned());
-    write(folder.path(), &[row(1), row(2), row(3)], Limits::default());
+    write(folder.path(), &[row(1), row(2), row(3)], RowGroupLimits::default());
     let metadata = metadata(folder.path());
     let file = metadata.file_metadata();
     let mut printed = Vec::new();
@@ -172,7 +172,7 @@ fn texts_that_take_much_memory_end_a_group_before_its_rows_do() {
     let folder = tempfile::tempdir().unwrap();
     let row = |id: i64| (id, None, None, Some(format!("{id:0>1000}")), None, vec!["x".to_owned()], String::new());
     let rows: Vec<Row> = (0..40).map(row).collect();
-    write(folder.path(), &rows, Limits { rows: 1000, text_bytes: 20_000 });
+    write(folder.path(), &rows, RowGroupLimits { rows: 1000, text_bytes: 20_000 });
     assert_eq!(read(folder.path()), rows);
     let sizes: BTreeSet<i64> = metadata(folder.path()).row_groups().iter().map(RowGroupMetaData::num_rows).collect();
     assert!(sizes.last().unwrap() < &15, "{sizes:?}");
@@ -191,7 +191,7 @@ fn what_a_column_cannot_hold_is_refused_and_leaves_no_file() {
         (5, Cell::Text("a".into()), "tags"),
         (5, Cell::Null, "tags"),
     ] {
-        let mut table = TableWriter::create(folder.path(), schema(), &[], Limits::default()).unwrap();
+        let mut table = TableWriter::create(folder.path(), schema(), &[], RowGroupLimits::default()).unwrap();
         let mut cells = cells(&row);
         cells[place] = cell;
         let error = table.write_row(&cells).unwrap_err();
@@ -204,7 +204,7 @@ fn what_a_column_cannot_hold_is_refused_and_leaves_no_file() {
 #[test]
 fn a_table_without_rows_has_its_columns() {
     let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), &[], Limits::default());
+    write(folder.path(), &[], RowGroupLimits::default());
     assert!(read(folder.path()).is_empty());
     assert_eq!(metadata(folder.path()).file_metadata().schema().get_fields().len(), COLUMNS.len());
 }

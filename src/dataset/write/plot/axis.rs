@@ -1,10 +1,10 @@
 //! Chooses the range of an axis, its ticks and their labels.
 //!
-//! In: the range of the values or the greatest count. Out: round ticks within a slightly wider range, each with its
-//! label: digit groups (`12,500`), a true minus sign, and no more decimals than the step needs. From a million on, the
-//! labels are in thousands, millions, … and the label of the axis says so (`10⁶ minutes`).
+//! In: the range of the values or the maximum count. Out: round ticks within a slightly wider range, each with a label:
+//! digit groups (`12,500`), a true minus sign, and only the decimals that the step needs. From a million on, the labels are
+//! in thousands, millions, … and the label of the axis states the power of ten (`10⁶ minutes`).
 
-/// A place on an axis.
+/// A labelled position on an axis.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Tick {
     pub(crate) value: f64,
@@ -17,7 +17,7 @@ pub(crate) struct Axis {
     pub(crate) low: f64,
     pub(crate) high: f64,
     pub(crate) ticks: Vec<Tick>,
-    /// Power of ten by which the labels are divided; a multiple of 3.
+    /// Exponent of the power of ten that divides the labels; a multiple of 3.
     power: i32,
 }
 
@@ -32,11 +32,11 @@ impl Axis {
 
     /// An axis for counts from zero to somewhat above `max`.
     pub(crate) fn of_counts(max: u64) -> Self {
-        // A bar that reached the very top of the frame would look cut off.
+        // A bar that reaches the top of the frame looks cut off.
         Self::with_ticks(0.0, count_to_f64(max.max(1)) * 1.08, 6, true)
     }
 
-    /// An axis from 0 to 1 that shows nothing.
+    /// An axis from 0 to 1 without ticks.
     pub(crate) fn blank() -> Self {
         Self { low: 0.0, high: 1.0, ticks: Vec::new(), power: 0 }
     }
@@ -51,7 +51,7 @@ impl Axis {
         let mut ticks: Vec<Tick> = Vec::new();
         for offset in 0..=12 {
             let value = (first + f64::from(offset)) * step;
-            // Where doubles are no denser than the ticks, some would fall together.
+            // If doubles are not denser than the ticks, some ticks coincide.
             if (low..=high).contains(&value) && ticks.last().is_none_or(|before| before.value < value) {
                 ticks.push(Tick { value, label: written(value / unit, decimals) });
             }
@@ -59,7 +59,7 @@ impl Axis {
         Self { low, high, ticks, power }
     }
 
-    /// The pixel of `value`, if `low` lies at `start` and `high` at `end`.
+    /// The pixel of `value`, with `low` at `start` and `high` at `end`.
     #[expect(clippy::cast_possible_truncation, reason = "clamped to the frame")]
     pub(crate) fn position(&self, value: f64, start: i32, end: i32) -> i32 {
         let share = (value / 2.0 - self.low / 2.0) / (self.high / 2.0 - self.low / 2.0);
@@ -79,13 +79,13 @@ impl Axis {
     }
 }
 
-/// A count as a double: only its place on the axis matters.
+/// A count as a double, which is exact enough for a position on the axis.
 #[expect(clippy::cast_precision_loss, reason = "the doc says so")]
 pub(crate) fn count_to_f64(count: u64) -> f64 {
     count as f64
 }
 
-/// The least of 1, 2, 2.5 and 5 times a power of ten that is not below `step`, and integral if asked for.
+/// The smallest of 1, 2, 2.5 and 5 times a power of ten that is at least `step`, and integral if `integral`.
 fn round_step(step: f64, integral: bool) -> f64 {
     if !step.is_finite() || step <= 0.0 || integral && step <= 1.0 {
         return 1.0;
@@ -98,12 +98,12 @@ fn round_step(step: f64, integral: bool) -> f64 {
         .unwrap_or(step)
 }
 
-/// The power of ten to divide labels by: none for numbers that are short enough as they are.
+/// The exponent of the power of ten that divides the labels; 0 for numbers that are short enough.
 #[expect(clippy::cast_possible_truncation, reason = "an exponent of a double")]
 fn power_of(greatest: f64, step: f64) -> i32 {
     let exponent = greatest.log10().floor() as i32;
     let power = exponent.div_euclid(3) * 3;
-    // Ticks that differ far behind the first digit gain nothing from a power of ten.
+    // Ticks that differ far behind the first digit do not become shorter.
     let is_awkward = (6..).contains(&exponent) || (..-3).contains(&exponent);
     if is_awkward && num_decimals(step / 10_f64.powi(power)) <= 3 { power } else { 0 }
 }

@@ -1,7 +1,7 @@
 //! Counts values into bins as `numpy.histogram` does.
 //!
-//! In: values with their multiplicity. Out: equal bins between the least and the greatest value, or around the only one
-//! (half a unit to each side). Every bin is half open but the last, which holds the greatest value.
+//! In: values with their multiplicity. Out: equal bins between the minimum and the maximum, or around a single value (half
+//! a unit to each side). Bins are half open, except the last, which includes the maximum.
 
 /// Counts between edges: one more edge than counts.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +78,7 @@ mod tests {
         Bins::of(&observations, num_bins)
     }
 
-    // Each expectation is what numpy 2.5 counts.
+    // Expectations from numpy 2.5.
     #[test]
     fn counts_are_those_of_numpy() {
         assert_eq!(bins(&[0.0, 1.0, 2.0, 3.0], 3).unwrap().counts, [1, 1, 2]);

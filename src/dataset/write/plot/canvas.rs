@@ -1,8 +1,8 @@
 //! Draws rectangles, dashes and text on an image in memory, and encodes it.
 //!
-//! In: shapes in pixels, y downwards. Out: the bytes of a PNG file. plotters' bitmap backend fills the pixels; text is
-//! laid out here, since that backend ignores the side bearings of glyphs and rounds every position to a pixel. The font
-//! is `DejaVu` Sans, embedded (its licence stands beside it in `font/`).
+//! In: shapes in pixels, y downwards. Out: the bytes of a PNG file. The bitmap backend of plotters fills the pixels; this
+//! file lays out text, because that backend ignores the side bearings of glyphs and rounds positions to pixels. The font
+//! is `DejaVu` Sans, embedded (licence in `font/`).
 
 use ab_glyph::{Font as _, FontRef, Glyph, InvalidFont, PxScale, ScaleFont as _, point};
 use plotters::backend::{BitMapBackend, DrawingBackend};
@@ -23,16 +23,16 @@ pub(super) const INK: Rgb = (0x22, 0x22, 0x22);
 
 type BackendError = <BitMapBackend<'static> as DrawingBackend>::ErrorType;
 
-/// Why a plot could not be made.
+/// A failure to draw a plot.
 #[derive(Debug, thiserror::Error)]
 pub enum PlotError {
-    /// The embedded font cannot be read.
+    /// The embedded font is invalid.
     #[error("failed to read the embedded font")]
     Font(#[from] InvalidFont),
-    /// The image could not be filled.
+    /// The bitmap backend failed.
     #[error("failed to draw the plot")]
     Draw(#[from] DrawingAreaErrorKind<BackendError>),
-    /// The image could not be encoded.
+    /// The PNG encoder failed.
     #[error("failed to encode the plot as PNG")]
     Encode(#[from] png::EncodingError),
 }
@@ -45,7 +45,7 @@ pub(super) struct Dashes {
     pub(super) phase: i32,
 }
 
-/// Which point of a text its position names, along the baseline.
+/// The point of a text's baseline at its position.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Anchor {
     Middle,
@@ -143,7 +143,7 @@ impl Canvas {
         self.layout(text).1.ceil() as i32
     }
 
-    /// A text of this size, or of the smaller one at which it is not longer than `room`, pixels.
+    /// A text of at most this size, reduced so that it is not longer than `room`, pixels.
     #[expect(clippy::cast_precision_loss, reason = "pixels")]
     pub(super) fn fitting(&self, words: &str, size: f32, room: i32) -> Text {
         let text = Text::new(words, size, INK);
@@ -151,7 +151,7 @@ impl Canvas {
         Text { size: size * factor.min(1.0), ..text }
     }
 
-    /// Writes `text`, the anchor of its baseline at `at`.
+    /// Draws `text` with the anchor of its baseline at `at`.
     #[expect(clippy::cast_possible_truncation, reason = "pixels")]
     pub(super) fn text(&mut self, text: &Text, at: (i32, i32), anchor: Anchor) -> Result<(), PlotError> {
         let (glyphs, width) = self.layout(text);
@@ -203,7 +203,7 @@ impl Canvas {
         let mut encoder = png::Encoder::new(&mut out, self.width, self.height);
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
-        // Plain areas and straight lines repeat best unfiltered; more effort saves little and takes a tenth of a second.
+        // Plain areas and straight lines compress best unfiltered; more effort saves little and takes a tenth of a second.
         encoder.set_filter(png::FilterType::NoFilter);
         encoder.set_compression(png::Compression::Default);
         encoder.set_pixel_dims(Some(png::PixelDimensions {

@@ -1,4 +1,4 @@
-//! Relabelling against the reference's output, its report, and lines that are not as they should be.
+//! Tests relabelling against the reference's output and report, and with malformed lines.
 
 use serde_json::Value;
 
@@ -46,7 +46,7 @@ fn records_and_report_are_those_of_the_reference() {
     let input = corpus::text("input/perf_llm_struc.jsonl");
     let (output, relabelled) = run(input.as_bytes(), None).unwrap();
     let golden = corpus::text("golden/perf_llm_struc_no_fw_2_6_18.jsonl");
-    // Not `lines`: the texts hold U+2028 raw.
+    // Not `lines`: the texts contain a raw U+2028.
     for (line, expected) in output.split('\n').zip(golden.split('\n')) {
         assert_eq!(line, expected);
     }
