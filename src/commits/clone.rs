@@ -10,7 +10,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 
 use super::error::FetchCommitsError;
 use super::order::CommitWindow;
-use super::output::{CommitsFile, Written};
+use super::output::{CommitsFile, WrittenCommits};
 use crate::actor::Shutdown;
 use crate::model::{CommitHash, CommitRecord, RawJson};
 use crate::source::printable;
@@ -74,7 +74,7 @@ pub(super) async fn read(
     window: CommitWindow,
     file: CommitsFile,
     shutdown: &Shutdown,
-) -> Result<Written, FetchCommitsError> {
+) -> Result<WrittenCommits, FetchCommitsError> {
     let kind = kind_of(folder)?;
     if kind == CloneKind::Git && [".git/shallow", "shallow"].iter().any(|mark| folder.join(mark).is_file()) {
         tracing::warn!(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::error::{self, FetchCommitsError};
 use super::order::{CommitsOrder, CommitsSummary};
-use super::output::{self, CommitsFile, Written};
+use super::output::{self, CommitsFile, WrittenCommits};
 use super::pages::{self, Done, Fetched, Pages};
 use super::{clone, days, log_pages};
 use crate::actor::Shutdown;
@@ -91,7 +91,7 @@ async fn fetch_into(
             write_pages(pages, &fetched, begin()?)?
         }
     };
-    let Written { num_commits, bytes, sha256, changed } = written;
+    let WrittenCommits { num_commits, bytes, sha256, changed } = written;
     pages.set_done(Done { start: window.start, end: window.end, bytes, sha256 })?;
     let num_requests = asker.num_attempts();
     Ok(CommitsSummary { path: output.to_owned(), num_commits, changed, num_requests, num_kept_pages, num_unlisted })
@@ -102,7 +102,7 @@ fn write_pages(
     pages: &mut Pages,
     fetched: &Fetched,
     mut file: CommitsFile,
-) -> Result<(Written, u64, u64), FetchCommitsError> {
+) -> Result<(WrittenCommits, u64, u64), FetchCommitsError> {
     let mut num_unlisted = 0;
     for key in &fetched.oldest_first {
         let page = pages.get(key)?;

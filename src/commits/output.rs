@@ -28,7 +28,7 @@ pub(super) struct CommitsFile {
 }
 
 /// A finished file.
-pub(super) struct Written {
+pub(super) struct WrittenCommits {
     pub(super) num_commits: u64,
     pub(super) bytes: u64,
     /// 64 hex digits.
@@ -105,7 +105,7 @@ impl CommitsFile {
     }
 
     /// Publishes the file, unless it already has the same bytes.
-    pub(super) fn finish(self) -> Result<Written, FetchCommitsError> {
+    pub(super) fn finish(self) -> Result<WrittenCommits, FetchCommitsError> {
         if self.num_commits == 0 {
             drop(self.file.finish()?); // removes the temporary file
             let CommitWindow { start, end } = self.window;
@@ -118,7 +118,7 @@ impl CommitsFile {
         if changed {
             publish(folder, vec![finished])?;
         }
-        Ok(Written { num_commits: self.num_commits, bytes, sha256, changed })
+        Ok(WrittenCommits { num_commits: self.num_commits, bytes, sha256, changed })
     }
 }
 

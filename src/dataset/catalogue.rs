@@ -71,7 +71,7 @@ macro_rules! with_catalogue {
                 /// Statistics of the time from a push to its alert.
                 TimeToCulprit = "time_to_culprit_stats.json", version 1, from [Alerts];
             }
-            signatures::Signatures {
+            signatures::SignatureRecords {
                 /// The record of every signature.
                 AllSignatures = "all_signatures.jsonl", version 1, from [Signatures];
             }

@@ -22,7 +22,7 @@ pub(super) const OTHERS: &str = "s5";
 pub(super) type NamedKind = (String, &'static str);
 
 /// Left and right edge of a bar, pixels.
-type Place = (f64, f64);
+type Point = (f64, f64);
 /// Position of a tick, and its label.
 type Label = (f64, String);
 
@@ -81,7 +81,7 @@ impl TimeBins {
     }
 
     /// The positions of the bins, and the labels of some of them.
-    fn layout(&self, frame: &Frame) -> (Vec<Place>, Vec<Label>) {
+    fn layout(&self, frame: &Frame) -> (Vec<Point>, Vec<Label>) {
         let step = f64::from(frame.right - frame.left) / count_to_f64(self.len as u64);
         // Limits the width of bars if there are few bins.
         let gap = (step * 0.1).max((step - 46.0) / 2.0);

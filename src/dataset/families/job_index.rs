@@ -12,7 +12,7 @@ use crate::dataset::write::json::{AsciiMode, write_ids, write_str};
 use crate::model::SignatureId;
 use crate::store::columns::ColumnSet;
 
-use super::signatures::{CommonFeatures, SignatureFields, Signatures};
+use super::signatures::{CommonFeatures, SignatureFields, SignatureRecords};
 
 pub(crate) struct JobIndex;
 
@@ -29,7 +29,7 @@ impl Family for JobIndex {
     fn start(making: &mut Making<'_, '_>) -> Result<Promised<()>, DatasetError> {
         let context = making.context;
         let detailed = context.wants(Artifact::SignaturesByJobDetailed);
-        let signatures = if detailed { Some(making.value_of::<Signatures>()?) } else { None };
+        let signatures = if detailed { Some(making.value_of::<SignatureRecords>()?) } else { None };
         Ok(making.reduce(JobIndexReducer { means: &context.means }, move |pairs, context| {
             let fields = match &signatures {
                 Some(signatures) => signatures.wait()?.fields.as_ref(),

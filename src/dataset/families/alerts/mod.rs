@@ -37,7 +37,7 @@ impl Family for Alerts {
 
     fn start(making: &mut Making<'_, '_>) -> Result<Promised<AlertTables>, DatasetError> {
         Ok(making.spawn(|context| {
-            let mut columns = Columns::default();
+            let mut columns = CsvColumns::default();
             let listing = context.store.alert_listing()?;
             let keep_columns = context.wants(Artifact::AlertSummaries);
             let (tables, num_outside) = read_tables(context.store, context.identity, &listing, |id, record| {
@@ -81,12 +81,12 @@ fn read_tables(
 /// The columns of `alert_summaries.csv`: the fields of the first record, then further fields of later records, because the
 /// server's fields change.
 #[derive(Default)]
-struct Columns {
+struct CsvColumns {
     names: Vec<String>,
     known: BTreeSet<String>,
 }
 
-impl Columns {
+impl CsvColumns {
     fn add(&mut self, id: AlertSummaryId, record: &RawJson) -> Result<(), DatasetError> {
         let entries: RawEntries<'_> = record.view().map_err(|error| damaged(id, &error))?;
         for (key, _) in entries.0 {
@@ -101,10 +101,10 @@ impl Columns {
 fn write_summaries(
     context: &Context<'_>,
     listing: &[AlertSummaryId],
-    columns: Columns,
+    columns: CsvColumns,
     counts: &RowCounts,
 ) -> Result<(), DatasetError> {
-    let Columns { names: mut columns, .. } = columns;
+    let CsvColumns { names: mut columns, .. } = columns;
     if columns.is_empty() {
         columns.push("id".to_owned()); // a CSV file needs a column
     }

@@ -25,7 +25,7 @@ pub(crate) use self::commit_table::CommitTable;
 use self::rectified::{OnUngrouped, Rectifier};
 pub(crate) use self::reducer::{Coverage, CoverageReducer};
 use super::groups::{Groups, SignatureGroups};
-use super::signatures::{SignatureTable, Signatures};
+use super::signatures::{SignatureRecords, SignatureTable};
 
 pub(crate) struct RevisionCoverage;
 
@@ -45,7 +45,7 @@ impl Family for RevisionCoverage {
         let context = making.context;
         let commits = CommitTable::new(context.commits_for(Artifact::JobsPerRevision)?);
         let by_group = if context.wants(Artifact::RectifiedDetails) {
-            Some((making.value_of::<Groups>()?, making.value_of::<Signatures>()?))
+            Some((making.value_of::<Groups>()?, making.value_of::<SignatureRecords>()?))
         } else {
             None
         };

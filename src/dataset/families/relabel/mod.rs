@@ -20,7 +20,7 @@ use crate::store::Store;
 use self::relabelling::{FailingSignatures, RelabelRules, relabel};
 use self::report::{RelabelInputs, RelabelReport};
 use super::alerts::{AlertTables, Alerts, alert_tables};
-use super::signatures::{Signatures, read_frameworks};
+use super::signatures::{SignatureRecords, read_frameworks};
 
 pub(crate) struct Relabel;
 
@@ -34,7 +34,7 @@ impl Family for Relabel {
     fn start(making: &mut Making<'_, '_>) -> Result<Promised<()>, DatasetError> {
         let input = making.context.config.inputs.perf_llm_struc.as_deref();
         let input = input.ok_or_else(|| DatasetError::not_configured(Artifact::Relabelled, Input::PerfLlmStruc))?;
-        let (tables, signatures) = (making.value_of::<Alerts>()?, making.value_of::<Signatures>()?);
+        let (tables, signatures) = (making.value_of::<Alerts>()?, making.value_of::<SignatureRecords>()?);
         Ok(making.spawn(move |context| {
             let excluded = context.options().excluded_framework_ids.iter().copied().map(FrameworkId).collect();
             let (tables, signatures) = (tables.wait()?, signatures.wait()?);

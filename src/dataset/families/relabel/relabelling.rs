@@ -143,12 +143,12 @@ pub(crate) fn relabel<R: BufRead, W: Write>(
         counts.input_lines_total += 1;
         record.clear();
         match text.and_then(|text| relabel_record(python_strip(text), rules, &mut counts, &mut record)) {
-            Ok(Written::Record) => {
+            Ok(LineKind::Record) => {
                 record.push(b'\n');
                 output.write_all(&record).map_err(RelabelError::Write)?;
                 counts.output_records_written += 1;
             }
-            Ok(Written::Nothing) => counts.non_dict_records += 1,
+            Ok(LineKind::NotObject) => counts.non_dict_records += 1,
             Err(source) => return Err(RelabelError::Malformed { line: number, source }),
         }
     }
@@ -156,9 +156,9 @@ pub(crate) fn relabel<R: BufRead, W: Write>(
     Ok(make_report(counts, rules, inputs))
 }
 
-enum Written {
+enum LineKind {
     Record,
-    Nothing,
+    NotObject,
 }
 
 /// Writes one record to `out`. Counts it only after reading and writing the whole record.
@@ -167,10 +167,10 @@ fn relabel_record(
     rules: RelabelRules<'_>,
     counts: &mut RelabelCounts,
     out: &mut Vec<u8>,
-) -> Result<Written, LineFault> {
+) -> Result<LineKind, LineFault> {
     if !text.starts_with('{') {
         serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(LineFault::NotJson)?;
-        return Ok(Written::Nothing);
+        return Ok(LineKind::NotObject);
     }
     let object: Object<'_> = serde_json::from_str(text).map_err(LineFault::NotJson)?;
     let verdict = judge(&object, rules)?;
@@ -182,18 +182,18 @@ fn relabel_record(
         dumps_text(key, out);
         out.extend_from_slice(b": ");
         match verdict {
-            Verdict::Flip { .. } if key == "response" => dumps_text("0", out),
+            Decision::Flip { .. } if key == "response" => dumps_text("0", out),
             _ => dumps_utf8(value, out)?,
         }
     }
     out.push(b'}');
     verdict.count(counts);
-    Ok(Written::Record)
+    Ok(LineKind::Record)
 }
 
 /// The decision about a record.
 #[derive(Clone, Copy, Debug)]
-enum Verdict {
+enum Decision {
     NoRegressor,
     WithoutCommitId,
     WithoutFailing,
@@ -201,7 +201,7 @@ enum Verdict {
     Flip { failing: u64 },
 }
 
-impl Verdict {
+impl Decision {
     /// Counts as the reference does: a record without a commit id also counts as one without failing signatures, and only
     /// records with failing signatures count as kept.
     fn count(self, counts: &mut RelabelCounts) {
@@ -233,7 +233,7 @@ impl Verdict {
     }
 }
 
-fn judge(object: &Object<'_>, rules: RelabelRules<'_>) -> Result<Verdict, LineFault> {
+fn judge(object: &Object<'_>, rules: RelabelRules<'_>) -> Result<Decision, LineFault> {
     // "1" and 1 mean a regressor; 1.0 does not, because the reference compares Python's text of the value.
     let is_regressor = match object.get("response") {
         Some(raw) if raw.starts_with('"') => python_strip(&text_of(raw)?) == "1",
@@ -241,7 +241,7 @@ fn judge(object: &Object<'_>, rules: RelabelRules<'_>) -> Result<Verdict, LineFa
         None => false,
     };
     if !is_regressor {
-        return Ok(Verdict::NoRegressor);
+        return Ok(Decision::NoRegressor);
     }
     let commit_id = match object.get("commit_id") {
         None | Some("null") => String::new(),
@@ -250,14 +250,14 @@ fn judge(object: &Object<'_>, rules: RelabelRules<'_>) -> Result<Verdict, LineFa
     };
     let commit_id = python_strip(&commit_id);
     if commit_id.is_empty() {
-        return Ok(Verdict::WithoutCommitId);
+        return Ok(Decision::WithoutCommitId);
     }
     let Some(ids) = rules.failing.by_revision.get(commit_id).filter(|ids| !ids.is_empty()) else {
-        return Ok(Verdict::WithoutFailing);
+        return Ok(Decision::WithoutFailing);
     };
     let failing = ids.len() as u64;
     let excluded = ids.iter().filter(|id| is_excluded(**id, rules)).count() as u64;
-    Ok(if excluded == failing { Verdict::Flip { failing } } else { Verdict::Keep { failing, excluded } })
+    Ok(if excluded == failing { Decision::Flip { failing } } else { Decision::Keep { failing, excluded } })
 }
 
 fn text_of(raw: &str) -> Result<String, LineFault> {

@@ -43,7 +43,7 @@ pub(super) enum SignatureFieldsError {
 }
 
 /// A field with its value, hashed.
-type Cell = [u8; 16];
+type CellHash = [u8; 16];
 
 /// Collects signature records.
 #[derive(Debug, Default)]
@@ -51,23 +51,23 @@ pub(super) struct SignatureFieldsBuilder {
     excluded: BTreeSet<String>,
     fields: BTreeMap<String, u32>,
     /// The number of each cell: most records share most of their cells.
-    cells: HashMap<Cell, u32, RandomState>,
+    cells: HashMap<CellHash, u32, RandomState>,
     /// The field of each cell.
     field_of_cell: Vec<u32>,
     /// The numbers of the cells of one record after the other.
     records: Vec<u32>,
-    spans: HashMap<SignatureId, Span, RandomState>,
+    spans: HashMap<SignatureId, CellRange, RandomState>,
     canonical: String,
 }
 
 /// The range of one record in the cells of all records.
 #[derive(Clone, Copy, Debug)]
-struct Span {
+struct CellRange {
     start: u32,
     len: u32,
 }
 
-impl Span {
+impl CellRange {
     fn range(self) -> std::ops::Range<usize> {
         self.start as usize..(self.start + self.len) as usize
     }
@@ -100,12 +100,12 @@ impl SignatureFieldsBuilder {
             }
         }
         let (start, end) = (number_of(start)?, number_of(self.records.len())?);
-        self.spans.insert(signature, Span { start, len: end - start });
+        self.spans.insert(signature, CellRange { start, len: end - start });
         Ok(())
     }
 
     /// The cell of a field with the JSON text of its value, and the field's number.
-    fn cell(&mut self, name: &str, value: &str) -> Result<(Cell, u32), serde_json::Error> {
+    fn cell(&mut self, name: &str, value: &str) -> Result<(CellHash, u32), serde_json::Error> {
         let field = if let Some(&known) = self.fields.get(name) {
             known
         } else {
@@ -214,7 +214,7 @@ pub(crate) struct SignatureFields {
     field_of_cell: Vec<u32>,
     /// See [`SignatureFieldsBuilder::records`]; each record's cells are ascending.
     records: Vec<u32>,
-    spans: HashMap<SignatureId, Span, RandomState>,
+    spans: HashMap<SignatureId, CellRange, RandomState>,
 }
 
 impl SignatureFields {

@@ -28,9 +28,9 @@ pub(crate) struct SignatureTable {
     pub(crate) fields: Option<SignatureFields>,
 }
 
-pub(crate) struct Signatures;
+pub(crate) struct SignatureRecords;
 
-impl Family for Signatures {
+impl Family for SignatureRecords {
     type Value = SignatureTable;
 
     fn start(making: &mut Making<'_, '_>) -> Result<Promised<SignatureTable>, DatasetError> {

@@ -37,12 +37,12 @@ enum Merge {
     Many {
         cursors: Vec<Cursor>,
         files: Vec<File>,
-        heads: BinaryHeap<Reverse<Head>>,
+        heads: BinaryHeap<Reverse<RunHead>>,
     },
 }
 
 /// A run's next pair, and the index of the run.
-type Head = ((u64, u64), usize);
+type RunHead = ((u64, u64), usize);
 
 #[derive(Debug)]
 enum Cursor {
