@@ -61,7 +61,7 @@ const EVENTS: usize = 16_384;
 /// Maximum of new job details in a dry run.
 const DRY_RUN_JOB_DETAILS: usize = 10;
 
-/// Crawls what is missing, then makes the artifacts: the main job. Running it again resumes.
+/// Crawls missing data, then makes the artifacts: the main job. Running it again resumes.
 ///
 /// # Errors
 /// [`Error`]; everything fetched until then is kept, and the previous artifacts are unchanged.
@@ -82,7 +82,7 @@ pub async fn run(
     run.to_end(Some(artifacts)).await
 }
 
-/// Crawls what is missing in the store of `config`.
+/// Crawls the missing data of the store of `config`.
 ///
 /// # Errors
 /// [`Error`]; everything fetched until then is kept.

@@ -1,9 +1,9 @@
-//! Threads that share numbered work, and the order in which their results are taken up.
+//! Shares numbered work among threads, and orders their results.
 //!
-//! [`deal`] numbers items and hands them to workers through a bounded mailbox. Each item comes with a [`Ticket`], which
-//! whoever holds the item's result drops when the result is taken up; until then the item counts as in flight, and no more
-//! than a fixed number of items are. [`InOrder`] gives results back in the order of their items. Together they bound
-//! memory, and what is made of the results does not depend on the number of workers.
+//! [`deal`] numbers items and sends them to workers through a bounded mailbox. Each item has a [`Ticket`], which the receiver
+//! of the result drops; until then the item is in flight, and the number of items in flight is bounded. [`InOrder`] returns
+//! results in the order of their items. Promises: memory is bounded, and the sequence of results does not depend on the
+//! number of workers.
 
 use std::collections::BTreeMap;
 use std::iter::FusedIterator;
@@ -197,7 +197,7 @@ mod tests {
         (0..num).map(|_| worker(done.clone())).collect()
     }
 
-    /// What is taken up of `items`, in order, and how dealing ended.
+    /// The received items in order, and the result of dealing.
     fn run(items: Vec<Result<u32, &'static str>>, workers: usize) -> (Vec<u32>, Result<(), DealError<&'static str>>) {
         let (done, results) = flume::bounded(1);
         std::thread::scope(|scope| {

@@ -20,10 +20,10 @@ pub struct Cli {
 // Where a name has an underscore, an attribute: clap would take the underscore of a doc comment for markup.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Crawl what is missing, then make the artifacts; resumes an interrupted run
+    /// Crawl missing data, then make the artifacts; resumes an interrupted run
     #[command(after_help = help::run())]
     Run(run::RunArgs),
-    /// Crawl what is missing, without making artifacts
+    /// Crawl missing data, without making artifacts
     #[command(after_help = help::crawl())]
     Crawl(run::CrawlArgs),
     /// Make artifacts from the store, without using the network

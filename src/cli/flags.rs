@@ -1,4 +1,4 @@
-//! The flags that set keys of the configuration, in groups by what they configure.
+//! The flags that set keys of the configuration, grouped by topic.
 //!
 //! A command flattens the groups that it reads into its arguments, and no others; [`Configured`] turns them into the
 //! configuration, over the file and the environment. The structs have no doc comments, because clap would show them as the

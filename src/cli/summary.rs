@@ -79,7 +79,7 @@ pub(super) fn crawl_lines(config: &Config, crawl: &CrawlSummary, counters: &Coun
     text
 }
 
-/// What is missing from a crawl that ended by itself, and what to do about it.
+/// The missing data of a crawl that ended by itself, and the remedy.
 pub(super) fn missing_line(config: &Config, crawl: &CrawlSummary) -> String {
     let failed = crawl.counts.failed();
     if failed > 0 {

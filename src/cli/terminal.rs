@@ -22,7 +22,7 @@ pub(super) fn say(text: &str) {
     }
 }
 
-/// Writes a message to stderr only with `-q`: the one line that stands in for a summary.
+/// Writes a message to stderr only with `-q`: the line that replaces the summary.
 pub(super) fn say_if_quiet(text: &str) {
     if is_quiet() {
         say_even_if_quiet(text);

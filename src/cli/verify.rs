@@ -48,7 +48,7 @@ impl Configured for VerifyArgs {
     }
 }
 
-/// The findings so far, by what is left to do.
+/// The findings so far, by remedy.
 #[derive(Debug, Default)]
 struct Tally {
     /// Damage that is left.

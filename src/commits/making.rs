@@ -1,4 +1,4 @@
-//! Makes the file: fetches what is missing from the source, then writes.
+//! Makes the file: fetches missing commits from the source, then writes.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What to make, and what was made.
+//! The order for a file of commits, and its result.
 
 use std::path::{Path, PathBuf};
 

@@ -284,7 +284,7 @@ mod tests {
     fn the_shipped_file_holds_every_key_with_its_default() {
         let text = include_str!("../../config.toml");
         assert_eq!(toml::from_str::<Config>(text).unwrap(), Config::default());
-        // Every key stands in the file, those without a default as a comment.
+        // The file has every key; a key without a default is a comment.
         let shown = toml::to_string(&Config::default()).unwrap();
         let keys = shown.lines().filter_map(|line| line.split(" = ").next()).filter(|key| !key.starts_with('['));
         for key in keys.filter(|key| !key.is_empty()).chain([

@@ -1,6 +1,6 @@
 //! The circuit breaker: a source that is down is probed, and not asked for the whole frontier in turn.
 //!
-//! When several attempts in a row fail, whatever they asked for, the source is considered down: fetchers wait, one of them
+//! When several attempts of any kind fail in a row, the source is considered down: fetchers wait, one of them
 //! probes with the smallest request there is, and attempts that met the outage do not count against their requests. Every
 //! second probe is a request of the frontier, in case only the smallest one fails. After `give_up_after` the run ends with
 //! everything kept.

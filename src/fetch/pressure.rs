@@ -17,7 +17,7 @@ use crate::config::{Config, LimiterConfig};
 use crate::observe::Counters;
 use crate::source::SourceError;
 
-/// No pause is longer, whatever the server asks for and the configuration allows.
+/// Maximum pause, for any request of the server and any configuration.
 const LONGEST_PAUSE: Duration = Duration::from_hours(10_000);
 
 /// See the module. Cheap to clone; all clones are one.

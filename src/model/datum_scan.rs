@@ -293,7 +293,7 @@ mod tests {
                     prop_assert_eq!(scanned(&text[..end], spacing), None);
                 }
             }
-            // Whatever one byte is changed to: what is scanned makes the same text again.
+            // After any change of one byte, the scanned datum reproduces its text.
             let at = flip.index(compact.len());
             compact[at] = to;
             if let Some((datum, len)) = scanned(&compact, Spacing::Compact) {

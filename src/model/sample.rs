@@ -1,4 +1,4 @@
-//! Which jobs stand for a signature's durations.
+//! Samples the jobs that represent a signature's durations.
 
 use super::{JobId, Timestamp};
 

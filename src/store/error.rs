@@ -159,7 +159,7 @@ fn same_source_hint(differences: &[(&'static str, String, String)]) -> &'static 
 }
 
 impl StoreError {
-    /// A chunk of the answer to `request` that does not hold what it should.
+    /// The error for a chunk of the answer to `request` with unexpected content.
     pub(crate) fn damaged_chunk(request: &crate::model::Request, source: &dyn std::fmt::Display) -> Self {
         Self::Damaged { tree: "records", key: request.to_string(), reason: source.to_string() }
     }

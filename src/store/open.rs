@@ -205,8 +205,8 @@ pub(super) fn read_push(key: &[u8], framed: &[u8]) -> Result<(PushId, Revision),
     }
 }
 
-/// Removes what a process left that was killed while sled created the database: sled writes its `conf` in two steps, and
-/// refuses one that ends between them. Nothing is lost, for the database's own file is still empty.
+/// Removes a database that a killed process left half created: sled writes its `conf` in two steps, and refuses one that
+/// ends between them. No data are lost, because the database file is still empty.
 fn remove_half_made(path: &Path) -> std::io::Result<()> {
     let db = path.join("db");
     match std::fs::metadata(db.join("db")) {

@@ -1,7 +1,7 @@
-//! The little of the `DevTools` protocol that the tests need, over the browser's pipe: no port, no driver, no library.
+//! A minimal client of the `DevTools` protocol over the browser's pipe, without a port, driver or library.
 //!
-//! The browser reads commands from its descriptor 3 and writes answers and events to 4, each a JSON object that ends with
-//! a zero byte; a shell puts our end of its stdin and stdout there.
+//! The browser reads commands from descriptor 3 and writes answers and events to 4, each a JSON object that ends with a zero
+//! byte; a shell connects the two descriptors to its stdin and stdout.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -21,7 +21,7 @@ pub(crate) struct Browser {
     child: Child,
     commands: Option<ChildStdin>,
     messages: Receiver<Value>,
-    /// What was not an answer, in order.
+    /// Events, in order.
     events: Vec<Value>,
     session: String,
     num_commands: u64,
@@ -163,7 +163,7 @@ impl Browser {
         self.call("Emulation.setEmulatedMedia", &features);
     }
 
-    /// What the window shows.
+    /// A screenshot of the window.
     pub(crate) fn picture(&mut self) -> Picture {
         let answer = self.call("Page.captureScreenshot", &json!({"format": "png"}));
         let bytes = base64::engine::general_purpose::STANDARD.decode(answer["data"].as_str().unwrap()).unwrap();
@@ -182,9 +182,9 @@ impl Browser {
         base64::engine::general_purpose::STANDARD.decode(answer["data"].as_str().unwrap()).unwrap()
     }
 
-    /// Errors and warnings of the console, what the page's policy refused, and exceptions, since the page was opened.
+    /// Errors and warnings of the console, violations of the page's policy, and exceptions, since the page was opened.
     pub(crate) fn complaints(&mut self) -> Vec<String> {
-        self.evaluate("0"); // what was said before this answer has come
+        self.evaluate("0"); // all earlier events arrive before this answer
         let is_complaint = |event: &&Value| match event["method"].as_str().unwrap_or_default() {
             "Log.entryAdded" => event["params"]["entry"]["level"] != "verbose",
             "Runtime.exceptionThrown" | "Runtime.consoleAPICalled" => true,

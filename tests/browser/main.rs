@@ -1,4 +1,4 @@
-//! The report in a real browser, driven over the `DevTools` protocol: Chromium must be installed.
+//! Tests the report in a real browser over the `DevTools` protocol. Requires Chromium.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test may panic and talk")]
 

@@ -1,5 +1,5 @@
-//! The report as a reader has it: it opens in silence, its tables sort and filter, names stay text, and both colour schemes
-//! show something.
+//! The report opens without console messages, its tables sort and filter, names stay text, and both colour schemes are
+//! visible.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -59,7 +59,7 @@ fn it_opens_in_silence_and_asks_for_nothing_else() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
     assert_eq!(browser.requests(), [format!("file://{}", page().display())]);
     assert_eq!(browser.evaluate("document.querySelectorAll('main section').length"), 7);
-    // The policy holds: what is put into the page does not run.
+    // The policy holds: a script injected into the page does not run.
     let injected = "(() => { const s = document.createElement('script'); s.textContent = 'window.ran = 1'; \
                     document.body.append(s); return window.ran === undefined; })()";
     assert_eq!(browser.evaluate(injected), true);
@@ -114,8 +114,8 @@ fn what_is_typed_filters_rows_and_tells_how_many() {
     browser.type_text(&platform.to_uppercase());
     let shown = column(&mut browser, caption, 4);
     assert!(shown.len() >= expected && shown.len() < all.len(), "{shown:?}");
-    let told = browser.evaluate(&format!("{part}.querySelector('[data-status]').textContent"));
-    assert_eq!(told, format!("{} of {} rows", shown.len(), all.len()));
+    let found = browser.evaluate(&format!("{part}.querySelector('[data-status]').textContent"));
+    assert_eq!(found, format!("{} of {} rows", shown.len(), all.len()));
 
     browser.type_text(" no such row");
     assert!(column(&mut browser, caption, 4).is_empty());
@@ -156,7 +156,7 @@ fn both_colour_schemes_and_a_narrow_window_show_every_part() {
             assert_eq!(picture.width, width as usize);
             let colours: BTreeSet<[u8; 3]> = picture.pixels.iter().step_by(3).copied().collect();
             assert!(colours.len() > 50, "{scheme} {width} {section}: {} colours", colours.len());
-            // Something stands in the upper and the lower half.
+            // Both the upper and the lower half have content.
             for half in picture.pixels.chunks(picture.pixels.len() / 2) {
                 let here: BTreeSet<&[u8; 3]> = half.iter().step_by(3).collect();
                 assert!(here.len() > 10, "{scheme} {width} {section}");

@@ -1,4 +1,4 @@
-//! What was asked, from the simulator's book, in the words of requests.
+//! Maps the simulator's log of arrivals to requests.
 
 use std::collections::BTreeSet;
 
@@ -43,7 +43,7 @@ pub(crate) fn settled_in(store: &Store) -> BTreeSet<String> {
     store.all_settled().filter_map(|settled| name_of(&settled.unwrap().0)).collect()
 }
 
-/// The requests of which nothing is left to ask: what was split has a name in common with its parts.
+/// The requests that are settled including all parts: a split request has the same name as its parts.
 pub(crate) fn acknowledged_in(store: &Store) -> BTreeSet<String> {
     let pending = store.pending().map(|pending| pending.unwrap().request);
     let failed = store.failures().map(|failure| failure.unwrap().0);

@@ -1,4 +1,4 @@
-//! A crawl in a process of its own.
+//! Runs a crawl in a child process.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -125,7 +125,7 @@ pub(crate) fn signal(child: &Child, name: &str) {
     assert!(sent.success());
 }
 
-/// A copy of a store, opened: what a killed process left, without touching the store itself.
+/// Opens a copy of the store that a killed process left, so that the store itself stays untouched.
 pub(crate) fn opened_copy(config: &Config) -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");

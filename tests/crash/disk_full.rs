@@ -1,5 +1,5 @@
-//! A disk that is full or read-only, on a small tmpfs. Mounting needs root; where that is not given, these tests fail, so
-//! leave their feature off there.
+//! Tests a full and a read-only disk on a small tmpfs. Mounting it needs root; without root, leave the feature of these
+//! tests off.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Kills at fail points and at random moments.
+//! Kills crawls at fail points and at random moments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -20,7 +20,7 @@ const KILLS: usize = 52;
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
 
-/// Fail points, and how often a run passes them at the most, about.
+/// Fail points, each with the approximate maximum number of times that a run passes it.
 const FAIL_POINTS: &[(&str, u64)] = &[
     ("store.before_first_ledger", 1),
     ("store.before_sync", 60),
@@ -60,7 +60,7 @@ async fn slow_simulator(faults: &[&str], seed: u64) -> SimulatorHandle {
     simulator(Behaviour { latency, faults, seed, ..Behaviour::default() }).await
 }
 
-/// One crawl through all its kills, with what is known of its requests.
+/// One crawl through all its kills, with the requests seen so far.
 struct Ordeal {
     simulator: SimulatorHandle,
     crawl: Crawl,
@@ -91,7 +91,7 @@ impl Ordeal {
         Self { simulator, crawl, acknowledged: BTreeSet::new(), num_arrivals: 0, kills: 0, bad_day }
     }
 
-    /// Holds what the last process asked and left against what was promised.
+    /// Checks the requests and the store of the last process against the promises.
     fn check(&mut self, how: &str) {
         let arrivals = self.simulator.arrivals();
         let new = &arrivals[self.num_arrivals..];
@@ -118,7 +118,7 @@ impl Ordeal {
         let mut damages = Vec::new();
         store.find_damage(|damage| damages.push(damage)).unwrap();
         assert!(damages.is_empty(), "after {how}: {damages:?}");
-        // Lost are at most those in flight and those that waited for their commit; what the server refused was no answer.
+        // At most the answers in flight and those waiting for a commit are lost; a refusal is not an answer.
         let config = &self.crawl.config;
         let in_flight: usize = Kind::ALL.iter().map(|kind| config.concurrency_of(*kind)).sum();
         let refused = |arrival: &Arrival| self.bad_day && arrival.outcome != Outcome::Status(200);

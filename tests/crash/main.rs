@@ -1,7 +1,7 @@
-//! Real processes, killed and resumed: whatever happens, the artifacts come out the same and nothing is asked twice.
+//! Kills and resumes real processes: the artifacts are the same every time, and no request is repeated.
 //!
-//! The simulated Treeherder runs in the test's process, whose book of arrivals proves what was asked; the crawls run in
-//! children, which fail points or signals end.
+//! The simulated Treeherder runs in the test's process, and its log of arrivals shows all requests; the crawls run in child
+//! processes, which fail points or signals end.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test may panic and talk")]
 

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first lets what is in flight finish, the second ends at once.
+//! SIGINT and SIGTERM: the first lets requests in flight finish, the second ends the process immediately.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn slow() -> (SimulatorHandle, Crawl) {
     (simulator, crawl)
 }
 
-/// What the killed process had stored is not asked again, and the rest comes to the same bytes.
+/// The next run does not repeat the requests that the killed process had stored, and produces the same bytes.
 async fn resume(simulator: &SimulatorHandle, crawl: &Crawl) {
     let calm = {
         let (_simulator, calm) = slow().await;

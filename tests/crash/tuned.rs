@@ -1,4 +1,4 @@
-//! A crawl that is watched and tuned from other processes while it runs.
+//! Observes and tunes a running crawl from other processes.
 
 use std::io::{BufRead as _, BufReader};
 use std::num::NonZeroU32;

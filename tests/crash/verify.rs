@@ -1,4 +1,4 @@
-//! `verify` and a shared store, as processes: what people and scripts see of damage.
+//! `verify` and a shared store as processes: the output about damage, for people and for scripts.
 
 use serde_json::Value;
 use treeherder_sim::{Behaviour, Endpoint, ScriptedReply};
@@ -30,8 +30,8 @@ async fn verify_names_damage_a_line_each_exits_4_and_a_repair_and_a_run_make_it_
     assert_eq!(seen.code(), Some(4), "{}", seen.stderr);
     assert_eq!(remedies(&seen.stdout), ["run_again", "repair"], "{}", seen.stdout);
     assert!(seen.stdout.contains("alert_summaries.csv") && seen.stderr.contains("verify --repair"), "{}", seen.stderr);
-    let told = verify(&crawl, &[]);
-    assert_eq!((told.code(), told.stdout.lines().count()), (Some(4), 2), "{}", told.stdout);
+    let found = verify(&crawl, &[]);
+    assert_eq!((found.code(), found.stdout.lines().count()), (Some(4), 2), "{}", found.stdout);
 
     let repaired = verify(&crawl, &["--repair"]);
     assert_eq!(repaired.code(), Some(0), "{}", repaired.stderr);
@@ -139,10 +139,10 @@ async fn a_repair_of_a_log_with_a_hole_never_advises_another_repair() {
         let hole = bytes.len() * tenth / 10;
         bytes[hole..(hole + 3000).min(whole.len())].fill(0xff);
         put(&log, &bytes);
-        let told = verify(&crawl, &["--repair"]);
-        let said = format!("{}{}", told.stdout, told.stderr);
+        let found = verify(&crawl, &["--repair"]);
+        let said = format!("{}{}", found.stdout, found.stderr);
         assert!(!said.contains("verify --repair") && !said.contains("backtrace"), "{tenth}: {said}");
-        if told.code() == Some(4) {
+        if found.code() == Some(4) {
             assert!(said.contains("cannot be repaired") && said.contains("backup"), "{tenth}: {said}");
         }
     }

@@ -1,4 +1,4 @@
-//! A crawl that asks four times what the server bears.
+//! A crawl that sends four times the requests that the server can handle.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A store goes through an archive and loses nothing.
+//! A store survives a round trip through an archive.
 
 use std::path::Path;
 

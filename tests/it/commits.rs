@@ -1,4 +1,4 @@
-//! `commits --from pushes`, runs that get their commits themselves, and wrong uses.
+//! `commits --from pushes`, runs that fetch their own commits, and wrong usage.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `commits --from hgweb:URL`: the log of a scripted hgweb, in good days and bad ones.
+//! `commits --from hgweb:URL`: the log of a scripted hgweb, with and without faults.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -158,7 +158,7 @@ async fn the_walk_ends_some_pages_below_the_window_and_not_at_the_first_old_comm
     making.make().await.unwrap();
     assert_eq!(making.text(), server.lines(900..1000));
     let lowest = server.take_asked().iter().filter_map(|(revision, _)| revision.parse::<u32>().ok()).min().unwrap();
-    // Four pages without anything near the window, and what was asked ahead of them.
+    // Four pages far from the window, and the pages requested ahead of them.
     assert!((750..870).contains(&lowest), "{lowest}");
 }
 

@@ -1,4 +1,4 @@
-//! What is called complete lacks nothing that the crawl could have brought.
+//! A complete dataset has all data that the crawl could fetch.
 
 use std::sync::Arc;
 

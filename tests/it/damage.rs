@@ -1,5 +1,5 @@
-//! A damaged store: every kind of damage ends in a clear message or is repaired, never in a panic, an empty store or a wrong
-//! artifact.
+//! A damaged store: every kind of damage is repaired or ends in a clear message, and never in a panic, an empty store or a
+//! wrong artifact.
 
 use std::path::PathBuf;
 
@@ -311,7 +311,7 @@ async fn an_older_copy_of_the_database_under_the_newer_ledger_is_refused() {
     assert_same_artifacts(&whole, &crawl.artifacts());
 }
 
-/// Bytes flipped in sled's own file, anywhere: it may mend itself, it may refuse; it may not give wrong data.
+/// Flips bytes anywhere in sled's own file: sled may recover or refuse to open, but must not return wrong data.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_flipped_anywhere_in_the_database_give_an_error_or_the_same_artifacts() {
     let (_simulator, crawl) = finished().await;
@@ -339,7 +339,7 @@ async fn bytes_flipped_anywhere_in_the_database_give_an_error_or_the_same_artifa
                 assert_eq!(error.exit_code(), 4, "round {round}: {error}");
                 assert!(error.to_string().contains("verify --repair"), "round {round}: {error}");
                 assert!(!crawl.config.artifacts.out.join("manifest.json").exists());
-                // What a repair opens again is whole after the next run.
+                // The next run fetches all that a repair reopened.
                 let repaired = findings(&crawl, true);
                 if repaired.iter().all(|finding| finding.remedy != Remedy::Lost) {
                     repairs += 1;
@@ -374,7 +374,7 @@ async fn leftovers_of_killed_processes_are_removed_by_the_next_run() {
     for path in &ours {
         put(path, b"half");
     }
-    assert_eq!(findings(&crawl, false)[0].remedy, Remedy::None, "it is no damage");
+    assert_eq!(findings(&crawl, false)[0].remedy, Remedy::None, "leftovers are not damage");
     crawl.run().await.unwrap();
     assert!(ours.iter().all(|path| !path.exists()));
 }

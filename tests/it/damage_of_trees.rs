@@ -1,5 +1,5 @@
-//! A database whose trees hold different moments, as when sled opens one without the end of its log: each value verifies,
-//! and what is missing can only be seen by holding one tree against another.
+//! A database whose trees are of different moments, as after sled lost the end of its log: each value verifies, and only a
+//! comparison of the trees shows missing values.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ async fn finished() -> (SimulatorHandle, Crawl) {
     (simulator, crawl)
 }
 
-/// What a verification finds, and how often something is to be asked for again.
+/// The findings of a verification, and the number of them that need a request.
 fn findings(crawl: &Crawl, repair: bool) -> (Vec<String>, usize) {
     let (mut texts, mut to_ask) = (Vec::new(), 0);
     verify_store(&crawl.config.store, repair, &mut |finding| {
@@ -151,18 +151,18 @@ async fn damaged_signatures_are_found_and_repaired_even_when_no_list_names_them(
         tampered(&crawl, |db| {
             let record = first_key(db, "records", b"G");
             flip(db, "records", &record);
-            // Whose record is not there, and which no server lists; and what is no id at all.
+            // An id without a record, which no server lists, and an invalid id.
             let ids = db.open_tree("signature_ids").unwrap();
             ids.insert(u64::MAX.to_be_bytes(), b"").unwrap();
             ids.insert(b"odd", b"").unwrap();
         });
         let (texts, _) = findings(&crawl, false);
-        for told in [
+        for text_part in [
             "the file of values ends before this value",
             "signature 18446744073709551615",
             "a signature has an invalid key",
         ] {
-            assert!(texts.iter().any(|text| text.contains(told)), "{told}: {texts:?}");
+            assert!(texts.iter().any(|text| text.contains(text_part)), "{text_part}: {texts:?}");
         }
         assert_repaired(&crawl, &whole).await;
     }

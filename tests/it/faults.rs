@@ -1,4 +1,4 @@
-//! Faults that pass: the run ends as if nothing had been. Faults that end the run: everything fetched is kept.
+//! Transient faults do not change the result of a run. Faults that end a run lose no fetched data.
 
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU64;
@@ -70,7 +70,7 @@ pub(crate) async fn ends_as_undisturbed(crawl: &Crawl) {
     assert_same_artifacts(&calm().await.artifacts, &crawl.artifacts());
 }
 
-/// What was answered is not asked again. Alert pages are: their list is looked at twice.
+/// Answered requests are not repeated, except for alert pages, whose list is read twice.
 pub(crate) fn asks_nothing_twice(simulator: &SimulatorHandle) {
     let mut answered = HashSet::new();
     for arrival in simulator.arrivals() {
@@ -112,7 +112,7 @@ macro_rules! passing_faults {
 
 fn impatient(crawl: &mut Crawl) {
     crawl.config.source.timeout = Duration::from_millis(400);
-    crawl.config.retry.max_attempts = 20.try_into().unwrap(); // what a slow machine answers late passes, too
+    crawl.config.retry.max_attempts = 20.try_into().unwrap(); // allows late answers on a slow machine
 }
 
 fn small_bodies(crawl: &mut Crawl) {
@@ -286,8 +286,8 @@ async fn an_outage_that_lasts_is_exit_5_and_everything_is_kept() {
     let answered = simulator.served().iter().filter(|(_, outcome, _)| **outcome == Outcome::Status(200)).count();
     assert!(answered > 0);
 
-    let healed = crate::support::simulator(Behaviour::default()).await;
-    crawl.config.source.base_url = healed.url();
+    let healthy = crate::support::simulator(Behaviour::default()).await;
+    crawl.config.source.base_url = healthy.url();
     ends_as_undisturbed(&crawl).await;
     let asked_before: HashSet<_> = simulator
         .arrivals()
@@ -296,7 +296,7 @@ async fn an_outage_that_lasts_is_exit_5_and_everything_is_kept() {
         .map(|arrival| arrival.path_and_query)
         .collect();
     assert!(!asked_before.is_empty());
-    assert!(healed.arrivals().iter().all(|arrival| !asked_before.contains(&arrival.path_and_query)));
+    assert!(healthy.arrivals().iter().all(|arrival| !asked_before.contains(&arrival.path_and_query)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,5 @@
-//! Faults that last: recorded with their reason, the rest of the dataset is there, and the next run asks what failed.
+//! Permanent faults are recorded with their reason, the rest of the dataset is complete, and the next run repeats the
+//! failed requests.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,13 +18,13 @@ fn failures(crawl: &Crawl) -> Vec<(Request, Failure)> {
     store.failures().map(Result::unwrap).collect()
 }
 
-/// The next run against a server that is well again.
-async fn heal(crawl: &mut Crawl) -> SimulatorHandle {
-    let healed = simulator(Behaviour::default()).await;
-    crawl.config.source.base_url = healed.url();
+/// Runs the crawl again, on a server without faults.
+async fn run_on_healthy_server(crawl: &mut Crawl) -> SimulatorHandle {
+    let healthy = simulator(Behaviour::default()).await;
+    crawl.config.source.base_url = healthy.url();
     ends_as_undisturbed(crawl).await;
     assert!(failures(crawl).is_empty());
-    healed
+    healthy
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,8 +78,8 @@ async fn what_still_fails_is_recorded_and_the_next_run_asks_exactly_that() {
         assert!(!failure.reason.is_empty() && !failure.reason.chars().any(char::is_control));
     }
 
-    let healed = heal(&mut crawl).await;
-    let mut asked: Vec<String> = healed
+    let healthy = run_on_healthy_server(&mut crawl).await;
+    let mut asked: Vec<String> = healthy
         .arrivals()
         .into_iter()
         .filter(|arrival| arrival.endpoint == Endpoint::Summary)
@@ -87,7 +88,7 @@ async fn what_still_fails_is_recorded_and_the_next_run_asks_exactly_that() {
     asked.sort();
     assert_eq!(asked.iter().collect::<Vec<_>>(), broken, "exactly what failed");
     let others = [Endpoint::AlertSummary, Endpoint::Signatures, Endpoint::Framework];
-    assert!(others.into_iter().all(|endpoint| healed.served().of(endpoint) == 0));
+    assert!(others.into_iter().all(|endpoint| healthy.served().of(endpoint) == 0));
 }
 
 /// Alert pages cannot be asked in parts, so what lasts there fails as a whole.
@@ -122,10 +123,10 @@ async fn what_cannot_be_split_fails_alone_whatever_the_fault() {
         let data = "perf_jobs_by_signature.jsonl";
         assert!(crawl.artifacts()[data] == calm().await.artifacts[data], "{label}: the rest is there");
         if label == "timeout" {
-            let healed = heal(&mut crawl).await;
+            let healthy = run_on_healthy_server(&mut crawl).await;
             assert_eq!(
-                healed.served().total(),
-                healed.served().of(Endpoint::AlertSummary),
+                healthy.served().total(),
+                healthy.served().of(Endpoint::AlertSummary),
                 "only what failed is asked"
             );
         }
@@ -159,9 +160,9 @@ async fn a_broken_job_fails_alone_and_a_broken_endpoint_is_not_asked_job_by_job(
     let held = one.arrivals().into_iter().filter(|arrival| arrival.endpoint == Endpoint::Jobs);
     let held = held.filter(|arrival| job_ids(&arrival.path_and_query).contains(&broken)).count();
     assert_eq!(usize::try_from(failure.attempts).unwrap(), held, "every request that held the job is an attempt of it");
-    let healed = heal(&mut crawl).await;
+    let healthy = run_on_healthy_server(&mut crawl).await;
     assert_eq!(
-        healed.arrivals().iter().map(|arrival| job_ids(&arrival.path_and_query)).collect::<Vec<_>>(),
+        healthy.arrivals().iter().map(|arrival| job_ids(&arrival.path_and_query)).collect::<Vec<_>>(),
         [[broken]]
     );
 
@@ -173,7 +174,7 @@ async fn a_broken_job_fails_alone_and_a_broken_endpoint_is_not_asked_job_by_job(
     assert!(summary.crawl.counts.failed() > 100);
     let asked = all.served().of(Endpoint::Jobs);
     assert!(asked < summary.crawl.counts.failed(), "{asked} requests");
-    heal(&mut crawl).await;
+    run_on_healthy_server(&mut crawl).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -188,7 +189,7 @@ async fn signature_lists_that_fail_in_every_form_end_as_failed() {
     let summary = perfharvest::pipeline::crawl(live, options, &shutdown, std::sync::Arc::default()).await.unwrap();
     assert!(summary.counts.of(Kind::Signatures).failed > 20, "each framework's list by itself");
     crawl.config.inputs.commits = Some(crate::support::corpus().join("input/all_commits.jsonl"));
-    heal(&mut crawl).await;
+    run_on_healthy_server(&mut crawl).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -202,5 +203,5 @@ async fn lists_and_frameworks_that_both_fail_end_the_crawl() {
     // Nothing but these two is left to ask, so nothing is answered any more.
     let error = crawl.run().await.unwrap_err();
     assert_eq!(error.exit_code(), 5);
-    heal(&mut crawl).await;
+    run_on_healthy_server(&mut crawl).await;
 }

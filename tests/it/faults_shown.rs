@@ -1,4 +1,4 @@
-//! What the server says reaches neither the terminal nor a log line raw; and lists that shift while they are read.
+//! Text from the server is escaped in the terminal and in logs. Also: lists that shift while they are read.
 
 use std::path::Path;
 use std::process::Output;
@@ -139,8 +139,8 @@ pub(crate) fn new_summary(id: u64) -> String {
     record.to_string()
 }
 
-/// Reads the alerts in pages of 5 while `changes` come about, each after that many pages; what it made, and what a list
-/// gives on which all changes had come about before.
+/// Reads the alerts in pages of 5 while `changes` happen, each after that many pages. Returns the result, and the result
+/// with all changes made in advance.
 async fn shifted_and_still(changes: &[(u64, AlertChange)]) {
     let mut made = Vec::new();
     for still in [false, true] {

@@ -1,4 +1,4 @@
-//! What fails repeatably is asked in parts, and sizes that worked are remembered.
+//! A request that fails repeatedly is split, and request sizes that succeeded are remembered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -112,10 +112,10 @@ async fn a_signature_that_is_broken_on_one_day_fails_for_that_day_alone() {
     };
     assert_eq!((signature.0, *failed, failure.status), (id, window, Some(504)));
 
-    let healed = crate::support::simulator(Behaviour::default()).await;
-    crawl.config.source.base_url = healed.url();
+    let healthy = crate::support::simulator(Behaviour::default()).await;
+    crawl.config.source.base_url = healthy.url();
     ends_as_undisturbed(&crawl).await;
-    assert_eq!(healed.served().of(Endpoint::Summary), 1, "that day alone is asked");
+    assert_eq!(healthy.served().of(Endpoint::Summary), 1, "only that day is requested");
 }
 
 /// Runs with job batches of 64, of which the server bears at most `bears`; gives the sizes asked, with their number.

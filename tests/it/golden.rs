@@ -1,4 +1,4 @@
-//! The artifacts of the recorded corpus equal what the reference scripts made of the same server.
+//! The artifacts of the recorded corpus equal the output of the reference scripts for the same server.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ fn cell(text: &str) -> String {
     text.parse::<f64>().map_or_else(|_| text.to_owned(), |number| number.to_string())
 }
 
-/// Without what the server picks anew for each page size: which of several tasks of a push it names.
+/// Removes the choice of one of several tasks of a push, which the server makes anew for each page size.
 fn without_tasks(literal: &str) -> String {
     let mut kept = String::new();
     let mut rest = literal;

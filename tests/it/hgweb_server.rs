@@ -1,4 +1,4 @@
-//! A scripted hgweb: a log of made-up commits, served as Mercurial 7 serves it, with a book of what was asked.
+//! A scripted hgweb: serves a log of artificial commits as Mercurial 7 does, and logs all requests.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 /// The date of revision 0; each revision is a minute later than the one before.
 pub(crate) const FIRST: i64 = 1_782_864_000;
 
-/// What a request gets in place of the log.
+/// The answer to a request instead of the log.
 #[derive(Clone, Debug)]
 pub(crate) enum Instead {
     /// Status, content type, body.
@@ -31,7 +31,7 @@ pub(crate) struct Repository {
     pub(crate) len: usize,
     /// Revision numbers of hidden changesets.
     pub(crate) hidden: BTreeSet<usize>,
-    /// Changesets of a page at the most, whatever is asked.
+    /// Maximum changesets per page, for any request.
     pub(crate) cap: usize,
     /// Goes into every hash: another repository has others.
     pub(crate) salt: usize,

@@ -1,4 +1,4 @@
-//! The older scripts' files become a store that a run completes to what a crawl would have come to.
+//! A run completes a store imported from the older scripts' files to the result of a crawl.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
@@ -28,7 +28,8 @@ fn put(path: &Path, text: &[u8]) {
     OpenOptions::new().create_new(true).write(true).open(path).unwrap().write_all(text).unwrap();
 }
 
-/// The dataset's files. The manifest tallies requests: what a crawl skips, an import that found an empty list asks.
+/// The files of the dataset without the manifest, whose counts differ: a run after an import sends some requests that a crawl
+/// skips.
 fn dataset(crawl: &Crawl) -> BTreeMap<String, Vec<u8>> {
     let mut artifacts = crawl.artifacts();
     let manifest: serde_json::Value = serde_json::from_slice(&artifacts.remove("manifest.json").unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Bad input gets a clear error and loses nothing.
+//! Invalid input ends in a clear error without loss of data.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The integration tests: whole crawls against a simulated Treeherder on loopback.
+//! Integration tests: whole crawls of a simulated Treeherder on loopback.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test may panic and talk")]
 

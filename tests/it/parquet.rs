@@ -1,4 +1,4 @@
-//! The Parquet tables hold what the artifacts hold, with types.
+//! The Parquet tables have the same content as the artifacts, with types.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -85,7 +85,7 @@ async fn exported() -> Crawl {
     crawl
 }
 
-/// By what a column is sorted: nulls last.
+/// The sort key of a column, with nulls last.
 fn sort_key(field: &Field) -> (bool, i64, String) {
     match field {
         Field::Null => (true, 0, String::new()),
@@ -349,7 +349,7 @@ async fn an_unfinished_crawl_is_exported_as_far_as_it_is_settled_and_says_so() {
     assert!(summary.description.complete);
     let complete = rows(&tables, Table::Data);
     assert!(incomplete.len() < complete.len());
-    // What was there was there whole: all data of a signature, or none.
+    // A signature has all of its data, or none.
     let num_by_signature = |rows: &[Row]| {
         let mut numbers = BTreeMap::<_, usize>::new();
         for row in rows {

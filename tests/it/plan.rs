@@ -1,4 +1,4 @@
-//! `plan` and `status`, as a person calls them.
+//! The output of `plan` and `status`.
 
 use treeherder_sim::{Behaviour, Endpoint};
 

@@ -1,4 +1,4 @@
-//! What leaves is never more than the bucket gives, retries included; and how the work is ordered.
+//! Requests never exceed the tokens of the bucket, including retries. Also: the order of the work.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -19,8 +19,8 @@ fn non_zero(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).unwrap()
 }
 
-/// The crawl of the corpus at `rate`, from 12 fetchers, with a tenth of its requests failing: its arrivals, and the
-/// seconds between the server's start and the crawl's, at the most.
+/// Crawls the corpus at `rate` with 12 fetchers and a tenth of the requests failing. Returns the arrivals, and the maximum
+/// seconds between the start of the server and of the crawl.
 async fn arrivals_at(rate: u32, burst: u32) -> (Vec<Arrival>, f64) {
     let faults = vec!["502=0.05".parse().unwrap(), "429=0.05".parse().unwrap()];
     let simulator = simulator(Behaviour { faults, ..Behaviour::default() }).await;

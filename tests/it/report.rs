@@ -1,4 +1,4 @@
-//! The report: what it says, how it says it, and what it says of a crawl that is not whole.
+//! The content and markup of the report, for complete and incomplete crawls.
 
 use std::collections::BTreeMap;
 use std::process::Output;
@@ -150,7 +150,7 @@ async fn what_the_server_says_stays_text() {
         assert!(html.contains(&escaped(name)), "{name} is not shown");
     }
     assert!(html.contains("owned()&lt;/script&gt;"), "the failure's reason is not shown");
-    // No attribute holds a quote that was not escaped: every `onmouseover` stands in a text.
+    // No attribute has an unescaped quote: every `onmouseover` is text.
     assert!(html.split('<').all(|tag| !tag.split('>').next().unwrap().contains("onmouseover")));
 }
 
@@ -265,9 +265,9 @@ async fn artifacts_that_are_missing_altered_or_of_another_crawl_are_told() {
 
     let manifest = out.join("manifest.json");
     let other = std::fs::read_to_string(&manifest).unwrap().replace("\"autoland\"", "\"mozilla-central\"");
-    for (text, told) in [(other.as_str(), "were made from another crawl"), ("{", "cannot be read")] {
+    for (text, found) in [(other.as_str(), "were made from another crawl"), ("{", "cannot be read")] {
         std::io::copy(&mut text.as_bytes(), &mut truncated(&manifest)).unwrap();
-        assert!(report(&crawl).html.contains(told), "{told}");
+        assert!(report(&crawl).html.contains(found), "{found}");
     }
     std::fs::remove_file(manifest).unwrap();
     assert!(report(&crawl).html.contains("contains no artifacts"));

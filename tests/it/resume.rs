@@ -1,4 +1,4 @@
-//! Running again: nothing twice, nothing lost.
+//! Resumed runs repeat no requests and lose no data.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -104,7 +104,7 @@ async fn a_run_that_is_ended_again_and_again_comes_to_the_same_bytes_and_asks_no
     }
     assert!(rounds > 3, "{rounds}");
     assert_same_artifacts(&whole, &crawl.artifacts());
-    // What was in flight at a drain is finished, so no path is asked twice.
+    // A drain finishes requests in flight, so no path is requested twice.
     let arrivals = simulator.arrivals();
     let distinct: BTreeSet<_> = arrivals.iter().map(|arrival| &arrival.path_and_query).collect();
     assert_eq!(arrivals.len(), distinct.len());

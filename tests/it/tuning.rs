@@ -1,4 +1,4 @@
-//! Numbers changed while a crawl runs.
+//! Changes of the configuration during a crawl.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;

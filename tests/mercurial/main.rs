@@ -1,5 +1,4 @@
-//! Real repositories: clones that `hg` and `git` made, and a real `hg serve`. Needs both programs (feature
-//! `mercurial-tests`).
+//! Tests with real clones by `hg` and `git`, and a real `hg serve`. Requires both programs (feature `mercurial-tests`).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test may panic and talk")]
 

@@ -1,4 +1,4 @@
-//! Repositories in folders that vanish, and a server of one.
+//! Repositories in temporary folders, and a server of one.
 
 use std::io::BufRead as _;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! The flag byte of a datum: what it has beside its numbers.
+//! The flag byte of a datum, which marks its fields beside the numbers.
 
 pub(super) const JOB: u8 = 1;
 pub(super) const SUBMIT_TIME: u8 = 1 << 1;

@@ -5,7 +5,7 @@ use std::ops::BitOr;
 /// Version of the chunks that [`super::encode`] writes.
 pub(super) const FORMAT_VERSION: u8 = 1;
 
-/// The most data one chunk may hold, whatever the caller allows.
+/// Maximum data per chunk, for any caller.
 pub(super) const MAX_DATA_PER_CHUNK: usize = 1 << 20;
 
 /// Columns to decode; combine with `|`.

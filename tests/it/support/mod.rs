@@ -1,4 +1,4 @@
-//! A simulated Treeherder and a crawl of it, in folders that vanish.
+//! A simulated Treeherder and a crawl of it, in temporary folders.
 
 pub(crate) mod tamper;
 
@@ -17,7 +17,7 @@ use perfharvest::pipeline::{self, CrawlSummary, RunOptions, RunSummary};
 use tokio::net::TcpSocket;
 use treeherder_sim::{BackendConfig, Behaviour, Simulator, SimulatorConfig, SimulatorHandle};
 
-/// The recorded corpus and what the reference scripts made of it.
+/// The recorded corpus and the output of the reference scripts for it.
 pub(crate) fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus")
 }
@@ -137,8 +137,8 @@ async fn run_config(config: Config, shutdown: &Shutdown) -> Result<RunSummary, E
 }
 
 #[allow(dead_code, reason = "not every target that shares this file needs it")]
-/// Lets a crawl make `requests` at once, and then one a second. So it is still under way when a test acts on what it has
-/// seen of it, however slow the machine is.
+/// Lets a crawl send `requests` immediately, then one a second, so that it still runs when a test reacts to its progress,
+/// even on a slow machine.
 pub(crate) fn limit_to(config: &mut Config, requests: u32) {
     config.limiter.requests_per_second = NonZeroU32::MIN;
     config.limiter.burst = NonZeroU32::new(requests).unwrap();

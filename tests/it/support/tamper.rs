@@ -1,4 +1,4 @@
-//! Damage done to a store's files, and copies of them.
+//! Damages and copies the files of a store.
 
 #![allow(dead_code, reason = "each target that shares this file uses a part of it")]
 
