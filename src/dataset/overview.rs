@@ -7,18 +7,17 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use pytext::counts::ValueCounts;
 use serde::Deserialize;
 
 use crate::actor::Shutdown;
 use crate::config::{Config, Semantics};
 use crate::model::{JobId, RawJson, Timestamp};
 use crate::observe::Reducing;
+use crate::store::columns::ColumnSet;
 use crate::store::{CrawlIdentity, Store};
 
-use crate::store::columns::ColumnSet;
-
 use super::commits::Commits;
-use super::counts::Counts;
 use super::error::DatasetError;
 use super::families::alerts::{AlertHistory, AlertSummaryView, for_each_summary};
 use super::families::busiest::{self, Busiest, RevisionJobs, Waits};
@@ -66,7 +65,7 @@ pub struct Overview {
     /// The commits of the window, in the order of `perf_jobs_per_revision.csv`; `None` if no commits are configured.
     pub revisions: Option<Vec<CoveredRevision>>,
     /// The `total_jobs` of these commits.
-    pub total_jobs: Counts,
+    pub total_jobs: ValueCounts,
     /// Signatures that always run together.
     pub groups: SignatureGroups,
     /// Mean duration of each group's jobs, minutes, as in `sig_group_job_durations.csv`.

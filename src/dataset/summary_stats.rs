@@ -7,7 +7,7 @@
 use crate::dataset::write::json_value::{Json, Layout};
 use crate::dataset::write::plot::Histogram;
 
-use crate::dataset::stats::{self, Counts, Number};
+use crate::dataset::stats::{self, Number, ValueCounts};
 
 const PERCENTS: [u32; 5] = [25, 75, 90, 95, 99];
 const INDENT_2: Layout = Layout { indent: 2, sort_keys: false, final_newline: false };
@@ -16,7 +16,7 @@ const SORTED: Layout = Layout { indent: 2, sort_keys: true, final_newline: true 
 
 /// `perf_jobs_stats.json`: statistics of `total_jobs`, rounded to two places; `None` without revisions.
 #[must_use]
-pub fn perf_jobs_stats(total_jobs: &Counts) -> Option<Vec<u8>> {
+pub fn perf_jobs_stats(total_jobs: &ValueCounts) -> Option<Vec<u8>> {
     let rounded = |number: Number| json_of(number.round_half_even_2());
     let percentiles = percentiles(|percent| total_jobs.inclusive_percentile(percent).map(rounded))?;
     let document = Json::object([
@@ -143,7 +143,7 @@ pub fn time_to_culprit_stats(times: &TimesToCulprit<'_>) -> Vec<u8> {
 /// The histogram of `perf_jobs_per_revision_dist.png`.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "numbers of jobs are exact in a double")]
-pub fn perf_jobs_histogram(total_jobs: &Counts) -> Histogram {
+pub fn perf_jobs_histogram(total_jobs: &ValueCounts) -> Histogram {
     let mut histogram =
         Histogram::new("Distribution of perf jobs per revision", "Jobs per revision", "Number of revisions");
     histogram.observations = total_jobs.iter().map(|(value, count)| (value as f64, count)).collect();
@@ -201,7 +201,7 @@ mod tests {
         reader.records().map(|row| row.unwrap()[index].to_owned()).collect()
     }
 
-    fn total_jobs() -> Counts {
+    fn total_jobs() -> ValueCounts {
         column("total_jobs", "perf_jobs_per_revision.csv").iter().map(|text| text.parse::<i64>().unwrap()).collect()
     }
 
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn perf_jobs_document_equals_the_golden_one() {
         assert_eq!(text(perf_jobs_stats(&total_jobs()).unwrap()), golden("perf_jobs_stats.json"));
-        assert_eq!(perf_jobs_stats(&Counts::default()), None);
+        assert_eq!(perf_jobs_stats(&ValueCounts::default()), None);
     }
 
     #[test]

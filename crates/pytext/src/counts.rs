@@ -12,12 +12,12 @@ use crate::stats::{Number, num_trimmed};
 
 /// Integers and how often each occurs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct ValueCounts {
     by_value: BTreeMap<i64, u64>,
     len: u64,
 }
 
-impl Counts {
+impl ValueCounts {
     /// Counts one occurrence of `value`.
     pub fn add(&mut self, value: i64) {
         *self.by_value.entry(value).or_default() += 1;
@@ -136,13 +136,13 @@ impl Counts {
     }
 }
 
-impl Extend<i64> for Counts {
+impl Extend<i64> for ValueCounts {
     fn extend<I: IntoIterator<Item = i64>>(&mut self, values: I) {
         values.into_iter().for_each(|value| self.add(value));
     }
 }
 
-impl FromIterator<i64> for Counts {
+impl FromIterator<i64> for ValueCounts {
     fn from_iter<I: IntoIterator<Item = i64>>(values: I) -> Self {
         let mut counts = Self::default();
         counts.extend(values);
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn counts(values: &[i64]) -> Counts {
+    fn counts(values: &[i64]) -> ValueCounts {
         values.iter().copied().collect()
     }
 
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn no_integers_have_no_statistics() {
-        let counts = Counts::default();
+        let counts = ValueCounts::default();
         assert!(counts.is_empty());
         assert_eq!((counts.mean(), counts.median(), counts.trimmed_mean_10pct()), (None, None, None));
         assert_eq!((counts.inclusive_percentile(50), counts.geometric_mean(), counts.min()), (None, None, None));

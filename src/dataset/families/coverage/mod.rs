@@ -9,10 +9,11 @@ mod reducer;
 
 use std::collections::BTreeSet;
 
+use pytext::counts::ValueCounts;
+
 use crate::config::ArtifactsConfig;
 use crate::dataset::catalogue::Artifact;
 use crate::dataset::commits::isoformat;
-use crate::dataset::counts::Counts;
 use crate::dataset::error::DatasetError;
 use crate::dataset::family::{Context, Family, Making, Promised};
 use crate::dataset::output::{LineFile, RowCounts};
@@ -76,7 +77,7 @@ fn write(context: &Context<'_>, coverage: Coverage, rectifier: Option<Rectifier<
         Some(rectifier) => Some((LineFile::create(context.folder(), Artifact::RectifiedDetails)?, rectifier)),
         None => None,
     };
-    let mut totals = Counts::default();
+    let mut totals = ValueCounts::default();
     let mut line = Vec::new();
     coverage.for_each_revision(|commit, signatures| {
         let iso = isoformat(commit.date);
