@@ -4,10 +4,11 @@
 //! render. Promises the bytes of the reference scripts: key order, integers where Python has integers, rounding, indent,
 //! and the final newline that one document has. Without values most documents do not exist.
 
-use crate::dataset::write::json_value::{Json, Layout};
-use crate::dataset::write::plot::Histogram;
+use pytext::counts::ValueCounts;
+use pytext::json_value::{Json, Layout};
+use pytext::stats::{self, Number};
 
-use crate::dataset::stats::{self, Number, ValueCounts};
+use crate::dataset::write::plot::Histogram;
 
 const PERCENTS: [u32; 5] = [25, 75, 90, 95, 99];
 const INDENT_2: Layout = Layout { indent: 2, sort_keys: false, final_newline: false };

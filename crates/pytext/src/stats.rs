@@ -1,17 +1,15 @@
 //! Every statistic of the artifacts, defined once, equal to what Python computes to the last digit.
 //!
-//! In: plain slices of floats; integers come as [`ValueCounts`], which has its own methods. Out: numbers. The
-//! artifacts were defined by scripts that took their percentiles in four different ways; each way has its own function,
-//! whose documentation names the artifact. Nothing here panics: empty input gives `None`. Sums and variances are exact
-//! and rounded once (see `exact`); `ln` and `exp` are those of the platform's C library, as in Python.
+//! In: plain slices of floats; integers come as [`ValueCounts`](crate::counts::ValueCounts), which has its own methods.
+//! Out: numbers. The scripts that defined the artifacts took percentiles in four different ways; each way has its own
+//! function, whose documentation names the artifact. Promises: nothing here panics, and empty input gives `None`. Sums and
+//! variances are exact and rounded once (see `exact`); `ln` and `exp` come from the platform's C library, as in Python.
 
 use std::cmp::Ordering;
 
 use num_bigint::{BigInt, BigUint};
 
 use crate::exact::{ExactMoments, ExactSum, ratio_to_f64, shifted, sqrt_of_ratio};
-
-pub use crate::counts::ValueCounts;
 
 /// A statistic of integers: Python keeps it an integer where it is one.
 #[derive(Clone, Copy, Debug, PartialEq)]
