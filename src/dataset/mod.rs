@@ -5,7 +5,7 @@
 //! ```
 //!
 //! [`reduce`] selects the artifacts that are out of date (`sources`) and starts the families that make them (`family`);
-//! families that read data share one [`pass`]. [`catalogue`](Artifact) lists every artifact with its family. All files of
+//! families that read data share one `pass`. [`catalogue`](Artifact) lists every artifact with its family. All files of
 //! a reduction appear together at its end. [`compute_overview`] computes the numbers of the report, and writes nothing.
 
 mod catalogue;

@@ -100,7 +100,7 @@ impl Timestamp {
         }
     }
 
-    /// The naive ISO text of [`Timestamp::write_naive`].
+    /// The ISO text of the UTC time without an offset, as `write_naive` appends it.
     #[must_use]
     pub fn to_naive_string(self) -> String {
         let mut out = Vec::with_capacity(26);

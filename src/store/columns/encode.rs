@@ -25,8 +25,7 @@ pub struct EncodedChunk {
     pub pushes: Vec<(PushId, Revision)>,
 }
 
-/// Encodes data in their order, in chunks of at most `max_data_per_chunk` (and [`MAX_DATA_PER_CHUNK`]); no data give no
-/// chunks.
+/// Encodes data in their order, in chunks of at most `max_data_per_chunk` and at most 2^20 data; no data give no chunks.
 ///
 /// `interned` tells whether the push table maps a push to a revision; it may add the pair. It is called once for consecutive
 /// data of one pair. If it returns true, the chunk omits the revision and lists the pair in [`EncodedChunk::pushes`]; if not,
