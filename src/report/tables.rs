@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_cell_is_escaped_wherever_it_stands() {
+    fn every_cell_is_escaped_in_every_place() {
         let nasty = "</td><script>alert('x')</script>\" onclick=\"y";
         let cells =
             vec![Cell::Text(nasty.to_owned()), Cell::Code(nasty.to_owned()), Cell::Number(1.0, nasty.to_owned())];

@@ -126,7 +126,7 @@ impl Store {
             let (key, framed) = entry.map_err(listing)?;
             let request = Request::from_key(&key);
             if let Some(request) = request
-                && self.stands_twice("settled", &request)?
+                && self.is_superseded("settled", &request)?
             {
                 found(Damage::Twice { tree: "settled", request });
                 continue;
@@ -180,7 +180,7 @@ impl Store {
             for entry in tree {
                 let (key, framed) = entry.map_err(listing)?;
                 if let Some(request) = Request::from_key(&key)
-                    && self.stands_twice(name, &request)?
+                    && self.is_superseded(name, &request)?
                 {
                     found(Damage::Twice { tree: name, request });
                     continue;
@@ -205,7 +205,7 @@ impl Store {
     }
 
     /// True when the request has another state that takes precedence over that of `tree`.
-    fn stands_twice(&self, tree: &str, request: &Request) -> Result<bool, StoreError> {
+    fn is_superseded(&self, tree: &str, request: &Request) -> Result<bool, StoreError> {
         match tree {
             "pending" => self.overlaps_settled(request),
             "failed" => {
@@ -271,7 +271,7 @@ impl Store {
                 let Some(request) = Request::from_key(&key).filter(|_| !without.contains(key.as_ref())) else {
                     continue;
                 };
-                if self.stands_twice(name, &request)? {
+                if self.is_superseded(name, &request)? {
                     continue;
                 }
                 let kind = counts.of_mut(request.kind());

@@ -74,7 +74,7 @@ async fn an_artifact_of_an_earlier_state_or_of_other_semantics_is_not_called_cur
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn alerts_that_never_stand_still_leave_the_crawl_incomplete_until_a_run_finds_them_still() {
+async fn alerts_that_keep_shifting_leave_the_crawl_incomplete_until_a_run_finds_them_stable() {
     let simulator = simulator(Behaviour::default()).await;
     for change in 0..60 {
         simulator.after(3 * change, AlertChange::Create(new_summary(99_000 + change))).unwrap();
@@ -135,7 +135,7 @@ async fn a_ledger_that_a_kill_left_behind_is_written_by_the_next_run_of_a_finish
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redirect_is_not_followed_and_told_with_where_it_leads() {
+async fn a_redirect_is_not_followed_and_its_target_is_shown() {
     let simulator = simulator(Behaviour::default()).await;
     let elsewhere = "https://elsewhere.example/\u{1b}[2J";
     for location in ["/api/performance/summary/?more=1", elsewhere] {

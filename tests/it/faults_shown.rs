@@ -115,7 +115,7 @@ async fn a_quiet_run_with_a_failed_request_says_so_in_one_line_with_the_command_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fatal_error_is_told_without_control_characters() {
+async fn a_fatal_error_is_shown_without_control_characters() {
     let simulator = simulator(Behaviour::default()).await;
     simulator.script(ScriptedReply::status(429).header("retry-after", "86400").with_body(NASTY).at(Endpoint::Summary));
     let folder = tempfile::tempdir().unwrap();

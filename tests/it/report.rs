@@ -244,7 +244,7 @@ async fn a_store_without_an_answer_and_one_without_a_crawl() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn artifacts_that_are_missing_altered_or_of_another_crawl_are_told() {
+async fn artifacts_that_are_missing_altered_or_of_another_crawl_are_reported() {
     let simulator = simulator(Behaviour::default()).await;
     let mut crawl = Crawl::of(&simulator.url());
     crawl.run().await.unwrap();

@@ -29,7 +29,7 @@ async fn a_finished_run_asks_nothing_and_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_artifact_that_is_gone_is_made_again_and_the_manifest_stands_beside_it() {
+async fn a_missing_artifact_is_made_again_and_the_manifest_lists_it() {
     let simulator = simulator(Behaviour::default()).await;
     let crawl = Crawl::of(&simulator.url());
     crawl.run().await.unwrap();
