@@ -119,7 +119,7 @@ fn of_dataset(error: &DatasetError) -> u8 {
         | DatasetError::Input(..)
         | DatasetError::Relabel(..)
         | DatasetError::Ungrouped(_) => 2,
-        DatasetError::Sort { .. } | DatasetError::Groups(_) => 4,
+        DatasetError::Sort { .. } | DatasetError::Groups(_) | DatasetError::Thread(_) => 4,
         DatasetError::Interrupted => EXIT_INTERRUPTED,
         DatasetError::Plot(_) | DatasetError::Report(_) | DatasetError::WorkerPanicked | DatasetError::Abandoned => 1,
         DatasetError::Table(error) => of_table(error),
@@ -194,6 +194,7 @@ fn of_import(error: &ImportError) -> u8 {
         ImportError::Read { .. } | ImportError::NothingThere { .. } | ImportError::Sampled => 2,
         ImportError::Interrupted => EXIT_INTERRUPTED,
         ImportError::WorkerPanicked => 1,
+        ImportError::Thread(_) => 4,
     }
 }
 

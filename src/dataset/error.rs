@@ -73,6 +73,9 @@ pub enum DatasetError {
     /// Another part of the reduction failed first; that error is the one to show.
     #[error("a part of the reduction ended early; please report this")]
     Abandoned,
+    /// The system refused a thread. Exit code 4.
+    #[error("cannot start a thread; raise the limit of processes (`ulimit -u`)")]
+    Thread(#[source] std::io::Error),
 }
 
 impl DatasetError {

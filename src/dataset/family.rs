@@ -8,7 +8,7 @@
 use std::any::{Any, TypeId};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use crate::config::{ArtifactsConfig, Config};
@@ -19,7 +19,8 @@ use super::commits::Commits;
 use super::error::DatasetError;
 use super::output::{CsvFile, LineFile, Outputs, RowCounts, Written};
 use super::pass::signatures::Signatures;
-use super::pass::{Means, Pass, Reducer};
+use super::pass::{Means, Pass, Reducer, first_reason, spawn_in};
+use super::promise::{Promise, Promised, promise};
 use super::write::csv::Dialect;
 
 /// The maker of the artifacts of one computation.
@@ -92,7 +93,9 @@ impl<'a> Context<'a> {
 
     /// Hands over a file whose rows are all written, with its counts for the manifest.
     pub(crate) fn finish(&self, written: Written, counts: &RowCounts) -> Result<(), DatasetError> {
-        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).add(written, counts.clone())
+        let output = written.complete(counts.clone())?;
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).add(output);
+        Ok(())
     }
 
     /// Writes a whole document, if it is wanted and exists.
@@ -104,61 +107,16 @@ impl<'a> Context<'a> {
     }
 }
 
-/// A value that a family computes on its own thread.
-#[derive(Debug)]
-pub(crate) struct Promised<T> {
-    value: Arc<OnceLock<T>>,
-    /// Closed when the family's thread ends, with or without a value.
-    ended: flume::Receiver<()>,
-}
-
-impl<T> Clone for Promised<T> {
-    fn clone(&self) -> Self {
-        Self { value: Arc::clone(&self.value), ended: self.ended.clone() }
-    }
-}
-
-impl<T> Promised<T> {
-    /// Waits for the value.
-    ///
-    /// # Errors
-    /// [`DatasetError::Abandoned`] if the family failed.
-    pub(crate) fn wait(&self) -> Result<&T, DatasetError> {
-        let _closed = self.ended.recv();
-        self.value.get().ok_or(DatasetError::Abandoned)
-    }
-}
-
 /// The running families of a reduction.
 pub(crate) struct Making<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     pub(crate) context: &'env Context<'env>,
     pass: Pass<'scope, 'env>,
-    reads_data: bool,
     /// The promised value of each started family, by its type.
     started: HashMap<TypeId, Box<dyn Any>>,
     threads: Vec<ScopedJoinHandle<'scope, Result<(), DatasetError>>>,
     pass_ended: Promised<()>,
     end_pass: Promise<()>,
-}
-
-/// The other end of a [`Promised`] value.
-struct Promise<T> {
-    value: Arc<OnceLock<T>>,
-    /// Never sends; the thread drops it at its end.
-    _ended: flume::Sender<()>,
-}
-
-fn promise<T>() -> (Promise<T>, Promised<T>) {
-    let value = Arc::new(OnceLock::new());
-    let (sender, ended) = flume::bounded(1);
-    (Promise { value: Arc::clone(&value), _ended: sender }, Promised { value, ended })
-}
-
-impl<T> Promise<T> {
-    fn keep(self, value: T) {
-        let _first = self.value.set(value);
-    }
 }
 
 impl<'scope, 'env> Making<'scope, 'env> {
@@ -173,16 +131,8 @@ impl<'scope, 'env> Making<'scope, 'env> {
         std::thread::scope(|scope| {
             let pass = Pass::new(scope, context.store, context.signatures, context.means);
             let (end_pass, pass_ended) = promise();
-            let mut making = Making {
-                scope,
-                context,
-                pass,
-                reads_data: false,
-                started: HashMap::new(),
-                threads: Vec::new(),
-                pass_ended,
-                end_pass,
-            };
+            let mut making =
+                Making { scope, context, pass, started: HashMap::new(), threads: Vec::new(), pass_ended, end_pass };
             let started = context.wanted.iter().try_for_each(|artifact| start(*artifact, &mut making));
             making.finish(started)
         })
@@ -198,74 +148,67 @@ impl<'scope, 'env> Making<'scope, 'env> {
         Ok(promised)
     }
 
-    /// Starts a reducer of the pass; its thread calls `then` with the value.
+    /// Starts a reducer of the pass; its thread calls `then` with the value. `then` may wait for the values of other families,
+    /// but for none that waits for the end of the pass.
+    ///
+    /// # Errors
+    /// [`DatasetError::Thread`].
     pub(crate) fn reduce<R, T>(
         &mut self,
         reducer: R,
         then: impl FnOnce(R::Value, &'env Context<'env>) -> Result<T, DatasetError> + Send + 'scope,
-    ) -> Promised<T>
+    ) -> Result<Promised<T>, DatasetError>
     where
         R: Reducer + 'scope,
         T: Send + Sync + 'static,
     {
-        let (promise, promised) = promise();
         let context = self.context;
-        self.reads_data = true;
-        let thread = self.pass.start(reducer, move |value| {
-            context.means.check_interrupted()?;
-            promise.keep(then(value, context)?);
-            Ok(())
-        });
-        self.threads.push(thread);
-        promised
+        self.pass.start(reducer, move |value| then(value, context))
     }
 
     /// Starts a family without a reducer, in parallel with the pass.
+    ///
+    /// # Errors
+    /// [`DatasetError::Thread`].
     pub(crate) fn spawn<T: Send + Sync + 'static>(
         &mut self,
         work: impl FnOnce(&'env Context<'env>) -> Result<T, DatasetError> + Send + 'scope,
-    ) -> Promised<T> {
+    ) -> Result<Promised<T>, DatasetError> {
         let (promise, promised) = promise();
         let context = self.context;
-        self.threads.push(self.scope.spawn(move || {
+        self.threads.push(spawn_in(self.scope, move || {
             promise.keep(work(context)?);
             Ok(())
-        }));
-        promised
+        })?);
+        Ok(promised)
     }
 
-    /// Fulfilled when the pass has handed on all data. A family that needs another pass waits for it, so that only one pass
-    /// runs at a time.
+    /// Fulfilled when the pass and all its reducers have ended. A family that needs another pass waits for it, so that only
+    /// one pass uses the memory for sorting at a time.
     pub(crate) fn pass_ended(&self) -> Promised<()> {
         self.pass_ended.clone()
     }
 
     fn finish(self, started: Result<(), DatasetError>) -> Result<(), DatasetError> {
-        let Self { context, pass, reads_data, threads, end_pass, .. } = self;
-        let mut result = started;
-        if result.is_ok() && reads_data {
-            result = pass.run("reading the data");
-        } else {
-            drop(pass); // ends its reducers, if any, without their data
-        }
+        let Self { pass, threads, end_pass, .. } = self;
+        let mut result = match started {
+            Ok(()) => pass.run("reading the data"),
+            Err(error) => {
+                pass.abandon();
+                Err(error)
+            }
+        };
         if result.is_ok() {
             end_pass.keep(());
-            context.means.reducing.enter("computing and writing the artifacts");
         } else {
             drop(end_pass);
         }
         for thread in threads {
-            let ended = thread.join().unwrap_or(Err(DatasetError::WorkerPanicked));
-            result = first_reason(result, ended);
+            result = first_reason(result, thread.join().unwrap_or(Err(DatasetError::WorkerPanicked)));
         }
         result
     }
 }
 
-/// The first error of the two, except that [`DatasetError::Abandoned`] yields to its cause.
-fn first_reason(one: Result<(), DatasetError>, other: Result<(), DatasetError>) -> Result<(), DatasetError> {
-    match (one, other) {
-        (Ok(()) | Err(DatasetError::Abandoned), Err(error)) => Err(error),
-        (one, _) => one,
-    }
-}
+#[cfg(test)]
+mod tests;

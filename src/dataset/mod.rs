@@ -20,6 +20,7 @@ mod manifest;
 mod output;
 mod overview;
 mod pass;
+mod promise;
 mod reduction;
 mod sources;
 pub mod summary_stats;

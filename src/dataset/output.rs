@@ -20,7 +20,7 @@ pub(crate) type RowCounts = BTreeMap<String, u64>;
 pub(crate) struct Outputs(Vec<Output>);
 
 #[derive(Debug)]
-struct Output {
+pub(crate) struct Output {
     artifact: Artifact,
     file: Completing,
     rows: Option<u64>,
@@ -31,15 +31,14 @@ struct Output {
 #[derive(Debug, Default)]
 pub(crate) struct OnDisk {
     pub(crate) finished: Vec<Finished>,
-    /// Without their inputs, which the reduction adds.
+    /// Rows, length, digest and counts of each; the manifest adds the inputs.
     pub(crate) entries: BTreeMap<Artifact, ArtifactEntry>,
 }
 
 impl Outputs {
-    pub(crate) fn add(&mut self, written: Written, counts: RowCounts) -> Result<(), DatasetError> {
-        let Written { artifact, file, rows } = written;
-        self.0.push(Output { artifact, file: file.complete()?, rows, counts });
-        Ok(())
+    /// Takes in a file on its way to the disk.
+    pub(crate) fn add(&mut self, output: Output) {
+        self.0.push(output);
     }
 
     /// Waits until all files are durable.
@@ -72,6 +71,17 @@ pub(crate) struct Written {
 }
 
 /// An artifact that is written as lines, or as one document.
+impl Written {
+    /// Ends the file, and leaves the rest to its writing thread.
+    ///
+    /// # Errors
+    /// [`DatasetError::Artifact`] when it could not be written so far.
+    pub(crate) fn complete(self, counts: RowCounts) -> Result<Output, DatasetError> {
+        let Self { artifact, file, rows } = self;
+        Ok(Output { artifact, file: file.complete()?, rows, counts })
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct LineFile {
     artifact: Artifact,

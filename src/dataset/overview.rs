@@ -26,7 +26,8 @@ use super::families::durations::job_times::{duration_corrected, times_of, wait_c
 use super::families::durations::{Durations, SampleReducer, Samples};
 use super::families::groups::{GroupsReducer, SignatureGroups};
 use super::pass::signatures::{Part, Signatures};
-use super::pass::{Means, Pass, Reducer, ReducerWorker, SignatureJobs, value_of};
+use super::pass::{Means, Pass, Reducer, ReducerWorker, SignatureJobs};
+use super::promise::Promised;
 use super::sources::read_commits;
 
 /// A commit of the window.
@@ -140,18 +141,21 @@ impl StoreReader<'_> {
     fn data(&self, commits: Option<&Commits>) -> Result<PassResults, DatasetError> {
         std::thread::scope(|scope| {
             let mut pass = Pass::new(scope, self.store, self.signatures, self.means);
-            let coverage = commits.map(|commits| {
-                pass.start(CoverageReducer::new(CommitTable::new(commits), self.semantics, &self.means), revisions_of)
-            });
-            let groups = pass.start(GroupsReducer::new(self.store, self.signatures), Ok);
-            let samples = pass.start(SampleReducer::new(self.semantics), Ok);
-            let totals = pass.start(DataTotals::default(), Ok);
+            let coverage = commits
+                .map(|commits| {
+                    let reducer = CoverageReducer::new(CommitTable::new(commits), self.semantics, &self.means);
+                    pass.start(reducer, revisions_of)
+                })
+                .transpose()?;
+            let groups = pass.start(GroupsReducer::new(self.store, self.signatures), Ok)?;
+            let samples = pass.start(SampleReducer::new(self.semantics), Ok)?;
+            let totals = pass.start(DataTotals::default(), Ok)?;
             pass.run("reading the data")?;
             Ok(PassResults {
-                revisions: coverage.map_or(Ok(Vec::new()), value_of)?,
-                groups: value_of(groups)?,
-                samples: value_of(samples)?,
-                totals: value_of(totals)?,
+                revisions: coverage.map_or(Ok(Vec::new()), Promised::into_value)?,
+                groups: groups.into_value()?,
+                samples: samples.into_value()?,
+                totals: totals.into_value()?,
             })
         })
     }

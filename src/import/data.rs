@@ -66,7 +66,9 @@ pub(super) fn take(
         // Buffers of blocks that were written, for further blocks.
         let (used, spare) = flume::bounded::<Vec<u8>>(max_in_flight);
         let collector = &mut collector;
-        let collecting = scope.spawn(move || collector.collect(results, &used, shutdown));
+        let collecting = std::thread::Builder::new()
+            .spawn_scoped(scope, move || collector.collect(results, &used, shutdown))
+            .map_err(ImportError::Thread)?;
         let worker = |_| {
             let done = done.clone();
             move |inbox: Inbox<Block>| {
@@ -87,6 +89,7 @@ pub(super) fn take(
             Ok(()) => collected,
             Err(DealError::Failed(source)) => Err(failed(source)),
             Err(DealError::Panicked) => Err(ImportError::WorkerPanicked),
+            Err(DealError::Thread(source)) => Err(ImportError::Thread(source)),
         }
     })?;
     collector.join_doubled(path, store)?;

@@ -34,4 +34,7 @@ pub enum ImportError {
     /// A thread panicked.
     #[error("a thread of the import stopped unexpectedly; please report this")]
     WorkerPanicked,
+    /// The system refused a thread. Exit code 4.
+    #[error("cannot start a thread; raise the limit of processes (`ulimit -u`)")]
+    Thread(#[source] std::io::Error),
 }

@@ -12,11 +12,12 @@ use crate::config::{Config, Semantics};
 use crate::dataset::catalogue::Artifact;
 use crate::dataset::commits::Commits;
 use crate::dataset::error::DatasetError;
-use crate::dataset::family::{Context, Family, Making, Promised};
+use crate::dataset::family::{Context, Family, Making};
 use crate::dataset::manifest::JOBS_NOT_ASKED;
 use crate::dataset::output::RowCounts;
 use crate::dataset::pass::signatures::{Part, Signatures};
-use crate::dataset::pass::{Chunk, Means, Pass, Reducer, ReducerWorker, SignatureJobs, value_of};
+use crate::dataset::pass::{Chunk, Means, Pass, Reducer, ReducerWorker, SignatureJobs};
+use crate::dataset::promise::Promised;
 use crate::dataset::summary_stats::{WaitTimes, job_wait_time_stats};
 use crate::dataset::write::json::{AsciiMode, dumps};
 use crate::dataset::write::redact_emails;
@@ -36,11 +37,11 @@ impl Family for BusiestRevision {
     fn start(making: &mut Making<'_, '_>) -> Result<Promised<()>, DatasetError> {
         let commits = making.context.commits_for(Artifact::MaxRevisionJobs)?;
         let pass_ended = making.pass_ended();
-        Ok(making.spawn(move |context| {
+        making.spawn(move |context| {
             pass_ended.wait()?;
             let found = find(context.store, context.signatures, commits, context.means)?;
             write(context, found.of(context.options().semantics))
-        }))
+        })
     }
 }
 
@@ -110,10 +111,11 @@ fn find(
     let inputs = inputs_of(store, commits)?;
     let busiest = std::thread::scope(|scope| {
         let mut pass = Pass::new(scope, store, signatures, means);
-        let by_semantics = [Semantics::Corrected, Semantics::Reference]
-            .map(|semantics| pass.start(CoverageReducer::new(CommitTable::new(commits), semantics, &means), most_jobs));
+        let mut start =
+            |semantics| pass.start(CoverageReducer::new(CommitTable::new(commits), semantics, &means), most_jobs);
+        let (corrected, reference) = (start(Semantics::Corrected)?, start(Semantics::Reference)?);
         pass.run("finding the busiest revision")?;
-        by_semantics.into_iter().map(value_of).collect::<Result<Vec<_>, DatasetError>>()
+        Ok::<_, DatasetError>(vec![corrected.into_value()?, reference.into_value()?])
     })?;
     let mut revisions = jobs_of(store, signatures, busiest, means)?.into_iter();
     let found =
@@ -151,11 +153,14 @@ pub(crate) fn jobs_of(
     means: Means<'_>,
 ) -> Result<Vec<Option<RevisionJobs>>, DatasetError> {
     let nodes: Vec<Revision> = revisions.iter().flatten().filter_map(|busiest| busiest.node.parse().ok()).collect();
+    if nodes.is_empty() {
+        return Ok(vec![None; revisions.len()]);
+    }
     let jobs = std::thread::scope(|scope| {
         let mut pass = Pass::new(scope, store, signatures, means);
-        let thread = pass.start(JobsOf { jobs: vec![BTreeSet::new(); nodes.len()], revisions: nodes.clone() }, Ok);
+        let found = pass.start(JobsOf { jobs: vec![BTreeSet::new(); nodes.len()], revisions: nodes.clone() }, Ok)?;
         pass.run("finding the busiest revision's jobs")?;
-        value_of(thread)
+        found.into_value()
     })?;
     let with_jobs = |busiest: Option<Busiest>| {
         let busiest = busiest?;

@@ -3,11 +3,12 @@
 use crate::config::ArtifactsConfig;
 use crate::dataset::catalogue::Artifact;
 use crate::dataset::error::DatasetError;
-use crate::dataset::family::{Context, Family, Making, Promised};
+use crate::dataset::family::{Context, Family, Making};
 use crate::dataset::output::RowCounts;
 use crate::dataset::pass::external_sort::{PairSorter, SortedPairs};
 use crate::dataset::pass::signatures::Part;
 use crate::dataset::pass::{Means, Reducer, ReducerWorker, SignatureJobs};
+use crate::dataset::promise::Promised;
 use crate::dataset::write::json::{AsciiMode, write_ids, write_str};
 use crate::model::SignatureId;
 use crate::store::columns::ColumnSet;
@@ -30,13 +31,13 @@ impl Family for JobIndex {
         let context = making.context;
         let detailed = context.wants(Artifact::SignaturesByJobDetailed);
         let signatures = if detailed { Some(making.value_of::<SignatureRecords>()?) } else { None };
-        Ok(making.reduce(JobIndexReducer { means: &context.means }, move |pairs, context| {
+        making.reduce(JobIndexReducer { means: &context.means }, move |pairs, context| {
             let fields = match &signatures {
                 Some(signatures) => signatures.wait()?.fields.as_ref(),
                 None => None,
             };
             write(context, pairs, fields)
-        }))
+        })
     }
 }
 

@@ -2,10 +2,11 @@
 
 use crate::dataset::catalogue::Artifact;
 use crate::dataset::error::DatasetError;
-use crate::dataset::family::{Family, Making, Promised};
+use crate::dataset::family::{Family, Making};
 use crate::dataset::output::{LineFile, RowCounts};
 use crate::dataset::pass::signatures::Part;
 use crate::dataset::pass::{Chunk, Reducer, ReducerWorker, SignatureJobs};
+use crate::dataset::promise::Promised;
 use crate::dataset::write::json::{AsciiMode, dumps};
 use crate::model::SignatureId;
 use crate::store::columns::{ColumnSet, ColumnsError, PythonText};
@@ -21,9 +22,9 @@ impl Family for JobsBySignature {
     fn start(making: &mut Making<'_, '_>) -> Result<Promised<()>, DatasetError> {
         let file = LineFile::create(making.context.folder(), Artifact::JobsBySignature)?;
         let (used, spare) = flume::bounded(MAX_SPARE);
-        Ok(making.reduce(LineReducer { file, used, spare }, |file, context| {
+        making.reduce(LineReducer { file, used, spare }, |file, context| {
             context.finish(file.written(), &RowCounts::new())
-        }))
+        })
     }
 }
 

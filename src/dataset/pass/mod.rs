@@ -24,10 +24,11 @@ use crate::store::columns::ColumnSet;
 use crate::store::{ChunkReader, Store};
 
 use self::external_sort::PairSorter;
-use self::reducer::{Actor, Seat, Seats};
 pub(crate) use self::reducer::{Chunk, Reducer, ReducerWorker, SignatureJobs};
+use self::reducer::{ReducerActor, Seat, Seats};
 use self::signatures::{Part, Signatures, by_signature};
 use super::error::DatasetError;
+use super::promise::{Promised, promise};
 
 /// Maximum number of reducers of one pass that sort: coverage and the job index, or coverage by both semantics.
 const MAX_SORTING_REDUCERS: usize = 2;
@@ -65,12 +66,23 @@ impl<'a> Means<'a> {
     }
 }
 
-/// Joins a reducer's thread.
+/// Starts a thread.
 ///
 /// # Errors
-/// The error of the reducer, or [`DatasetError::WorkerPanicked`].
-pub(crate) fn value_of<T>(thread: ScopedJoinHandle<'_, Result<T, DatasetError>>) -> Result<T, DatasetError> {
-    thread.join().unwrap_or(Err(DatasetError::WorkerPanicked))
+/// [`DatasetError::Thread`] if the system refuses it.
+pub(crate) fn spawn_in<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    run: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, DatasetError> {
+    std::thread::Builder::new().spawn_scoped(scope, run).map_err(DatasetError::Thread)
+}
+
+/// The first error of the two, except that [`DatasetError::Abandoned`] yields to its cause.
+pub(crate) fn first_reason(one: Result<(), DatasetError>, other: Result<(), DatasetError>) -> Result<(), DatasetError> {
+    match (one, other) {
+        (Ok(()) | Err(DatasetError::Abandoned), Err(error)) => Err(error),
+        (one, _) => one,
+    }
 }
 
 /// A pass with its reducers.
@@ -81,6 +93,8 @@ pub(crate) struct Pass<'scope, 'env> {
     means: Means<'env>,
     blocks: Vec<&'env [Part]>,
     seats: Vec<Seats<'scope>>,
+    /// Those of the reducers.
+    threads: Vec<ScopedJoinHandle<'scope, Result<(), DatasetError>>>,
 }
 
 impl<'scope, 'env> Pass<'scope, 'env> {
@@ -91,7 +105,7 @@ impl<'scope, 'env> Pass<'scope, 'env> {
         signatures: &'env Signatures,
         means: Means<'env>,
     ) -> Self {
-        Self { scope, store, signatures, means, blocks: signatures.blocks(), seats: Vec::new() }
+        Self { scope, store, signatures, means, blocks: signatures.blocks(), seats: Vec::new(), threads: Vec::new() }
     }
 
     fn num_workers(&self) -> usize {
@@ -99,31 +113,63 @@ impl<'scope, 'env> Pass<'scope, 'env> {
     }
 
     /// Starts `reducer` on its own thread, which calls `then` with the value.
+    ///
+    /// # Errors
+    /// [`DatasetError::Thread`].
     pub(crate) fn start<R, T>(
         &mut self,
         reducer: R,
         then: impl FnOnce(R::Value) -> Result<T, DatasetError> + Send + 'scope,
-    ) -> ScopedJoinHandle<'scope, Result<T, DatasetError>>
+    ) -> Result<Promised<T>, DatasetError>
     where
         R: Reducer + 'scope,
-        T: Send + 'scope,
+        T: Send + Sync + 'scope,
     {
-        let (actor, seats) = Actor::new(reducer, self.num_workers(), self.blocks.len());
+        let (actor, seats) = ReducerActor::new(reducer, self.num_workers(), self.blocks.len());
+        let (promise, promised) = promise();
+        let means = self.means;
+        self.threads.push(spawn_in(self.scope, move || {
+            let value = actor.run()?;
+            means.check_interrupted()?;
+            promise.keep(then(value)?);
+            Ok(())
+        })?);
         self.seats.push(seats);
-        self.scope.spawn(move || then(actor.run()?))
+        Ok(promised)
     }
 
-    /// Reads the data and feeds the reducers; returns when all data are handed on.
+    /// Reads the data, feeds the reducers, and waits for them: then every promised value is there. Reads nothing without
+    /// reducers.
     ///
     /// # Errors
-    /// If the data are unreadable, a worker fails, or the run is interrupted. A reducer's own error is the result of its
-    /// thread.
-    pub(crate) fn run(self, stage: &'static str) -> Result<(), DatasetError> {
+    /// The first error of the pass or of a reducer.
+    pub(crate) fn run(mut self, stage: &'static str) -> Result<(), DatasetError> {
+        if self.seats.is_empty() {
+            return Ok(());
+        }
+        let seats = std::mem::take(&mut self.seats);
+        let mut result = self.read(seats, stage);
+        self.means.reducing.enter("computing and writing the artifacts");
+        for thread in self.threads {
+            result = first_reason(result, thread.join().unwrap_or(Err(DatasetError::WorkerPanicked)));
+        }
+        result
+    }
+
+    /// Ends the reducers without their data.
+    pub(crate) fn abandon(self) {
+        drop(self.seats);
+        for thread in self.threads {
+            let _abandoned = thread.join();
+        }
+    }
+
+    fn read(&self, seats: Vec<Seats<'scope>>, stage: &'static str) -> Result<(), DatasetError> {
         let num_workers = self.num_workers();
-        let wanted = self.seats.iter().fold(ColumnSet::NONE, |wanted, seats| wanted | seats.columns);
+        let wanted = seats.iter().fold(ColumnSet::NONE, |wanted, seats| wanted | seats.columns);
         self.means.reducing.pass(stage, self.signatures.len() as u64);
         let revisions = self.store.push_revisions();
-        let mut seats: Vec<_> = self.seats.into_iter().map(|seats| seats.workers.into_iter()).collect();
+        let mut seats: Vec<_> = seats.into_iter().map(|seats| seats.workers.into_iter()).collect();
         let workers = (0..num_workers).map(|_| {
             let seats = seats.iter_mut().filter_map(Iterator::next).collect();
             let worker = Worker {
@@ -142,6 +188,7 @@ impl<'scope, 'env> Pass<'scope, 'env> {
             Ok(()) => Ok(()),
             Err(DealError::Failed(error)) => Err(error),
             Err(DealError::Panicked) => Err(DatasetError::WorkerPanicked),
+            Err(DealError::Thread(error)) => Err(DatasetError::Thread(error)),
         }
     }
 }
@@ -168,7 +215,7 @@ impl<'a> Worker<'a, '_> {
             self.reducing.add(num_signatures);
             let ticket = Arc::new(ticket);
             if !self.seats.iter_mut().all(|seat| seat.hand_over(number, &ticket)) {
-                return Ok(()); // a reducer failed; its thread returns the error
+                return Err(DatasetError::Abandoned); // a reducer failed; its thread returns the error
             }
         }
         self.seats.into_iter().for_each(Seat::leave);
@@ -194,3 +241,6 @@ impl<'a> Worker<'a, '_> {
         seats.iter_mut().try_for_each(|seat| seat.end_signature(jobs))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,7 +64,9 @@ pub(crate) trait ReducerWorker: Send {
     ///
     /// # Errors
     /// Any error ends the pass.
-    fn end_signature(&mut self, jobs: &mut SignatureJobs, block: &mut Self::Block) -> Result<(), DatasetError>;
+    fn end_signature(&mut self, _jobs: &mut SignatureJobs, _block: &mut Self::Block) -> Result<(), DatasetError> {
+        Ok(())
+    }
 }
 
 /// A decoded chunk of the data of one signature.
@@ -150,13 +152,13 @@ pub(super) trait Seat: Send {
     fn leave(self: Box<Self>);
 }
 
-struct SeatOf<R: Reducer> {
+struct TypedSeat<R: Reducer> {
     worker: R::Worker,
     block: Option<R::Block>,
     mailbox: flume::Sender<Message<R>>,
 }
 
-impl<R: Reducer> Seat for SeatOf<R> {
+impl<R: Reducer> Seat for TypedSeat<R> {
     fn open(&mut self, signatures: &[Part]) {
         self.block = Some(self.worker.open(signatures));
     }
@@ -185,8 +187,8 @@ impl<R: Reducer> Seat for SeatOf<R> {
     }
 }
 
-/// A reducer with its mailbox; [`Actor::run`] is the body of its thread.
-pub(super) struct Actor<R: Reducer> {
+/// A reducer with its mailbox; [`ReducerActor::run`] is the body of its thread.
+pub(super) struct ReducerActor<R: Reducer> {
     reducer: R,
     /// Receives from the workers of the pass; closed when all of them have ended.
     mailbox: flume::Receiver<Message<R>>,
@@ -194,7 +196,7 @@ pub(super) struct Actor<R: Reducer> {
     num_blocks: usize,
 }
 
-impl<R: Reducer> Actor<R> {
+impl<R: Reducer> ReducerActor<R> {
     /// For a pass of `num_blocks` blocks by `num_workers` threads.
     pub(super) fn new<'a>(reducer: R, num_workers: usize, num_blocks: usize) -> (Self, Seats<'a>)
     where
@@ -203,7 +205,7 @@ impl<R: Reducer> Actor<R> {
         // Tickets bound the blocks in flight; the mailbox only has to keep workers from waiting.
         let (sender, mailbox) = flume::bounded(2 * num_workers);
         let seat = |_| -> Box<dyn Seat + 'a> {
-            Box::new(SeatOf::<R> { worker: reducer.worker(), block: None, mailbox: sender.clone() })
+            Box::new(TypedSeat::<R> { worker: reducer.worker(), block: None, mailbox: sender.clone() })
         };
         let seats = Seats { columns: reducer.columns(), workers: (0..num_workers).map(seat).collect() };
         (Self { reducer, mailbox, num_workers, num_blocks }, seats)

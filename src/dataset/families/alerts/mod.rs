@@ -14,8 +14,9 @@ use std::collections::BTreeSet;
 
 use crate::dataset::catalogue::Artifact;
 use crate::dataset::error::DatasetError;
-use crate::dataset::family::{Context, Family, Making, Promised};
+use crate::dataset::family::{Context, Family, Making};
 use crate::dataset::output::RowCounts;
+use crate::dataset::promise::Promised;
 use crate::dataset::summary_stats::{TimesToCulprit, time_to_culprit_stats};
 use crate::dataset::write::csv::Dialect;
 use crate::dataset::write::python_literal::{write_literal, write_str};
@@ -36,7 +37,7 @@ impl Family for Alerts {
     type Value = AlertTables;
 
     fn start(making: &mut Making<'_, '_>) -> Result<Promised<AlertTables>, DatasetError> {
-        Ok(making.spawn(|context| {
+        making.spawn(|context| {
             let mut columns = CsvColumns::default();
             let listing = context.store.alert_listing()?;
             let keep_columns = context.wants(Artifact::AlertSummaries);
@@ -48,7 +49,7 @@ impl Family for Alerts {
             write_summaries(context, &listing, columns, &counts)?;
             write_tables(context, &tables, &counts)?;
             Ok(tables)
-        }))
+        })
     }
 }
 

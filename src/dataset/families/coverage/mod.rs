@@ -15,8 +15,9 @@ use crate::config::ArtifactsConfig;
 use crate::dataset::catalogue::Artifact;
 use crate::dataset::commits::isoformat;
 use crate::dataset::error::DatasetError;
-use crate::dataset::family::{Context, Family, Making, Promised};
+use crate::dataset::family::{Context, Family, Making};
 use crate::dataset::output::{LineFile, RowCounts};
+use crate::dataset::promise::Promised;
 use crate::dataset::summary_stats::{perf_jobs_histogram, perf_jobs_stats};
 use crate::dataset::write::csv::Dialect;
 use crate::dataset::write::json::{AsciiMode, write_ids, write_str};
@@ -51,13 +52,13 @@ impl Family for RevisionCoverage {
             None
         };
         let reducer = CoverageReducer::new(commits, context.options().semantics, &context.means);
-        Ok(making.reduce(reducer, move |coverage, context| {
+        making.reduce(reducer, move |coverage, context| {
             let rectifier = match &by_group {
                 Some((groups, signatures)) => Some(rectifier(context.options(), groups.wait()?, signatures.wait()?)),
                 None => None,
             };
             write(context, coverage, rectifier)
-        }))
+        })
     }
 }
 

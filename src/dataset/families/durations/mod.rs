@@ -11,10 +11,11 @@ use foldhash::fast::RandomState;
 use crate::config::Semantics;
 use crate::dataset::catalogue::Artifact;
 use crate::dataset::error::DatasetError;
-use crate::dataset::family::{Context, Family, Making, Promised};
+use crate::dataset::family::{Context, Family, Making};
 use crate::dataset::output::RowCounts;
 use crate::dataset::pass::signatures::Part;
 use crate::dataset::pass::{Reducer, ReducerWorker, SignatureJobs};
+use crate::dataset::promise::Promised;
 use crate::dataset::summary_stats::{job_durations_histogram, sig_group_job_duration_stats};
 use crate::dataset::write::csv::Dialect;
 use crate::model::{JobId, JobTimes, SignatureId, corrected_sample, reference_sample};
@@ -32,10 +33,12 @@ impl Family for JobDurations {
     fn start(making: &mut Making<'_, '_>) -> Result<Promised<()>, DatasetError> {
         let semantics = making.context.options().semantics;
         let groups = making.value_of::<Groups>()?;
-        Ok(making.reduce(SampleReducer::new(semantics), move |samples, context| {
-            let durations = Durations::measure(semantics, context.store, &samples, groups.wait()?)?;
+        making.reduce(SampleReducer::new(semantics), move |samples, context| {
+            let groups = groups.wait()?;
+            context.means.check_interrupted()?;
+            let durations = Durations::measure(semantics, context.store, &samples, groups)?;
             write(context, &durations)
-        }))
+        })
     }
 }
 

@@ -6,10 +6,11 @@ pub(in crate::dataset) mod grouping;
 
 use crate::dataset::catalogue::Artifact;
 use crate::dataset::error::DatasetError;
-use crate::dataset::family::{Family, Making, Promised};
+use crate::dataset::family::{Family, Making};
 use crate::dataset::output::RowCounts;
 use crate::dataset::pass::signatures::{Part, Signatures};
 use crate::dataset::pass::{Reducer, ReducerWorker, SignatureJobs};
+use crate::dataset::promise::Promised;
 use crate::dataset::write::json::write_ids;
 use crate::store::columns::ColumnSet;
 use crate::store::{ChunkReader, Store, StoreError};
@@ -25,7 +26,7 @@ impl Family for Groups {
     fn start(making: &mut Making<'_, '_>) -> Result<Promised<SignatureGroups>, DatasetError> {
         let context = making.context;
         let reducer = GroupsReducer::new(context.store, context.signatures);
-        Ok(making.reduce(reducer, |groups, context| {
+        making.reduce(reducer, |groups, context| {
             if let Some(mut file) = context.line_file(Artifact::SignatureGroups)? {
                 let mut line = Vec::new();
                 for (id, signatures) in groups.iter() {
@@ -38,7 +39,7 @@ impl Family for Groups {
                 context.finish(file.written(), &RowCounts::new())?;
             }
             Ok(groups)
-        }))
+        })
     }
 }
 

@@ -11,8 +11,9 @@ use std::path::Path;
 use crate::config::ArtifactsConfig;
 use crate::dataset::catalogue::{Artifact, Input};
 use crate::dataset::error::DatasetError;
-use crate::dataset::family::{Family, Making, Promised};
+use crate::dataset::family::{Family, Making};
 use crate::dataset::output::{RowCounts, Written};
+use crate::dataset::promise::Promised;
 use crate::dataset::write::ArtifactFile;
 use crate::model::{FrameworkId, SignatureId};
 use crate::store::Store;
@@ -35,7 +36,7 @@ impl Family for Relabel {
         let input = making.context.config.inputs.perf_llm_struc.as_deref();
         let input = input.ok_or_else(|| DatasetError::not_configured(Artifact::Relabelled, Input::PerfLlmStruc))?;
         let (tables, signatures) = (making.value_of::<Alerts>()?, making.value_of::<SignatureRecords>()?);
-        Ok(making.spawn(move |context| {
+        making.spawn(move |context| {
             let excluded = context.options().excluded_framework_ids.iter().copied().map(FrameworkId).collect();
             let (tables, signatures) = (tables.wait()?, signatures.wait()?);
             let labels = Labels { tables, frameworks: &signatures.frameworks, excluded: &excluded };
@@ -51,7 +52,7 @@ impl Family for Relabel {
                 context.finish(Written { artifact, file, rows }, &counts)?;
             }
             Ok(())
-        }))
+        })
     }
 }
 

@@ -10,8 +10,9 @@ use serde::Deserialize;
 
 use crate::dataset::catalogue::Artifact;
 use crate::dataset::error::DatasetError;
-use crate::dataset::family::{Family, Making, Promised};
+use crate::dataset::family::{Family, Making};
 use crate::dataset::output::RowCounts;
+use crate::dataset::promise::Promised;
 use crate::dataset::write::json::{AsciiMode, dumps};
 use crate::model::{FrameworkId, RawJson, SignatureId};
 use crate::store::{Store, StoreError};
@@ -35,7 +36,7 @@ impl Family for SignatureRecords {
 
     fn start(making: &mut Making<'_, '_>) -> Result<Promised<SignatureTable>, DatasetError> {
         let mut file = making.context.line_file(Artifact::AllSignatures)?;
-        Ok(making.spawn(move |context| {
+        making.spawn(move |context| {
             let exclude = context.options().exclude_fields.iter().cloned();
             let mut fields =
                 context.wants(Artifact::SignaturesByJobDetailed).then(|| SignatureFieldsBuilder::new(exclude));
@@ -58,7 +59,7 @@ impl Family for SignatureRecords {
                 context.finish(file.written(), &RowCounts::new())?;
             }
             Ok(SignatureTable { frameworks, fields: fields.map(SignatureFieldsBuilder::finish) })
-        }))
+        })
     }
 }
 

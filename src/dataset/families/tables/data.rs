@@ -107,10 +107,6 @@ impl ReducerWorker for RowMaker {
         }));
         Ok(())
     }
-
-    fn end_signature(&mut self, _jobs: &mut SignatureJobs, _block: &mut Vec<DataRow>) -> Result<(), DatasetError> {
-        Ok(())
-    }
 }
 
 #[derive(Default)]

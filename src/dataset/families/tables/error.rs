@@ -15,7 +15,7 @@ pub enum ExportError {
     Store(#[from] StoreError),
     /// The commits, the groups or the pass failed.
     #[error(transparent)]
-    Dataset(#[from] DatasetError),
+    Dataset(DatasetError),
     /// A table failed.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -28,4 +28,17 @@ pub enum ExportError {
     /// Ended by a signal, between two steps.
     #[error("interrupted; the previous export is unchanged")]
     Interrupted,
+}
+
+impl From<DatasetError> for ExportError {
+    /// An error that the export has words of its own for is that error.
+    fn from(error: DatasetError) -> Self {
+        match error {
+            DatasetError::Store(error) => Self::Store(error),
+            DatasetError::Artifact(error) => Self::Artifact(error),
+            DatasetError::Table(error) => Self::Table(error),
+            DatasetError::Interrupted => Self::Interrupted,
+            other => Self::Dataset(other),
+        }
+    }
 }

@@ -27,7 +27,8 @@ use crate::dataset::commits::Commits;
 use crate::dataset::error::DatasetError;
 use crate::dataset::families::groups::{GroupsReducer, SignatureGroups};
 use crate::dataset::pass::signatures::Signatures;
-use crate::dataset::pass::{Means, Pass, value_of};
+use crate::dataset::pass::{Means, Pass};
+use crate::dataset::promise::Promised;
 use crate::dataset::sources::read_commits;
 use crate::dataset::write::parquet::{Cell, FinishedTable, RowGroupLimits, TableWriter};
 use crate::dataset::write::{Publication, check_folder, publish, remove_leftovers};
@@ -134,14 +135,13 @@ fn write_data(
     }
     let (data, heads, found) = std::thread::scope(|scope| {
         let mut pass = Pass::new(scope, store, &signatures, means);
-        let data = data.map(|rows| pass.start(DataReducer(rows), Ok));
-        let heads = revisions.is_some().then(|| pass.start(HeadsReducer, Ok));
-        let found = groups.is_some().then(|| pass.start(GroupsReducer::new(store, &signatures), Ok));
-        let passed = pass.run("reading the data");
-        let threads =
-            (data.map(value_of).transpose(), heads.map(value_of).transpose(), found.map(value_of).transpose());
-        passed?;
-        Ok::<_, DatasetError>((threads.0?, threads.1?, threads.2?))
+        let data = data.map(|rows| pass.start(DataReducer(rows), Ok)).transpose()?;
+        let heads = revisions.is_some().then(|| pass.start(HeadsReducer, Ok)).transpose()?;
+        let found = groups.is_some().then(|| pass.start(GroupsReducer::new(store, &signatures), Ok)).transpose()?;
+        pass.run("reading the data")?;
+        let data = data.map(Promised::into_value).transpose()?;
+        let heads = heads.map(Promised::into_value).transpose()?;
+        Ok::<_, DatasetError>((data, heads, found.map(Promised::into_value).transpose()?))
     })?;
     if let (Some(rows), Some(heads)) = (&mut revisions, heads) {
         write_revisions(commits, heads, rows)?;
