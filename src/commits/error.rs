@@ -179,7 +179,7 @@ pub(super) fn unanswered(what: &str, server: &str, not_found: &'static str, erro
         SourceError::Forbidden => {
             "lower --requests-per-second, add a contact to source.user_agent, or use a clone (clone:DIR)"
         }
-        SourceError::Status { status: 400..=499, .. } => not_found,
+        SourceError::UnknownRepository { .. } | SourceError::Status { status: 400..=499, .. } => not_found,
         SourceError::NotJson { .. } | SourceError::WrongShape { .. } | SourceError::BrokenJson { .. } => {
             "the reply is not a list of commits; check the address, or run the same command again later"
         }

@@ -187,8 +187,34 @@ impl SourceAccess {
         self.pressure.heed_retry_after(error, allowed)
     }
 
-    /// The server refuses this client.
+    /// Whether the server has the repository: its signature lists do not say. False when the run ends.
+    ///
+    /// # Errors
+    /// [`FetchError::UnknownRepository`].
+    pub(super) async fn check_repository(&self) -> Result<bool, FetchError> {
+        if !self.take_token().await? {
+            return Ok(false);
+        }
+        let checked = tokio::select! {
+            biased;
+            () = self.shutdown.abandoned() => return Ok(false),
+            checked = self.source.check_repository() => checked,
+        };
+        match checked {
+            Err(source @ SourceError::UnknownRepository { .. }) => Err(self.unknown_repository(Arc::new(source))),
+            _ => Ok(true),
+        }
+    }
+
+    fn unknown_repository(&self, source: Arc<SourceError>) -> FetchError {
+        FetchError::UnknownRepository { base_url: self.config.borrow().source.base_url.clone(), source }
+    }
+
+    /// The crawl cannot go on.
     pub(super) fn refused(&self, batch: &Batch, source: Arc<SourceError>) -> FetchError {
+        if matches!(*source, SourceError::UnknownRepository { .. }) {
+            return self.unknown_repository(source);
+        }
         let user_agent = self.config.borrow().source.user_agent.clone();
         FetchError::Refused { request: batch.to_string(), user_agent, source }
     }
@@ -197,6 +223,10 @@ impl SourceAccess {
         let nothing = || Arc::new(SourceError::Status { status: 503, retry_after: None, excerpt: String::new() });
         let source = self.pressure.breaker.last_error().unwrap_or_else(nothing);
         let base_url = self.config.borrow().source.base_url.clone();
-        FetchError::Unreachable { base_url, waited_secs: waited.as_secs(), source }
+        let waited_secs = waited.as_secs();
+        match source.not_treeherder() {
+            Some(hint) => FetchError::NotTreeherder { base_url, waited_secs, hint, source },
+            None => FetchError::Unreachable { base_url, waited_secs, source },
+        }
     }
 }

@@ -26,7 +26,7 @@ struct State {
     in_a_row: u32,
     /// Attempts that were answered in this run.
     num_answers: u64,
-    /// True once any HTTP reply came: there is a server at the address.
+    /// True once a reply of Treeherder's came, if only an error: it is at the address.
     was_heard: bool,
     last_error: Option<Arc<SourceError>>,
     num_probes: u32,
@@ -190,7 +190,7 @@ impl Breaker {
 impl State {
     fn note(&mut self, error: &Arc<SourceError>) {
         self.in_a_row = self.in_a_row.saturating_add(1);
-        self.was_heard |= error.status().is_some();
+        self.was_heard |= error.status().is_some() && error.not_treeherder().is_none();
         self.last_error = Some(Arc::clone(error));
     }
 
@@ -285,6 +285,17 @@ mod tests {
         }
         tokio::time::advance(Duration::from_mins(4)).await;
         assert_eq!(breaker.gate(), Gate::Probe);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_login_page_in_its_place_does_not() {
+        let breaker = breaker();
+        let login = Arc::new(SourceError::Redirect { status: 302, location: "http://login".to_owned() });
+        for _ in 0..=FAILURES_IN_A_ROW {
+            let _toll = breaker.failed(&login);
+        }
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert!(matches!(breaker.gate(), Gate::GiveUp(_)));
     }
 
     #[tokio::test(start_paused = true)]

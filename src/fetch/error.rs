@@ -39,6 +39,32 @@ pub enum FetchError {
         #[source]
         source: Arc<SourceError>,
     },
+    /// Something else than Treeherder has answered for too long.
+    #[error(
+        "{base_url} has not answered as Treeherder does for {waited_secs} s: {hint}; everything fetched so far is kept; run the same command again to continue"
+    )]
+    NotTreeherder {
+        /// The server.
+        base_url: String,
+        /// Since its last answer, seconds.
+        waited_secs: u64,
+        /// Who may have answered, and the way on.
+        hint: &'static str,
+        /// The last error.
+        #[source]
+        source: Arc<SourceError>,
+    },
+    /// The server does not have the configured repository.
+    #[error(
+        "{base_url} has no repository of this name; check source.repository ({base_url}/api/repository/ lists the names)"
+    )]
+    UnknownRepository {
+        /// The server.
+        base_url: String,
+        /// Names the repository.
+        #[source]
+        source: Arc<SourceError>,
+    },
     /// The server asked to wait longer than is allowed.
     #[error(
         "the server asks to wait {asked_secs} s before the next request, longer than limiter.max_retry_after ({allowed_secs} s); run the same command again after that time; everything fetched so far is kept"

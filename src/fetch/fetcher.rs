@@ -156,6 +156,12 @@ impl Fetcher {
             } else if !in_outage {
                 failures = failed.failures;
             }
+            if matches!(verdict, Verdict::Split | Verdict::Record)
+                && is_whole_list(batch)
+                && !access.check_repository().await?
+            {
+                return Ok(Ending::LeftPending);
+            }
             match verdict {
                 Verdict::StopCrawl => return Err(access.refused(batch, error)),
                 Verdict::AwaitSource | Verdict::Probe => {} // the gate holds until the source answers
@@ -172,6 +178,14 @@ impl Fetcher {
             }
         }
     }
+}
+
+/// True for a list of all signatures: the server answers 500 when it lacks the repository.
+fn is_whole_list(batch: &Batch) -> bool {
+    matches!(
+        batch.requests()[0],
+        Request::Signatures { framework: None } | Request::UpdatedSignatures { framework: None }
+    )
 }
 
 /// One function for each verdict.

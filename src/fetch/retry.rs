@@ -17,25 +17,27 @@ pub(super) enum Retryability {
     TooMuch,
     /// Asking again gives the same.
     Lasting,
-    /// The server refuses this client.
+    /// The crawl cannot go on: the server refuses this client, or lacks the repository.
     Refused,
 }
 
 /// Classifies `error`: whether the request that met it may succeed when it is asked again.
 pub(super) fn classify(error: &SourceError) -> Retryability {
     match error {
-        SourceError::Forbidden => Retryability::Refused,
+        SourceError::Forbidden | SourceError::UnknownRepository { .. } => Retryability::Refused,
         // The server ends every query after 30 s: by a dropped connection, or through its balancer by 502, 503, 504.
         SourceError::Timeout { .. } | SourceError::Interrupted { .. } | SourceError::TooLarge { .. } => {
             Retryability::TooMuch
         }
         SourceError::Status { status: 502..=504 | 413 | 414, .. } => Retryability::TooMuch,
-        SourceError::Status { status: 408 | 425 | 429 | 500..=599, .. }
+        error if error.is_of_the_request() => Retryability::Lasting,
+        // Among these are the replies of a proxy or a login page: a state of the way to the source.
+        SourceError::Status { .. }
+        | SourceError::Redirect { .. }
         | SourceError::Connect { .. }
         | SourceError::NotJson { .. }
         | SourceError::BrokenJson { .. }
         | SourceError::WrongShape { .. } => Retryability::Passing,
-        SourceError::Status { .. } | SourceError::Redirect { .. } => Retryability::Lasting,
     }
 }
 
@@ -74,11 +76,15 @@ mod tests {
     #[test]
     fn statuses_are_classified() {
         for (code, expected) in [
+            (204, Retryability::Passing),
             (400, Retryability::Lasting),
+            (401, Retryability::Passing),
             (404, Retryability::Lasting),
             (406, Retryability::Lasting),
+            (407, Retryability::Passing),
             (414, Retryability::TooMuch),
             (429, Retryability::Passing),
+            (451, Retryability::Passing),
             (500, Retryability::Passing),
             (502, Retryability::TooMuch),
             (503, Retryability::TooMuch),
@@ -87,6 +93,8 @@ mod tests {
             assert_eq!(classify(&status(code)), expected, "{code}");
         }
         assert_eq!(classify(&SourceError::Forbidden), Retryability::Refused);
+        let redirect = SourceError::Redirect { status: 302, location: String::new() };
+        assert_eq!(classify(&redirect), Retryability::Passing);
         assert_eq!(classify(&SourceError::TooLarge { limit: 1 }), Retryability::TooMuch);
         assert_eq!(
             classify(&SourceError::NotJson { status: 200, content_type: "text/html".into() }),

@@ -3,7 +3,7 @@
 //! | the attempt met | then |
 //! |---|---|
 //! | an answer | stored: with data, as empty, or as gone ([`settlement_of`](super::settlement::settlement_of)) |
-//! | 403 | the crawl stops |
+//! | 403, or no such repository | the crawl stops |
 //! | an outage | wait until the source answers; the attempt does not count |
 //! | an error that smaller requests may avoid, often enough | split |
 //! | an error that may pass | retry after a delay |
@@ -22,7 +22,7 @@ const REPEATS: u32 = 2;
 /// A fetcher's next step after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// End the crawl: the server refuses this client.
+    /// End the crawl: the server refuses this client, or lacks the repository.
     StopCrawl,
     /// Wait until the source answers again; this attempt does not count.
     AwaitSource,
@@ -146,6 +146,8 @@ mod tests {
             (summary(8), status(429), [Retry, Retry, Retry, Retry, Record]),
             (summary(8), status(500), [Retry, Retry, Retry, Retry, Record]),
             (summary(8), page, [Retry, Retry, Retry, Retry, Record]),
+            (summary(8), status(401), [Retry, Retry, Retry, Retry, Record]),
+            (summary(8), SourceError::UnknownRepository { repository: String::new() }, [StopCrawl; 5]),
             (summary(8), status(502), [Retry, Split, Split, Split, Split]),
             (summary(8), large, [Retry, Split, Split, Split, Split]),
             (summary(8), status(414), [Split; 5]),

@@ -45,10 +45,16 @@ pub enum SourceError {
         /// The address it redirects to, printable.
         location: String,
     },
+    /// The server has no repository of the configured name.
+    #[error("the server knows no repository `{repository}`")]
+    UnknownRepository {
+        /// The name.
+        repository: String,
+    },
     /// 403: the server blocks this client.
     #[error("the server refuses this client (403 Forbidden)")]
     Forbidden,
-    /// Any other status than success.
+    /// Any other status than 200.
     #[error("the server answered {status}{}", excerpt_of(.excerpt))]
     Status {
         /// The HTTP status.
@@ -58,7 +64,7 @@ pub enum SourceError {
         /// The beginning of the body, printable.
         excerpt: String,
     },
-    /// A success without JSON, such as the HTML of an error page.
+    /// A page where the API has JSON: 200 with HTML, or 404 with an error page that is not the API's.
     #[error("the server answered {status} with {content_type} instead of JSON")]
     NotJson {
         /// The HTTP status.
@@ -99,6 +105,7 @@ impl SourceError {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Forbidden => Some(403),
+            Self::UnknownRepository { .. } => Some(404),
             Self::Status { status, .. } | Self::NotJson { status, .. } | Self::Redirect { status, .. } => Some(*status),
             Self::TooLarge { .. } | Self::BrokenJson { .. } | Self::WrongShape { .. } => Some(200),
             Self::Connect { .. } | Self::Timeout { .. } | Self::Interrupted { .. } => None,
@@ -114,12 +121,57 @@ impl SourceError {
             Self::Interrupted { .. } => "interrupted".to_owned(),
             Self::Redirect { .. } => "redirect".to_owned(),
             Self::Forbidden => "http_403".to_owned(),
+            Self::UnknownRepository { .. } => "unknown_repository".to_owned(),
             Self::Status { status, .. } => format!("http_{status}"),
             Self::NotJson { .. } => "not_json".to_owned(),
             Self::TooLarge { .. } => "too_large".to_owned(),
             Self::BrokenJson { .. } => "broken_json".to_owned(),
             Self::WrongShape { .. } => "wrong_shape".to_owned(),
         }
+    }
+
+    /// True for a status that says something of the request itself, so that it would be repeated: of 4xx, those that neither
+    /// ask to wait nor speak of access.
+    #[must_use]
+    pub(crate) fn is_of_the_request(&self) -> bool {
+        matches!(self, Self::Status { status: 400..=499, .. })
+            && !matches!(self.status(), Some(401 | 407 | 408 | 425 | 429 | 451))
+    }
+
+    /// For a reply that no Treeherder gives: who may have given it, and the way on.
+    #[must_use]
+    pub(crate) fn not_treeherder(&self) -> Option<&'static str> {
+        match self {
+            Self::Redirect { .. } => Some(
+                "the server has moved, or a network with a login page answers in its place; log in, or set source.base_url to the new address",
+            ),
+            Self::NotJson { .. } => Some(
+                "another server, a proxy or a login page answers in its place; source.base_url must be the root of a Treeherder server, without /api",
+            ),
+            Self::Status { status: 401, .. } => Some(
+                "it asks for a login, which Treeherder's API does not; check source.base_url and the network's login",
+            ),
+            Self::Status { status: 407, .. } => {
+                Some("a proxy asks for a login; set user and password in the proxy variables (HTTPS_PROXY)")
+            }
+            Self::Status { status: 451, .. } => Some("the network blocks this address"),
+            Self::Status { status: 511, .. } => Some("the network asks for a login; log in"),
+            Self::Status { status: 201..=399, .. } => Some("another server or a proxy answers in its place"),
+            _ => None,
+        }
+    }
+
+    /// This error, or [`SourceError::UnknownRepository`] where the reply says so: 404 from the lists of a project, 400 from
+    /// the summaries.
+    #[must_use]
+    pub(super) fn about(self, repository: &str) -> Self {
+        match &self {
+            Self::Status { status: 404, excerpt, .. } if excerpt.contains("No project with name") => {}
+            Self::Status { status: 400, excerpt, .. }
+                if excerpt.contains("\"repository\"") && excerpt.contains(&format!("{repository} does not exist")) => {}
+            _ => return self,
+        }
+        Self::UnknownRepository { repository: repository.to_owned() }
     }
 
     /// The error with its sources, on one line without control characters.
@@ -137,5 +189,41 @@ impl SourceError {
             source = cause.source();
         }
         printable(&text, LONGEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(status: u16, excerpt: &str) -> SourceError {
+        SourceError::Status { status, retry_after: None, excerpt: excerpt.to_owned() }
+    }
+
+    #[test]
+    fn replies_that_no_treeherder_gives_are_told_from_its_own() {
+        for code in [202, 204, 206, 300, 304, 401, 407, 451, 511] {
+            assert!(status(code, "").not_treeherder().is_some(), "{code}");
+            assert!(!status(code, "").is_of_the_request(), "{code}");
+        }
+        for code in [400, 404, 406, 410, 414] {
+            assert!(status(code, "").not_treeherder().is_none() && status(code, "").is_of_the_request(), "{code}");
+        }
+        for code in [408, 425, 429, 500, 502, 503, 504] {
+            assert!(status(code, "").not_treeherder().is_none() && !status(code, "").is_of_the_request(), "{code}");
+        }
+        assert!(SourceError::Redirect { status: 302, location: String::new() }.not_treeherder().is_some());
+        assert!(SourceError::NotJson { status: 200, content_type: String::new() }.not_treeherder().is_some());
+        assert!(SourceError::TooLarge { limit: 1 }.not_treeherder().is_none());
+    }
+
+    #[test]
+    fn an_unknown_repository_is_recognised_in_the_words_of_each_endpoint() {
+        let unknown = |code, excerpt| matches!(status(code, excerpt).about("nope"), SourceError::UnknownRepository { repository } if repository == "nope");
+        assert!(unknown(404, r#"{"detail":"No project with name nope"}"#));
+        assert!(unknown(400, r#"{"repository":["nope does not exist."]}"#));
+        assert!(!unknown(400, r#"{"repository":["This field is required."]}"#));
+        assert!(!unknown(404, r#"{"detail":"Invalid page."}"#));
+        assert!(!unknown(500, "No project with name nope"));
     }
 }

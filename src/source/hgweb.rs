@@ -46,7 +46,13 @@ impl Hgweb {
     /// Dropping the future abandons the request.
     pub(crate) async fn page(&self, revision: &str, count: u64) -> Result<HgwebPage, SourceError> {
         let url = self.http.url(&format!("json-log/{revision}"), &format!("revcount={count}"));
-        let body = self.http.get(url, "application/json").await?;
+        let body = self.http.get(url, "application/json").await.map_err(|error| match error {
+            // hgweb's own page.
+            SourceError::NotJson { status: status @ 404, .. } => {
+                SourceError::Status { status, retry_after: None, excerpt: String::new() }
+            }
+            error => error,
+        })?;
         read_json(body, parse).await
     }
 }

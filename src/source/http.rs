@@ -68,7 +68,7 @@ impl HttpServer {
         url
     }
 
-    /// Asks once; returns the body of a JSON reply with a status of success.
+    /// Asks once; returns the body of a JSON reply with status 200.
     pub(super) async fn get(&self, url: Url, accept: &'static str) -> Result<Vec<u8>, SourceError> {
         let mut body = Vec::with_capacity(USUAL_BODY_BYTES);
         let mut response = self.ask(url, accept).await?;
@@ -104,12 +104,12 @@ impl HttpServer {
         Ok((reading.await.map_err(unexpected)??, self.max_body_bytes - left))
     }
 
-    /// Asks once; returns a JSON reply with a status of success, its body not read yet.
+    /// Asks once; returns a JSON reply with status 200, its body not read yet.
     async fn ask(&self, url: Url, accept: &'static str) -> Result<Response, SourceError> {
         let response =
             self.client.get(url).header(ACCEPT, accept).send().await.map_err(|error| self.transport_error(error))?;
         let status = response.status();
-        if !status.is_success() {
+        if status != StatusCode::OK {
             return Err(status_error(response).await);
         }
         let content_type = content_type_of(&response);
@@ -205,7 +205,11 @@ async fn status_error(mut response: Response) -> SourceError {
         .get(RETRY_AFTER)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| retry_after(value, Timestamp::now()));
-    let is_json = is_json(&content_type_of(&response));
+    let content_type = content_type_of(&response);
+    let is_json = is_json(&content_type);
+    if status == StatusCode::NOT_FOUND && !is_json {
+        return SourceError::NotJson { status: status.as_u16(), content_type }; // Treeherder's own are JSON
+    }
     let mut body = Vec::new();
     while body.len() < EXCERPT_BYTES {
         match response.chunk().await {

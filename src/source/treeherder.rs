@@ -61,6 +61,19 @@ impl Treeherder {
         })
     }
 
+    /// Asks once whether the server has the repository.
+    ///
+    /// # Errors
+    /// [`SourceError::UnknownRepository`] when it has not; any other error says nothing about it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the request.
+    pub(crate) async fn check_repository(&self) -> Result<(), SourceError> {
+        let path = format!("api/project/{}/push/", self.source.repository);
+        let asked = self.http.get(self.http.url(&path, "count=1"), ACCEPT).await;
+        asked.map(drop).map_err(|error| error.about(&self.source.repository))
+    }
+
     /// Asks for `batch` once. The signatures of a list go to `take`.
     ///
     /// # Errors
@@ -69,6 +82,10 @@ impl Treeherder {
     /// # Cancel safety
     /// Dropping the future abandons the request; nothing is kept of it.
     pub(crate) async fn fetch(&self, batch: &Batch, take: SignatureSink) -> Result<Answer, SourceError> {
+        self.ask(batch, take).await.map_err(|error| error.about(&self.source.repository))
+    }
+
+    async fn ask(&self, batch: &Batch, take: SignatureSink) -> Result<Answer, SourceError> {
         let parse: Parse = match batch.requests()[0] {
             Request::Signatures { .. } => return self.read(batch, |body| wire::signatures(body, take)).await,
             Request::UpdatedSignatures { .. } => return self.read(batch, wire::updated_signatures).await,

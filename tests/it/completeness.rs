@@ -138,9 +138,13 @@ async fn a_ledger_that_a_kill_left_behind_is_written_by_the_next_run_of_a_finish
 async fn a_redirect_is_not_followed_and_its_target_is_shown() {
     let simulator = simulator(Behaviour::default()).await;
     let elsewhere = "https://elsewhere.example/\u{1b}[2J";
-    for location in ["/api/performance/summary/?more=1", elsewhere] {
+    let summaries = &crate::faults::calm().await.summaries;
+    // Far from each other, so that other requests are answered in between.
+    for (location, path) in
+        ["/api/performance/summary/?more=1", elsewhere].into_iter().zip(summaries.iter().step_by(40))
+    {
         let reply = ScriptedReply::status(302).header("location", location);
-        simulator.script(reply.at(Endpoint::Summary));
+        simulator.script(reply.containing(&crate::faults::signature_of(path)).times(1_000_000));
     }
     let crawl = Crawl::of(&simulator.url());
     let run = crawl.run().await.unwrap();

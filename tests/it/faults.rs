@@ -309,6 +309,63 @@ async fn a_dead_port_is_exit_5() {
     assert!(error.to_string().contains("has not answered"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_page_in_place_of_the_server_is_waited_out() {
+    let redirect = ScriptedReply::status(302).header("location", "http://127.0.0.1:1/login");
+    let not_found = ScriptedReply::status(404).header("content-type", "text/html");
+    for portal in
+        [redirect, ScriptedReply::status(401), ScriptedReply::status(407), ScriptedReply::status(204), not_found]
+    {
+        for answered in [0, 20] {
+            let simulator = simulator(Behaviour::default()).await;
+            simulator.script(ScriptedReply::answer().times(answered));
+            simulator.script(portal.clone().times(40));
+            ends_as_undisturbed(&Crawl::of(&simulator.url())).await;
+            asks_nothing_twice(&simulator);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_not_treeherder_is_exit_5_after_few_requests() {
+    let redirect = ScriptedReply::status(302).header("location", "http://127.0.0.1:1/login");
+    for (portal, word) in [
+        (redirect, "moved"),
+        (html(), "root of a Treeherder"),
+        (ScriptedReply::status(401), "login"),
+        (ScriptedReply::status(407), "proxy"),
+        (ScriptedReply::status(451), "blocks"),
+    ] {
+        for answered in [0, 20] {
+            let simulator = simulator(Behaviour::default()).await;
+            simulator.script(ScriptedReply::answer().times(answered));
+            simulator.script(portal.clone().times(1_000_000));
+            let mut crawl = Crawl::of(&simulator.url());
+            crawl.config.retry.give_up_after = Duration::from_millis(50);
+            let error = crawl.run().await.unwrap_err();
+            assert!(matches!(error, Error::Fetch(FetchError::NotTreeherder { .. })), "{error}");
+            assert!(error.to_string().contains(word), "{error}");
+            assert_eq!(error.exit_code(), 5);
+            crawl.config.retry.give_up_after = Duration::from_mins(5);
+            let healed = crate::support::simulator(Behaviour::default()).await;
+            crawl.config.source.base_url = healed.url();
+            ends_as_undisturbed(&crawl).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_repository_is_exit_5_after_few_requests() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.config.source.repository = "autolamd".to_owned();
+    let error = crawl.run().await.unwrap_err();
+    assert!(matches!(error, Error::Fetch(FetchError::UnknownRepository { .. })), "{error}");
+    assert!(error.to_string().contains("source.repository"), "{error}");
+    assert_eq!(error.exit_code(), 5);
+    assert!(simulator.served().total() < 40);
+}
+
 /// A run that the server ends keeps everything, and the next one ends as undisturbed without asking anything twice.
 async fn ends_at_once(last_words: ScriptedReply) -> (Error, SimulatorHandle) {
     let simulator = simulator(Behaviour::default()).await;
