@@ -23,17 +23,7 @@ impl Config {
         {
             return Err(("window.data_end", format!("{data_end} is not after window.start, {start}")));
         }
-        let url = url::Url::parse(&self.source.base_url).map_err(|why| {
-            let hint = with_scheme(&self.source.base_url);
-            ("source.base_url", format!("`{}` is not an http or https address: {why}{hint}", self.source.base_url))
-        })?;
-        if url.cannot_be_a_base() || !matches!(url.scheme(), "http" | "https") {
-            let hint = with_scheme(&self.source.base_url);
-            return Err((
-                "source.base_url",
-                format!("`{}` is not an http or https address{hint}", self.source.base_url),
-            ));
-        }
+        check_base_url(&self.source.base_url).map_err(|message| ("source.base_url", message))?;
         let name = &self.source.repository;
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
             return Err(("source.repository", format!("`{name}` is not a repository name such as autoland")));
@@ -73,6 +63,33 @@ impl Config {
     }
 }
 
+/// The root of a server, and nothing that may be a secret: the address is stored in the crawl's identity and in the manifest.
+fn check_base_url(address: &str) -> Result<(), String> {
+    let before_path = address.split_once("://").map_or(address, |(_, rest)| rest).split(['/', '?', '#']).next();
+    let parsed = url::Url::parse(address);
+    let has_login = parsed.as_ref().is_ok_and(|url| !url.username().is_empty() || url.password().is_some());
+    if has_login || before_path.is_some_and(|host| host.contains('@')) {
+        return Err("holds a user name or password, which would be stored in files; remove it (a proxy's belongs in \
+                    HTTPS_PROXY)"
+            .to_owned());
+    }
+    if address.contains(['?', '#']) {
+        return Err("has a query or fragment; give only the root of the server".to_owned());
+    }
+    let not_http = |why: String| format!("`{address}` is not an http or https address{why}{}", with_scheme(address));
+    let url = parsed.map_err(|why| not_http(format!(": {why}")))?;
+    if url.cannot_be_a_base() || !matches!(url.scheme(), "http" | "https") {
+        return Err(not_http(String::new()));
+    }
+    let root = address.trim_end_matches('/');
+    match root.strip_suffix("/api") {
+        Some(root) => {
+            Err(format!("`{address}` ends in /api, which is added to it; use `{}`", root.trim_end_matches('/')))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Suggests the whole address if only the scheme is missing.
 fn with_scheme(address: &str) -> String {
     let host = address.split([':', '/']).next().unwrap_or_default();
@@ -97,4 +114,44 @@ fn check_level(level: &str) -> Result<(), String> {
 /// The most similar name.
 pub(super) fn nearest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_of_a_server_is_accepted_under_any_path() {
+        for address in
+            ["https://treeherder.mozilla.org", "http://127.0.0.1:1/", "https://a.example/th", "https://a.example/@x"]
+        {
+            assert_eq!(check_base_url(address), Ok(()), "{address}");
+        }
+    }
+
+    #[test]
+    fn an_address_with_a_secret_is_refused_without_printing_it() {
+        for address in [
+            "https://user:s3cret@a.example",
+            "https://s3cret@a.example/th",
+            "https://:s3cret@a.example",
+            "user:s3cret@a.example",
+            "ftp://user:s3cret@a.example/",
+            "http://user:s3cret@",
+            "http:/user:s3cret@a.example",
+            "https://a.example/?key=s3cret",
+            "https://a.example/#s3cret",
+        ] {
+            let message = check_base_url(address).unwrap_err();
+            assert!(!message.contains("s3cret"), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_api_is_not_part_of_the_root() {
+        for address in ["https://a.example/api", "https://a.example/api/", "https://a.example//api//"] {
+            let message = check_base_url(address).unwrap_err();
+            assert!(message.ends_with("use `https://a.example`"), "{message}");
+        }
+    }
 }

@@ -34,7 +34,9 @@ impl FromStr for CommitsFrom {
     type Err = ParseCommitsFromError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = |why| ParseCommitsFromError { text: text.to_owned(), why };
+        let hides = text.contains('@') && text.starts_with("hgweb:");
+        let shown = if hides { "hgweb:…" } else { text };
+        let wrong = |why| ParseCommitsFromError { text: shown.to_owned(), why };
         match text.split_once(':') {
             None if text == "pushes" => Ok(Self::Pushes),
             Some(("clone", "")) => Err(wrong("lacks a folder")),
@@ -100,6 +102,7 @@ mod tests {
             let said = text.parse::<CommitsFrom>().unwrap_err().to_string();
             assert!(said.contains("clone:DIR") && said.contains("hgweb:URL") && said.contains("pushes"), "{said}");
         }
-        assert!("hgweb:http://me:secret@h/".parse::<CommitsFrom>().is_err());
+        let said = "hgweb:http://me:secret@h/".parse::<CommitsFrom>().unwrap_err().to_string();
+        assert!(!said.contains("secret"), "{said}");
     }
 }

@@ -223,7 +223,10 @@ fn unknown_variable(origin: String) -> ConfigError {
 
 /// Sets one value in the table and reads the whole again, so that an error names the value that caused it.
 fn apply(table: &mut toml::Table, one: &Override) -> Result<Config, ConfigError> {
-    let wrong = |message: String| ConfigError::Override { origin: one.origin.clone(), message };
+    // An address with a password is not repeated.
+    let is_secret = one.value.contains("://") && one.value.contains('@');
+    let origin = if is_secret { one.origin.split('=').next().unwrap_or_default() } else { &one.origin };
+    let wrong = |message: String| ConfigError::Override { origin: origin.to_owned(), message };
     let Some((section, name)) = one.key.split_once('.') else {
         let keys = all_keys();
         let names = || keys.iter().filter_map(|key| Some((key, key.split_once('.')?.1)));
@@ -429,6 +432,8 @@ mod tests {
     fn a_wrong_override_is_named() {
         let said = load("", &[("limiter.brust", "3")]).unwrap_err().to_string();
         assert!(said.starts_with("--set limiter.brust=3: ") && said.contains("brust"), "{said}");
+        let said = load("", &[("inputs.commits_from", "hgweb:http://me:secret@h")]).unwrap_err().to_string();
+        assert!(said.starts_with("--set inputs.commits_from: ") && !said.contains("secret"), "{said}");
         let said = load("", &[("limiter.burst", "0")]).unwrap_err().to_string();
         assert!(said.contains("limiter.burst"), "{said}");
     }
