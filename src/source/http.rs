@@ -21,6 +21,9 @@ const PARSE_INLINE_BYTES: usize = 256 << 10;
 /// Initial capacity for a body, bytes; most are shorter. The length after decompression is not known before the end.
 const USUAL_BODY_BYTES: usize = 64 << 10;
 
+/// Some proxies put it before a text. It is not part of JSON.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Chunks, of some 8 kB each, that a reader of a body may be behind.
 const CHUNKS_AHEAD: usize = 64;
 
@@ -91,8 +94,11 @@ impl HttpServer {
         let (chunks, inbox) = flume::bounded(CHUNKS_AHEAD);
         let reading = tokio::task::spawn_blocking(move || read(BodyReader { inbox, chunk: Vec::new(), at: 0 }));
         let mut left = self.max_body_bytes;
+        let mut mark = Some(BYTE_ORDER_MARK);
         while let Some(chunk) = self.chunk(&mut response, &mut left).await? {
-            if chunks.send_async(chunk.as_ref().to_vec()).await.is_err() {
+            let bytes = chunk.as_ref();
+            let bytes = mark.take().and_then(|mark| bytes.strip_prefix(mark)).unwrap_or(bytes);
+            if chunks.send_async(bytes.to_vec()).await.is_err() {
                 break; // the reader has stopped at an error
             }
         }
@@ -175,7 +181,7 @@ pub(super) async fn read_json<T: Send + 'static>(
 ) -> Result<T, SourceError> {
     let is_small = body.len() <= PARSE_INLINE_BYTES;
     let read = move || {
-        let text = std::str::from_utf8(&body)
+        let text = std::str::from_utf8(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body))
             .map_err(|error| SourceError::BrokenJson { source: serde::de::Error::custom(error) })?;
         parse(text)
     };

@@ -310,6 +310,18 @@ async fn a_dead_port_is_exit_5() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_byte_order_mark_before_a_reply_costs_nothing() {
+    let simulator = simulator(Behaviour::default()).await;
+    simulator.script(ScriptedReply::body("\u{feff}[]").at(Endpoint::Framework).times(9));
+    simulator.script(ScriptedReply::body("\u{feff}{}").at(Endpoint::Signatures).times(9));
+    let crawl = Crawl::of(&simulator.url());
+    let summary = crawl.crawl_only().await.unwrap();
+    assert_eq!((summary.counts.failed(), summary.counts.pending()), (0, 0));
+    let lists = simulator.arrivals().into_iter().filter(|arrival| arrival.endpoint == Endpoint::Signatures).count();
+    assert!((1..=2).contains(&lists), "{lists} requests");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_page_in_place_of_the_server_is_waited_out() {
     let redirect = ScriptedReply::status(302).header("location", "http://127.0.0.1:1/login");
     let not_found = ScriptedReply::status(404).header("content-type", "text/html");
