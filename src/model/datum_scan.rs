@@ -6,8 +6,10 @@
 
 use std::cell::RefCell;
 
+use pytext::float::write_repr;
+
 use super::datum_text::{COMPACT, DatumView, PYTHON, Template, is_plain};
-use super::{DatumId, DatumRecord, JobId, PushId, Revision, Timestamp, write_float};
+use super::{DatumId, DatumRecord, JobId, PushId, Revision, Timestamp};
 
 /// The spaces between the tokens of a JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,7 +198,7 @@ fn other_float(text: &[u8]) -> Option<f64> {
     let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     AGAIN.with_borrow_mut(|again| {
         again.clear();
-        write_float(value, again);
+        write_repr(value, again);
         (value.is_finite() && again == text).then_some(value)
     })
 }
@@ -254,7 +256,7 @@ mod tests {
         fn a_decimal_that_is_accepted_as_short_is_its_own_shortest_text(whole in 0_u64..1_000_000_000, fraction in "[0-9]{1,8}") {
             let text = format!("{whole}.{fraction}");
             let mut again = Vec::new();
-            write_float(text.parse().unwrap(), &mut again);
+            write_repr(text.parse().unwrap(), &mut again);
             let accepted = short_decimal(text.as_bytes()).or_else(|| other_float(text.as_bytes()));
             prop_assert_eq!(accepted.is_some(), again == text.as_bytes());
             let value: f64 = text.parse().unwrap();

@@ -1,8 +1,9 @@
 //! The JSON text of a datum in the documented form, in the server's spacing or in Python's.
 
+use pytext::float::write_repr;
 use smol_str::SmolStr;
 
-use super::{Datum, DatumId, JobId, PushId, Revision, Timestamp, write_float};
+use super::{Datum, DatumId, JobId, PushId, Revision, Timestamp};
 
 /// A datum of the documented form with a borrowed machine name.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,7 +90,7 @@ impl DatumView<'_> {
         out.extend_from_slice(template.id);
         out.extend_from_slice(digits.format(self.id.0).as_bytes());
         out.extend_from_slice(template.value);
-        write_float(self.value, out);
+        write_repr(self.value, out);
         out.extend_from_slice(template.push_timestamp);
         self.push_timestamp.write_naive(out);
         out.extend_from_slice(template.push_id);

@@ -8,7 +8,6 @@ mod datum;
 mod datum_parse;
 mod datum_scan;
 mod datum_text;
-mod float_text;
 mod ids;
 mod raw_json;
 mod records;
@@ -23,7 +22,6 @@ pub use datum::{Datum, DatumRecord, IrregularDatum, api_order, bring_to_api_orde
 pub use datum_parse::parse_datum;
 pub use datum_scan::{Spacing, scan_data, scan_datum};
 pub use datum_text::DatumView;
-pub use float_text::write_float;
 pub use ids::{AlertSummaryId, DatumId, FrameworkId, JobId, PushId, SignatureId};
 pub use raw_json::{RawEntries, RawJson};
 pub use records::{AlertSummary, Job, JobTimes, Signature, Summary};

@@ -5,6 +5,7 @@
 //! 1e-4 and from 1e16 on, `.0` on integral floats, the sign of `-0.0`.
 
 /// Appends `repr(value)`: `3.0`, `586.85`, `4.36e-05`, `1e+16`, `-0.0`, `nan`, `inf`.
+#[inline]
 pub fn write_repr(value: f64, out: &mut Vec<u8>) {
     if !value.is_finite() {
         out.extend_from_slice(non_finite(value));
@@ -108,13 +109,24 @@ mod tests {
     #[case(1e15, "1000000000000000.0")]
     #[case(9_999_999_999_999_998.0, "9999999999999998.0")]
     #[case(-1.5e17, "-1.5e+17")]
+    #[case(-1e16, "-1e+16")]
+    #[case(12_345_678_901_234_568.0, "1.2345678901234568e+16")]
     #[case(1e22, "1e+22")]
+    #[case(1e23, "1e+23")]
+    #[case(0.000_123_4, "0.0001234")]
+    #[case(0.00001, "1e-05")]
+    #[case(-0.000_012, "-1.2e-05")]
+    #[case(1.5e-10, "1.5e-10")]
     #[case(1.234_567_890_123_456_7e100, "1.2345678901234567e+100")]
     #[case(5e-324, "5e-324")]
     #[case(f64::MAX, "1.7976931348623157e+308")]
     #[case(f64::MIN_POSITIVE, "2.2250738585072014e-308")]
     #[case(f64::NAN, "nan")]
+    #[case(f64::INFINITY, "inf")]
     #[case(f64::NEG_INFINITY, "-inf")]
+    // Of two shortest texts that are equally near, the even one.
+    #[case(839_963_591_157_338.0 + 0.25, "839963591157338.2")]
+    #[case(562_949_953_421_312.0 + 0.75, "562949953421312.8")]
     fn floats_are_written_as_python_writes_them(#[case] value: f64, #[case] expected: &str) {
         assert_eq!(repr(value), expected);
     }
@@ -135,21 +147,46 @@ mod tests {
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
+    /// Like `naive`, but where two shortest texts are equally near, the standard library takes the upper one and
+    /// Python the even one.
+    fn follows_the_rule(text: &str, value: f64) -> bool {
+        let naive = naive(value);
+        let last_digit = |text: &str| text.bytes().rfind(u8::is_ascii_digit);
+        text == naive
+            || (value.abs() < 1e16
+                && text.len() == naive.len()
+                && text[..text.len() - 1] == naive[..naive.len() - 1]
+                && last_digit(text).is_some_and(|digit| digit % 2 == 0)
+                && last_digit(text).map(|digit| digit + 1) == last_digit(&naive))
+    }
+
+    /// Python's rule, spelled out over the digits of the standard library.
+    fn naive(value: f64) -> String {
+        let scientific = format!("{value:e}");
+        let (mantissa, exponent) = scientific.split_once('e').unwrap();
+        let exponent: i32 = exponent.parse().unwrap();
+        if (-4..16).contains(&exponent) || value == 0.0 {
+            let fixed = format!("{value}");
+            if fixed.contains('.') { fixed } else { fixed + ".0" }
+        } else {
+            format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+        }
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_reads_back_as_the_same_float(bits: u64) {
+        fn any_bits_are_written_by_the_rule_and_read_back(bits: u64) {
             let value = f64::from_bits(bits);
             prop_assume!(value.is_finite());
             let text = repr(value);
+            prop_assert!(follows_the_rule(&text, value), "{} {}", text, naive(value));
             prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), bits);
-            // Rust's exponent form has the same shortest digits.
-            let (mantissa, exponent) = format!("{:e}", value.abs()).split_once('e').map(|(m, e)| (m.to_owned(), e.parse::<i32>().unwrap())).unwrap();
-            if value != 0.0 && !(-4..16).contains(&exponent) {
-                let sign = if bits >> 63 == 1 { "-" } else { "" };
-                prop_assert_eq!(text, format!("{sign}{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs()));
-            } else {
-                prop_assert!(text.contains('.') && !text.contains('e'));
-            }
+        }
+
+        #[test]
+        fn values_near_the_change_of_notation_follow_the_rule(digits in 1_u64..100_000_000_000_000_000, exponent in -24_i32..4) {
+            let value: f64 = format!("{digits}e{exponent}").parse().unwrap();
+            prop_assert!(follows_the_rule(&repr(value), value), "{}", repr(value));
         }
     }
 }
