@@ -1,6 +1,7 @@
 //! The JSON text of a datum in the documented form, in the server's spacing or in Python's.
 
 use pytext::float::write_repr;
+use pytext::json::{AsciiMode, write_str};
 use smol_str::SmolStr;
 
 use super::{Datum, DatumId, JobId, PushId, Revision, Timestamp};
@@ -108,7 +109,7 @@ impl DatumView<'_> {
         }
         out.extend_from_slice(template.machine_name);
         match self.machine_name {
-            Some(name) => write_string(name, template.ascii_only, out),
+            Some(name) => write_str(name, out, if template.ascii_only { AsciiMode::Escape } else { AsciiMode::Keep }),
             None => out.extend_from_slice(b"null"),
         }
         out.push(b'}');
@@ -160,45 +161,4 @@ impl From<DatumView<'_>> for Datum {
 /// True for text that needs no escapes in JSON.
 pub(super) fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
-}
-
-/// Appends a JSON string. Names of parsed data are plain (see [`super::parse_datum`]); those of other data may not be.
-fn write_string(text: &str, ascii_only: bool, out: &mut Vec<u8>) {
-    out.push(b'"');
-    if is_plain(text) {
-        out.extend_from_slice(text.as_bytes());
-    } else {
-        for char in text.chars() {
-            match char {
-                '"' | '\\' => out.extend_from_slice(&[b'\\', char as u8]),
-                '\n' => out.extend_from_slice(b"\\n"),
-                '\r' => out.extend_from_slice(b"\\r"),
-                '\t' => out.extend_from_slice(b"\\t"),
-                '\u{8}' => out.extend_from_slice(b"\\b"),
-                '\u{c}' => out.extend_from_slice(b"\\f"),
-                _ if char < ' ' || (ascii_only && char > '~') => {
-                    for unit in char.encode_utf16(&mut [0; 2]) {
-                        out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
-                    }
-                }
-                _ => out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
-            }
-        }
-    }
-    out.push(b'"');
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_are_not_plain_are_escaped() {
-        let mut out = Vec::new();
-        write_string("a\"\\\n\u{1}é😀", true, &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), "\"a\\\"\\\\\\n\\u0001\\u00e9\\ud83d\\ude00\"");
-        let mut out = Vec::new();
-        write_string("é\u{1}", false, &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), "\"é\\u0001\"");
-    }
 }

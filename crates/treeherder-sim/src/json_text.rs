@@ -5,26 +5,19 @@
 use std::fmt;
 
 use pytext::float::write_repr;
+use pytext::json::{AsciiMode, write_str};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Writes a JSON string as the server does: raw UTF-8, but U+2028 and U+2029 escaped.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    for c in text.chars() {
-        match c {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            '\u{8}' => out.extend_from_slice(b"\\b"),
-            '\u{c}' => out.extend_from_slice(b"\\f"),
-            '\0'..='\u{1f}' | '\u{2028}' | '\u{2029}' => write_escape(out, u32::from(c)),
-            _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
+    if text.contains(['\u{2028}', '\u{2029}']) {
+        let mut json = Vec::new();
+        write_str(text, &mut json, AsciiMode::Keep);
+        out.extend_from_slice(compact(&String::from_utf8_lossy(&json)).as_bytes());
+    } else {
+        write_str(text, out, AsciiMode::Keep);
     }
-    out.push(b'"');
 }
 
 /// Writes an integer.
@@ -52,11 +45,6 @@ pub(crate) fn write_float(out: &mut Vec<u8>, number: f64) {
     } else {
         out.extend_from_slice(b"null");
     }
-}
-
-/// Rounds as Python's `round(number, 2)`: to the nearest decimal; exact ties to even.
-pub(crate) fn round_to_cents(number: f64) -> f64 {
-    format!("{number:.2}").parse().unwrap_or(number)
 }
 
 /// Removes blanks between tokens and escapes U+2028 and U+2029, as the server does.

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use crate::alterations::World;
 use crate::dataset::{Datum, Ties, Window};
-use crate::json_text::{round_to_cents, write_float, write_option, write_string};
+use crate::json_text::{write_float, write_option, write_string};
 use crate::moment::{self, SECOND};
 use crate::query::{Query, field_bool, field_int, python_int};
 use crate::reply::Reply;
+use pytext::stats::round_half_even_2;
 
 use super::separate;
 
@@ -68,7 +69,7 @@ fn list(world: &World, parameters: &Parameters<'_>) -> Result<Reply, Reply> {
         } else {
             lists = Lists::collect(world, parameters, &window, rank);
             out.extend_from_slice(b"\"values\":[");
-            lists.write(&mut out, |out, row| write_float(out, round_to_cents(row.value)));
+            lists.write(&mut out, |out, row| write_float(out, round_half_even_2(row.value)));
             out.extend_from_slice(b"],");
             out.extend_from_slice(frame.naming.as_bytes());
             out.extend_from_slice(b"\"job_ids\":[");

@@ -2,8 +2,9 @@
 
 use crate::dataset::AlertHead;
 use crate::draw::Draw;
-use crate::json_text::{round_to_cents, write_float, write_option};
+use crate::json_text::{write_float, write_option};
 use crate::moment::{self, SECOND};
+use pytext::stats::round_half_even_2;
 
 use super::config::{GeneratorConfig, Hex40, domain, hex_text, hex40};
 use super::job::write_task_id;
@@ -192,7 +193,7 @@ impl Alerts<'_> {
 
         let number_of = |out: &mut Vec<u8>, key: &str, value: f64| {
             text(out, key);
-            write_float(out, round_to_cents(value));
+            write_float(out, round_half_even_2(value));
         };
         text(
             out,
