@@ -13,5 +13,7 @@ mod kills;
 mod signals;
 #[path = "../it/support/mod.rs"]
 mod support;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod tuned;
 mod verify;
