@@ -10,6 +10,7 @@ mod child;
 #[cfg(all(target_os = "linux", feature = "disk-full-tests"))]
 mod disk_full;
 mod kills;
+mod modes;
 mod signals;
 #[path = "../it/support/mod.rs"]
 mod support;
