@@ -234,7 +234,7 @@ impl FlagGroup for SemanticsFlags {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = OUTPUT)]
 pub(super) struct LogFlags {
-    /// Log more details; -vv logs everything
+    /// Log more details; -vv logs everything except details of sled
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Log errors only, and show neither progress nor summaries
@@ -251,7 +251,7 @@ impl FlagGroup for LogFlags {
             (true, _) => Some("error"),
             (false, 0) => None,
             (false, 1) => Some("info,perfharvest=debug"),
-            (false, _) => Some("trace"),
+            (false, _) => Some("trace,sled=warn"),
         };
         let format = self.log_format.map(|format| match format {
             LogFormat::Text => toml_text("text"),

@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: the first drains the run, the second ends the process immediately.
+//! SIGINT and SIGTERM: the first drains the run, the second ends the process immediately. A closed terminal ends
+//! nothing.
 
 use std::time::Duration;
 
@@ -17,10 +18,12 @@ impl Drop for SignalListener {
 }
 
 /// Drains `shutdown` at the first SIGINT or SIGTERM, abandons requests in flight after `grace`, and exits with 130 at the
-/// second signal. Acknowledged answers are always on the disk already, so neither signal loses them.
+/// second signal. Acknowledged answers are always on the disk already, so neither signal loses them. From now on, SIGHUP does
+/// not end the process.
 #[must_use]
 pub(super) fn end_on_signals(shutdown: Shutdown, grace: Duration) -> SignalListener {
     let mut signals = Signals::listen();
+    keep_running_without_terminal();
     SignalListener(tokio::spawn(async move {
         signals.next().await;
         tracing::warn!(
@@ -42,6 +45,14 @@ fn end_at_once() {
     tracing::warn!("stopped immediately; everything acknowledged is kept");
     crate::observe::clear_display(); // or the shell's prompt would follow a progress bar
     std::process::exit(i32::from(crate::EXIT_INTERRUPTED));
+}
+
+/// Takes SIGHUP's default action away, which ends the process when its terminal is closed.
+fn keep_running_without_terminal() {
+    #[cfg(unix)]
+    if let Err(error) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+        tracing::debug!(%error, "SIGHUP ends the process, as usual");
+    }
 }
 
 /// Listens to SIGINT and SIGTERM from its creation on, so that a signal between two waits is not lost.

@@ -9,6 +9,9 @@ use super::Config;
 /// The levels of `log.level`; any other text is a list of filter directives.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
+/// Maximum fetchers of a kind: each costs memory and wakes for every batch, and no server answers more requests at once.
+const MAX_FETCHERS: usize = 1000;
+
 impl Config {
     /// Returns the first invalid key and its error.
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
@@ -54,12 +57,28 @@ impl Config {
         if self.batch.alert_page.get() > 100 {
             return Err(("batch.alert_page", "is above 100, the most that the server returns at once".to_owned()));
         }
+        self.check_concurrency()?;
         if let Some(bind) = self.metrics.bind
             && !bind.ip().is_loopback()
         {
             return Err(("metrics.bind", format!("{bind} is not a loopback address such as 127.0.0.1:9464")));
         }
         check_level(&self.log.level).map_err(|message| ("log.level", message))
+    }
+
+    fn check_concurrency(&self) -> Result<(), (&'static str, String)> {
+        let concurrency = &self.concurrency;
+        for (key, fetchers) in [
+            ("concurrency.alerts", concurrency.alerts),
+            ("concurrency.signatures", concurrency.signatures),
+            ("concurrency.summaries", concurrency.summaries),
+            ("concurrency.job_details", concurrency.job_details),
+        ] {
+            if fetchers.get() > MAX_FETCHERS {
+                return Err((key, format!("{fetchers} is above {MAX_FETCHERS}")));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -329,6 +329,15 @@ mod tests {
     }
 
     #[test]
+    fn more_than_a_thousand_fetchers_are_refused_with_line_and_key() {
+        for key in ["alerts", "signatures", "summaries", "job_details"] {
+            assert!(load(&format!("[concurrency]\n{key} = 1000\n"), &[]).is_ok());
+            let said = message(&format!("[concurrency]\n{key} = 1001\n"));
+            assert!(said.contains(&format!("config.toml:2: concurrency.{key}: 1001 is above 1000")), "{said}");
+        }
+    }
+
+    #[test]
     fn an_end_before_its_start_is_refused_with_line_and_key() {
         let said = message("[window]\nstart = 2026-07-01T00:00:00Z\nend = 2026-06-01T00:00:00Z\n");
         assert!(said.contains("config.toml:3:") && said.contains("window.end"), "{said}");

@@ -57,10 +57,15 @@ pub fn clear_display() {
     }
 }
 
-/// Colours on a terminal, unless `NO_COLOR` asks for none.
+/// True for a terminal without escape sequences.
+pub(super) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|name| name == "dumb")
+}
+
+/// Colours on a terminal that has them, unless `NO_COLOR` asks for none.
 pub(super) fn colours() -> bool {
     use std::io::IsTerminal as _;
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    io::stderr().is_terminal() && !is_dumb() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 struct Stderr;

@@ -36,7 +36,7 @@ impl Progress {
         if !wanted {
             return None;
         }
-        if !std::io::stderr().is_terminal() {
+        if !std::io::stderr().is_terminal() || logging::is_dumb() {
             return Some(Self { task: tokio::spawn(plain_lines(counters, kinds)), bars: None });
         }
         let screen = Screen::of(Term::buffered_stderr());
@@ -66,16 +66,31 @@ struct Screen {
     term: Term,
     /// True when the line is full, so that the next text belongs below it.
     is_filled: Arc<AtomicBool>,
+    /// True once the terminal could not be written to: its window was closed, or the connection was lost.
+    is_gone: Arc<AtomicBool>,
 }
 
 impl Screen {
     fn of(term: Term) -> Self {
-        Self { term, is_filled: Arc::default() }
+        Self { term, is_filled: Arc::default(), is_gone: Arc::default() }
     }
 
-    fn moved(&self) -> &Term {
+    fn is_gone(&self) -> bool {
+        self.is_gone.load(Relaxed)
+    }
+
+    /// Draws while the terminal is there. Never fails, because indicatif panics when `suspend` cannot draw.
+    #[expect(clippy::unnecessary_wraps, reason = "the form of the trait's methods")]
+    fn draw(&self, draw: impl FnOnce(&Term) -> io::Result<()>) -> io::Result<()> {
+        if !self.is_gone() && draw(&self.term).is_err() {
+            self.is_gone.store(true, Relaxed);
+        }
+        Ok(())
+    }
+
+    fn draw_elsewhere(&self, draw: impl FnOnce(&Term) -> io::Result<()>) -> io::Result<()> {
         self.is_filled.store(false, Relaxed);
-        &self.term
+        self.draw(draw)
     }
 }
 
@@ -89,39 +104,39 @@ impl TermLike for Screen {
     }
 
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        self.moved().move_cursor_up(n)
+        self.draw_elsewhere(|term| term.move_cursor_up(n))
     }
 
     fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        self.moved().move_cursor_down(n)
+        self.draw_elsewhere(|term| term.move_cursor_down(n))
     }
 
     fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        self.moved().move_cursor_right(n)
+        self.draw_elsewhere(|term| term.move_cursor_right(n))
     }
 
     fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        self.moved().move_cursor_left(n)
+        self.draw_elsewhere(|term| term.move_cursor_left(n))
     }
 
     fn write_line(&self, text: &str) -> io::Result<()> {
-        self.moved().write_line(text)
+        self.draw_elsewhere(|term| term.write_line(text))
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
         let is_filling = text.bytes().all(|byte| byte == b' ');
         if self.is_filled.swap(is_filling, Relaxed) && !is_filling {
-            self.term.write_str("\n")?;
+            self.draw(|term| term.write_str("\n"))?;
         }
-        self.term.write_str(text)
+        self.draw(|term| term.write_str(text))
     }
 
     fn clear_line(&self) -> io::Result<()> {
-        self.moved().clear_line()
+        self.draw_elsewhere(Term::clear_line)
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.moved().flush()
+        self.draw_elsewhere(Term::flush)
     }
 }
 
@@ -216,7 +231,7 @@ async fn redraw(counters: Arc<Counters>, screen: Screen, display: MultiProgress,
     let mut pace = Pace::over(PACE);
     let mut reducers: Option<ProgressBar> = None;
     let mut layout = Layout::of(screen.width());
-    loop {
+    while !screen.is_gone() {
         let rate = pace.update(counters.attempts());
         let now = Layout::of(screen.width());
         if now != layout {

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::progress::Pace;
 use super::{Counters, KindProgress, Limit, ReducingNow};
+use crate::actor::temporary_file;
 use crate::config::JOB_LIFE_DAYS;
 use crate::model::{Kind, Timestamp};
 
@@ -139,7 +140,7 @@ impl RunState {
     }
 
     fn write(&self, store: &Path) -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".run").tempfile_in(store)?;
+        let mut file = temporary_file(".run", "").tempfile_in(store)?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
         file.persist(Self::path_in(store)).map(drop).map_err(|error| error.error)
     }

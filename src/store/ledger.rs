@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{CrawlIdentity, StoreError, Tally};
-use crate::actor::fail_point;
+use crate::actor::{fail_point, temporary_file};
 use crate::model::Timestamp;
 
 /// Prefix of the temporary file, which a killed process leaves behind.
@@ -96,7 +96,7 @@ impl Ledger {
         let path = Self::path_in(store);
         let text = serde_json::to_vec_pretty(self).map_err(|source| StoreError::Encode { source })?;
         let put = || -> std::io::Result<()> {
-            let mut file = tempfile::Builder::new().prefix(LEFTOVER_PREFIX).tempfile_in(store)?;
+            let mut file = temporary_file(LEFTOVER_PREFIX, "").tempfile_in(store)?;
             file.write_all(&text)?;
             file.as_file().sync_all()?;
             fail_point("ledger.before_rename");

@@ -10,8 +10,11 @@ mod child;
 #[cfg(all(target_os = "linux", feature = "disk-full-tests"))]
 mod disk_full;
 mod kills;
+mod modes;
 mod signals;
 #[path = "../it/support/mod.rs"]
 mod support;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod tuned;
 mod verify;

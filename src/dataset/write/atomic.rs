@@ -14,7 +14,7 @@ use tempfile::{NamedTempFile, TempPath};
 use thiserror::Error;
 
 use super::MANIFEST_NAME;
-use crate::actor::fail_point;
+use crate::actor::{fail_point, temporary_file};
 
 /// Bytes handed to the writing thread at once.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -121,12 +121,8 @@ impl ArtifactFile {
     /// [`ArtifactError::Folder`] when no file can be created there.
     pub fn create(folder: &Path, name: &str) -> Result<Self, ArtifactError> {
         let failed = |source| ArtifactError::Folder { folder: folder.to_owned(), source };
-        let temporary = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .rand_bytes(RANDOM_LEN)
-            .suffix(".tmp")
-            .tempfile_in(folder)
-            .map_err(failed)?;
+        let prefix = format!(".{name}.");
+        let temporary = temporary_file(&prefix, ".tmp").rand_bytes(RANDOM_LEN).tempfile_in(folder).map_err(failed)?;
         let (blocks, inbox) = flume::bounded(MAILBOX);
         let (used, spare) = flume::bounded(MAILBOX);
         let thread = std::thread::Builder::new()
@@ -331,24 +327,11 @@ pub fn publish(folder: &Path, publication: Publication) -> Result<(), ArtifactEr
         let path = finished.path;
         let failed = |source| ArtifactError::Write { path: path.clone(), source };
         fail_point(if path.ends_with(MANIFEST_NAME) { "artifact.before_manifest" } else { "artifact.before_rename" });
-        make_readable(&finished.temporary).map_err(failed)?;
         finished.temporary.persist(&path).map_err(|error| failed(error.error))?;
     }
     fail_point("artifact.after_renames");
     let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(|source| ArtifactError::Write { path: folder.to_owned(), source })
-}
-
-/// Temporary files are private; a dataset is for others to read too.
-#[cfg(unix)]
-fn make_readable(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_path: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]
