@@ -1,6 +1,6 @@
 //! Python's text of floats, strings, lists and JSON, and Python's `statistics`, to the last byte and digit.
 //!
-//! For programs that replace Python scripts, and whose output must be the bytes of before. Checked against CPython 3.13.
+//! For programs that replace Python scripts, and whose output must be the bytes of before. Checked against Python 3.13.
 //!
 //! * [`float`]: `repr(x)` and `f"{x:.2f}"`.
 //! * [`json`]: `json.dumps`, from JSON text to JSON text without a tree between, so that numbers keep their text.
