@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::flags::{Configured, FileFlags, FlagGroup, LogFlags, RateFlags, SourceFlags, StoreFlags, WindowFlags};
+use super::flags::{Configured, FileFlags, LogFlags, RateFlags, SourceFlags, StoreFlags, WindowFlags, configured};
 use super::terminal::say;
 use crate::Error;
 use crate::actor::Shutdown;
@@ -43,15 +43,7 @@ pub(super) struct CommitsArgs {
     log: LogFlags,
 }
 
-impl Configured for CommitsArgs {
-    fn file(&self) -> &FileFlags {
-        &self.file
-    }
-
-    fn groups(&self) -> Vec<&dyn FlagGroup> {
-        vec![&self.source, &self.window, &self.store, &self.rate, &self.log]
-    }
-}
+configured!(CommitsArgs: source, window, store, rate, log);
 
 pub(super) async fn run(args: &CommitsArgs) -> Result<u8, Error> {
     let config = Arc::new(args.start()?);

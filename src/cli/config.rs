@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::flags::{Configured, FileFlags, FlagGroup};
+use super::flags::{Configured, FileFlags, configured};
 use super::terminal::{print, say};
 use crate::Error;
 use crate::dataset::write::{ArtifactError, ArtifactFile, publish};
@@ -42,15 +42,7 @@ impl ConfigCommand {
     }
 }
 
-impl Configured for ConfigArgs {
-    fn file(&self) -> &FileFlags {
-        &self.file
-    }
-
-    fn groups(&self) -> Vec<&dyn FlagGroup> {
-        Vec::new()
-    }
-}
+configured!(ConfigArgs:);
 
 pub(super) fn run(command: &ConfigCommand) -> Result<u8, Error> {
     match command {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::advice::{advice, quoted};
-use super::flags::{Configured, FileFlags, FlagGroup, InputFlags, LogFlags, OutFlags, StoreFlags};
+use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, StoreFlags, configured};
 use super::terminal::say;
 use crate::actor::Shutdown;
 use crate::config::Config;
@@ -50,15 +50,7 @@ pub(super) struct ExportArgs {
     log: LogFlags,
 }
 
-impl Configured for ExportArgs {
-    fn file(&self) -> &FileFlags {
-        &self.file
-    }
-
-    fn groups(&self) -> Vec<&dyn FlagGroup> {
-        vec![&self.inputs, &self.store, &self.out, &self.log]
-    }
-}
+configured!(ExportArgs: inputs, store, out, log);
 
 pub(super) async fn run(args: &ExportArgs) -> Result<u8, Error> {
     let config = args.start()?;

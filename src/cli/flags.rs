@@ -53,6 +53,22 @@ pub(super) trait Configured {
     }
 }
 
+/// Implements [`Configured`] for arguments by the names of their groups' fields, beside `file`.
+macro_rules! configured {
+    ($args:ty: $($group:ident),*) => {
+        impl $crate::cli::flags::Configured for $args {
+            fn file(&self) -> &$crate::cli::flags::FileFlags {
+                &self.file
+            }
+
+            fn groups(&self) -> Vec<&dyn $crate::cli::flags::FlagGroup> {
+                vec![$(&self.$group),*]
+            }
+        }
+    };
+}
+pub(super) use configured;
+
 fn toml_text(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }

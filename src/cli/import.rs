@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::advice::advice;
-use super::flags::{Configured, FileFlags, FlagGroup, LogFlags, SourceFlags, StoreFlags, WindowFlags};
+use super::flags::{Configured, FileFlags, LogFlags, SourceFlags, StoreFlags, WindowFlags, configured};
 use super::terminal::say;
 use crate::Error;
 use crate::actor::Shutdown;
@@ -31,15 +31,7 @@ pub(super) struct ImportArgs {
     log: LogFlags,
 }
 
-impl Configured for ImportArgs {
-    fn file(&self) -> &FileFlags {
-        &self.file
-    }
-
-    fn groups(&self) -> Vec<&dyn FlagGroup> {
-        vec![&self.source, &self.window, &self.store, &self.log]
-    }
-}
+configured!(ImportArgs: source, window, store, log);
 
 pub(super) async fn run(args: &ImportArgs) -> Result<u8, Error> {
     let config = args.start()?;

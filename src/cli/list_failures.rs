@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::flags::{Configured, FileFlags, FlagGroup, LogFlags, StoreFlags};
+use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured};
 use super::terminal::print;
 use crate::Error;
 use crate::model::{JobId, Kind, Request, SignatureId, Timestamp};
@@ -23,15 +23,7 @@ pub(super) struct FailuresArgs {
     log: LogFlags,
 }
 
-impl Configured for FailuresArgs {
-    fn file(&self) -> &FileFlags {
-        &self.file
-    }
-
-    fn groups(&self) -> Vec<&dyn FlagGroup> {
-        vec![&self.store, &self.log]
-    }
-}
+configured!(FailuresArgs: store, log);
 
 /// One line of `--json`.
 #[derive(Serialize)]

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::due::due_line;
 use super::flags::{
-    Configured, FileFlags, FlagGroup, LogFlags, RateFlags, SampleFlags, SourceFlags, StoreFlags, WindowFlags,
+    Configured, FileFlags, LogFlags, RateFlags, SampleFlags, SourceFlags, StoreFlags, WindowFlags, configured,
 };
 use super::terminal::{print, say};
 use crate::actor::Shutdown;
@@ -48,15 +48,7 @@ pub(super) struct PlanArgs {
     log: LogFlags,
 }
 
-impl Configured for PlanArgs {
-    fn file(&self) -> &FileFlags {
-        &self.file
-    }
-
-    fn groups(&self) -> Vec<&dyn FlagGroup> {
-        vec![&self.source, &self.window, &self.sample, &self.store, &self.rate, &self.log]
-    }
-}
+configured!(PlanArgs: source, window, sample, store, rate, log);
 
 /// Job details per signature with data, as long as none is known: the first, the middle and the last job.
 const SAMPLE: u64 = 3;

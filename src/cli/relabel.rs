@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::flags::{Configured, FileFlags, FlagGroup, LogFlags, StoreFlags};
+use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured};
 use super::terminal::say;
 use crate::Error;
 use crate::dataset::relabel_with_store;
@@ -42,15 +42,7 @@ pub(super) struct RelabelArgs {
     log: LogFlags,
 }
 
-impl Configured for RelabelArgs {
-    fn file(&self) -> &FileFlags {
-        &self.file
-    }
-
-    fn groups(&self) -> Vec<&dyn FlagGroup> {
-        vec![&self.store, &self.log]
-    }
-}
+configured!(RelabelArgs: store, log);
 
 pub(super) fn run(args: &RelabelArgs) -> Result<u8, Error> {
     let config = args.start()?;

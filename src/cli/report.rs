@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::flags::{Configured, FileFlags, FlagGroup, InputFlags, LogFlags, OutFlags, SemanticsFlags, StoreFlags};
+use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, SemanticsFlags, StoreFlags, configured};
 use super::terminal::say;
 use crate::actor::Shutdown;
 use crate::config::Config;
@@ -35,15 +35,7 @@ pub(super) struct ReportArgs {
     log: LogFlags,
 }
 
-impl Configured for ReportArgs {
-    fn file(&self) -> &FileFlags {
-        &self.file
-    }
-
-    fn groups(&self) -> Vec<&dyn FlagGroup> {
-        vec![&self.inputs, &self.store, &self.out, &self.semantics, &self.log]
-    }
-}
+configured!(ReportArgs: inputs, store, out, semantics, log);
 
 pub(super) async fn run(args: &ReportArgs) -> Result<u8, Error> {
     let config = Arc::new(args.start()?);

@@ -9,7 +9,7 @@ use super::advice::advice;
 use super::commits;
 use super::flags::{
     Configured, FileFlags, FlagGroup, InputFlags, LogFlags, OutFlags, ProgressFlags, RateFlags, SampleFlags,
-    SemanticsFlags, SourceFlags, StoreFlags, WindowFlags,
+    SemanticsFlags, SourceFlags, StoreFlags, WindowFlags, configured,
 };
 use super::shell::ArtifactNames;
 use super::summary::{closing_summary, crawl_lines, exit_code, missing_line, reduction_lines};
@@ -56,16 +56,7 @@ impl CrawlArgs {
     }
 }
 
-impl Configured for CrawlArgs {
-    fn file(&self) -> &FileFlags {
-        &self.file
-    }
-
-    fn groups(&self) -> Vec<&dyn FlagGroup> {
-        let Self { source, window, sample, inputs, store, rate, log, progress, .. } = self;
-        vec![source, window, sample, inputs, store, rate, log, progress]
-    }
-}
+configured!(CrawlArgs: source, window, sample, inputs, store, rate, log, progress);
 
 #[derive(Debug, Default, Args)]
 pub(super) struct RunArgs {
@@ -110,15 +101,7 @@ pub(super) struct ReduceArgs {
     progress: ProgressFlags,
 }
 
-impl Configured for ReduceArgs {
-    fn file(&self) -> &FileFlags {
-        &self.file
-    }
-
-    fn groups(&self) -> Vec<&dyn FlagGroup> {
-        vec![&self.inputs, &self.store, &self.out, &self.semantics, &self.log, &self.progress]
-    }
-}
+configured!(ReduceArgs: inputs, store, out, semantics, log, progress);
 
 pub(super) async fn run(args: &RunArgs) -> Result<u8, Error> {
     let config = args.start()?;

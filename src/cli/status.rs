@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::due::due_line;
-use super::flags::{Configured, FileFlags, FlagGroup, LogFlags, StoreFlags};
+use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured};
 use super::terminal::print;
 use crate::model::{Kind, Timestamp};
 use crate::observe::{DueJobs, RunPhase, RunState, counted, human_bytes, human_duration};
@@ -35,15 +35,7 @@ pub(super) struct StatusArgs {
     log: LogFlags,
 }
 
-impl Configured for StatusArgs {
-    fn file(&self) -> &FileFlags {
-        &self.file
-    }
-
-    fn groups(&self) -> Vec<&dyn FlagGroup> {
-        vec![&self.store, &self.log]
-    }
-}
+configured!(StatusArgs: store, log);
 
 #[derive(Debug)]
 struct Status {

@@ -8,7 +8,7 @@ use clap::Args;
 use sha2::{Digest as _, Sha256};
 
 use super::advice::advice;
-use super::flags::{Configured, FileFlags, FlagGroup, LogFlags, OutFlags, StoreFlags};
+use super::flags::{Configured, FileFlags, LogFlags, OutFlags, StoreFlags, configured};
 use super::terminal::{print, say};
 use crate::Error;
 use crate::config::Config;
@@ -38,15 +38,7 @@ pub(super) struct VerifyArgs {
     log: LogFlags,
 }
 
-impl Configured for VerifyArgs {
-    fn file(&self) -> &FileFlags {
-        &self.file
-    }
-
-    fn groups(&self) -> Vec<&dyn FlagGroup> {
-        vec![&self.store, &self.out, &self.log]
-    }
-}
+configured!(VerifyArgs: store, out, log);
 
 /// The findings so far, by remedy.
 #[derive(Debug, Default)]
