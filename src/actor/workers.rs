@@ -49,7 +49,7 @@ pub(crate) struct Numbered<T> {
     pub ticket: Ticket,
 }
 
-/// A worker's end of the mailbox: an iterator that ends when there is no more work.
+/// A worker's end of the mailbox: an iterator that ends with the work.
 #[derive(Debug)]
 pub(crate) struct Inbox<T>(flume::Receiver<Numbered<T>>);
 

@@ -57,7 +57,7 @@ pub(super) fn remove_leftovers_of(path: &Path) {
     }
 }
 
-/// Length (bytes) and SHA-256 (64 hex digits) of the file at `path`; `None` if there is no file.
+/// Length (bytes) and SHA-256 (64 hex digits) of the file at `path`; `None` without a file.
 pub(super) fn digest_of(path: &Path) -> Result<Option<(u64, String)>, FetchCommitsError> {
     let read = || -> io::Result<Option<(u64, String)>> {
         let mut file = match std::fs::File::open(path) {

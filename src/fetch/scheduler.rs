@@ -69,7 +69,7 @@ pub(crate) struct SchedulerLinks {
     pub(crate) store: StoreHandle,
     /// From the store's writer. Its capacity covers everything in flight, so the writer never waits for the scheduler.
     pub(crate) events: flume::Receiver<StoreEvent>,
-    /// To the pools, by kind; dropping them tells the fetchers that there is no more work.
+    /// To the pools, by kind; dropping them ends the fetchers.
     pub(crate) mailboxes: Vec<flume::Sender<Batch>>,
     /// From the fetchers: a mailbox runs low.
     pub(crate) mailbox_low: Arc<Notify>,

@@ -1,4 +1,4 @@
-//! What limits a crawl: the rate, or the number of fetchers.
+//! The limit of a crawl: the rate, or the number of fetchers.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;

@@ -73,7 +73,7 @@ pub(super) async fn wait_for_actors(
                 None => break,
                 Some(Ok(fetcher)) => {
                     fetchers.alive.remove(&fetcher);
-                    // Without the scheduler, there is no more work for anyone.
+                    // Without the scheduler, the work has ended for all.
                     if stats.is_none() && !shutdown.is_draining() {
                         fetchers.grow(&Arc::clone(&config.borrow()));
                     }

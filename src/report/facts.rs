@@ -57,7 +57,7 @@ pub(super) struct GroupProfile {
 /// The artifacts, as listed in their manifest.
 #[derive(Debug)]
 pub(super) enum Artifacts {
-    /// There is no manifest.
+    /// The folder has no manifest.
     Missing,
     /// The manifest cannot be read.
     Unreadable,

@@ -20,7 +20,7 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
-    /// There is no store at this path.
+    /// This path has no store.
     #[error("there is no store at {}; create one with `perfharvest crawl`", .0.display())]
     Missing(PathBuf),
     /// An import needs an empty store, and this one is not empty.

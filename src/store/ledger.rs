@@ -69,7 +69,7 @@ impl Ledger {
     /// Reads the ledger of the store at `store`, which must exist.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] when there is no store, [`StoreError::Ledger`] when only the ledger is missing or cannot be
+    /// [`StoreError::Missing`] without a store, [`StoreError::Ledger`] when only the ledger is missing or cannot be
     /// read.
     pub fn read_existing(store: &Path) -> Result<Self, StoreError> {
         match Self::read(store)? {

@@ -12,7 +12,7 @@ use super::open::catch_silently;
 use super::{Damage, Ledger, Repair, Store, StoreError, Tally};
 use crate::config::StoreConfig;
 
-/// What to do about a finding.
+/// The next step after a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Remedy {

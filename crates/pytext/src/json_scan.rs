@@ -15,7 +15,7 @@ pub enum JsonTextError {
     Malformed {
         /// Offset in the text, bytes.
         at: usize,
-        /// What the grammar allows there.
+        /// The tokens that the grammar allows there.
         expected: &'static str,
     },
     /// Arrays and objects nest deeper than [`MAX_DEPTH`].
@@ -34,7 +34,7 @@ pub enum JsonTextError {
     },
 }
 
-/// A number as it stands in the text.
+/// A number in the notation of the text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NumberText<'a> {
     pub(crate) text: &'a str,
@@ -49,7 +49,7 @@ pub(crate) trait Dialect {
     const FALSE: &'static [u8];
     const NULL: &'static [u8];
 
-    /// Writes the string whose opening quote stands just before `at`; returns the offset behind the closing one.
+    /// Writes the string whose opening quote is just before `at`; returns the offset behind the closing one.
     fn string(&mut self, raw: &str, at: usize, out: &mut Vec<u8>) -> Result<usize, JsonTextError>;
 
     fn number(&mut self, number: NumberText<'_>, out: &mut Vec<u8>) -> Result<(), JsonTextError>;
@@ -237,7 +237,7 @@ impl Walk<'_> {
     }
 }
 
-/// What an escape sequence stands for.
+/// The meaning of an escape sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Escaped {
     Char(char),
@@ -245,7 +245,7 @@ pub(crate) enum Escaped {
     LoneSurrogate(u16),
 }
 
-/// Reads the escape sequence whose backslash stands at `at`; also returns the offset behind it.
+/// Reads the escape sequence whose backslash is at `at`; also returns the offset behind it.
 pub(crate) fn read_escape(bytes: &[u8], at: usize) -> Result<(Escaped, usize), JsonTextError> {
     let malformed = |at| JsonTextError::Malformed { at, expected: "an escape sequence" };
     let plain = match bytes.get(at + 1) {

@@ -10,7 +10,7 @@ pub(crate) fn is_printable(code_point: u32) -> bool {
     num_changes & 1 == 1
 }
 
-/// The code points at which the answer changes; up to the first one it is no. Made with Python 3.13:
+/// The code points at which the answer changes; up to the first one it is `False`. Made with Python 3.13:
 /// `[c for c in range(1, 0x110000) if chr(c).isprintable() != chr(c - 1).isprintable()]`.
 #[rustfmt::skip]
 #[expect(clippy::unreadable_literal, reason = "a table made by a program")]

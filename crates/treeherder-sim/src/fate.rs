@@ -1,4 +1,4 @@
-//! What happens to a request: its latency, its fault, and whether the server still has the capacity to answer it.
+//! Decides the fate of a request: its latency, its fault, and whether the server still has the capacity to answer it.
 //!
 //! Latencies and faults come from numbers that depend on the seed and the request ([`Draw`]). Two decisions need state,
 //! which is kept here: the number of attempts of a request, and the capacity left.

@@ -102,7 +102,7 @@ fn page(title: &str) -> String {
     )
 }
 
-/// What the wire needs to know beside the reply.
+/// The manner of sending a reply.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wire<'a> {
     /// The Date header.

@@ -84,7 +84,7 @@ pub fn remove_leftovers(folder: &Path) {
     }
 }
 
-/// What a writing thread gives: the file, its length and its SHA-256.
+/// The result of a writing thread: the file, its length and its SHA-256.
 type Written = (TempPath, u64, [u8; 32]);
 
 /// An output being written; dropped without [`ArtifactFile::finish`], it leaves nothing behind.

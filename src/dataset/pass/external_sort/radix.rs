@@ -97,7 +97,7 @@ impl RadixSorter {
         SortedRun::Keys { keys: std::mem::take(&mut self.keys), packing }
     }
 
-    /// Takes back the buffers of a run that is no longer needed.
+    /// Takes back the buffers of a finished run.
     pub(super) fn reuse(&mut self, run: SortedRun, pairs: &mut Vec<(u64, u64)>) {
         match run {
             SortedRun::Keys { keys, .. } => self.keys = keys,
