@@ -14,8 +14,8 @@ use super::retry::RetryDelays;
 use super::scheduler::MAX_QUEUED;
 use super::settlement::{AnswerContext, failure_of, settlement_of};
 use super::verdict::{FailedAttempt, Failures, Verdict};
-use crate::model::{Batch, Kind, Request};
-use crate::source::{Answer, SourceError, Split, batches_of, split};
+use crate::model::{Batch, Kind, Request, SignatureId};
+use crate::source::{Answer, Reply, SourceError, Split, batches_of, split};
 use crate::store::{Change, CrawlIdentity, Pending, SignatureListing, StoreHandle};
 
 /// After so many single jobs of a batch have failed in a row, the rest is not asked: the endpoint is broken, not the jobs.
@@ -123,7 +123,11 @@ impl Fetcher {
         let mut delays = RetryDelays::new(&access.config.borrow().retry);
         let mut failures = Failures::default();
         let answers_before = access.pressure.breaker.num_answers();
+        let signature = signature_of(batch);
         loop {
+            if let Some(error) = signature.and_then(|id| access.pressure.sizes.hopeless(id)) {
+                return self.record(batch, trail.attempts + failures.num, &error).await;
+            }
             if !access.may_ask().await? {
                 return Ok(Ending::LeftPending);
             }
@@ -135,13 +139,16 @@ impl Fetcher {
             };
             let in_outage = access.note_error(batch, attempt, &error)?;
             let max_attempts = access.config.borrow().retry.max_attempts.get();
+            let failures_now = failures.and(batch, &error, max_attempts);
+            let avoidable = !in_outage && failures_now.num_avoidable > failures.num_avoidable;
             let failed = FailedAttempt {
                 batch,
                 error: &error,
-                failures: failures.and(batch, &error, max_attempts),
+                failures: failures_now,
                 max_attempts,
                 in_outage,
                 source_answered: access.pressure.breaker.num_answers() != answers_before,
+                signature_failures: self.count_failure(signature.filter(|_| avoidable), &error),
             };
             let mut verdict = failed.verdict();
             if verdict == Verdict::Probe {
@@ -156,10 +163,8 @@ impl Fetcher {
             } else if !in_outage {
                 failures = failed.failures;
             }
-            if matches!(verdict, Verdict::Split | Verdict::Record)
-                && is_whole_list(batch)
-                && !access.check_repository().await?
-            {
+            let ends = matches!(verdict, Verdict::Split | Verdict::Record);
+            if ends && is_whole_list(batch) && !access.check_repository().await? {
                 return Ok(Ending::LeftPending);
             }
             match verdict {
@@ -180,6 +185,14 @@ impl Fetcher {
     }
 }
 
+/// The signature whose data a batch asks for.
+fn signature_of(batch: &Batch) -> Option<SignatureId> {
+    match batch.requests()[0] {
+        Request::Summary { signature, .. } => Some(signature),
+        _ => None,
+    }
+}
+
 /// True for a list of all signatures: the server answers 500 when it lacks the repository.
 fn is_whole_list(batch: &Batch) -> bool {
     matches!(
@@ -190,6 +203,11 @@ fn is_whole_list(batch: &Batch) -> bool {
 
 /// One function for each verdict.
 impl Fetcher {
+    /// Counts a failure of a signature's request; returns how many there were in a row.
+    fn count_failure(&self, signature: Option<SignatureId>, error: &Arc<SourceError>) -> u32 {
+        signature.map_or(0, |id| self.links.access.pressure.sizes.signature_failed(id, error))
+    }
+
     async fn store(
         &self,
         batch: &Batch,
@@ -202,6 +220,11 @@ impl Fetcher {
         links.access.note_answer(batch, attempts, &answer);
         if let Some(secs) = self.secs_of_part(batch) {
             links.access.pressure.sizes.part_worked(secs);
+        }
+        if let (Some(id), Reply::Summary(summary)) = (signature_of(batch), &answer.reply)
+            && !summary.data.is_empty()
+        {
+            links.access.pressure.sizes.signature_answered(id);
         }
         trail.failed_in_a_row = 0;
         let page_size = links.access.config.borrow().batch.alert_page.get();

@@ -14,6 +14,7 @@ use super::error::FetchError;
 use super::limiter::{TokenBucket, TokenBucketHandle};
 use super::sizes::WorkedSizes;
 use crate::config::{Config, LimiterConfig};
+use crate::model::SignatureId;
 use crate::observe::Counters;
 use crate::source::SourceError;
 
@@ -60,6 +61,11 @@ impl Pressure {
             sizes: WorkedSizes::default(),
             controller: Arc::new(Mutex::new(RateController::new(rate, least))),
         }
+    }
+
+    /// Parts of the signature's window failed in an earlier run: they are not split all over again.
+    pub(crate) fn note_earlier_failure(&self, signature: SignatureId) {
+        self.sizes.signature_failed_before(signature);
     }
 
     /// Tokens per second, now.

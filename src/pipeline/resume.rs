@@ -1,8 +1,8 @@
 //! The frontier at the start of a run: the first requests of a new crawl, or the rest of an old one.
 
 use crate::config::Config;
-use crate::fetch::{first_requests, lost_parts};
-use crate::model::Kind;
+use crate::fetch::{Pressure, first_requests, lost_parts};
+use crate::model::{Kind, Request};
 use crate::store::{Change, CrawlIdentity, Pending, Settlement, Store, StoreError};
 
 /// Adds to the frontier: in a new store the first requests, then those that failed in an earlier run, and the parts of
@@ -11,6 +11,7 @@ pub(super) fn prepare_frontier(
     store: &Store,
     identity: &CrawlIdentity,
     config: &Config,
+    pressure: &Pressure,
     lists_only: bool,
 ) -> Result<(), StoreError> {
     let counts = store.counts()?;
@@ -19,7 +20,7 @@ pub(super) fn prepare_frontier(
         store.commit(Change::Expand { settlement })?;
     }
     if counts.failed() > 0 {
-        retry_failures(store, lists_only)?;
+        retry_failures(store, identity, pressure, lists_only)?;
     }
     if !lists_only {
         let lost = lost_parts(store, identity)?;
@@ -31,11 +32,22 @@ pub(super) fn prepare_frontier(
     Ok(())
 }
 
-fn retry_failures(store: &Store, lists_only: bool) -> Result<(), StoreError> {
+fn retry_failures(
+    store: &Store,
+    identity: &CrawlIdentity,
+    pressure: &Pressure,
+    lists_only: bool,
+) -> Result<(), StoreError> {
     let mut requests = Vec::new();
     for failure in store.failures() {
         let (request, failure) = failure?;
         if !lists_only || matches!(request.kind(), Kind::Alerts | Kind::Signatures) {
+            match request {
+                Request::Summary { signature, window } if window != identity.data_window() => {
+                    pressure.note_earlier_failure(signature);
+                }
+                _ => {}
+            }
             requests.push(Pending { request, submitted: failure.submitted });
         }
     }
