@@ -10,7 +10,7 @@ use treeherder_sim::{BackendConfig, Behaviour, Latency, Simulator, SimulatorConf
 
 use super::terminal::say;
 use crate::Error;
-use crate::config::Config;
+use crate::config::{Config, Rate};
 use crate::dataset::write::{ArtifactError, ArtifactFile, publish};
 use crate::observe::counted;
 use crate::pipeline::RunOptions;
@@ -53,8 +53,7 @@ pub(super) async fn run(args: &DemoArgs) -> Result<u8, Error> {
             .await?;
     say(&format!("crawling a simulated Treeherder at {}", simulator.url()));
     config.source.base_url = simulator.url();
-    let rate = NonZeroU32::new(50).unwrap_or(NonZeroU32::MIN);
-    config.limiter.requests_per_second = rate; // the server is our own
+    config.limiter.requests_per_second = NonZeroU32::new(50).map_or(Rate::LEAST, Rate::from); // the server is our own
     for (setting, text) in
         [(&mut config.window.start, START), (&mut config.window.end, END), (&mut config.window.data_end, DATA_END)]
     {

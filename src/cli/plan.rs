@@ -17,7 +17,7 @@ use super::flags::{
 };
 use super::terminal::{print, say};
 use crate::actor::Shutdown;
-use crate::config::Config;
+use crate::config::{Config, Rate};
 use crate::model::{Kind, Request, Timestamp};
 use crate::observe::{Counters, DueJobs, RunState, counted, human_bytes, human_duration};
 use crate::pipeline::{self, RunOptions};
@@ -78,7 +78,7 @@ struct Plan {
     requests: u64,
     one_by_one: u64,
     expected_bytes: Option<u64>,
-    requests_per_second: u32,
+    requests_per_second: Rate,
     eta_secs: u64,
     /// Rate reached in the last minutes of the last crawl.
     reached_per_second: Option<f64>,
@@ -186,13 +186,13 @@ fn plan_of(
         })
         .collect();
     let requests: u64 = kinds.iter().map(|kind| kind.requests).sum();
-    let rate = config.limiter.requests_per_second.get();
+    let rate = config.limiter.requests_per_second;
     Plan {
         one_by_one: kinds.iter().map(|kind| kind.one_by_one).sum(),
         expected_bytes: kinds.iter().map(|kind| kind.expected_bytes).sum(),
         requests,
         requests_per_second: rate,
-        eta_secs: requests.div_ceil(u64::from(rate)),
+        eta_secs: seconds(requests, rate.get()),
         reached_per_second: reached,
         eta_at_reached_secs: reached.map(|reached| seconds(requests, reached)),
         jobs_due: DueJobs::count(by_day, Timestamp::now()),

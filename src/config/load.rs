@@ -408,10 +408,22 @@ mod tests {
 
     #[test]
     fn a_number_that_must_not_be_zero_is_asked_for_in_words() {
-        let said = message("[limiter]\nrequests_per_second = 0\n");
+        let said = message("[limiter]\nburst = 0\n");
         assert!(said.ends_with("expected a whole number from 1"), "{said}");
         let said = load("", &[("batch.job_ids", "many")]).unwrap_err().to_string();
         assert!(said.ends_with("expected a whole number from 1"), "{said}");
+    }
+
+    #[test]
+    fn a_rate_may_be_below_one_without_a_lower_minimum_and_not_zero() {
+        let half = load("[limiter]\nrequests_per_second = 0.5\n", &[]).unwrap();
+        assert_eq!(half.limiter.requests_per_second.to_string(), "0.5");
+        for (text, least) in [("0", "1"), ("-1", "1"), ("nan", "1"), ("0.5", "1.5")] {
+            let text = format!("[limiter]\nmin_requests_per_second = {least}\nrequests_per_second = {text}\n");
+            let said = message(&text);
+            assert!(said.contains("config.toml:") && said.contains("requests_per_second"), "{said}");
+        }
+        assert!(message("[limiter]\nrequests_per_second = 0\n").ends_with("0 is not a rate; expected at least 0.001"));
     }
 
     #[test]

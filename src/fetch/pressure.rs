@@ -31,7 +31,7 @@ pub struct Pressure {
 }
 
 fn rates(limiter: &LimiterConfig) -> (f64, f64) {
-    (f64::from(limiter.requests_per_second.get()), f64::from(limiter.min_requests_per_second.get()))
+    (limiter.requests_per_second.get(), limiter.min_requests_per_second.get())
 }
 
 /// The sign of strain in `error`, if it is one.
