@@ -1,9 +1,14 @@
 //! An answer or a failure as a change of the store. Pure, but for the clock.
 
+use tracing::warn;
+
 use super::expand;
 use crate::model::{Batch, Request, Timestamp};
-use crate::source::{Answer, Reply, SourceError};
+use crate::source::{Answer, Reply, SourceError, printable};
 use crate::store::{Change, CrawlIdentity, Failure, Provenance, Settlement, SignatureListing, Store, StoreError};
+
+/// Most of a reason that is logged, characters.
+const MAX_SHOWN: usize = 200;
 
 /// All that the change for an answer depends on beside the answer.
 pub(super) struct AnswerContext<'a> {
@@ -39,6 +44,10 @@ pub(super) fn settlement_of(
         (Reply::Frameworks(ids), _) => Settlement::of_ids(request, ids.into_iter().map(|id| id.0).collect()),
         (Reply::Summary(summary), Request::Summary { window, .. }) => {
             let whole = window == context.identity.data_window();
+            if let Some(first) = summary.set_aside.first() {
+                let num = summary.set_aside.len();
+                warn!(%request, num, first = %first.what, reason = %printable(&first.reason, MAX_SHOWN), "set data aside");
+            }
             Settlement::of_summary(context.store, request, whole, &summary)
         }
         (Reply::Jobs(jobs), _) => Settlement::of_jobs(batch.requests(), &jobs),

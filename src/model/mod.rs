@@ -5,6 +5,8 @@
 
 mod commit;
 mod datum;
+mod datum_accept;
+mod datum_fields;
 mod datum_parse;
 mod datum_scan;
 mod datum_text;
@@ -19,6 +21,8 @@ mod window;
 
 pub use commit::{CommitHash, CommitRecord, ParseCommitHashError};
 pub use datum::{Datum, DatumRecord, IrregularDatum, api_order, bring_to_api_order};
+pub use datum_accept::{SetAside, accept_datum, readable};
+pub use datum_fields::{DatumFields, Submission, id_of};
 pub use datum_parse::parse_datum;
 pub use datum_scan::{Spacing, scan_data, scan_datum};
 pub use datum_text::DatumView;

@@ -1,6 +1,6 @@
 //! The records of the other endpoints: an id, the fields that the crawl needs, and the unchanged text.
 
-use super::{AlertSummaryId, DatumRecord, FrameworkId, JobId, RawJson, SignatureId, Timestamp};
+use super::{AlertSummaryId, DatumRecord, FrameworkId, JobId, RawJson, SetAside, SignatureId, Timestamp};
 
 /// One record of `performance/signatures`.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +22,8 @@ pub struct Summary {
     pub header: Option<RawJson>,
     /// The data in the requested window, each id once, in the order of [`super::api_order`].
     pub data: Vec<DatumRecord>,
+    /// Parts of the reply that are not in `data` or `header`, or not as they were sent.
+    pub set_aside: Vec<SetAside>,
 }
 
 /// One record of `performance/alertsummary`.

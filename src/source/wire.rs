@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{BufReader, Read};
 
@@ -17,8 +18,8 @@ use super::error::SourceError;
 use super::printable::printable;
 use super::reply::{Reply, SignatureSink};
 use crate::model::{
-    AlertSummary, AlertSummaryId, Batch, DatumRecord, FrameworkId, Job, JobId, JobTimes, RawEntries, RawJson,
-    Signature, SignatureId, Summary, Timestamp, Window, bring_to_api_order, parse_datum, scan_data,
+    AlertSummary, AlertSummaryId, Batch, DatumRecord, FrameworkId, Job, JobId, JobTimes, RawEntries, RawJson, SetAside,
+    Signature, SignatureId, Summary, Timestamp, Window, accept_datum, bring_to_api_order, readable, scan_data,
 };
 
 /// Reject longer lists: each of their pages would become a request. All of Mozilla's alert summaries of ten years are less
@@ -167,29 +168,61 @@ impl<'de, T: FnMut(SignatureId, FrameworkId, &RawValue)> Visitor<'de> for Signat
     }
 }
 
-/// Reads data one by one, when some are not of the documented form.
-fn parse_each(shape: Shape, list: &RawValue) -> Result<Vec<DatumRecord>, SourceError> {
+/// Reads the data of `list` one by one, when some are not of the documented form. `sent` has the same places as the text of
+/// `list`, but may hold data that are not JSON.
+fn accept_each(
+    shape: Shape,
+    list: &RawValue,
+    sent: &str,
+    set_aside: &mut Vec<SetAside>,
+) -> Result<Vec<DatumRecord>, SourceError> {
     let texts: Vec<&RawValue> = serde_json::from_str(list.get()).map_err(|source| shape.wrong(source))?;
-    let parse =
-        |text: &&RawValue| parse_datum(text.get()).map_err(|source| shape.wrong(format!("{source} in {}", text.get())));
-    texts.iter().map(parse).collect()
+    let accept = |(number, text): (usize, &&RawValue)| {
+        let at = offset_in(list.get(), text);
+        accept_datum(sent.get(at..at + text.get().len())?, number + 1, set_aside)
+    };
+    Ok(texts.iter().enumerate().filter_map(accept).collect())
 }
 
-/// Reads `performance/summary` for `asked`, and keeps the data in `window`.
-pub(super) fn summary(text: &str, asked: SignatureId, window: Window) -> Result<Reply, SourceError> {
+/// Reads `performance/summary` for `asked`, and keeps the data in `window`. A datum that cannot be read is set aside.
+pub(crate) fn summary(text: &str, asked: SignatureId, window: Window) -> Result<Reply, SourceError> {
     let shape = Shape("performance/summary");
     if let Some(cut) = cut_out_data(text)
         && let Ok(Some(entries)) = only_entries(shape, &cut.rest)
         && entries.0.iter().any(|(key, raw)| key == "data" && offset_in(&cut.rest, raw) == cut.at)
     {
-        return summary_of(shape, &entries, cut.data, asked, window);
+        return summary_of(shape, &entries, cut.data, Vec::new(), (asked, window));
     }
-    let Some(entries) = only_entries(shape, text)? else {
-        return Ok(Reply::Summary(Summary { signature_id: asked, header: None, data: Vec::new() }));
+    let readable = match only_entries(shape, text) {
+        Err(SourceError::BrokenJson { .. }) => readable(text),
+        _ => Cow::Borrowed(text),
     };
-    let raw_data = field(&entries, "data").ok_or_else(|| shape.wrong("no data field"))?;
-    let data = parse_each(shape, raw_data)?;
-    summary_of(shape, &entries, data, asked, window)
+    let Some(mut entries) = only_entries(shape, &readable)? else {
+        return Ok(Reply::Summary(Summary {
+            signature_id: asked,
+            header: None,
+            data: Vec::new(),
+            set_aside: Vec::new(),
+        }));
+    };
+    let list = field(&entries, "data").ok_or_else(|| shape.wrong("no data field"))?;
+    let mut set_aside = Vec::new();
+    let data = accept_each(shape, list, sent_text(text, &readable, list), &mut set_aside)?;
+    for (key, raw) in entries.0.iter_mut().filter(|(key, _)| key != "data") {
+        let sent = sent_text(text, &readable, raw);
+        if sent != raw.get() {
+            let reason = "not JSON; stored as null".to_owned();
+            set_aside.push(SetAside { what: format!("field {key}"), reason, text: sent.to_owned() });
+            *raw = RawValue::NULL;
+        }
+    }
+    summary_of(shape, &entries, data, set_aside, (asked, window))
+}
+
+/// The text in `sent` at the place of `raw` in `readable`.
+fn sent_text<'a>(sent: &'a str, readable: &str, raw: &RawValue) -> &'a str {
+    let at = offset_in(readable, raw);
+    sent.get(at..at + raw.get().len()).unwrap_or_default()
 }
 
 /// A reply whose data have been read and cut out, so that the bulk of it is read once.
@@ -231,8 +264,8 @@ fn summary_of(
     shape: Shape,
     entries: &RawEntries<'_>,
     mut data: Vec<DatumRecord>,
-    asked: SignatureId,
-    window: Window,
+    set_aside: Vec<SetAside>,
+    (asked, window): (SignatureId, Window),
 ) -> Result<Reply, SourceError> {
     let id: Option<SignatureId> = field(entries, "signature_id").map(|raw| shape.view(raw)).transpose()?;
     if id != Some(asked) {
@@ -251,7 +284,7 @@ fn summary_of(
     }
     header.push('}');
     let header = RawJson::parse(&header).map_err(|source| SourceError::BrokenJson { source })?;
-    Ok(Reply::Summary(Summary { signature_id: asked, header: Some(header), data }))
+    Ok(Reply::Summary(Summary { signature_id: asked, header: Some(header), data, set_aside }))
 }
 
 /// Reads `jobs` for the jobs of `batch`. A job that was not asked for shows that the server ignored the filter; then a
