@@ -20,6 +20,7 @@ mod hgweb_server;
 mod import;
 mod inputs;
 mod metrics;
+mod odd_data;
 mod options;
 mod parquet;
 mod plan;
