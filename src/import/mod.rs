@@ -26,3 +26,4 @@ pub use data_end::EndProof;
 pub use error::ImportError;
 pub use folder::{ImportSummary, import_folder};
 pub use report::{ALERTS_NAME, DATA_NAME, FileReport, JOBS_NAME, NamedLines, SIGNATURES_NAME};
+pub(crate) use rows::read_data;

@@ -52,6 +52,14 @@ const BEGINNING: &str = "{\"signature_id\"";
 /// Some editors put it before the first line.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// The data that are taken from one line.
+pub(crate) fn read_data(line: &[u8]) -> Vec<DatumRecord> {
+    match read_line(line) {
+        (RowLine::Whole(row) | RowLine::BehindFragment(row), _) => row.data,
+        (RowLine::Torn(_) | RowLine::Blank, _) => Vec::new(),
+    }
+}
+
 /// Reads the line at the beginning of `text`; also returns its length with the line end.
 pub(super) fn read_line(text: &[u8]) -> (RowLine, usize) {
     if let Some((row, len)) = scan_row(text) {

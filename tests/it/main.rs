@@ -15,6 +15,7 @@ mod faults;
 mod faults_lasting;
 mod faults_shown;
 mod faults_split;
+mod fuzz_inputs;
 mod golden;
 mod hgweb_server;
 mod import;
