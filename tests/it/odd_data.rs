@@ -78,6 +78,9 @@ fn regular() -> serde_json::Map<String, serde_json::Value> {
     data.next().unwrap().as_object().unwrap().clone()
 }
 
+/// Keys and values of a datum as JSON.
+type Entries = Vec<(String, String)>;
+
 fn datum(entries: &[(String, String)]) -> String {
     let entries: Vec<String> = entries.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     format!("{{{}}}", entries.join(", "))
@@ -89,7 +92,7 @@ fn odd_rows() -> (String, usize) {
     let (mut rows, mut num_data) = (String::new(), 0);
     for (signature, changed) in KEYS.iter().copied().chain(["\\ud800", "more"]).enumerate() {
         let mut data = Vec::new();
-        let mut add = |change: &dyn Fn(&mut Vec<(String, String)>)| {
+        let mut add = |change: &dyn Fn(&mut Entries)| {
             let mut entries: Vec<_> =
                 KEYS.iter().map(|key| (format!("\"{key}\""), regular[*key].to_string())).collect();
             entries[1].1 = (2_150_000_000 + data.len()).to_string();
@@ -100,7 +103,7 @@ fn odd_rows() -> (String, usize) {
         add(&|_| {});
         for value in values() {
             add(&|entries| match entries.iter_mut().find(|(key, _)| *key == quoted) {
-                Some(entry) => entry.1 = value.clone(),
+                Some(entry) => entry.1.clone_from(&value),
                 None => entries.push((quoted.clone(), value.clone())),
             });
         }
