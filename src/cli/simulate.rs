@@ -10,6 +10,7 @@ use treeherder_sim::{BackendConfig, Behaviour, FaultRule, GeneratorConfig, Laten
 
 use super::terminal::{print, say};
 use crate::Error;
+use crate::actor::blocking;
 use crate::model::Timestamp;
 use crate::observe::counted;
 
@@ -96,8 +97,8 @@ impl SimulateArgs {
 pub(super) async fn run(args: &SimulateArgs) -> Result<u8, Error> {
     if let (Some(folder), Some(signatures)) = (&args.dump, args.signatures) {
         let (config, folder) = (args.generator(signatures), folder.clone());
-        let dumped = tokio::task::spawn_blocking(move || dump(&config, &folder)).await;
-        let report = dumped.map_err(|_| Error::Broken { part: "the generator" })??;
+        let dumped = blocking(move || dump(&config, &folder)).await;
+        let report = dumped.map_err(|error| Error::of_thread("the generator", error))??;
         say(&format!(
             "wrote {}, {} and {}",
             counted(report.num_signatures, "signature", "signatures"),
