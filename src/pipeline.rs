@@ -254,7 +254,8 @@ impl Run {
             identity: Arc::clone(&self.identity),
         };
         let (mailboxes, inboxes) = Kind::ALL.iter().map(|_| flume::bounded::<Batch>(MAX_QUEUED)).unzip();
-        let fetchers = FetcherPools::start(links, inboxes, &now);
+        let handed_out = Arc::new(Notify::new());
+        let fetchers = FetcherPools::new(links, inboxes, Arc::clone(&handed_out));
 
         // The scheduler, at the head. It holds the last handle of the writer besides the fetchers.
         let links = SchedulerLinks {
@@ -262,6 +263,7 @@ impl Run {
             events: to_scheduler,
             mailboxes,
             mailbox_low,
+            handed_out,
             shutdown: shutdown.clone(),
             config: config.clone(),
             identity: Arc::clone(&self.identity),
