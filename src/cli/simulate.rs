@@ -57,8 +57,8 @@ pub(super) struct SimulateArgs {
     /// Retry-After header of these replies, such as 2s [default: none]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, help_heading = "Faults and limits")]
     retry_after: Option<Duration>,
-    /// Inject faults, as KIND[@ENDPOINT]=RATE; KIND is a status code, reset, cut, hang, html, broken-json, wrong-shape or
-    /// empty-body, RATE a share from 0 to 1; can be given several times
+    /// Inject faults, as KIND[@ENDPOINT]=RATE; KIND is a status code, reset, cut, hang, html, broken-json, wrong-shape,
+    /// empty-body, gzip-members or broken-gzip, RATE a share from 0 to 1; can be given several times
     #[arg(long, value_name = "FAULT", help_heading = "Faults and limits")]
     fault: Vec<FaultRule>,
     /// Drop the connection of summary requests for more than N data
