@@ -11,10 +11,10 @@ use crate::dataset::error::DatasetError;
 use crate::dataset::pass::external_sort::{PairSorter, SortedPairs};
 use crate::dataset::pass::signatures::Part;
 use crate::dataset::pass::{Chunk, Means, Reducer, ReducerWorker, SignatureJobs};
-use crate::model::{DatumFields, PushId, Revision, SignatureId, Submission, Timestamp};
+use crate::model::{DatumFields, PushId, SignatureId, Submission, Timestamp};
 use crate::store::columns::{ColumnSet, RevisionPlace};
 
-use super::commit_table::{CommitTable, FirstCovered};
+use super::commit_table::{CommitTable, FirstCovered, Ranks};
 
 /// Maximum time from a push to the submission of a job that counts for its revision: later jobs are retriggers.
 const ACCEPTED_SECS: i64 = 600;
@@ -65,7 +65,7 @@ impl Rule {
 pub(crate) struct CoverageReducer<'a> {
     rule: Rule,
     commits: CommitTable,
-    ranks: Arc<HashMap<Revision, u32>>,
+    ranks: Arc<Ranks>,
     means: &'a Means<'a>,
     first_covered: FirstCovered,
     num_fractions: u64,
@@ -133,7 +133,7 @@ impl Reducer for CoverageReducer<'_> {
 
 pub(crate) struct CoverageWorker {
     rule: Rule,
-    ranks: Arc<HashMap<Revision, u32>>,
+    ranks: Arc<Ranks>,
     /// The rank of each known push; `None` for pushes outside the window.
     rank_of_push: HashMap<PushId, Option<u32>, RandomState>,
     /// Commit ranks and signatures.
@@ -156,12 +156,12 @@ impl ReducerWorker for CoverageWorker {
         for at in 0..columns.len() {
             let push = columns.push_id(at);
             let rank = match (last, columns.revision_place(at)) {
-                (_, RevisionPlace::Unknown) => None,
-                (_, RevisionPlace::Inline(revision)) => self.ranks.get(&revision).copied(),
+                (_, RevisionPlace::Unknown) => self.ranks.of_text(columns.irregular(at)),
+                (_, RevisionPlace::Inline(revision)) => self.ranks.get(revision),
                 (Some((same, rank)), RevisionPlace::PushTable) if same == push => rank,
                 (_, RevisionPlace::PushTable) => {
                     let ranks = &self.ranks;
-                    let find = || chunk.revisions.get(&push).and_then(|revision| ranks.get(revision)).copied();
+                    let find = || chunk.revisions.get(&push).and_then(|revision| ranks.get(*revision));
                     let rank = *self.rank_of_push.entry(push).or_insert_with(find);
                     last = Some((push, rank));
                     rank
