@@ -12,9 +12,9 @@ use super::pressure::Pressure;
 use super::retry::{Retryability, classify};
 use crate::actor::Shutdown;
 use crate::config::Config;
-use crate::model::{Batch, Kind, Request};
+use crate::model::{AlertSummary, Batch, Kind, Request};
 use crate::observe::{AttemptResult, Counters};
-use crate::source::{Answer, SignatureSink, SourceError, Treeherder};
+use crate::source::{Answer, Reply, SignatureSink, SourceError, Treeherder};
 use crate::store::SignatureListing;
 
 /// The source, and all that an attempt passes on its way there. Cheap to clone; all clones are one.
@@ -136,6 +136,25 @@ impl SourceAccess {
         }
     }
 
+    /// Asks once for a page of alert summaries, to compare another answer with it. `None` without an answer.
+    pub(super) async fn ask_witness(&self, witness: &Batch) -> Result<Option<Vec<AlertSummary>>, FetchError> {
+        if !self.take_token().await? {
+            return Ok(None);
+        }
+        match self.attempt(witness).await {
+            Some(Ok((answer, _))) => {
+                self.count_answer(witness.kind(), 1, &answer);
+                Ok(if let Reply::AlertPage { records, .. } = answer.reply { Some(records) } else { None })
+            }
+            Some(Err(error)) => {
+                self.counters.attempt(witness.kind(), 1, AttemptResult::Failed(&error.label()));
+                self.heed_retry_after(&error)?;
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+
     /// Takes note of an answer: counters, breaker, rate.
     pub(super) fn note_answer(&self, batch: &Batch, attempts: u32, answer: &Answer) {
         debug!(request = %batch, attempts, bytes = answer.body_bytes, latency_ms = answer.latency.as_millis(), "answered");
@@ -155,6 +174,10 @@ impl SourceAccess {
         self.pressure.note_error(error, &self.config, &self.counters);
         match classify(error) {
             Retryability::Refused => Ok(false),
+            _ if matches!(**error, SourceError::Contradictory { .. }) => {
+                self.pressure.breaker.answered(); // the source is up, whatever it says
+                Ok(false)
+            }
             Retryability::Lasting => {
                 self.pressure.breaker.answered();
                 Ok(false)

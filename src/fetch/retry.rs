@@ -37,7 +37,8 @@ pub(super) fn classify(error: &SourceError) -> Retryability {
         | SourceError::Connect { .. }
         | SourceError::NotJson { .. }
         | SourceError::BrokenJson { .. }
-        | SourceError::WrongShape { .. } => Retryability::Passing,
+        | SourceError::WrongShape { .. }
+        | SourceError::Contradictory { .. } => Retryability::Passing,
     }
 }
 

@@ -1,7 +1,7 @@
 //! An answer or a failure as a change of the store. Pure, but for the clock.
 
 use super::expand;
-use crate::model::{Batch, Request, Timestamp};
+use crate::model::{Batch, LAST_ROWS, Request, Timestamp};
 use crate::source::{Answer, Reply, SourceError};
 use crate::store::{Change, CrawlIdentity, Failure, Provenance, Settlement, SignatureListing, Store, StoreError};
 
@@ -30,6 +30,12 @@ pub(super) fn settlement_of(
     };
     let request = batch.requests()[0];
     let settlement = match (answer.reply, request) {
+        (Reply::AlertPage { count, records }, Request::AlertPage { pass, page: look @ LAST_ROWS.. }) => {
+            let page = context.store.alert_page(pass, look - LAST_ROWS)?;
+            let last = page.and_then(|page| page.ids.last().copied());
+            let ids = records.iter().map(|record| record.id).filter(|id| last == Some(*id)).collect();
+            Settlement::of_last_row(request, count, ids)?
+        }
         (Reply::AlertPage { count, records }, Request::AlertPage { pass, page }) => Settlement::of_alert_page(
             request, count, &records,
         )?

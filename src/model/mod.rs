@@ -25,7 +25,7 @@ pub use datum_text::DatumView;
 pub use ids::{AlertSummaryId, DatumId, FrameworkId, JobId, PushId, SignatureId};
 pub use raw_json::{RawEntries, RawJson};
 pub use records::{AlertSummary, Job, JobTimes, Signature, Summary};
-pub use request::{Batch, Kind, Request};
+pub use request::{Batch, Kind, LAST_ROWS, Request};
 pub use revision::{ParseRevisionError, PushRevisions, Revision};
 pub use sample::{corrected_sample, reference_sample, sampled_jobs};
 pub use timestamp::{ParseTimestampError, Timestamp};

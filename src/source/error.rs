@@ -93,6 +93,14 @@ pub enum SourceError {
         /// The unexpected part, printable.
         found: String,
     },
+    /// A reply that contradicts itself or what the server has answered before: no answer.
+    #[error("the reply from {endpoint} contradicts {found}")]
+    Contradictory {
+        /// The endpoint.
+        endpoint: &'static str,
+        /// The contradiction: itself, or another answer.
+        found: String,
+    },
 }
 
 fn excerpt_of(excerpt: &str) -> String {
@@ -107,7 +115,9 @@ impl SourceError {
             Self::Forbidden => Some(403),
             Self::UnknownRepository { .. } => Some(404),
             Self::Status { status, .. } | Self::NotJson { status, .. } | Self::Redirect { status, .. } => Some(*status),
-            Self::TooLarge { .. } | Self::BrokenJson { .. } | Self::WrongShape { .. } => Some(200),
+            Self::TooLarge { .. } | Self::BrokenJson { .. } | Self::WrongShape { .. } | Self::Contradictory { .. } => {
+                Some(200)
+            }
             Self::Connect { .. } | Self::Timeout { .. } | Self::Interrupted { .. } => None,
         }
     }
@@ -127,6 +137,7 @@ impl SourceError {
             Self::TooLarge { .. } => "too_large".to_owned(),
             Self::BrokenJson { .. } => "broken_json".to_owned(),
             Self::WrongShape { .. } => "wrong_shape".to_owned(),
+            Self::Contradictory { .. } => "contradictory".to_owned(),
         }
     }
 

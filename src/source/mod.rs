@@ -20,7 +20,7 @@ pub use error::SourceError;
 pub(crate) use hgweb::{Hgweb, HgwebPage};
 #[cfg(test)]
 pub(crate) use http::broken_connection;
-pub(crate) use page::{AlertPageOutline, PassVerdict, judge_pass, pages_of};
+pub(crate) use page::{AlertPageOutline, PassVerdict, closing_looks, judge_pass, pages_of};
 pub(crate) use printable::printable;
 pub(crate) use push_list::{MOST_PUSHES, Push, PushList};
 pub(crate) use reply::{Reply, SignatureSink};

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::error::SourceError;
 use super::http::{BodyReader, HttpServer, read_json};
+use super::page::AskedPage;
 use super::reply::{Reply, SignatureSink};
 use super::wire;
 use crate::config::{BatchConfig, SourceConfig};
@@ -89,7 +90,10 @@ impl Treeherder {
         let parse: Parse = match batch.requests()[0] {
             Request::Signatures { .. } => return self.read(batch, |body| wire::signatures(body, take)).await,
             Request::UpdatedSignatures { .. } => return self.read(batch, wire::updated_signatures).await,
-            Request::AlertPage { .. } => Box::new(wire::alert_page),
+            Request::AlertPage { page, .. } => {
+                let asked = AskedPage::of(page, self.alert_page);
+                Box::new(move |text| wire::alert_page(text, asked))
+            }
             Request::Frameworks => Box::new(wire::frameworks),
             Request::Summary { signature, window } => Box::new(move |text| wire::summary(text, signature, window)),
             Request::Job { .. } => {
@@ -127,8 +131,8 @@ impl Treeherder {
         let repository = &self.source.repository;
         let (path, query) = match &batch.requests()[0] {
             Request::AlertPage { page, .. } => {
-                let mut query =
-                    format!("page={}&hide_related_and_invalid=True&limit={}", (*page).max(1), self.alert_page);
+                let AskedPage { page, limit } = AskedPage::of(*page, self.alert_page);
+                let mut query = format!("page={page}&hide_related_and_invalid=True&limit={limit}");
                 // The server counts back from its clock, which may differ from ours: one more day.
                 let secs = Timestamp::now().as_secs() - self.alerts_since.as_secs() + 86_400;
                 query.push_str(&format!("&timerange={}", secs.max(0)));

@@ -14,6 +14,7 @@ use serde::de::{self, DeserializeOwned, Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::error::SourceError;
+use super::page::{AskedPage, contradiction};
 use super::printable::printable;
 use super::reply::{Reply, SignatureSink};
 use crate::model::{
@@ -51,11 +52,13 @@ impl Shape {
     }
 }
 
-/// Reads a page of `performance/alertsummary`.
-pub(super) fn alert_page(text: &str) -> Result<Reply, SourceError> {
+/// Reads a page of `performance/alertsummary`, which must agree with itself.
+pub(super) fn alert_page(text: &str, asked: AskedPage) -> Result<Reply, SourceError> {
     #[derive(Deserialize)]
     struct Page<'a> {
         count: u64,
+        #[serde(default, deserialize_with = "is_some", rename = "next")]
+        has_next: Option<bool>,
         #[serde(borrow)]
         results: Vec<&'a RawValue>,
     }
@@ -79,7 +82,17 @@ pub(super) fn alert_page(text: &str) -> Result<Reply, SourceError> {
         let push_timestamp = view.push_timestamp.map(Timestamp::from_secs);
         Ok(AlertSummary { id: view.id, created, push_timestamp, raw: raw.into() })
     });
-    Ok(Reply::AlertPage { count: page.count, records: records.collect::<Result<_, SourceError>>()? })
+    let records = records.collect::<Result<Vec<_>, SourceError>>()?;
+    let ids: Vec<AlertSummaryId> = records.iter().map(|record| record.id).collect();
+    match contradiction(asked, page.count, page.has_next, &ids) {
+        Some(why) => Err(SourceError::Contradictory { endpoint: shape.0, found: format!("itself: {why}") }),
+        None => Ok(Reply::AlertPage { count: page.count, records }),
+    }
+}
+
+/// True for a value, false for null; a field that is absent has neither.
+fn is_some<'de, D: de::Deserializer<'de>>(field: D) -> Result<Option<bool>, D::Error> {
+    Option::<de::IgnoredAny>::deserialize(field).map(|value| Some(value.is_some()))
 }
 
 /// Reads `performance/framework`.

@@ -9,7 +9,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::value::{Failure, Pending, Provenance, Settled, StoredPage, open_frame, open_json};
 use super::value_log::Place;
 use super::{CrawlIdentity, Outcome, Store, StoreError, frame, key};
-use crate::model::{AlertSummaryId, JobId, PushId, PushRevisions, RawJson, Request, SignatureId, Timestamp, Window};
+use crate::model::{
+    AlertSummaryId, JobId, LAST_ROWS, PushId, PushRevisions, RawJson, Request, SignatureId, Timestamp, Window,
+};
 
 /// A settled request for the data of one signature in one window, and its settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,8 +244,9 @@ impl Store {
         prefix.truncate(prefix.len() - 4); // without the page
         let (mut seen, mut listing) = (HashSet::new(), Vec::new());
         for key in self.settled.scan_prefix(prefix).keys() {
-            // Page 0 is the second look at page 1. A failed page is left out; the crawl is incomplete then.
-            if let Request::AlertPage { page: number @ 1.., .. } = request_of("settled", &key.map_err(reading)?)?
+            // The others are second looks. A failed page is left out; the crawl is incomplete then.
+            if let Request::AlertPage { page: number @ 1..LAST_ROWS, .. } =
+                request_of("settled", &key.map_err(reading)?)?
                 && let Some(page) = self.alert_page(pass, number)?
             {
                 listing.extend(page.ids.into_iter().filter(|id| seen.insert(*id)));

@@ -10,8 +10,8 @@ use super::key;
 use super::value::{Provenance, Settled, StoredPage, seal_json};
 use super::{Outcome, Pending, Store, StoreError, frame};
 use crate::model::{
-    AlertSummary, DatumRecord, Job, JobId, PushId, RawJson, Request, Revision, Signature, SignatureId, Summary,
-    Timestamp, Window, sampled_jobs,
+    AlertSummary, AlertSummaryId, DatumRecord, Job, JobId, PushId, RawJson, Request, Revision, Signature, SignatureId,
+    Summary, Timestamp, Window, sampled_jobs,
 };
 
 /// Data per chunk of a summary's columns: some 25 kB.
@@ -135,6 +135,24 @@ impl Settlement {
         settlement.records.push((key::page(&request), seal_json(&page)?));
         let outcome = if summaries.is_empty() { Outcome::Empty } else { Outcome::Data };
         settlement.settle(request, outcome, summaries.len(), &digest);
+        Ok(settlement)
+    }
+
+    /// The second look at the last row of a page of alert summaries: `ids` holds it if it is still there. Its record is not
+    /// stored again: parts of it depend on the page that it comes with.
+    ///
+    /// # Errors
+    /// As [`Settlement::of_alert_page`].
+    pub fn of_last_row(request: Request, count: u64, ids: Vec<AlertSummaryId>) -> Result<Self, StoreError> {
+        let mut settlement = Self::default();
+        let mut digest = Digest::of(&request);
+        for id in &ids {
+            digest.add(&id.0.to_be_bytes());
+        }
+        let num = ids.len();
+        settlement.records.push((key::page(&request), seal_json(&StoredPage { count, ids })?));
+        let outcome = if num == 0 { Outcome::Empty } else { Outcome::Data };
+        settlement.settle(request, outcome, num, &digest);
         Ok(settlement)
     }
 
@@ -267,6 +285,12 @@ impl SignatureListing {
             self.settlement.records.extend(records);
             self.settlement.signature_ids.push(id);
         }
+    }
+
+    /// True when no signature was listed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.settlement.signature_ids.is_empty()
     }
 
     /// Settles the list, which must be complete.

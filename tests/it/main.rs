@@ -19,6 +19,7 @@ mod golden;
 mod hgweb_server;
 mod import;
 mod inputs;
+mod lies;
 mod metrics;
 mod options;
 mod parquet;

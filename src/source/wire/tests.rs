@@ -1,5 +1,7 @@
 use super::*;
 
+const PAGE: AskedPage = AskedPage { page: 1, limit: 100 };
+
 fn window() -> Window {
     Window { start: Timestamp::from_secs(0), end: "2027-01-01".parse().unwrap() }
 }
@@ -121,13 +123,13 @@ fn jobs_are_matched_by_id_and_a_job_not_asked_for_spoils_the_reply() {
 
 #[test]
 fn alert_pages_need_id_and_created() {
-    let text = r#"{"count":2,"next":null,"results":[{"id":1,"created":"2026-11-17T04:52:10.000001","push_timestamp":5,"notes":"\u001b[31m"}]}"#;
-    let Reply::AlertPage { count: 2, records } = alert_page(text).unwrap() else { panic!() };
+    let text = r#"{"count":1,"next":null,"results":[{"id":1,"created":"2026-11-17T04:52:10.000001","push_timestamp":5,"notes":"\u001b[31m"}]}"#;
+    let Reply::AlertPage { count: 1, records } = alert_page(text, PAGE).unwrap() else { panic!() };
     assert_eq!(records[0].push_timestamp, Some(Timestamp::from_secs(5)));
-    assert!(alert_page(r#"{"count":1,"results":[{"id":1}]}"#).is_err());
-    let endless = alert_page(r#"{"count":1000000000000,"results":[]}"#);
+    assert!(alert_page(r#"{"count":1,"results":[{"id":1}]}"#, PAGE).is_err());
+    let endless = alert_page(r#"{"count":1000000000000,"results":[]}"#, PAGE);
     assert!(matches!(endless, Err(SourceError::WrongShape { .. })));
-    assert!(alert_page(r#"{"detail":"Invalid page."}"#).is_err());
+    assert!(alert_page(r#"{"detail":"Invalid page."}"#, PAGE).is_err());
 }
 
 #[test]
