@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0 | complete |
 //! | 1 | unexpected error |
-//! | 2 | wrong usage or configuration |
+//! | 2 | wrong usage or configuration, or a clock that is wrong by a day or more |
 //! | 3 | finished, but some requests failed (the artifacts are marked incomplete), or an answer is lost for good |
 //! | 4 | store or disk error |
 //! | 5 | source unreachable, or it refuses requests |
@@ -98,6 +98,7 @@ impl Error {
             Self::Config(_) | Self::Log(_) | Self::Metrics(_) | Self::Usage { .. } | Self::Simulator(_) => 2,
             Self::Store(error) | Self::Fetch(FetchError::Store(error)) => of_store(error),
             Self::Fetch(FetchError::BucketStopped) | Self::Broken { .. } | Self::Stdout(_) => 1,
+            Self::Fetch(FetchError::WrongClock { .. }) => 2,
             Self::Fetch(_) | Self::Source(_) => 5,
             Self::Artifact(error) => of_artifact(error),
             Self::Archive(error) => of_archive(error),

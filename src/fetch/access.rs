@@ -235,8 +235,10 @@ impl SourceAccess {
 
     /// The crawl cannot go on.
     pub(super) fn refused(&self, batch: &Batch, source: Arc<SourceError>) -> FetchError {
-        if matches!(*source, SourceError::UnknownRepository { .. }) {
-            return self.unknown_repository(source);
+        match *source {
+            SourceError::UnknownRepository { .. } => return self.unknown_repository(source),
+            SourceError::ClockSkew { .. } => return FetchError::WrongClock { source },
+            _ => {}
         }
         let user_agent = self.config.borrow().source.user_agent.clone();
         FetchError::Refused { request: batch.to_string(), user_agent, source }

@@ -65,6 +65,15 @@ pub enum FetchError {
         #[source]
         source: Arc<SourceError>,
     },
+    /// This machine's clock and the server's differ by a day or more.
+    #[error(
+        "the clocks differ by a day or more, so the crawl would miss alert summaries; correct this machine's clock and run the same command again; a store that was created with the wrong clock and without window.data_end ends at the wrong time: delete it first"
+    )]
+    WrongClock {
+        /// Both times.
+        #[source]
+        source: Arc<SourceError>,
+    },
     /// The server asked to wait longer than is allowed.
     #[error(
         "the server asks to wait {asked_secs} s before the next request, longer than limiter.max_retry_after ({allowed_secs} s); run the same command again after that time; everything fetched so far is kept"

@@ -6,6 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::printable::printable;
+use crate::model::Timestamp;
 
 /// Why a batch got no answer.
 #[derive(Debug, Error)]
@@ -50,6 +51,14 @@ pub enum SourceError {
     UnknownRepository {
         /// The name.
         repository: String,
+    },
+    /// This machine's clock and the server's differ by a day or more.
+    #[error("this machine's clock says {here}, the server's {server}")]
+    ClockSkew {
+        /// The time of this machine.
+        here: Timestamp,
+        /// The time of the server.
+        server: Timestamp,
     },
     /// 403: the server blocks this client.
     #[error("the server refuses this client (403 Forbidden)")]
@@ -115,9 +124,11 @@ impl SourceError {
             Self::Forbidden => Some(403),
             Self::UnknownRepository { .. } => Some(404),
             Self::Status { status, .. } | Self::NotJson { status, .. } | Self::Redirect { status, .. } => Some(*status),
-            Self::TooLarge { .. } | Self::BrokenJson { .. } | Self::WrongShape { .. } | Self::Contradictory { .. } => {
-                Some(200)
-            }
+            Self::TooLarge { .. }
+            | Self::BrokenJson { .. }
+            | Self::WrongShape { .. }
+            | Self::Contradictory { .. }
+            | Self::ClockSkew { .. } => Some(200),
             Self::Connect { .. } | Self::Timeout { .. } | Self::Interrupted { .. } => None,
         }
     }
@@ -138,6 +149,7 @@ impl SourceError {
             Self::BrokenJson { .. } => "broken_json".to_owned(),
             Self::WrongShape { .. } => "wrong_shape".to_owned(),
             Self::Contradictory { .. } => "contradictory".to_owned(),
+            Self::ClockSkew { .. } => "clock_skew".to_owned(),
         }
     }
 

@@ -7,9 +7,10 @@ use std::io;
 use std::sync::Once;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
 
+use super::clock::ServerClock;
 use super::error::SourceError;
 use super::printable::printable;
 use crate::config::SourceConfig;
@@ -34,6 +35,8 @@ pub(super) struct HttpServer {
     base: Url,
     timeout: Duration,
     max_body_bytes: u64,
+    /// Compared with ours at each reply; `None`: no request depends on it.
+    clock: Option<ServerClock>,
 }
 
 impl HttpServer {
@@ -60,7 +63,13 @@ impl HttpServer {
             base,
             timeout: source.timeout,
             max_body_bytes: source.max_body_bytes.get(),
+            clock: None,
         })
+    }
+
+    /// Compares our clock with the server's at each reply.
+    pub(super) fn comparing(self, clock: ServerClock) -> Self {
+        Self { clock: Some(clock), ..self }
     }
 
     /// The address of `path` (without a slash at its front) under the server's own.
@@ -121,6 +130,10 @@ impl HttpServer {
         let content_type = content_type_of(&response);
         if !is_json(&content_type) {
             return Err(SourceError::NotJson { status: status.as_u16(), content_type });
+        }
+        if let Some(clock) = &self.clock {
+            let text = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+            clock.note(text(DATE), text(AGE), Timestamp::now())?;
         }
         Ok(response)
     }

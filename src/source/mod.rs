@@ -5,6 +5,7 @@
 //! list, and `split` divides a request that was too much. `Hgweb` and `PushList` return the commits of the repository in
 //! the same way. Nothing here retries or waits.
 
+mod clock;
 mod error;
 mod hgweb;
 mod http;
@@ -16,6 +17,7 @@ mod split;
 mod treeherder;
 mod wire;
 
+pub(crate) use clock::ServerClock;
 pub use error::SourceError;
 pub(crate) use hgweb::{Hgweb, HgwebPage};
 #[cfg(test)]

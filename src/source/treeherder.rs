@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
+use super::clock::{MARGIN_SECS, ServerClock};
 use super::error::SourceError;
 use super::http::{BodyReader, HttpServer, read_json};
 use super::page::AskedPage;
@@ -26,6 +27,7 @@ pub(crate) struct Treeherder {
     data_window: Window,
     /// Alert summaries of pushes at or after this are asked for.
     alerts_since: Timestamp,
+    clock: ServerClock,
 }
 
 /// Turns a body into a reply.
@@ -52,13 +54,15 @@ impl Treeherder {
         batch: &BatchConfig,
         data_window: Window,
         alerts_since: Timestamp,
+        clock: ServerClock,
     ) -> Result<Self, SourceError> {
         Ok(Self {
-            http: HttpServer::new(&source.base_url, "source.base_url", source)?,
+            http: HttpServer::new(&source.base_url, "source.base_url", source)?.comparing(clock.clone()),
             source: source.clone(),
             alert_page: batch.alert_page.get(),
             data_window,
             alerts_since,
+            clock,
         })
     }
 
@@ -133,8 +137,8 @@ impl Treeherder {
             Request::AlertPage { page, .. } => {
                 let AskedPage { page, limit } = AskedPage::of(*page, self.alert_page);
                 let mut query = format!("page={page}&hide_related_and_invalid=True&limit={limit}");
-                // The server counts back from its clock, which may differ from ours: one more day.
-                let secs = Timestamp::now().as_secs() - self.alerts_since.as_secs() + 86_400;
+                // The server counts back from its clock, which is not known before the first reply.
+                let secs = self.clock.at(Timestamp::now()).as_secs() - self.alerts_since.as_secs() + MARGIN_SECS;
                 query.push_str(&format!("&timerange={}", secs.max(0)));
                 if let Some(id) = self.source.alerts_repository_id {
                     query.push_str(&format!("&repository={id}"));
@@ -192,7 +196,8 @@ mod tests {
         let source = SourceConfig { base_url: "http://127.0.0.1:1/th/".to_owned(), ..SourceConfig::default() };
         let window =
             Window { start: "2026-06-29T00:00:00".parse().unwrap(), end: "2026-11-22T08:00:00".parse().unwrap() };
-        Treeherder::new(&source, &BatchConfig::default(), window, Timestamp::from_secs(0)).unwrap()
+        Treeherder::new(&source, &BatchConfig::default(), window, Timestamp::from_secs(0), ServerClock::default())
+            .unwrap()
     }
 
     #[test]
@@ -204,6 +209,22 @@ mod tests {
             "http://127.0.0.1:1/th/api/performance/summary/?repository=autoland&signature=5\
              &startday=2026-06-28T23%3A59%3A59&endday=2026-11-22T08%3A00%3A01&all_data=True&replicates=False"
         );
+    }
+
+    #[test]
+    fn alerts_are_asked_back_from_the_servers_time() {
+        let treeherder = treeherder();
+        let page = Batch::of(Request::AlertPage { pass: 0, page: 1 });
+        let timerange = || -> i64 {
+            let url = treeherder.url_of(&page);
+            url.query_pairs().find(|(name, _)| name == "timerange").unwrap().1.parse().unwrap()
+        };
+        let before = timerange();
+        let now = Timestamp::now();
+        let ahead = jiff::Timestamp::from_second(now.as_secs() + 36_000).unwrap();
+        let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&ahead).unwrap();
+        treeherder.clock.note(Some(&date), None, now).unwrap();
+        assert!((timerange() - before - 36_000).abs() < 600, "{date}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ fn assert_clean(output: &Output) {
 }
 
 /// The real program, on the corpus.
-async fn perfharvest(command: &str, base_url: &str, folder: &Path, more: &[&str]) -> Output {
+pub(crate) async fn perfharvest(command: &str, base_url: &str, folder: &Path, more: &[&str]) -> Output {
     let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_perfharvest"));
     program.arg(command).arg("--store").arg(folder.join("store")).args(["--set", "limiter.adaptive=false"]);
     if matches!(command, "run" | "crawl") {

@@ -5,6 +5,7 @@
 mod adaptive;
 mod architecture;
 mod archive;
+mod clocks;
 mod commits;
 mod commits_hgweb;
 mod completeness;
