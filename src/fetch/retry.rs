@@ -38,6 +38,7 @@ pub(super) fn classify(error: &SourceError) -> Retryability {
         | SourceError::Redirect { .. }
         | SourceError::Connect { .. }
         | SourceError::NotJson { .. }
+        | SourceError::BrokenEncoding { .. }
         | SourceError::BrokenJson { .. }
         | SourceError::WrongShape { .. }
         | SourceError::Contradictory { .. } => Retryability::Passing,

@@ -87,6 +87,13 @@ pub enum SourceError {
         /// The limit, bytes.
         limit: u64,
     },
+    /// A compressed body that is corrupt or ends early, or a content encoding that was not asked for.
+    #[error("the reply cannot be decompressed")]
+    BrokenEncoding {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// JSON that ends early, or text that is not JSON.
     #[error("the reply is not valid JSON")]
     BrokenJson {
@@ -125,6 +132,7 @@ impl SourceError {
             Self::UnknownRepository { .. } => Some(404),
             Self::Status { status, .. } | Self::NotJson { status, .. } | Self::Redirect { status, .. } => Some(*status),
             Self::TooLarge { .. }
+            | Self::BrokenEncoding { .. }
             | Self::BrokenJson { .. }
             | Self::WrongShape { .. }
             | Self::Contradictory { .. }
@@ -146,6 +154,7 @@ impl SourceError {
             Self::Status { status, .. } => format!("http_{status}"),
             Self::NotJson { .. } => "not_json".to_owned(),
             Self::TooLarge { .. } => "too_large".to_owned(),
+            Self::BrokenEncoding { .. } => "broken_encoding".to_owned(),
             Self::BrokenJson { .. } => "broken_json".to_owned(),
             Self::WrongShape { .. } => "wrong_shape".to_owned(),
             Self::Contradictory { .. } => "contradictory".to_owned(),

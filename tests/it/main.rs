@@ -21,6 +21,8 @@ mod hgweb_server;
 mod import;
 mod inputs;
 mod lies;
+#[cfg(target_os = "linux")]
+mod limits;
 mod metrics;
 mod options;
 mod parquet;
