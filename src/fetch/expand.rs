@@ -53,7 +53,10 @@ pub(super) fn after_alerts(store: &Store, page_size: u32, first_pass: u16) -> Re
     };
     let mut error = None;
     let verdict = judge_pass(page_size, |page| match store.alert_page(pass, page) {
-        Ok(found) => found.map(|page| AlertPageOutline { count: page.count, ids: page.ids }),
+        Ok(found) => found.map(|page| {
+            let ids = page.ids.into_iter().chain(page.set_aside).collect();
+            AlertPageOutline { count: page.count, ids }
+        }),
         Err(failed) => {
             error = Some(failed);
             None

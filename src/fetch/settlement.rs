@@ -31,10 +31,10 @@ pub(super) fn settlement_of(
     let request = batch.requests()[0];
     let settlement = match (answer.reply, request) {
         (Reply::AlertPage { count, records }, Request::AlertPage { pass, page }) => Settlement::of_alert_page(
-            request, count, &records,
+            request, count, records,
         )?
         .with_discovered(expand::pages_after(pass, page, count, context.page_size)),
-        (Reply::Signatures, _) => listing.settle(request),
+        (Reply::Signatures { odd }, _) => listing.settle(request, odd),
         (Reply::UpdatedSignatures(ids), _) => Settlement::of_ids(request, ids.into_iter().map(|id| id.0).collect()),
         (Reply::Frameworks(ids), _) => Settlement::of_ids(request, ids.into_iter().map(|id| id.0).collect()),
         (Reply::Summary(summary), Request::Summary { window, .. }) => {
