@@ -42,7 +42,7 @@ use self::reduction::make_artifacts;
 use self::repair::RunRepair;
 use self::resume::prepare_frontier;
 use crate::Error;
-use crate::actor::Shutdown;
+use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
 use crate::dataset::commits::Commits;
 use crate::dataset::{Artifact, DatasetError, read_commits};
@@ -235,7 +235,7 @@ impl Run {
         // The store's writer, on a thread of its own, since it waits for the disk.
         let (events, to_scheduler) = flume::bounded(EVENTS);
         let (writer, store) = StoreWriter::new(Arc::clone(&self.store), &now.store, events);
-        let writer = tokio::task::spawn_blocking(move || writer.run());
+        let writer = blocking(move || writer.run());
 
         // The fetchers, a pool of each kind.
         let mailbox_low = Arc::new(Notify::new());
@@ -254,7 +254,8 @@ impl Run {
             identity: Arc::clone(&self.identity),
         };
         let (mailboxes, inboxes) = Kind::ALL.iter().map(|_| flume::bounded::<Batch>(MAX_QUEUED)).unzip();
-        let fetchers = FetcherPools::start(links, inboxes, &now);
+        let handed_out = Arc::new(Notify::new());
+        let fetchers = FetcherPools::new(links, inboxes, Arc::clone(&handed_out));
 
         // The scheduler, at the head. It holds the last handle of the writer besides the fetchers.
         let links = SchedulerLinks {
@@ -262,6 +263,7 @@ impl Run {
             events: to_scheduler,
             mailboxes,
             mailbox_low,
+            handed_out,
             shutdown: shutdown.clone(),
             config: config.clone(),
             identity: Arc::clone(&self.identity),
@@ -270,7 +272,7 @@ impl Run {
         let scheduler = tokio::spawn(Scheduler::new(links, limits).run());
 
         let (stats, fetched) = wait_for_actors(scheduler, fetchers, config, &shutdown).await;
-        let written = writer.await.map_err(|_| Error::Broken { part: "the store's writer" })?;
+        let written = writer.await.map_err(|error| Error::of_thread("the store's writer", error))?;
         written?; // the first cause: the others only saw that the writer had stopped
         fetched?;
         stats

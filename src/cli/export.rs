@@ -9,7 +9,7 @@ use super::advice::{advice, quoted};
 use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, StoreFlags, configured};
 use super::summary::set_aside_line;
 use super::terminal::say;
-use crate::actor::Shutdown;
+use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
 use crate::dataset::tables::{ExportSummary, Table, export as export_tables};
 use crate::dataset::write::{ArtifactFile, publish};
@@ -65,11 +65,11 @@ pub(super) async fn run(args: &ExportArgs) -> Result<u8, Error> {
     let tables: BTreeSet<Table> = if tables.is_empty() { Table::ALL.into() } else { tables.iter().copied().collect() };
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
-    let exported = tokio::task::spawn_blocking(move || match format {
+    let exported = blocking(move || match format {
         Format::Archive => export(&config, output, &shutdown).map(|said| (said, 0)),
         Format::Parquet => export_parquet(&config, output, &tables, &shutdown),
     });
-    let (said, code) = exported.await.map_err(|_| Error::Broken { part: "the export" })??;
+    let (said, code) = exported.await.map_err(|error| Error::of_thread("the export", error))??;
     say(&said);
     Ok(code)
 }

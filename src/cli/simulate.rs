@@ -10,6 +10,7 @@ use treeherder_sim::{BackendConfig, Behaviour, FaultRule, GeneratorConfig, Laten
 
 use super::terminal::{print, say};
 use crate::Error;
+use crate::actor::blocking;
 use crate::model::Timestamp;
 use crate::observe::counted;
 
@@ -56,8 +57,8 @@ pub(super) struct SimulateArgs {
     /// Retry-After header of these replies, such as 2s [default: none]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, help_heading = "Faults and limits")]
     retry_after: Option<Duration>,
-    /// Inject faults, as KIND[@ENDPOINT]=RATE; KIND is a status code, reset, cut, hang, html, broken-json, wrong-shape or
-    /// empty-body, RATE a share from 0 to 1; can be given several times
+    /// Inject faults, as KIND[@ENDPOINT]=RATE; KIND is a status code, reset, cut, hang, html, broken-json, wrong-shape,
+    /// empty-body, gzip-members or broken-gzip, RATE a share from 0 to 1; can be given several times
     #[arg(long, value_name = "FAULT", help_heading = "Faults and limits")]
     fault: Vec<FaultRule>,
     /// Drop the connection of summary requests for more than N data
@@ -96,8 +97,8 @@ impl SimulateArgs {
 pub(super) async fn run(args: &SimulateArgs) -> Result<u8, Error> {
     if let (Some(folder), Some(signatures)) = (&args.dump, args.signatures) {
         let (config, folder) = (args.generator(signatures), folder.clone());
-        let dumped = tokio::task::spawn_blocking(move || dump(&config, &folder)).await;
-        let report = dumped.map_err(|_| Error::Broken { part: "the generator" })??;
+        let dumped = blocking(move || dump(&config, &folder)).await;
+        let report = dumped.map_err(|error| Error::of_thread("the generator", error))??;
         say(&format!(
             "wrote {}, {} and {}",
             counted(report.num_signatures, "signature", "signatures"),

@@ -144,7 +144,8 @@ impl StoreReader<'_> {
             let mut pass = Pass::new(scope, self.store, self.signatures, self.means);
             let coverage = commits
                 .map(|commits| {
-                    let reducer = CoverageReducer::new(CommitTable::new(commits), self.semantics, &self.means);
+                    let reducer =
+                        CoverageReducer::new(CommitTable::new(commits, self.semantics), self.semantics, &self.means);
                     pass.start(reducer, revisions_of)
                 })
                 .transpose()?;
@@ -207,8 +208,8 @@ impl StoreReader<'_> {
             return Ok(noted.of(self.semantics).cloned());
         }
         let most = revisions.iter().enumerate().max_by_key(|(place, revision)| (revision.total_jobs, Reverse(*place)));
-        let Some((_, most)) = most.filter(|(_, revision)| revision.total_jobs > 0) else { return Ok(None) };
-        let busiest = Busiest { node: most.node.clone(), total_jobs: most.total_jobs };
+        let Some((_, most)) = most else { return Ok(None) };
+        let busiest = Busiest { node: most.node.clone(), total_jobs: most.total_jobs, semantics: self.semantics };
         let mut found = busiest::jobs_of(self.store, self.signatures, vec![Some(busiest)], self.means)?;
         Ok(found.pop().flatten())
     }

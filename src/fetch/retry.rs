@@ -36,6 +36,7 @@ pub(super) fn classify(error: &SourceError) -> Retryability {
         | SourceError::Redirect { .. }
         | SourceError::Connect { .. }
         | SourceError::NotJson { .. }
+        | SourceError::BrokenEncoding { .. }
         | SourceError::BrokenJson { .. }
         | SourceError::WrongShape { .. } => Retryability::Passing,
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::Error;
-use crate::actor::Shutdown;
+use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
 use crate::dataset::commits::Commits;
 use crate::dataset::{Artifact, DatasetError, ReduceOrder, ReduceSummary, read_commits, reduce};
@@ -40,7 +40,7 @@ pub(super) async fn make_artifacts(
 ) -> Result<ReduceSummary, Error> {
     let (store, config, commits) = (Arc::clone(store), Arc::clone(config), commits.cloned());
     let (artifacts, shutdown, counting) = (artifacts.to_vec(), shutdown.clone(), Arc::clone(counters));
-    let reduced = tokio::task::spawn_blocking(move || {
+    let reduced = blocking(move || {
         let order = ReduceOrder {
             config: &config,
             commits: commits.as_deref(),
@@ -52,5 +52,5 @@ pub(super) async fn make_artifacts(
     });
     let reduced = reduced.await;
     counters.reducing().leave();
-    Ok(reduced.map_err(|_| Error::Broken { part: "the reduction" })??)
+    Ok(reduced.map_err(|error| Error::of_thread("the reduction", error))??)
 }

@@ -78,6 +78,13 @@ pub enum SourceError {
         /// The limit, bytes.
         limit: u64,
     },
+    /// A compressed body that is corrupt or ends early, or a content encoding that was not asked for.
+    #[error("the reply cannot be decompressed")]
+    BrokenEncoding {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// JSON that ends early, or text that is not JSON.
     #[error("the reply is not valid JSON")]
     BrokenJson {
@@ -107,7 +114,9 @@ impl SourceError {
             Self::Forbidden => Some(403),
             Self::UnknownRepository { .. } => Some(404),
             Self::Status { status, .. } | Self::NotJson { status, .. } | Self::Redirect { status, .. } => Some(*status),
-            Self::TooLarge { .. } | Self::BrokenJson { .. } | Self::WrongShape { .. } => Some(200),
+            Self::TooLarge { .. } | Self::BrokenEncoding { .. } | Self::BrokenJson { .. } | Self::WrongShape { .. } => {
+                Some(200)
+            }
             Self::Connect { .. } | Self::Timeout { .. } | Self::Interrupted { .. } => None,
         }
     }
@@ -125,6 +134,7 @@ impl SourceError {
             Self::Status { status, .. } => format!("http_{status}"),
             Self::NotJson { .. } => "not_json".to_owned(),
             Self::TooLarge { .. } => "too_large".to_owned(),
+            Self::BrokenEncoding { .. } => "broken_encoding".to_owned(),
             Self::BrokenJson { .. } => "broken_json".to_owned(),
             Self::WrongShape { .. } => "wrong_shape".to_owned(),
         }

@@ -5,6 +5,7 @@
 //! list, and `split` divides a request that was too much. `Hgweb` and `PushList` return the commits of the repository in
 //! the same way. Nothing here retries or waits.
 
+mod body;
 mod error;
 mod hgweb;
 mod http;

@@ -130,6 +130,15 @@ pub(crate) fn gzip_bomb() -> ScriptedReply {
     ScriptedReply::body(encoder.finish().unwrap()).header("content-encoding", "gzip")
 }
 
+/// Half of a complete reply.
+pub(crate) fn broken_gzip() -> ScriptedReply {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut encoder, b"[]").unwrap();
+    let mut body = encoder.finish().unwrap();
+    body.truncate(body.len() - 4);
+    ScriptedReply::body(body).header("content-encoding", "gzip")
+}
+
 pub(crate) fn html() -> ScriptedReply {
     ScriptedReply::body("<!doctype html><title>Treeherder</title>").header("content-type", "text/html")
 }
@@ -156,6 +165,8 @@ passing_faults! {
     an_empty_body_passes: ScriptedReply::body(""), |_| {};
     a_body_over_the_limit_passes: ScriptedReply::body(vec![b' '; 3 << 20]), small_bodies;
     a_gzip_bomb_passes: gzip_bomb(), small_bodies;
+    broken_gzip_passes: broken_gzip(), |_| {};
+    an_encoding_not_asked_for_passes: ScriptedReply::body("[]").header("content-encoding", "br"), |_| {};
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -170,11 +181,24 @@ async fn a_reply_that_holds_other_ids_than_asked_passes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn faults_of_every_kind_at_once_pass() {
-    let rules = ["502=0.05", "429=0.03", "reset=0.03", "cut=0.02", "html=0.01", "broken-json=0.01", "empty-body=0.01"];
+    let rules = ["502=0.05", "429=0.03", "reset=0.03", "cut=0.02", "html=0.01", "broken-json=0.01", "broken-gzip=0.03"];
     let faults = rules.iter().map(|rule| rule.parse().unwrap()).collect();
     let simulator = simulator(Behaviour { faults, seed: 7, ..Behaviour::default() }).await;
     ends_as_undisturbed(&Crawl::of(&simulator.url())).await;
     asks_nothing_twice(&simulator);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gzip_in_several_members_costs_nothing() {
+    let faults = vec!["gzip-members=1".parse().unwrap()];
+    let simulator = simulator(Behaviour { faults, ..Behaviour::default() }).await;
+    ends_as_undisturbed(&Crawl::of(&simulator.url())).await;
+    assert!(simulator.arrivals().iter().all(|arrival| arrival.outcome == Outcome::Fault("gzip-members")));
+    for endpoint in [Endpoint::Signatures, Endpoint::Summary] {
+        let asked: Vec<_> = simulator.arrivals().into_iter().filter(|arrival| arrival.endpoint == endpoint).collect();
+        let different: HashSet<_> = asked.iter().map(|arrival| &arrival.path_and_query).collect();
+        assert_eq!(asked.len(), different.len(), "no reply was short or refused");
+    }
 }
 
 /// How a server beside the simulator treats its first connections; later ones are passed on.

@@ -19,6 +19,8 @@ mod golden;
 mod hgweb_server;
 mod import;
 mod inputs;
+#[cfg(target_os = "linux")]
+mod limits;
 mod metrics;
 mod options;
 mod parquet;

@@ -46,7 +46,7 @@
 //! * **Capacity** ([`Behaviour::capacity`]): requests per second; the server answers more with 429.
 //! * **Faults** ([`FaultRule`]): a share of the requests to one or all endpoints fails, such as `502@summary=0.05` or
 //!   `cut=0.01`. [`FaultKind`] lists the kinds: error statuses, connections that reset, break or hang, and bodies that are
-//!   empty, truncated or not the expected JSON.
+//!   empty, truncated, broken or in several gzip members, or not the expected JSON.
 //! * **Time limit** ([`Behaviour::kill_over_data`]): a summary request for too many data loses its connection.
 //! * **Scripts** ([`SimulatorHandle::script`]): replies to the next matching requests. They take precedence.
 //!

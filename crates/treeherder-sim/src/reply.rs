@@ -34,6 +34,18 @@ pub(crate) struct Reply {
     pub(crate) num_data: usize,
     /// Seconds.
     pub(crate) retry_after: Option<u64>,
+    pub(crate) gzip: Gzip,
+}
+
+/// The form of a compressed body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Gzip {
+    #[default]
+    Whole,
+    /// Three members, the last one empty.
+    Members,
+    /// The first half of the bytes.
+    Broken,
 }
 
 /// Bodies shorter than this are never compressed.
@@ -41,7 +53,7 @@ const SHORTEST_COMPRESSED: usize = 200;
 
 impl Reply {
     pub(crate) fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, content: Content::Json, body: body.into(), num_data: 0, retry_after: None }
+        Self { status, content: Content::Json, body: body.into(), num_data: 0, retry_after: None, gzip: Gzip::Whole }
     }
 
     pub(crate) fn html(status: u16, body: impl Into<Vec<u8>>) -> Self {
@@ -120,12 +132,11 @@ pub(crate) struct Wire<'a> {
 impl Reply {
     /// Makes the HTTP response.
     pub(crate) fn into_response(self, wire: &Wire<'_>) -> Response<Body> {
-        let Self { status, content, body, retry_after, .. } = self;
+        let Self { status, content, body, retry_after, gzip, .. } = self;
         let close = wire.close || content == Content::GatewayHtml;
-        let may_compress = body.len() >= SHORTEST_COMPRESSED && content != Content::GatewayHtml;
-        let compressed = (may_compress && wire.accepts_gzip && wire.gzip_level > 0)
-            .then(|| compress(&body, wire.gzip_level, wire.padding))
-            .flatten();
+        let is_long = body.len() >= SHORTEST_COMPRESSED && wire.gzip_level > 0;
+        let may_compress = (is_long || gzip != Gzip::Whole) && content != Content::GatewayHtml;
+        let compressed = (may_compress && wire.accepts_gzip).then(|| compress_as(gzip, &body, wire)).flatten();
         let is_compressed = compressed.is_some();
         let body = compressed.unwrap_or(body);
         let length = body.len();
@@ -186,6 +197,22 @@ impl Reply {
 
 /// Maximal length of the file name that pads the gzip header.
 const LONGEST_PADDING: u64 = 100;
+
+fn compress_as(gzip: Gzip, body: &[u8], wire: &Wire<'_>) -> Option<Vec<u8>> {
+    let member = |body: &[u8]| compress(body, wire.gzip_level, wire.padding);
+    match gzip {
+        Gzip::Whole => member(body),
+        Gzip::Members => {
+            let (start, end) = body.split_at(body.len() / 2);
+            Some([member(start)?, member(end)?, member(b"")?].concat())
+        }
+        Gzip::Broken => {
+            let mut whole = member(body)?;
+            whole.truncate(whole.len() / 2);
+            Some(whole)
+        }
+    }
+}
 
 fn compress(body: &[u8], level: u32, seed: u64) -> Option<Vec<u8>> {
     let mut draw = Draw::of(seed, 0, body.len() as u64, 0);

@@ -30,7 +30,7 @@ use crate::endpoint::{Endpoint, Route};
 use crate::fate::Fates;
 use crate::fault::FaultKind;
 use crate::moment;
-use crate::reply::{Reply, Wire};
+use crate::reply::{Gzip, Reply, Wire};
 use crate::script::{Action, Script, ScriptedReply};
 
 /// How long connections may take to end once the server shuts down.
@@ -250,6 +250,8 @@ impl Server {
             }
             FaultKind::WrongShape => Reply::json(200, wrong_shape(Route::of(asked.path).endpoint())),
             FaultKind::EmptyBody => Reply::json(200, ""),
+            FaultKind::GzipMembers => Reply { gzip: Gzip::Members, ..answer(&self.world, asked) },
+            FaultKind::BrokenGzip => Reply { gzip: Gzip::Broken, ..answer(&self.world, asked) },
         };
         Ok(self.settle_as(kind.outcome(), entry, reply, headers))
     }

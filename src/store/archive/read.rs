@@ -41,7 +41,9 @@ pub fn read(path: &Path, config: &StoreConfig, shutdown: &Shutdown) -> Result<Ar
     let reader = &mut archive;
     let (num_entries, raw_bytes, tally) = std::thread::scope(|scope| {
         let (batches, inbox) = flume::bounded(MAILBOX);
-        let reading = scope.spawn(move || reader.read_entries(&batches, shutdown));
+        let reading = std::thread::Builder::new()
+            .spawn_scoped(scope, move || reader.read_entries(&batches, shutdown))
+            .map_err(ArchiveError::Thread)?;
         let written = write_batches(store, &inbox);
         drop(inbox);
         let read = reading.join().map_err(|_| ArchiveError::WorkerPanicked)?;

@@ -46,7 +46,9 @@ pub fn write<W: Write + Send>(store: &Store, out: &mut W, shutdown: &Shutdown) -
 
     std::thread::scope(|scope| {
         let (blocks, inbox) = flume::bounded(MAILBOX);
-        let compressing = scope.spawn(move || compress(out, &head, &inbox));
+        let compressing = std::thread::Builder::new()
+            .spawn_scoped(scope, move || compress(out, &head, &inbox))
+            .map_err(ArchiveError::Thread)?;
         let mut gathering = Gathering { store, shutdown, blocks, block: Vec::new(), num_entries: 0, raw_bytes: 0 };
         let gathered = gathering.gather();
         let Gathering { blocks, num_entries, raw_bytes, .. } = gathering;

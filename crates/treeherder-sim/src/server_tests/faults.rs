@@ -136,9 +136,32 @@ fn every_kind_of_fault_has_a_name_of_its_own() {
         "broken-json",
         "wrong-shape",
         "empty-body",
+        "gzip-members",
+        "broken-gzip",
     ]
     .iter()
     .map(|name| name.parse::<FaultKind>().unwrap().to_string())
     .collect();
-    assert_eq!(names.len(), 14);
+    assert_eq!(names.len(), 16);
+}
+
+#[tokio::test]
+async fn gzip_comes_in_members_or_broken() {
+    use std::io::Read as _;
+    let url = format!("{SUMMARY}5400001");
+    let sent = async |simulator: &crate::SimulatorHandle| {
+        let plain = reqwest::Client::builder().no_gzip().no_proxy().build().unwrap();
+        let request = plain.get(format!("{}{url}", simulator.url())).header("accept-encoding", "gzip");
+        request.send().await.unwrap().bytes().await.unwrap().to_vec()
+    };
+    let whole = get(&start(Behaviour::default()).await, &url).await.unwrap().bytes().await.unwrap();
+    let members = sent(&start(fault("gzip-members=1")).await).await;
+    let mut body = Vec::new();
+    flate2::read::GzDecoder::new(&members[..]).read_to_end(&mut body).unwrap();
+    assert_eq!(body, whole[..whole.len() / 2], "the first member");
+    body.clear();
+    flate2::read::MultiGzDecoder::new(&members[..]).read_to_end(&mut body).unwrap();
+    assert_eq!(body, whole);
+    let broken = sent(&start(fault("broken-gzip=1")).await).await;
+    assert!(flate2::read::MultiGzDecoder::new(&broken[..]).read_to_end(&mut body).is_err());
 }
