@@ -172,7 +172,7 @@ impl Run {
         let Self { store, options, counters, .. } = self;
         let started = Instant::now();
         counters.set_rate(self.pressure.rate());
-        prepare_frontier(store, &self.identity, &self.config.borrow(), options.lists_only)?;
+        prepare_frontier(store, &self.identity, &self.config.borrow(), *options)?;
         let bind = self.config.borrow().metrics.bind;
         let counted = Arc::clone(store);
         let num_commits = move || counted.counts().map_or(0, |counts| counts.commits);

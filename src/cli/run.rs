@@ -30,6 +30,9 @@ pub(super) struct CrawlArgs {
     /// Fetch at most 10 new job details, as a test
     #[arg(long)]
     dry_run: bool,
+    /// Fetch answers again of which records were set aside
+    #[arg(long)]
+    retry_set_aside: bool,
     #[command(flatten)]
     file: FileFlags,
     #[command(flatten)]
@@ -52,7 +55,12 @@ pub(super) struct CrawlArgs {
 
 impl CrawlArgs {
     fn options(&self) -> RunOptions {
-        RunOptions { same_source: self.same_source, dry_run: self.dry_run, lists_only: false }
+        RunOptions {
+            same_source: self.same_source,
+            dry_run: self.dry_run,
+            retry_set_aside: self.retry_set_aside,
+            lists_only: false,
+        }
     }
 }
 
@@ -152,7 +160,7 @@ pub(super) async fn reduce(args: &ReduceArgs) -> Result<u8, Error> {
     let summary = pipeline::reduce_store(store, &config, &args.artifacts, &shutdown).await?;
     say(&reduction_lines(&config, &args.artifacts, &summary));
     if summary.complete {
-        return Ok(0);
+        return Ok(if summary.manifest.num_set_aside() == 0 { 0 } else { EXIT_INCOMPLETE });
     }
     say_if_quiet(&format!(
         "the dataset is incomplete; `{}` shows what is missing",

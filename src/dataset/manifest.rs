@@ -68,6 +68,8 @@ impl Sources<'_> {
                 failed: counts.failed,
                 pending: counts.pending,
                 records: counts.records,
+                set_aside: counts.set_aside,
+                corrected: counts.corrected,
             }
         };
         let semantics = self.config.artifacts.semantics;

@@ -144,7 +144,7 @@ impl SourceAccess {
         match self.attempt(witness).await {
             Some(Ok((answer, _))) => {
                 self.count_answer(witness.kind(), 1, &answer);
-                Ok(if let Reply::AlertPage { records, .. } = answer.reply { Some(records) } else { None })
+                Ok(if let Reply::AlertPage { records, .. } = answer.reply { Some(records.taken) } else { None })
             }
             Some(Err(error)) => {
                 self.counters.attempt(witness.kind(), 1, AttemptResult::Failed(&error.label()));

@@ -27,7 +27,7 @@ impl Suspicion {
     /// `None` for an answer with records.
     pub(super) fn of(batch: &Batch, answer: &Answer, listing: &SignatureListing) -> Option<Self> {
         match (batch.requests()[0], &answer.reply) {
-            (Request::Signatures { framework }, Reply::Signatures) if listing.is_empty() => {
+            (Request::Signatures { framework }, Reply::Signatures { .. }) if listing.is_empty() => {
                 Some(Self::Signatures { framework })
             }
             (Request::UpdatedSignatures { framework }, Reply::UpdatedSignatures(ids)) if ids.is_empty() => {

@@ -53,7 +53,11 @@ pub(super) fn after_alerts(store: &Store, page_size: u32, first_pass: u16) -> Re
     };
     let mut error = None;
     let verdict = judge_pass(page_size, |page| match store.alert_page(pass, page) {
-        Ok(found) => found.map(|page| AlertPageOutline { count: page.count, ids: page.ids }),
+        Ok(found) => found.map(|page| {
+            let num_set_aside = page.set_aside.len();
+            let ids = page.ids.into_iter().chain(page.set_aside).collect();
+            AlertPageOutline { count: page.count, ids, num_set_aside }
+        }),
         Err(failed) => {
             error = Some(failed);
             None

@@ -247,17 +247,25 @@ impl io::Read for BodyReader {
     }
 }
 
-/// Parses `body`, outside the runtime's own threads when it is large.
+/// As [`read_body`], for a body that must be UTF-8 as a whole.
 pub(super) async fn read_json<T: Send + 'static>(
     body: Vec<u8>,
     parse: impl FnOnce(&str) -> Result<T, SourceError> + Send + 'static,
 ) -> Result<T, SourceError> {
+    read_body(body, |bytes| parse(text_of(bytes)?)).await
+}
+
+pub(super) fn text_of(bytes: &[u8]) -> Result<&str, SourceError> {
+    std::str::from_utf8(bytes).map_err(|error| SourceError::BrokenJson { source: serde::de::Error::custom(error) })
+}
+
+/// Parses `body`, outside the runtime's own threads when it is large.
+pub(super) async fn read_body<T: Send + 'static>(
+    body: Vec<u8>,
+    parse: impl FnOnce(&[u8]) -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
     let is_small = body.len() <= PARSE_INLINE_BYTES;
-    let read = move || {
-        let text = std::str::from_utf8(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body))
-            .map_err(|error| SourceError::BrokenJson { source: serde::de::Error::custom(error) })?;
-        parse(text)
-    };
+    let read = move || parse(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body));
     if is_small {
         return read();
     }

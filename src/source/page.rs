@@ -42,8 +42,17 @@ impl AskedPage {
 pub(crate) struct AlertPageOutline {
     /// Summaries in the whole list, as the server counted them for this page.
     pub(crate) count: u64,
-    /// The ids on the page, as listed.
+    /// The ids on the page, as listed; behind them those of rows that were set aside, whose places are unknown.
     pub(crate) ids: Vec<AlertSummaryId>,
+    /// How many of the ids belong to rows that were set aside.
+    pub(crate) num_set_aside: usize,
+}
+
+impl AlertPageOutline {
+    /// The row that may be the last one: one, if no row was set aside.
+    fn possible_last_rows(&self) -> &[AlertSummaryId] {
+        &self.ids[self.ids.len().saturating_sub(self.num_set_aside + 1)..]
+    }
 }
 
 /// The verdict on a pass over the pages.
@@ -108,7 +117,7 @@ pub(crate) fn judge_pass(page_size: u32, mut page: impl FnMut(u32) -> Option<Ale
     for number in 2..=last {
         match page(number) {
             Some(outline) => {
-                last_rows.extend(outline.ids.last().map(|id| (number, *id)));
+                last_rows.insert(number, outline.possible_last_rows().to_vec());
                 counts_agree &= outline.count == first.count;
                 rows += outline.ids.len() as u64;
                 ids.extend(outline.ids);
@@ -126,11 +135,13 @@ pub(crate) fn judge_pass(page_size: u32, mut page: impl FnMut(u32) -> Option<Ale
     let mut still = true;
     for look in closing_looks(last) {
         let Some(found) = page(look) else { return PassVerdict::NeedsClosingLooks(last) };
-        let expected = match look {
-            0 => first.ids.as_slice(),
-            look => last_rows.get(&(look - LAST_ROWS)).map_or(&[][..], std::slice::from_ref),
+        let is_in_place = match look {
+            0 => found.ids == first.ids,
+            look => {
+                matches!((&*found.ids, last_rows.get(&(look - LAST_ROWS))), ([row], Some(last)) if last.contains(row))
+            }
         };
-        still &= found.count == first.count && found.ids == expected;
+        still &= found.count == first.count && is_in_place;
     }
     if still { PassVerdict::Still } else { PassVerdict::Shifted }
 }
@@ -142,7 +153,7 @@ mod tests {
     use super::*;
 
     fn outline(count: u64, ids: impl IntoIterator<Item = u64>) -> AlertPageOutline {
-        AlertPageOutline { count, ids: ids.into_iter().map(AlertSummaryId).collect() }
+        AlertPageOutline { count, ids: ids.into_iter().map(AlertSummaryId).collect(), num_set_aside: 0 }
     }
 
     fn judge(pages: &[Option<AlertPageOutline>]) -> PassVerdict {

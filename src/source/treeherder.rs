@@ -7,12 +7,12 @@ use url::Url;
 
 use super::clock::{MARGIN_SECS, ServerClock};
 use super::error::SourceError;
-use super::http::{BodyReader, HttpServer, read_json};
+use super::http::{BodyReader, HttpServer, read_body, text_of};
 use super::page::AskedPage;
 use super::reply::{Reply, SignatureSink};
 use super::wire;
 use crate::config::{BatchConfig, SourceConfig};
-use crate::model::{Batch, Request, Timestamp, Window};
+use crate::model::{Batch, Request, Sorted, Timestamp, Window};
 
 /// The API version that the server's own client asks for.
 pub(super) const ACCEPT: &str = "application/json; version=1.1";
@@ -31,7 +31,7 @@ pub(crate) struct Treeherder {
 }
 
 /// Turns a body into a reply.
-type Parse = Box<dyn FnOnce(&str) -> Result<Reply, SourceError> + Send>;
+type Parse = Box<dyn FnOnce(&[u8]) -> Result<Reply, SourceError> + Send>;
 
 /// A reply with its cost.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,27 +96,29 @@ impl Treeherder {
             Request::UpdatedSignatures { .. } => return self.read(batch, wire::updated_signatures).await,
             Request::AlertPage { page, .. } => {
                 let asked = AskedPage::of(page, self.alert_page);
-                Box::new(move |text| wire::alert_page(text, asked))
+                Box::new(move |body| wire::alert_page(body, asked))
             }
-            Request::Frameworks => Box::new(wire::frameworks),
-            Request::Summary { signature, window } => Box::new(move |text| wire::summary(text, signature, window)),
+            Request::Frameworks => Box::new(|body| wire::frameworks(text_of(body)?)),
+            Request::Summary { signature, window } => {
+                Box::new(move |body| wire::summary(text_of(body)?, signature, window))
+            }
             Request::Job { .. } => {
                 let batch = batch.clone();
-                Box::new(move |text| wire::jobs(text, &batch))
+                Box::new(move |body| wire::jobs(body, &batch))
             }
         };
         let sent = Instant::now();
         let body = match self.http.get(self.url_of(batch), ACCEPT).await {
             // The list has become shorter since its pages were counted, so the verdict on the pass will be `Shifted`.
             Err(error) if beyond_the_last_page(batch, &error) => {
-                let reply = Reply::AlertPage { count: 0, records: Vec::new() };
+                let reply = Reply::AlertPage { count: 0, records: Sorted::default() };
                 return Ok(Answer { reply, body_bytes: 0, latency: sent.elapsed() });
             }
             got => got?,
         };
         let latency = sent.elapsed();
         let body_bytes = body.len() as u64;
-        let reply = read_json(body, parse).await?;
+        let reply = read_body(body, parse).await?;
         Ok(Answer { reply, body_bytes, latency })
     }
 

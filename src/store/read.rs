@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::value::{Failure, Pending, Provenance, Settled, StoredPage, open_frame, open_json};
+use super::value::{Failure, Pending, Provenance, SetAside, Settled, StoredPage, open_frame, open_json};
 use super::value_log::Place;
 use super::{CrawlIdentity, Outcome, Store, StoreError, frame, key};
 use crate::model::{
@@ -67,6 +67,16 @@ impl Store {
         self.failed.iter().map(|entry| {
             let (key, framed) = entry.map_err(reading)?;
             Ok((request_of("failed", &key)?, open_json("failed", &key, &framed)?))
+        })
+    }
+
+    /// Records that were corrected or set aside, by request, then id. The number of a record without an id stands for it.
+    pub fn set_aside(&self) -> impl Iterator<Item = Result<(Request, u64, SetAside), StoreError>> {
+        self.set_aside.iter().map(|entry| {
+            let (key, framed) = entry.map_err(reading)?;
+            let (request, record) =
+                key::read_odd(&key).ok_or_else(|| StoreError::damaged("set_aside", &key, "the key is invalid"))?;
+            Ok((request, record, open_json("set_aside", &key, &framed)?))
         })
     }
 

@@ -175,7 +175,7 @@ async fn a_reply_that_holds_other_ids_than_asked_passes() {
     let (signature, job) = (r#"[{"signature_id": 1, "data": []}]"#, r#"{"results": [{"id": 1}], "meta": {}}"#);
     simulator.script(ScriptedReply::body(signature).at(Endpoint::Summary).times(3));
     simulator.script(ScriptedReply::body(job).at(Endpoint::Jobs));
-    simulator.script(ScriptedReply::body(r#"{"7": {"id": 8, "framework_id": 1}}"#).at(Endpoint::Signatures));
+    simulator.script(ScriptedReply::body(r#"{"x": {"id": 8, "framework_id": 1}}"#).at(Endpoint::Signatures));
     ends_as_undisturbed(&Crawl::of(&simulator.url())).await;
 }
 

@@ -38,6 +38,14 @@ pub struct Manifest {
     pub run: RunEntry,
 }
 
+impl Manifest {
+    /// Records of all kinds that cannot be read, and are in no artifact.
+    #[must_use]
+    pub fn num_set_aside(&self) -> u64 {
+        self.run.requests.values().map(|kind| kind.set_aside).sum()
+    }
+}
+
 /// The program that wrote a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolEntry {
@@ -64,6 +72,12 @@ pub struct KindEntry {
     pub pending: u64,
     /// Number of stored records.
     pub records: u64,
+    /// Records that cannot be read, and are in no artifact.
+    #[serde(default)]
+    pub set_aside: u64,
+    /// Records that were corrected to be readable.
+    #[serde(default)]
+    pub corrected: u64,
 }
 
 /// Values that depend on the time and course of a crawl.

@@ -69,7 +69,7 @@ pub fn relabel_with_store(
 ) -> Result<String, DatasetError> {
     let identity = store.identity()?.ok_or(DatasetError::EmptyStore)?;
     let tables = alert_tables(store, &identity)?;
-    let frameworks = read_frameworks(store, |_, _| Ok(()))?;
+    let frameworks = read_frameworks(store, |_, _, _| Ok(()))?;
     let labels = Labels { tables: &tables, frameworks: &frameworks, excluded };
     let report = labels.relabel_file(input, limit, output)?;
     report.to_json_text().map_err(DatasetError::Report)

@@ -30,9 +30,9 @@ impl FailingSignatures {
         let mut failing = Self::default();
         for row in rows {
             failing.rows += 1;
-            failing.summaries.insert(row.summary_id);
             let revision = python_strip(&row.revision);
             if !revision.is_empty() {
+                failing.summaries.insert(row.summary_id);
                 failing.by_revision.entry(revision.to_owned()).or_default().extend(&row.signature_ids);
             }
         }

@@ -38,7 +38,7 @@ pub(crate) struct ExcludedSignaturesReport {
 pub(crate) struct FailingSignaturesReport {
     /// Rows of the table of failing signatures.
     pub csv_rows_total: u64,
-    /// Distinct alert summaries in it.
+    /// Distinct alert summaries with a revision in it.
     pub unique_alert_summary_ids: u64,
     /// Distinct failing signatures.
     pub unique_failing_signature_ids: u64,
