@@ -121,12 +121,15 @@ pub(super) fn reduction_lines(config: &Config, asked: &[Artifact], reduction: &R
     if asked.is_empty() {
         text.push_str(&not_made_lines(config));
     }
-    if !reduction.complete {
+    for (artifact, reason) in &reduction.refused {
+        text.push_str(&format!("not made: {artifact}: {reason}\n"));
+    }
+    if !reduction.complete && reduction.refused.is_empty() {
         text.push_str(&format!(
             "the dataset is incomplete: rows are missing (manifest.json: \"complete\": false); `{}` fetches them\n",
             advice(config, "perfharvest run"),
         ));
-    } else if !reduction.manifest.complete {
+    } else if reduction.complete && !reduction.manifest.complete {
         text.push_str(&format!(
             "other artifacts in this folder were made before the crawl was complete (manifest.json: \"complete\": false); \
              `{}` makes them again\n",
