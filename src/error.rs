@@ -5,7 +5,7 @@
 //! | 0 | complete |
 //! | 1 | unexpected error |
 //! | 2 | wrong usage or configuration, or a clock that is wrong by a day or more |
-//! | 3 | finished, but some requests failed (the artifacts are marked incomplete), or an answer is lost for good |
+//! | 3 | finished, but some requests failed (the artifacts are marked incomplete), an answer is lost for good, or a malformed input file costs an artifact |
 //! | 4 | store or disk error |
 //! | 5 | source unreachable, or it refuses requests |
 //! | 130 | interrupted |

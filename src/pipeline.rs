@@ -38,7 +38,7 @@ pub use self::summary::{CrawlSummary, RunSummary};
 use self::commits::{bring_commits, discover_busiest_jobs};
 use self::display::Display;
 use self::pools::{FetcherPools, wait_for_actors};
-use self::reduction::make_artifacts;
+use self::reduction::{check_records, make_artifacts};
 use self::repair::RunRepair;
 use self::resume::prepare_frontier;
 use crate::Error;
@@ -77,6 +77,7 @@ pub async fn run(
 ) -> Result<RunSummary, Error> {
     let out = config.borrow().artifacts.out.clone();
     crate::dataset::write::check_folder(&out)?;
+    check_records(&config.borrow())?;
     let run = Run::open(config, options, shutdown, counters).await?;
     crate::dataset::write::remove_leftovers(&out);
     run.to_end(Some(artifacts)).await

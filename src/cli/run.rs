@@ -1,5 +1,6 @@
 //! `run`, `crawl` and `reduce`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::Args;
@@ -130,7 +131,16 @@ pub(super) async fn run_with(config: Config, options: RunOptions, layers: Option
     if code == EXIT_INCOMPLETE {
         say_if_quiet(&missing_line(&config, &summary.crawl));
     }
-    Ok(code)
+    let refused = summary.reduction.map(|reduction| reduction.refused).unwrap_or_default();
+    Ok(if code == 0 && say_refused(&refused) { EXIT_INCOMPLETE } else { code })
+}
+
+/// Says which artifacts a malformed input costs; false if there are none.
+fn say_refused(refused: &BTreeMap<Artifact, String>) -> bool {
+    for (artifact, reason) in refused {
+        say_if_quiet(&format!("not made: {artifact}: {reason}"));
+    }
+    !refused.is_empty()
 }
 
 pub(super) async fn crawl(args: &CrawlArgs) -> Result<u8, Error> {
@@ -161,6 +171,9 @@ pub(super) async fn reduce(args: &ReduceArgs) -> Result<u8, Error> {
     say(&reduction_lines(&config, &args.artifacts, &summary));
     if summary.complete {
         return Ok(if summary.manifest.num_set_aside() == 0 { 0 } else { EXIT_INCOMPLETE });
+    }
+    if say_refused(&summary.refused) {
+        return Ok(EXIT_INCOMPLETE);
     }
     say_if_quiet(&format!(
         "the dataset is incomplete; `{}` shows what is missing",

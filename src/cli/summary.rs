@@ -142,7 +142,10 @@ pub(super) fn reduction_lines(config: &Config, asked: &[Artifact], reduction: &R
     if asked.is_empty() {
         text.push_str(&not_made_lines(config));
     }
-    if !reduction.complete {
+    for (artifact, reason) in &reduction.refused {
+        text.push_str(&format!("not made: {artifact}: {reason}\n"));
+    }
+    if !reduction.complete && reduction.refused.is_empty() {
         text.push_str(&format!(
             "the dataset is incomplete: rows are missing (manifest.json: \"complete\": false); `{}` fetches them\n",
             advice(config, "perfharvest run"),
@@ -150,7 +153,7 @@ pub(super) fn reduction_lines(config: &Config, asked: &[Artifact], reduction: &R
     } else if reduction.manifest.num_set_aside() > 0 {
         text.push_str(&set_aside_line(config, reduction.manifest.num_set_aside()));
         text.push('\n');
-    } else if !reduction.manifest.complete {
+    } else if reduction.complete && !reduction.manifest.complete {
         text.push_str(&format!(
             "other artifacts in this folder were made before the crawl was complete (manifest.json: \"complete\": false); \
              `{}` makes them again\n",

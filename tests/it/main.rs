@@ -5,6 +5,8 @@
 mod adaptive;
 mod architecture;
 mod archive;
+mod case_server;
+mod cases;
 mod clocks;
 mod commits;
 mod commits_hgweb;
