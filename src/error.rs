@@ -119,11 +119,15 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Log(_) | Self::Metrics(_) | Self::Usage { .. } | Self::Simulator(_) => 2,
+            Self::Config(_)
+            | Self::Log(_)
+            | Self::Metrics(_)
+            | Self::Usage { .. }
+            | Self::Simulator(_)
+            | Self::Fetch(FetchError::WrongClock { .. }) => 2,
             Self::Store(error) | Self::Fetch(FetchError::Store(error)) => of_store(error),
             Self::Limit(_) | Self::Runtime(_) | Self::Thread { .. } => 4,
             Self::Fetch(FetchError::BucketStopped) | Self::Broken { .. } | Self::Stdout(_) => 1,
-            Self::Fetch(FetchError::WrongClock { .. }) => 2,
             Self::Fetch(_) | Self::Source(_) => 5,
             Self::Artifact(error) => of_artifact(error),
             Self::Archive(error) => of_archive(error),
