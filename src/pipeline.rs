@@ -18,6 +18,7 @@
 mod commits;
 mod display;
 mod identity;
+mod online;
 mod options;
 mod pools;
 mod reduction;
@@ -31,6 +32,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use self::identity::open_crawl;
+pub use self::online::{OnlineCheck, check_online};
 pub use self::options::{LiveConfig, RunOptions, fixed_config};
 pub use self::reduction::reduce_store;
 pub use self::summary::{CrawlSummary, RunSummary};

@@ -56,11 +56,14 @@ pub enum FetchError {
     },
     /// The server does not have the configured repository.
     #[error(
-        "{base_url} has no repository of this name; check source.repository ({base_url}/api/repository/ lists the names)"
+        "{base_url} has no repository of this name{}; check source.repository ({base_url}/api/repository/ lists the names)",
+        suggestion(nearest)
     )]
     UnknownRepository {
         /// The server.
         base_url: String,
+        /// Similar names that it has, the nearest first.
+        nearest: Vec<String>,
         /// Names the repository.
         #[source]
         source: Arc<SourceError>,
@@ -71,6 +74,17 @@ pub enum FetchError {
     )]
     WrongClock {
         /// Both times.
+        #[source]
+        source: Arc<SourceError>,
+    },
+    /// A check of the server failed.
+    #[error("{base_url} does not answer as Treeherder does: {hint}")]
+    CheckFailed {
+        /// The server.
+        base_url: String,
+        /// The way on.
+        hint: &'static str,
+        /// The error.
         #[source]
         source: Arc<SourceError>,
     },
@@ -90,4 +104,8 @@ pub enum FetchError {
     /// The token bucket's actor has ended.
     #[error("the token bucket has stopped")]
     BucketStopped,
+}
+
+fn suggestion(nearest: &[String]) -> String {
+    if nearest.is_empty() { String::new() } else { format!("; did you mean `{}`?", nearest.join("` or `")) }
 }

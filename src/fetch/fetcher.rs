@@ -167,7 +167,7 @@ impl Fetcher {
                 return Ok(Ending::LeftPending);
             }
             match verdict {
-                Verdict::StopCrawl => return Err(access.refused(batch, error)),
+                Verdict::StopCrawl => return Err(access.refused(batch, error).await),
                 Verdict::AwaitSource | Verdict::Probe => {} // the gate holds until the source answers
                 Verdict::Retry => self.wait_before_retry(batch, attempt, &mut delays, &error).await,
                 Verdict::Split => {

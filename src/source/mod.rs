@@ -14,6 +14,7 @@ mod page;
 mod printable;
 mod push_list;
 mod reply;
+mod repositories;
 mod split;
 mod treeherder;
 mod wire;

@@ -10,7 +10,7 @@ use super::error::SourceError;
 use super::http::{BodyReader, HttpServer, read_body, text_of};
 use super::page::AskedPage;
 use super::reply::{Reply, SignatureSink};
-use super::wire;
+use super::{repositories, wire};
 use crate::config::{BatchConfig, SourceConfig};
 use crate::model::{Batch, Request, Sorted, Timestamp, Window};
 
@@ -77,6 +77,32 @@ impl Treeherder {
         let path = format!("api/project/{}/push/", self.source.repository);
         let asked = self.http.get(self.http.url(&path, "count=1"), ACCEPT).await;
         asked.map(drop).map_err(|error| error.about(&self.source.repository))
+    }
+
+    /// Asks once for the names of the server's repositories; returns those nearest to the configured one, the nearest
+    /// first.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the request.
+    pub(crate) async fn nearest_repositories(&self) -> Result<Vec<String>, SourceError> {
+        let body = self.http.get(self.http.url("api/repository/", ""), ACCEPT).await?;
+        let names = read_json(body, repositories::names).await?;
+        Ok(repositories::nearest(&self.source.repository, names))
+    }
+
+    /// Asks once for the frameworks, as only Treeherder answers.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the request.
+    pub(crate) async fn check_server(&self) -> Result<(), SourceError> {
+        let body = self.http.get(self.http.url("api/performance/framework/", ""), ACCEPT).await?;
+        read_json(body, wire::frameworks).await.map(drop)
     }
 
     /// Asks for `batch` once. The signatures of a list go to `take`.

@@ -400,6 +400,7 @@ async fn an_unknown_repository_is_exit_5_after_few_requests() {
     crawl.config.source.repository = "autolamd".to_owned();
     let error = crawl.run().await.unwrap_err();
     assert!(matches!(error, Error::Fetch(FetchError::UnknownRepository { .. })), "{error}");
+    assert!(error.to_string().contains("did you mean `autoland`?"), "{error}");
     assert!(error.to_string().contains("source.repository"), "{error}");
     assert_eq!(error.exit_code(), 5);
     assert!(simulator.served().total() < 40);

@@ -60,7 +60,6 @@ async fn a_page_of_alerts_that_contradicts_itself_is_no_answer() {
         page(|page| page["count"] = json!(900)),
         page(|page| drop(rows(page).pop())),
         page(|page| rows(page).clear()),
-        page(|page| rows(page)[1] = rows(page)[0].clone()),
         page(|page| page["next"] = json!("http://127.0.0.1:1/api/performance/alertsummary/?page=2")),
     ];
     for lie in lies {
@@ -89,6 +88,20 @@ async fn records_that_were_not_asked_for_are_no_answer() {
     assert_never_settled(ScriptedReply::body(other).at(Endpoint::Summary), "wrong_shape", Kind::Summaries).await;
     let stranger = r#"{"results": [{"id": 1}], "meta": {}}"#;
     assert_never_settled(ScriptedReply::body(stranger).at(Endpoint::Jobs), "wrong_shape", Kind::JobDetails).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_comes_twice_is_kept_once_and_may_stand_in_the_place_of_another() {
+    for (times, complete) in [(2, true), (ALWAYS, false)] {
+        let simulator = simulator(Behaviour::default()).await;
+        let lie = page(|page| rows(page)[1] = rows(page)[0].clone());
+        simulator.script(ScriptedReply::body(lie).at(Endpoint::AlertSummary).times(times));
+        let crawl = Crawl::of(&simulator.url());
+        let summary = crawl.run().await.unwrap();
+        assert_eq!((summary.reduction.unwrap().manifest.complete, summary.crawl.alerts_moved), (complete, !complete));
+        let store = Store::open_existing(&crawl.config.store).unwrap();
+        assert_eq!(store.alert_listing().unwrap().len(), if complete { 41 } else { 40 });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

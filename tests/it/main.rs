@@ -26,6 +26,7 @@ mod lies;
 #[cfg(target_os = "linux")]
 mod limits;
 mod metrics;
+mod online_check;
 mod options;
 mod parquet;
 mod plan;

@@ -33,7 +33,7 @@ const FLAGS: &[(&str, &str)] = &[
     ),
     ("relabel", "config exclude-framework-ids input limit log-format output quiet report-json set store verbose"),
     ("report", "commits config log-format out output quiet semantics set store verbose"),
-    ("config check", "config set"),
+    ("config check", "config online set"),
     ("config show", "config set"),
     ("config init", ""),
     (
