@@ -7,7 +7,7 @@ use url::Url;
 
 use super::clock::{MARGIN_SECS, ServerClock};
 use super::error::SourceError;
-use super::http::{BodyReader, HttpServer, read_body, text_of};
+use super::http::{BodyReader, HttpServer, read_body, read_json, text_of};
 use super::page::AskedPage;
 use super::reply::{Reply, SignatureSink};
 use super::{repositories, wire};
