@@ -18,6 +18,7 @@
 mod commits;
 mod display;
 mod identity;
+mod online;
 mod options;
 mod pools;
 mod reduction;
@@ -31,6 +32,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use self::identity::open_crawl;
+pub use self::online::{OnlineCheck, check_online};
 pub use self::options::{LiveConfig, RunOptions, fixed_config};
 pub use self::reduction::reduce_store;
 pub use self::summary::{CrawlSummary, RunSummary};
@@ -38,7 +40,7 @@ pub use self::summary::{CrawlSummary, RunSummary};
 use self::commits::{bring_commits, discover_busiest_jobs};
 use self::display::Display;
 use self::pools::{FetcherPools, wait_for_actors};
-use self::reduction::make_artifacts;
+use self::reduction::{check_records, make_artifacts};
 use self::repair::RunRepair;
 use self::resume::prepare_frontier;
 use crate::Error;
@@ -77,6 +79,7 @@ pub async fn run(
 ) -> Result<RunSummary, Error> {
     let out = config.borrow().artifacts.out.clone();
     crate::dataset::write::check_folder(&out)?;
+    check_records(&config.borrow())?;
     let run = Run::open(config, options, shutdown, counters).await?;
     crate::dataset::write::remove_leftovers(&out);
     run.to_end(Some(artifacts)).await
@@ -172,7 +175,7 @@ impl Run {
         let Self { store, options, counters, .. } = self;
         let started = Instant::now();
         counters.set_rate(self.pressure.rate());
-        prepare_frontier(store, &self.identity, &self.config.borrow(), options.lists_only)?;
+        prepare_frontier(store, &self.identity, &self.config.borrow(), *options)?;
         let bind = self.config.borrow().metrics.bind;
         let counted = Arc::clone(store);
         let num_commits = move || counted.counts().map_or(0, |counts| counts.commits);
@@ -241,7 +244,7 @@ impl Run {
         let mailbox_low = Arc::new(Notify::new());
         let (window, alerts_since) = (self.identity.data_window(), self.identity.alerts_since());
         let access = SourceAccess {
-            source: Treeherder::new(&now.source, &now.batch, window, alerts_since)?,
+            source: Treeherder::new(&now.source, &now.batch, window, alerts_since, self.pressure.clock.clone())?,
             pressure: self.pressure.clone(),
             shutdown: shutdown.clone(),
             counters: Arc::clone(&self.counters),

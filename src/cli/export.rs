@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::advice::{advice, quoted};
 use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, StoreFlags, configured};
+use super::summary::set_aside_line;
 use super::terminal::say;
 use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
@@ -87,7 +88,7 @@ fn export_parquet(
     }
     let summary = export_tables(&store, config, &folder, tables, shutdown)?;
     let said = table_lines(&folder, &summary) + &warnings(config, &summary, tables);
-    Ok((said, if summary.counts.is_complete() { 0 } else { EXIT_INCOMPLETE }))
+    Ok((said, if summary.counts.is_whole() { 0 } else { EXIT_INCOMPLETE }))
 }
 
 fn table_lines(folder: &Path, summary: &ExportSummary) -> String {
@@ -136,6 +137,9 @@ fn warnings(config: &Config, summary: &ExportSummary, tables: &BTreeSet<Table>) 
             "\nonly the data fetched so far was exported; run `{}`, then export again",
             advice(config, "perfharvest run")
         ));
+    }
+    if summary.counts.set_aside() > 0 {
+        text.push_str(&format!("\nwarning: {}", set_aside_line(config, summary.counts.set_aside())));
     }
     for (table, rows) in &summary.unreadable {
         text.push_str(&format!(

@@ -114,6 +114,11 @@ fn file_lines(name: &str, report: &FileReport) -> String {
         (report.outside, "datum outside the data window, left out", "data outside the data window, left out"),
         (report.doubled, "duplicate row, merged", "duplicate rows, merged"),
         (
+            report.corrected,
+            "row with values that are not valid JSON, corrected",
+            "rows with values that are not valid JSON, corrected",
+        ),
+        (
             report.torn.count,
             "incomplete or malformed row, left out: the next run fetches its data",
             "incomplete or malformed rows, left out: the next run fetches their data",

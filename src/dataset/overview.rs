@@ -9,6 +9,7 @@ use std::path::Path;
 
 use pytext::counts::ValueCounts;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::actor::Shutdown;
 use crate::config::{Config, Semantics};
@@ -271,22 +272,23 @@ impl ReducerWorker for DataTotals {
 
 fn waiting_job(id: JobId, record: &RawJson) -> Result<WaitingJob, DatasetError> {
     #[derive(Default, Deserialize)]
-    struct View {
-        #[serde(default)]
-        job_type_name: Option<String>,
-        #[serde(default)]
-        platform: Option<String>,
-        #[serde(default)]
-        machine_name: Option<String>,
+    struct View<'a> {
+        #[serde(borrow)]
+        job_type_name: Option<&'a RawValue>,
+        #[serde(borrow)]
+        platform: Option<&'a RawValue>,
+        #[serde(borrow)]
+        machine_name: Option<&'a RawValue>,
     }
+    let text = |raw: Option<&RawValue>| raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
     let times = times_of(record, id)?;
     // A field of an undocumented type counts as absent.
-    let view: View = record.view().unwrap_or_default();
+    let view: View<'_> = record.view().unwrap_or_default();
     Ok(WaitingJob {
         id,
-        name: view.job_type_name.unwrap_or_default(),
-        platform: view.platform.unwrap_or_default(),
-        machine: view.machine_name.unwrap_or_default(),
+        name: text(view.job_type_name),
+        platform: text(view.platform),
+        machine: text(view.machine_name),
         wait_secs: wait_corrected(times).ok(),
         minutes: duration_corrected(times).ok(),
     })

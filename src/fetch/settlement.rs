@@ -1,14 +1,9 @@
 //! An answer or a failure as a change of the store. Pure, but for the clock.
 
-use tracing::warn;
-
 use super::expand;
-use crate::model::{Batch, Request, Timestamp};
-use crate::source::{Answer, Reply, SourceError, printable};
+use crate::model::{AlertSummaryId, Batch, LAST_ROWS, Request, Timestamp};
+use crate::source::{Answer, Reply, SourceError};
 use crate::store::{Change, CrawlIdentity, Failure, Provenance, Settlement, SignatureListing, Store, StoreError};
-
-/// Most of a reason that is logged, characters.
-const MAX_SHOWN: usize = 200;
 
 /// All that the change for an answer depends on beside the answer.
 pub(super) struct AnswerContext<'a> {
@@ -35,19 +30,22 @@ pub(super) fn settlement_of(
     };
     let request = batch.requests()[0];
     let settlement = match (answer.reply, request) {
+        (Reply::AlertPage { count, records }, Request::AlertPage { pass, page: look @ LAST_ROWS.. }) => {
+            let page = context.store.alert_page(pass, look - LAST_ROWS)?;
+            let last = page.and_then(|page| page.ids.last().copied());
+            let ids = records.taken.iter().map(|record| record.id).filter(|id| last == Some(*id)).collect();
+            let set_aside = records.odd.iter().filter(|odd| !odd.taken).map(|odd| AlertSummaryId(odd.record)).collect();
+            Settlement::of_last_row(request, count, ids, set_aside)?
+        }
         (Reply::AlertPage { count, records }, Request::AlertPage { pass, page }) => Settlement::of_alert_page(
-            request, count, &records,
+            request, count, records,
         )?
         .with_discovered(expand::pages_after(pass, page, count, context.page_size)),
-        (Reply::Signatures, _) => listing.settle(request),
+        (Reply::Signatures { odd }, _) => listing.settle(request, odd),
         (Reply::UpdatedSignatures(ids), _) => Settlement::of_ids(request, ids.into_iter().map(|id| id.0).collect()),
         (Reply::Frameworks(ids), _) => Settlement::of_ids(request, ids.into_iter().map(|id| id.0).collect()),
         (Reply::Summary(summary), Request::Summary { window, .. }) => {
             let whole = window == context.identity.data_window();
-            if let Some(first) = summary.set_aside.first() {
-                let num = summary.set_aside.len();
-                warn!(%request, num, first = %first.what, reason = %printable(&first.reason, MAX_SHOWN), "set data aside");
-            }
             Settlement::of_summary(context.store, request, whole, &summary)
         }
         (Reply::Jobs(jobs), _) => Settlement::of_jobs(batch.requests(), &jobs),

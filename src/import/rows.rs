@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::compact::compact;
 use crate::model::{
-    DatumRecord, SetAside, SignatureId, Spacing, accept_datum, id_of, parse_datum, readable, scan_datum,
+    DatumRecord, OddDatum, SignatureId, Spacing, accept_datum, id_of, parse_datum, readable, scan_datum,
 };
 
 /// A complete row.
@@ -18,7 +18,7 @@ use crate::model::{
 pub(super) struct Row {
     pub(super) signature: SignatureId,
     pub(super) data: Vec<DatumRecord>,
-    pub(super) set_aside: Vec<SetAside>,
+    pub(super) set_aside: Vec<OddDatum>,
 }
 
 /// The content of a line.

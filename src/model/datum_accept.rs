@@ -6,24 +6,35 @@
 
 use std::borrow::Cow;
 
-use super::{DatumRecord, parse_datum};
+use super::accept::stand_in;
+use super::{DatumRecord, OddRecord, parse_datum};
 
 /// A part of an answer that is not used, or not as it was sent. It is kept verbatim.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetAside {
+pub struct OddDatum {
     /// The part, such as `datum 3`, counted from 1.
     pub what: String,
     /// The reason, a sentence fragment.
     pub reason: String,
     /// The text as it was sent.
     pub text: String,
+    /// True if it was taken with a correction; false if it was set aside.
+    pub taken: bool,
+}
+
+impl From<&OddDatum> for OddRecord {
+    fn from(odd: &OddDatum) -> Self {
+        let text = odd.text.as_bytes();
+        let set_aside = Self::set_aside(stand_in(text), format!("{}: {}", odd.what, odd.reason), text);
+        Self { taken: odd.taken, ..set_aside }
+    }
 }
 
 const CORRECTED: &str = "taken with U+FFFD instead of half a surrogate pair, and null instead of NaN or Infinity";
 
 /// Takes the datum whose text is `sent`, the `number`th of its list. Adds it to `set_aside` if it cannot be taken, or not as
 /// it was sent.
-pub fn accept_datum(sent: &str, number: usize, set_aside: &mut Vec<SetAside>) -> Option<DatumRecord> {
+pub fn accept_datum(sent: &str, number: usize, set_aside: &mut Vec<OddDatum>) -> Option<DatumRecord> {
     let error = match parse_datum(sent) {
         Ok(datum) => return Some(datum),
         Err(error) => error,
@@ -35,7 +46,8 @@ pub fn accept_datum(sent: &str, number: usize, set_aside: &mut Vec<SetAside>) ->
         Some(_) => CORRECTED.to_owned(),
         None => error.to_string(),
     };
-    set_aside.push(SetAside { what: format!("datum {number}"), reason, text: sent.to_owned() });
+    let taken = corrected.is_some();
+    set_aside.push(OddDatum { what: format!("datum {number}"), reason, text: sent.to_owned(), taken });
     corrected
 }
 
@@ -129,7 +141,7 @@ mod tests {
 
     const DATUM: &str = r#"{"id":7,"push_timestamp":"2026-07-28T14:48:47","machine_name":"m"}"#;
 
-    fn accepted(text: &str) -> (Option<DatumRecord>, Vec<SetAside>) {
+    fn accepted(text: &str) -> (Option<DatumRecord>, Vec<OddDatum>) {
         let mut set_aside = Vec::new();
         (accept_datum(text, 3, &mut set_aside), set_aside)
     }

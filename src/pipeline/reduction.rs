@@ -6,7 +6,7 @@ use crate::Error;
 use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
 use crate::dataset::commits::Commits;
-use crate::dataset::{Artifact, DatasetError, ReduceOrder, ReduceSummary, read_commits, reduce};
+use crate::dataset::{Artifact, DatasetError, ReduceOrder, ReduceSummary, check_llm_records, read_commits, reduce};
 use crate::observe::{Counters, Progress};
 use crate::store::Store;
 
@@ -28,6 +28,18 @@ pub async fn reduce_store(
     let counters = Arc::new(Counters::default());
     let _progress = Progress::start(Arc::clone(&counters), config.log.progress, &[]);
     make_artifacts(&store, config, commits.as_ref(), artifacts, shutdown, &counters).await
+}
+
+/// Warns before the crawl if the records to relabel are malformed: the crawl may take days, and the file can be corrected
+/// meanwhile.
+pub(super) fn check_records(config: &Config) -> Result<(), Error> {
+    match check_llm_records(config) {
+        Err(error @ DatasetError::Relabel(..)) => {
+            tracing::warn!("{}; the artifacts that need this file will not be made", error.with_causes());
+            Ok(())
+        }
+        checked => Ok(checked?),
+    }
 }
 
 pub(super) async fn make_artifacts(

@@ -13,7 +13,7 @@ pub enum Notation {
     Standard,
 }
 
-/// The values that [`Notation::Standard`] replaced.
+/// The values that the JSON standard excludes, which [`Notation::Standard`] replaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replaced {
     /// Numbers that are not finite.
@@ -29,7 +29,7 @@ struct Open {
 }
 
 impl Value<'_> {
-    /// Appends `json.dumps(value)`; adds to `replaced`.
+    /// Appends `json.dumps(value)`; adds the values that the standard excludes to `replaced`, in both notations.
     pub fn dumps(self, out: &mut Vec<u8>, mode: AsciiMode, notation: Notation, replaced: &mut Replaced) {
         let mut open: Vec<Open> = Vec::new();
         let (mut value, end) = (self, self.end());
@@ -66,12 +66,15 @@ impl Value<'_> {
             Kind::Bool(false) => out.extend_from_slice(b"false"),
             Kind::Int(digits) => out.extend_from_slice(digits.as_bytes()),
             Kind::Float(value) if value.is_finite() => float::write_repr(value, out),
-            Kind::Float(_) if notation == Notation::Standard => {
+            Kind::Float(value) => {
                 replaced.numbers += 1;
-                out.extend_from_slice(b"null");
+                out.extend_from_slice(match value {
+                    _ if notation == Notation::Standard => b"null",
+                    f64::INFINITY => b"Infinity",
+                    f64::NEG_INFINITY => b"-Infinity",
+                    _ => b"NaN",
+                });
             }
-            Kind::Float(value) if value.is_nan() => out.extend_from_slice(b"NaN"),
-            Kind::Float(value) => out.extend_from_slice(if value > 0.0 { b"Infinity" } else { b"-Infinity" }),
             Kind::Str(text) => text.dumps(out, mode, notation, replaced),
             Kind::Null | Kind::Array(_) | Kind::Object(_) => out.extend_from_slice(b"null"),
         }
@@ -79,13 +82,13 @@ impl Value<'_> {
 }
 
 impl PyStr<'_> {
-    /// Appends `json.dumps(text)`; adds to `replaced`.
+    /// Appends `json.dumps(text)`; adds to `replaced` as for a value.
     pub fn dumps(self, out: &mut Vec<u8>, mode: AsciiMode, notation: Notation, replaced: &mut Replaced) {
         if let Some(text) = self.to_str() {
             return write_str(text, out, mode);
         }
+        replaced.surrogates += self.num_surrogates();
         if notation == Notation::Standard {
-            replaced.surrogates += self.num_surrogates();
             return write_str(&self.to_lossy(), out, mode);
         }
         let mut quoted = Vec::new();

@@ -114,7 +114,7 @@ fn write(context: &Context<'_>, coverage: Coverage, rectifier: Option<Rectifier<
         context.finish(file.written(), &counts)?;
     }
     context.put(Artifact::JobsStats, perf_jobs_stats(&totals).as_deref(), &corrections)?;
-    if context.wants(Artifact::JobsHistogram) {
+    if context.wants(Artifact::JobsHistogram) && !totals.is_empty() {
         let png = perf_jobs_histogram(&totals).render()?;
         context.put(Artifact::JobsHistogram, Some(&png), &corrections)?;
     }
