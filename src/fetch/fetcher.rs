@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use super::access::{Probed, SourceAccess};
+use super::contradiction::Suspicion;
 use super::error::FetchError;
 use super::retry::RetryDelays;
 use super::scheduler::MAX_QUEUED;
@@ -112,6 +113,15 @@ impl Fetcher {
         Ok((self.kind, self.number))
     }
 
+    /// The verdict on a failed attempt after a probe; `None` if the run ends.
+    async fn probe(&self, failed: FailedAttempt<'_>) -> Result<Option<Verdict>, FetchError> {
+        Ok(match self.links.access.probe().await? {
+            Probed::Answered => Some(FailedAttempt { source_answered: true, ..failed }.verdict()),
+            Probed::Failed => Some(Verdict::AwaitSource),
+            Probed::Ended => None,
+        })
+    }
+
     /// Makes attempts until the batch is off this fetcher's hands.
     async fn settle(&self, batch: &Batch, trail: &mut Trail) -> Result<Ending, FetchError> {
         let access = &self.links.access;
@@ -134,7 +144,10 @@ impl Fetcher {
             let attempt = failures.num + 1;
             let error = match access.attempt(batch).await {
                 None => return Ok(Ending::LeftPending),
-                Some(Ok((answer, listing))) => return self.store(batch, answer, listing, attempt, trail).await,
+                Some(Ok((answer, listing))) => match self.contradiction(batch, &answer, &listing).await? {
+                    None => return self.store(batch, answer, listing, attempt, trail).await,
+                    Some(error) => error,
+                },
                 Some(Err(error)) => error,
             };
             let in_outage = access.note_error(batch, attempt, &error)?;
@@ -152,11 +165,8 @@ impl Fetcher {
             };
             let mut verdict = failed.verdict();
             if verdict == Verdict::Probe {
-                verdict = match access.probe().await? {
-                    Probed::Answered => FailedAttempt { source_answered: true, ..failed }.verdict(),
-                    Probed::Failed => Verdict::AwaitSource,
-                    Probed::Ended => return Ok(Ending::LeftPending),
-                };
+                let Some(after_probe) = self.probe(failed).await? else { return Ok(Ending::LeftPending) };
+                verdict = after_probe;
                 if verdict == Verdict::AwaitSource {
                     failures = Failures::default(); // they all met the outage
                 }
@@ -168,7 +178,7 @@ impl Fetcher {
                 return Ok(Ending::LeftPending);
             }
             match verdict {
-                Verdict::StopCrawl => return Err(access.refused(batch, error)),
+                Verdict::StopCrawl => return Err(access.refused(batch, error).await),
                 Verdict::AwaitSource | Verdict::Probe => {} // the gate holds until the source answers
                 Verdict::Retry => self.wait_before_retry(batch, attempt, &mut delays, &error).await,
                 Verdict::Split => {
@@ -231,6 +241,25 @@ impl Fetcher {
         let context = AnswerContext { store: links.store.store(), identity: &links.identity, page_size, attempts };
         links.store.submit(settlement_of(batch, answer, listing, &context)?).await?;
         Ok(Ending::Answered)
+    }
+
+    async fn contradiction(
+        &self,
+        batch: &Batch,
+        answer: &Answer,
+        listing: &SignatureListing,
+    ) -> Result<Option<Arc<SourceError>>, FetchError> {
+        let Some(suspicion) = Suspicion::of(batch, answer, listing) else { return Ok(None) };
+        let Self { links: FetcherLinks { access, store, identity, .. }, .. } = self;
+        let known = suspicion.contradicted_by(store.store(), identity)?;
+        let found = match (known, suspicion.witness()) {
+            (None, Some(witness)) => match access.ask_witness(&witness).await? {
+                Some(records) => suspicion.contradicted_by_alerts(&records, identity),
+                None => Some("nothing that can be checked: no alert summaries to compare it with".to_owned()),
+            },
+            (known, _) => known,
+        };
+        Ok(found.map(|found| Arc::new(SourceError::Contradictory { endpoint: suspicion.endpoint(), found })))
     }
 
     async fn wait_before_retry(&self, batch: &Batch, attempt: u32, delays: &mut RetryDelays, error: &SourceError) {

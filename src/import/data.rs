@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::blocks::{Block, BlockReader};
 use super::rows::{Row, RowLine, read_line};
 use super::{FileReport, ImportError};
-use crate::actor::{DealError, InOrder, Inbox, Numbered, Shutdown, Ticket, deal};
+use crate::actor::{DealError, InOrder, Inbox, Numbered, Shutdown, Ticket, deal, parallelism};
 use crate::model::{Request, SignatureId, Window, bring_to_api_order};
 use crate::store::{BulkWriter, Pending, Settlement, Store};
 
@@ -42,6 +42,7 @@ struct Parsed {
     num_lines: u64,
     rows: Vec<Taken>,
     torn: Vec<(u64, String)>,
+    set_aside: Vec<(u64, String)>,
     /// The block's buffer, for another block.
     buffer: Vec<u8>,
 }
@@ -56,7 +57,7 @@ pub(super) fn take(
 ) -> Result<FileReport, ImportError> {
     let failed = |source| ImportError::Read { path: path.to_owned(), source };
     let mut blocks = BlockReader::new(File::open(path).map_err(failed)?);
-    let num_workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let num_workers = parallelism();
     let max_in_flight = 3 * num_workers;
     let mut collector =
         Collector { writer, window, report: FileReport::default(), seen: HashMap::new(), doubled: BTreeMap::new() };
@@ -113,7 +114,10 @@ fn parse_block(block: Block, store: &Store, window: Window) -> Parsed {
             }
             RowLine::Blank => None,
         };
-        if let Some(row) = row {
+        if let Some(mut row) = row {
+            let named =
+                row.set_aside.drain(..).map(|it| format!("{}: {}", it.what, it.reason.replace(char::is_control, " ")));
+            parsed.set_aside.extend(named.map(|what| (parsed.num_lines, what)));
             let fingerprint = xxh3_64(&block.bytes[at..at + len]);
             let span = RowSpan { offset: block.offset + at as u64, len, fingerprint };
             parsed.rows.push(prepare(row, span, store, window));
@@ -126,7 +130,7 @@ fn parse_block(block: Block, store: &Store, window: Window) -> Parsed {
 }
 
 fn prepare(row: Row, span: RowSpan, store: &Store, window: Window) -> Taken {
-    let Row { signature, mut data } = row;
+    let Row { signature, mut data, .. } = row;
     let num_read = data.len() as u64;
     let is_empty = data.is_empty();
     data.retain(|record| window.contains(record.push_timestamp()));
@@ -172,6 +176,9 @@ impl Collector<'_, '_> {
         for (line, what) in parsed.torn {
             self.report.torn.add(self.report.lines + line + 1, what);
         }
+        for (line, what) in parsed.set_aside {
+            self.report.set_aside.add(self.report.lines + line + 1, what);
+        }
         self.report.lines += parsed.num_lines;
         let mut settlements = Vec::with_capacity(parsed.rows.len());
         for row in parsed.rows {
@@ -208,7 +215,7 @@ impl Collector<'_, '_> {
         }
         let mut file = File::open(path).map_err(failed)?;
         for (signature, spans) in std::mem::take(&mut self.doubled) {
-            let mut joined = Row { signature, data: Vec::new() };
+            let mut joined = Row { signature, data: Vec::new(), set_aside: Vec::new() };
             let mut first = None;
             for span in &spans {
                 let mut text = vec![0; span.len];

@@ -9,13 +9,16 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::compact::compact;
-use crate::model::{DatumRecord, SignatureId, Spacing, parse_datum, scan_datum};
+use crate::model::{
+    DatumRecord, OddDatum, SignatureId, Spacing, accept_datum, id_of, parse_datum, readable, scan_datum,
+};
 
 /// A complete row.
 #[derive(Debug, PartialEq)]
 pub(super) struct Row {
     pub(super) signature: SignatureId,
     pub(super) data: Vec<DatumRecord>,
+    pub(super) set_aside: Vec<OddDatum>,
 }
 
 /// The content of a line.
@@ -46,6 +49,17 @@ const FRAMES: [Frame; 2] = [
 /// The first bytes of every row.
 const BEGINNING: &str = "{\"signature_id\"";
 
+/// Some editors put it before the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The data that are taken from one line.
+pub(crate) fn read_data(line: &[u8]) -> Vec<DatumRecord> {
+    match read_line(line) {
+        (RowLine::Whole(row) | RowLine::BehindFragment(row), _) => row.data,
+        (RowLine::Torn(_) | RowLine::Blank, _) => Vec::new(),
+    }
+}
+
 /// Reads the line at the beginning of `text`; also returns its length with the line end.
 pub(super) fn read_line(text: &[u8]) -> (RowLine, usize) {
     if let Some((row, len)) = scan_row(text) {
@@ -60,6 +74,7 @@ fn read_unusual(line: &[u8]) -> RowLine {
     if line.is_empty() {
         return RowLine::Blank;
     }
+    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
     let line = String::from_utf8_lossy(line); // a row with invalid characters is torn, but one after it may be complete
     match parse_row(&line) {
         Ok(row) => RowLine::Whole(row),
@@ -109,8 +124,8 @@ fn scan_row(text: &[u8]) -> Option<(Row, usize)> {
     }
     at = literal(at, b"]}")?;
     match text.get(at) {
-        None => Some((Row { signature, data }, at)),
-        Some(b'\n') => Some((Row { signature, data }, at + 1)),
+        None => Some((Row { signature, data, set_aside: Vec::new() }, at)),
+        Some(b'\n') => Some((Row { signature, data, set_aside: Vec::new() }, at + 1)),
         Some(_) => None,
     }
 }
@@ -129,16 +144,26 @@ fn irregular(text: &str) -> Option<(DatumRecord, usize)> {
     Some((parse_datum(&compact(raw.get())).ok()?, len))
 }
 
+/// Reads a row of any form; a datum that cannot be read is set aside.
 fn parse_row(line: &str) -> Result<Row, RowError> {
     #[derive(Deserialize)]
     struct View<'a> {
-        signature_id: SignatureId,
+        #[serde(borrow)]
+        signature_id: &'a RawValue,
         #[serde(borrow)]
         jobs: Vec<&'a RawValue>,
     }
-    let view: View<'_> = serde_json::from_str(line).map_err(RowError)?;
-    let data = view.jobs.into_iter().map(|raw| parse_datum(&compact(raw.get())).map_err(RowError));
-    Ok(Row { signature: view.signature_id, data: data.collect::<Result<_, _>>()? })
+    let readable = readable(line);
+    let view: View<'_> = serde_json::from_str(&readable).map_err(RowError)?;
+    let wrong = || RowError(serde::de::Error::custom(format!("signature_id {} is not an id", view.signature_id)));
+    let signature = SignatureId(id_of(view.signature_id).ok_or_else(wrong)?);
+    let mut set_aside = Vec::new();
+    let accept = |(number, raw): (usize, &RawValue)| {
+        let at = raw.get().as_ptr().addr() - readable.as_ptr().addr();
+        accept_datum(&compact(&line[at..at + raw.get().len()]), number + 1, &mut set_aside)
+    };
+    let data = view.jobs.into_iter().enumerate().filter_map(accept).collect();
+    Ok(Row { signature, data, set_aside })
 }
 
 struct RowError(serde_json::Error);
@@ -192,6 +217,34 @@ mod tests {
     }
 
     #[test]
+    fn a_datum_that_cannot_be_read_costs_itself() {
+        let odd = REGULAR.replace("586.85", "NaN").replace("\"m\"", r#""\ud83d""#);
+        let line = python(&format!(r#"{{"signature_id":7,"jobs":[{REGULAR},{{"job_id":1}},0,{REGULAR}]}}"#));
+        let line = line.replace(" 0, ", &format!("{odd}, "));
+        let row = row_of(&line);
+        let corrected = odd.replace("NaN", "null").replace("d83d", "fffd");
+        let expected = [REGULAR, &corrected, REGULAR].map(|text| parse_datum(text).unwrap());
+        assert_eq!(row.data, expected);
+        let named: Vec<_> = row.set_aside.iter().map(|it| (it.what.as_str(), it.text.as_str())).collect();
+        assert_eq!(named, [("datum 2", r#"{"job_id":1}"#), ("datum 3", odd.as_str())]);
+    }
+
+    #[test]
+    fn ids_as_other_tools_write_them_and_a_byte_order_mark_are_read() {
+        let plain = python(&format!(r#"{{"signature_id":7,"jobs":[{REGULAR}]}}"#));
+        for line in [
+            plain.replacen('7', "\"7\"", 1),
+            plain.replacen('7', "7.0", 1),
+            format!("\u{feff}{plain}"),
+            format!("\u{feff}{}", plain.replacen('7', "7.0", 1)),
+        ] {
+            assert_eq!(row_of(&line), row_of(&plain));
+        }
+        let float = plain.replacen("\"job_id\": 5", "\"job_id\": 5.0", 1);
+        assert_eq!(row_of(&float).data[0].job_id(), Some(crate::model::JobId(5)));
+    }
+
+    #[test]
     fn a_row_after_a_fragment_is_imported_and_a_fragment_is_not() {
         let row = python(&format!(r#"{{"signature_id":7,"jobs":[{REGULAR}]}}"#));
         for cut in 1..row.len() {
@@ -208,7 +261,6 @@ mod tests {
             let (RowLine::Torn(what), _) = read_line(torn.as_bytes()) else { panic!("{torn}") };
             assert!(!what.chars().any(char::is_control));
         }
-        assert!(matches!(read_line(b"{\"signature_id\": 7, \"jobs\": [{\"job_id\": 1}]}").0, RowLine::Torn(_)));
         assert!(matches!(read_line(b"\xff\xfe{\"signature_id\": 7, \"jobs\": []}").0, RowLine::BehindFragment(_)));
     }
 }

@@ -1,5 +1,8 @@
 //! The frontier at the start of a run: the first requests of a new crawl, or the rest of an old one.
 
+use std::collections::BTreeSet;
+
+use super::RunOptions;
 use crate::config::Config;
 use crate::fetch::{Pressure, first_requests, lost_parts};
 use crate::model::{Kind, Request};
@@ -12,7 +15,7 @@ pub(super) fn prepare_frontier(
     identity: &CrawlIdentity,
     config: &Config,
     pressure: &Pressure,
-    lists_only: bool,
+    options: RunOptions,
 ) -> Result<(), StoreError> {
     let counts = store.counts()?;
     if counts.pending() + counts.settled() + counts.failed() == 0 {
@@ -20,14 +23,36 @@ pub(super) fn prepare_frontier(
         store.commit(Change::Expand { settlement })?;
     }
     if counts.failed() > 0 {
-        retry_failures(store, identity, pressure, lists_only)?;
+        retry_failures(store, identity, pressure, options.lists_only)?;
     }
-    if !lists_only {
+    if options.retry_set_aside {
+        retry_set_aside(store)?;
+    }
+    if !options.lists_only {
         let lost = lost_parts(store, identity)?;
         if !lost.is_empty() {
             tracing::warn!(requests = lost.len(), "parts of windows are missing in the store; fetching them again");
             store.commit(Change::Expand { settlement: Box::new(Settlement::discovery(lost)) })?;
         }
+    }
+    Ok(())
+}
+
+/// Of the alert summaries only the last pass, which the dataset holds.
+fn retry_set_aside(store: &Store) -> Result<(), StoreError> {
+    let last_pass = store.last_alert_pass()?;
+    let mut requests = BTreeSet::new();
+    for odd in store.set_aside() {
+        let (request, _, odd) = odd?;
+        let is_old = matches!(request, Request::AlertPage { pass, .. } if Some(pass) != last_pass);
+        if !odd.corrected && !is_old {
+            requests.insert(request);
+        }
+    }
+    if !requests.is_empty() {
+        tracing::info!(requests = requests.len(), "fetching answers again of which records were set aside");
+        let requests = requests.into_iter().map(Pending::of).collect();
+        store.commit(Change::AskAgain { requests })?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::printable::printable;
+use crate::model::Timestamp;
 
 /// Why a batch got no answer.
 #[derive(Debug, Error)]
@@ -50,6 +51,14 @@ pub enum SourceError {
     UnknownRepository {
         /// The name.
         repository: String,
+    },
+    /// This machine's clock and the server's differ by a day or more.
+    #[error("this machine's clock says {here}, the server's {server}")]
+    ClockSkew {
+        /// The time of this machine.
+        here: Timestamp,
+        /// The time of the server.
+        server: Timestamp,
     },
     /// 403: the server blocks this client.
     #[error("the server refuses this client (403 Forbidden)")]
@@ -108,6 +117,14 @@ pub enum SourceError {
         /// The unexpected part, printable.
         found: String,
     },
+    /// A reply that contradicts itself or what the server has answered before: no answer.
+    #[error("the reply from {endpoint} contradicts {found}")]
+    Contradictory {
+        /// The endpoint.
+        endpoint: &'static str,
+        /// The contradiction: itself, or another answer.
+        found: String,
+    },
 }
 
 fn excerpt_of(excerpt: &str) -> String {
@@ -125,9 +142,12 @@ impl SourceError {
             | Self::GaveUp { status, .. }
             | Self::NotJson { status, .. }
             | Self::Redirect { status, .. } => Some(*status),
-            Self::TooLarge { .. } | Self::BrokenEncoding { .. } | Self::BrokenJson { .. } | Self::WrongShape { .. } => {
-                Some(200)
-            }
+            Self::TooLarge { .. }
+            | Self::BrokenEncoding { .. }
+            | Self::BrokenJson { .. }
+            | Self::WrongShape { .. }
+            | Self::Contradictory { .. }
+            | Self::ClockSkew { .. } => Some(200),
             Self::Connect { .. } | Self::Timeout { .. } | Self::Interrupted { .. } => None,
         }
     }
@@ -148,6 +168,8 @@ impl SourceError {
             Self::BrokenEncoding { .. } => "broken_encoding".to_owned(),
             Self::BrokenJson { .. } => "broken_json".to_owned(),
             Self::WrongShape { .. } => "wrong_shape".to_owned(),
+            Self::Contradictory { .. } => "contradictory".to_owned(),
+            Self::ClockSkew { .. } => "clock_skew".to_owned(),
         }
     }
 

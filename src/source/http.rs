@@ -7,11 +7,14 @@ use std::io;
 use std::sync::Once;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER,
+};
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::time::Instant;
 
 use super::body::{ACCEPTED_ENCODINGS, BodyDecoder};
+use super::clock::ServerClock;
 use super::error::SourceError;
 use super::printable::printable;
 use crate::config::SourceConfig;
@@ -39,6 +42,8 @@ pub(super) struct HttpServer {
     base: Url,
     timeout: Duration,
     max_body_bytes: u64,
+    /// Compared with ours at each reply; `None`: no request depends on it.
+    clock: Option<ServerClock>,
 }
 
 impl HttpServer {
@@ -66,7 +71,13 @@ impl HttpServer {
             base,
             timeout: source.timeout,
             max_body_bytes: source.max_body_bytes.get(),
+            clock: None,
         })
+    }
+
+    /// Compares our clock with the server's at each reply.
+    pub(super) fn comparing(self, clock: ServerClock) -> Self {
+        Self { clock: Some(clock), ..self }
     }
 
     /// The address of `path` (without a slash at its front) under the server's own.
@@ -130,6 +141,10 @@ impl HttpServer {
         let content_type = content_type_of(&response);
         if !is_json(&content_type) {
             return Err(SourceError::NotJson { status: status.as_u16(), content_type });
+        }
+        if let Some(clock) = &self.clock {
+            let text = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+            clock.note(text(DATE), text(AGE), Timestamp::now())?;
         }
         OpenReply::new(response, self.max_body_bytes)
     }
@@ -240,17 +255,25 @@ impl io::Read for BodyReader {
     }
 }
 
-/// Parses `body`, outside the runtime's own threads when it is large.
+/// As [`read_body`], for a body that must be UTF-8 as a whole.
 pub(super) async fn read_json<T: Send + 'static>(
     body: Vec<u8>,
     parse: impl FnOnce(&str) -> Result<T, SourceError> + Send + 'static,
 ) -> Result<T, SourceError> {
+    read_body(body, |bytes| parse(text_of(bytes)?)).await
+}
+
+pub(super) fn text_of(bytes: &[u8]) -> Result<&str, SourceError> {
+    std::str::from_utf8(bytes).map_err(|error| SourceError::BrokenJson { source: serde::de::Error::custom(error) })
+}
+
+/// Parses `body`, outside the runtime's own threads when it is large.
+pub(super) async fn read_body<T: Send + 'static>(
+    body: Vec<u8>,
+    parse: impl FnOnce(&[u8]) -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
     let is_small = body.len() <= PARSE_INLINE_BYTES;
-    let read = move || {
-        let text = std::str::from_utf8(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body))
-            .map_err(|error| SourceError::BrokenJson { source: serde::de::Error::custom(error) })?;
-        parse(text)
-    };
+    let read = move || parse(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body));
     if is_small {
         return read();
     }

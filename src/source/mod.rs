@@ -6,6 +6,7 @@
 //! the same way. Nothing here retries or waits.
 
 mod body;
+mod clock;
 mod error;
 mod hgweb;
 mod http;
@@ -13,18 +14,21 @@ mod page;
 mod printable;
 mod push_list;
 mod reply;
+mod repositories;
 mod split;
 mod treeherder;
 mod wire;
 
+pub(crate) use clock::ServerClock;
 pub use error::SourceError;
 pub(crate) use hgweb::{Hgweb, HgwebPage};
 #[cfg(test)]
 pub(crate) use http::broken_connection;
-pub(crate) use page::{AlertPageOutline, PassVerdict, judge_pass, pages_of};
+pub(crate) use page::{AlertPageOutline, PassVerdict, closing_looks, judge_pass, pages_of};
 pub(crate) use printable::printable;
 pub(crate) use push_list::{MOST_PUSHES, Push, PushList};
 pub(crate) use reply::{Reply, SignatureSink};
 pub(crate) use split::batches_of;
 pub use split::{Split, split};
 pub(crate) use treeherder::{Answer, Treeherder};
+pub(crate) use wire::summary as read_summary;

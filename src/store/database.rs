@@ -28,6 +28,7 @@ pub struct Store {
     pub(super) signature_ids: Tree,
     pub(super) pushes: Tree,
     pub(super) records: Tree,
+    pub(super) set_aside: Tree,
     pub(super) values: ValueLog,
     /// Whether a value that the disk fails to return counts as damaged: only during `verify`, where its loss is accepted.
     pub(super) unreadable_is_damage: AtomicBool,

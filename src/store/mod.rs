@@ -6,8 +6,8 @@
 //!
 //! A store is a folder: `db/` belongs to sled, `values` holds the bytes of the records (`ValueLog`), and `ledger.json` records
 //! from outside the database how much must be in it (`Ledger`). The trees `meta`, `pending`, `settled`, `failed`,
-//! `provenance`, `signature_ids` and `pushes` hold small values and can be listed; `records` holds the places of the records
-//! in `values`.
+//! `provenance`, `signature_ids`, `pushes` and `set_aside` hold small values and can be listed; `records` holds the places of
+//! the records in `values`.
 
 pub mod archive;
 mod bulk;
@@ -46,6 +46,6 @@ pub use read::SettledSummary;
 pub use repair::Repair;
 pub use settlement::{Settlement, SignatureListing, job_pending};
 pub use tally::{KindTally, Outcome, Tally};
-pub use value::{Failure, Pending, Provenance, Settled, StoredPage};
+pub use value::{Failure, Pending, Provenance, SetAside, Settled, StoredPage};
 pub use verify::{Finding, Remedy, verify_store};
 pub use writer::{Change, StoreEvent, StoreHandle, StoreWriter};

@@ -65,6 +65,7 @@ impl Store {
             signature_ids: tree("signature_ids")?,
             pushes: tree("pushes")?,
             records: tree("records")?,
+            set_aside: tree("set_aside")?,
             values: ValueLog::open(path)?,
             unreadable_is_damage: AtomicBool::new(false),
             push_table: RwLock::default(),

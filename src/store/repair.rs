@@ -100,6 +100,7 @@ impl Store {
             Damage::State { tree, key, .. } => {
                 let request = Request::from_key(key);
                 match *tree {
+                    "set_aside" => changes.remove(&self.set_aside, key.clone()),
                     // Its outcome or its failure cannot be known any more, so it is asked again.
                     "settled" | "failed" if request.is_some() => repair.asked_again.extend(request),
                     "pending" if request.is_some() => {

@@ -3,7 +3,9 @@
 //! Changes are idempotent: a settled request is not settled again, a known request is not added again. Reading before writing
 //! is safe because there is only one writer.
 
-use std::collections::{HashMap, HashSet};
+mod odd;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 use sled::Transactional as _;
@@ -29,7 +31,7 @@ enum State {
 }
 
 /// The trees that a commit writes to, in the order of [`Staging::batches`].
-const NUM_TREES: usize = 8;
+const NUM_TREES: usize = 9;
 const META: usize = 0;
 const PENDING: usize = 1;
 const SETTLED: usize = 2;
@@ -38,6 +40,7 @@ const PROVENANCE: usize = 4;
 const SIGNATURE_IDS: usize = 5;
 const PUSHES: usize = 6;
 const RECORDS: usize = 7;
+const SET_ASIDE: usize = 8;
 
 /// Jobs that a writer has seen: a job that is known once stays known in every later state. Holds the latest ones, some
 /// megabytes.
@@ -65,6 +68,8 @@ pub(super) struct Staging<'a> {
     operations: usize,
     /// States after the batches, which the trees do not have yet.
     states: HashMap<Vec<u8>, State, RandomState>,
+    /// Entries of `set_aside` after the batches: whether the record was corrected; `None` for an entry that is removed.
+    odd: BTreeMap<Vec<u8>, Option<bool>>,
     counts: Tally,
     /// See [`Staging::finish`].
     finishes: bool,
@@ -85,6 +90,7 @@ impl<'a> Staging<'a> {
             records: Vec::new(),
             operations: 0,
             states: HashMap::default(),
+            odd: BTreeMap::new(),
             counts,
             finishes: false,
             durable_pushes,
@@ -136,7 +142,9 @@ impl<'a> Staging<'a> {
             if matches!(state, State::Settled(_)) {
                 continue;
             }
-            self.leave(&request, &state);
+            let odd = settlement.odd.iter().filter(|(of, _)| *of == request).map(|(_, odd)| odd);
+            self.put_odd(&request, odd, settlement.provenance.fetched_at)?;
+            self.leave(&request, &state)?;
             let key = request.key();
             let kind = self.counts.of_mut(request.kind());
             *kind.of_outcome(settled.outcome) += 1;
@@ -181,7 +189,7 @@ impl<'a> Staging<'a> {
         if matches!(state, State::Settled(_)) {
             return Ok(());
         }
-        self.leave(request, &state);
+        self.leave(request, &state)?;
         let key = request.key();
         let kind = self.counts.of_mut(request.kind());
         kind.failed += 1;
@@ -222,7 +230,7 @@ impl<'a> Staging<'a> {
                 fresh.push(*part);
             }
         }
-        self.leave(request, &state);
+        self.leave(request, &state)?;
         self.counts.of_mut(request.kind()).attempts += u64::from(attempts);
         self.states.insert(request.key(), State::Unknown);
         self.transact_if_full()?;
@@ -235,7 +243,7 @@ impl<'a> Staging<'a> {
         if matches!(state, State::Pending) {
             return Ok(());
         }
-        self.leave(request, &state);
+        self.leave(request, &state)?;
         self.enter(&Pending { request: *request, submitted });
         self.transact_if_full()
     }
@@ -264,7 +272,7 @@ impl<'a> Staging<'a> {
     }
 
     /// Removes a request from its state. It must enter the next one before a transaction.
-    fn leave(&mut self, request: &Request, state: &State) {
+    fn leave(&mut self, request: &Request, state: &State) -> Result<(), StoreError> {
         let key = request.key();
         match state {
             State::Unknown => {}
@@ -282,8 +290,10 @@ impl<'a> Staging<'a> {
                 kind.records = kind.records.saturating_sub(u64::from(settled.num_records));
                 self.counts.subtract_digest(request.kind(), settled.digest);
                 self.remove(SETTLED, key);
+                self.remove_odd(request)?;
             }
         }
+        Ok(())
     }
 
     fn state(&self, request: &Request) -> Result<State, StoreError> {
@@ -345,6 +355,7 @@ impl<'a> Staging<'a> {
             &store.signature_ids,
             &store.pushes,
             &store.records,
+            &store.set_aside,
         ];
         if !self.transactional {
             // The length of the value log is written when the store is complete.
@@ -353,6 +364,7 @@ impl<'a> Staging<'a> {
             }
             self.operations = 0;
             self.states.clear();
+            self.odd.clear();
             return Ok(());
         }
         if has_records {
@@ -374,6 +386,7 @@ impl<'a> Staging<'a> {
                 self.batches = Default::default();
                 self.operations = 0;
                 self.states.clear(); // the trees have them now
+                self.odd.clear();
                 Ok(())
             }
             Err(TransactionError::Storage(source)) => {

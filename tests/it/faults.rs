@@ -175,7 +175,7 @@ async fn a_reply_that_holds_other_ids_than_asked_passes() {
     let (signature, job) = (r#"[{"signature_id": 1, "data": []}]"#, r#"{"results": [{"id": 1}], "meta": {}}"#);
     simulator.script(ScriptedReply::body(signature).at(Endpoint::Summary).times(3));
     simulator.script(ScriptedReply::body(job).at(Endpoint::Jobs));
-    simulator.script(ScriptedReply::body(r#"{"7": {"id": 8, "framework_id": 1}}"#).at(Endpoint::Signatures));
+    simulator.script(ScriptedReply::body(r#"{"x": {"id": 8, "framework_id": 1}}"#).at(Endpoint::Signatures));
     ends_as_undisturbed(&Crawl::of(&simulator.url())).await;
 }
 
@@ -337,7 +337,10 @@ async fn a_dead_port_is_exit_5() {
 async fn a_byte_order_mark_before_a_reply_costs_nothing() {
     let simulator = simulator(Behaviour::default()).await;
     simulator.script(ScriptedReply::body("\u{feff}[]").at(Endpoint::Framework).times(9));
-    simulator.script(ScriptedReply::body("\u{feff}{}").at(Endpoint::Signatures).times(9));
+    let recorded = std::fs::read_to_string(crate::support::recordings().join("signatures_autoland.json")).unwrap();
+    let recorded: serde_json::Value = serde_json::from_str(&recorded).unwrap();
+    let list = recorded["body"].as_str().map_or_else(|| recorded["body"].to_string(), str::to_owned);
+    simulator.script(ScriptedReply::body(format!("\u{feff}{list}")).at(Endpoint::Signatures).times(9));
     let crawl = Crawl::of(&simulator.url());
     let summary = crawl.crawl_only().await.unwrap();
     assert_eq!((summary.counts.failed(), summary.counts.pending()), (0, 0));
@@ -397,6 +400,7 @@ async fn an_unknown_repository_is_exit_5_after_few_requests() {
     crawl.config.source.repository = "autolamd".to_owned();
     let error = crawl.run().await.unwrap_err();
     assert!(matches!(error, Error::Fetch(FetchError::UnknownRepository { .. })), "{error}");
+    assert!(error.to_string().contains("did you mean `autoland`?"), "{error}");
     assert!(error.to_string().contains("source.repository"), "{error}");
     assert_eq!(error.exit_code(), 5);
     assert!(simulator.served().total() < 40);

@@ -5,6 +5,9 @@
 mod adaptive;
 mod architecture;
 mod archive;
+mod case_server;
+mod cases;
+mod clocks;
 mod commits;
 mod commits_hgweb;
 mod completeness;
@@ -15,11 +18,17 @@ mod faults;
 mod faults_lasting;
 mod faults_shown;
 mod faults_split;
+mod fuzz_inputs;
 mod golden;
 mod hgweb_server;
 mod import;
 mod inputs;
+mod lies;
+#[cfg(target_os = "linux")]
+mod limits;
 mod metrics;
+mod odd_data;
+mod online_check;
 mod options;
 mod parquet;
 mod plan;

@@ -16,6 +16,8 @@ pub(crate) enum Content {
     Json,
     /// JSON from the alert summaries, which also allow POST.
     JsonWithPost,
+    /// JSON from one alert summary, which also allows changes.
+    JsonWithPut,
     /// A page of the application.
     Html,
     /// The page for blocked clients: chunked, and sent before the server looks at cookies.
@@ -47,6 +49,9 @@ pub(crate) enum Gzip {
     /// The first half of the bytes.
     Broken,
 }
+
+const INDEX_PAGE: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Treeherder</title></head>\
+                          <body><div id=\"root\"></div></body></html>";
 
 /// Bodies shorter than this are never compressed.
 const SHORTEST_COMPRESSED: usize = 200;
@@ -93,10 +98,22 @@ impl Reply {
         Self::html(status, page(&format!("{status} {reason}")))
     }
 
-    /// The reply with the headers of an endpoint that allows POST.
-    pub(crate) fn with_post(mut self) -> Self {
+    /// The page of gunicorn for a worker that it ended after its time limit.
+    pub(crate) fn killed() -> Self {
+        let body = "<html>\n  <head>\n    <title>Internal Server Error</title>\n  </head>\n  <body>\n    \
+                    <h1><p>Internal Server Error</p></h1>\n    \n  </body>\n</html>\n";
+        Self { content: Content::GatewayHtml, ..Self::html(500, body) }
+    }
+
+    /// The page of the web application, which production serves for every path outside of the API.
+    pub(crate) fn index_page() -> Self {
+        Self::html(200, INDEX_PAGE)
+    }
+
+    /// A JSON reply with the headers of an endpoint that allows more methods.
+    pub(crate) fn allowing(mut self, content: Content) -> Self {
         if self.content == Content::Json {
-            self.content = Content::JsonWithPost;
+            self.content = content;
         }
         self
     }
@@ -157,7 +174,7 @@ impl Reply {
         put(
             header::CONTENT_TYPE,
             match content {
-                Content::Json | Content::JsonWithPost => "application/json",
+                Content::Json | Content::JsonWithPost | Content::JsonWithPut => "application/json",
                 Content::Html | Content::BlockedHtml => "text/html; charset=utf-8",
                 Content::GatewayHtml => "text/html",
             },
@@ -167,6 +184,7 @@ impl Reply {
             match content {
                 Content::Json => put(header::ALLOW, "GET, HEAD, OPTIONS"),
                 Content::JsonWithPost => put(header::ALLOW, "GET, POST, HEAD, OPTIONS"),
+                Content::JsonWithPut => put(header::ALLOW, "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"),
                 _ => {}
             }
             put(
@@ -251,5 +269,6 @@ mod tests {
         assert_eq!(Reply::server_error().body.len(), 145);
         assert_eq!(Reply::forbidden().body.len(), 135);
         assert_eq!(Reply::line_too_long(6058, 4094).body.len(), 163);
+        assert_eq!(Reply::killed().body.len(), 141);
     }
 }

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
 
-use crate::actor::{DealError, Inbox, Numbered, Shutdown, deal};
+use crate::actor::{DealError, Inbox, Numbered, Shutdown, deal, parallelism};
 use crate::config::Config;
 use crate::model::PushRevisions;
 use crate::observe::Reducing;
@@ -48,7 +48,7 @@ pub(crate) struct Means<'a> {
 impl<'a> Means<'a> {
     pub(crate) fn of(config: &Config, spill_dir: &'a Path, reducing: &'a Reducing, shutdown: &'a Shutdown) -> Self {
         let workers = match config.reduce.workers {
-            0 => std::thread::available_parallelism().map_or(1, Into::into),
+            0 => parallelism(),
             workers => workers,
         };
         Self { workers, memory_bytes: config.reduce.memory_bytes.get(), spill_dir, reducing, shutdown }
@@ -166,7 +166,10 @@ impl<'scope, 'env> Pass<'scope, 'env> {
 
     fn read(&self, seats: Vec<Seats<'scope>>, stage: &'static str) -> Result<(), DatasetError> {
         let num_workers = self.num_workers();
-        let wanted = seats.iter().fold(ColumnSet::NONE, |wanted, seats| wanted | seats.columns);
+        let mut wanted = seats.iter().fold(ColumnSet::NONE, |wanted, seats| wanted | seats.columns);
+        if wanted.contains(ColumnSet::JOB_IDS) {
+            wanted = wanted | ColumnSet::IRREGULAR; // for `SignatureJobs`
+        }
         self.means.reducing.pass(stage, self.signatures.len() as u64);
         let revisions = self.store.push_revisions();
         let mut seats: Vec<_> = seats.into_iter().map(|seats| seats.workers.into_iter()).collect();

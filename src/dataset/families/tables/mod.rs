@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use self::data::{DataReducer, Head, Heads, HeadsReducer};
+use self::data::{DataCounts, DataReducer, Head, Heads, HeadsReducer};
 use self::description::withdraw;
 pub use self::description::{Description, EXPORT_NAME, TableEntry};
 pub use self::error::ExportError;
@@ -43,6 +43,8 @@ pub struct ExportSummary {
     pub description: Description,
     /// Number of records without a row, by table.
     pub unreadable: BTreeMap<Table, u64>,
+    /// Data with a field of an undocumented type, which is null in the table.
+    pub data_with_nulls: u64,
     /// The crawl's tally: answers of pending and failed requests are missing from the tables.
     pub counts: Tally,
     /// Removed tables of an earlier export, of another store or of an earlier state of this one.
@@ -72,10 +74,14 @@ pub fn export(
         writers.insert(*table, TableWriter::create(folder, table.schema(), &notes, RowGroupLimits::default())?);
     }
     let records = Records { store, redact_emails: config.artifacts.redact_emails, shutdown };
-    let mut summary = ExportSummary { description, unreadable: BTreeMap::new(), counts, removed: Vec::new() };
+    let mut summary =
+        ExportSummary { description, unreadable: BTreeMap::new(), data_with_nulls: 0, counts, removed: Vec::new() };
     write_records(&records, &identity, &mut writers, &mut summary.unreadable)?;
     let reducing = Reducing::default();
-    write_data(store, commits.as_ref(), Means::of(config, folder, &reducing, shutdown), &mut writers)?;
+    let means = Means::of(config, folder, &reducing, shutdown);
+    let DataCounts { without_row, with_nulls } = write_data(store, commits.as_ref(), means, &mut writers)?;
+    summary.unreadable.extend(Some((Table::Data, without_row)).filter(|(_, data)| *data > 0));
+    summary.data_with_nulls = with_nulls;
 
     let mut publication = Publication::new();
     for (table, writer) in writers {
@@ -120,22 +126,22 @@ fn write_records(
     Ok(())
 }
 
-/// Writes the tables of data, in one pass.
+/// Writes the tables of data, in one pass; counts the data that are not in them as they were sent.
 fn write_data(
     store: &Store,
     commits: Option<&Commits>,
     means: Means<'_>,
     writers: &mut Writers,
-) -> Result<(), ExportError> {
+) -> Result<DataCounts, ExportError> {
     let signatures = Signatures::complete(store)?;
     let [data, mut revisions, mut groups] =
         [Table::Data, Table::Revisions, Table::SigGroups].map(|table| writers.remove(&table));
     if data.is_none() && revisions.is_none() && groups.is_none() {
-        return Ok(());
+        return Ok(DataCounts::default());
     }
     let (data, heads, found) = std::thread::scope(|scope| {
         let mut pass = Pass::new(scope, store, &signatures, means);
-        let data = data.map(|rows| pass.start(DataReducer(rows), Ok)).transpose()?;
+        let data = data.map(|rows| pass.start(DataReducer::new(rows), Ok)).transpose()?;
         let heads = revisions.is_some().then(|| pass.start(HeadsReducer, Ok)).transpose()?;
         let found = groups.is_some().then(|| pass.start(GroupsReducer::new(store, &signatures), Ok)).transpose()?;
         pass.run("reading the data")?;
@@ -149,9 +155,10 @@ fn write_data(
     if let (Some(rows), Some(found)) = (&mut groups, found) {
         write_groups(&found, rows)?;
     }
+    let (data, counts) = data.unzip();
     let tables = [(Table::Data, data), (Table::Revisions, revisions), (Table::SigGroups, groups)];
     writers.extend(tables.into_iter().filter_map(|(table, rows)| Some((table, rows?))));
-    Ok(())
+    Ok(counts.unwrap_or_default())
 }
 
 /// Writes the commits of the window by date, then by name; then the revisions that only data refer to.
@@ -164,9 +171,9 @@ fn write_revisions(commits: Option<&Commits>, mut heads: Heads, rows: &mut Table
             head.map_or(Cell::Null, |(landed, _)| Cell::Time(landed)),
         ])
     };
-    let mut in_window: Vec<_> = commits.iter().flat_map(|commits| &commits.in_window).collect();
+    let mut in_window: Vec<_> = commits.iter().flat_map(|commits| commits.folded()).collect();
     in_window.sort_unstable_by(|a, b| (a.date, &a.node).cmp(&(b.date, &b.node)));
-    for commit in in_window {
+    for commit in &in_window {
         let head = commit.node.parse().ok().and_then(|revision| heads.remove(&revision));
         write(&commit.node, Some(commit.date), head)?;
     }
