@@ -254,7 +254,7 @@ impl Fetcher {
         let known = suspicion.contradicted_by(store.store(), identity)?;
         let found = match (known, suspicion.witness()) {
             (None, Some(witness)) => match access.ask_witness(&witness).await? {
-                Some(records) => suspicion.contradicted_by_alerts(&records, identity),
+                Some(records) => suspicion.contradicted_by_alerts(&records, store.store(), identity)?,
                 None => Some("nothing that can be checked: no alert summaries to compare it with".to_owned()),
             },
             (known, _) => known,
