@@ -177,12 +177,7 @@ impl ArtifactFile {
 
     /// As [`ArtifactFile::explain`], where the file cannot be given away; nothing more can be written to it.
     pub(super) fn explain_now(&mut self, met: io::Error) -> ArtifactError {
-        drop(self.blocks.take());
-        let joined = self.thread.take().and_then(|thread| thread.join().ok());
-        let source = match joined {
-            Some(Err(error)) => error,
-            _ => met,
-        };
+        let source = self.cause_of_end(met);
         ArtifactError::Write { path: self.path.clone(), source }
     }
 
@@ -208,9 +203,18 @@ impl ArtifactFile {
         }
     }
 
-    fn hand_over(&self, block: Vec<u8>) -> io::Result<()> {
-        let gone = || io::Error::other("writing stopped");
-        self.blocks.as_ref().ok_or_else(gone)?.send(block).map_err(|_| gone())
+    fn hand_over(&mut self, block: Vec<u8>) -> io::Result<()> {
+        let is_sent = self.blocks.as_ref().is_some_and(|blocks| blocks.send(block).is_ok());
+        if is_sent { Ok(()) } else { Err(self.cause_of_end(io::Error::other("writing stopped"))) }
+    }
+
+    /// The error that ended the writing thread; `met` if it met none, or was asked before.
+    fn cause_of_end(&mut self, met: io::Error) -> io::Error {
+        drop(self.blocks.take());
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(Err(error))) => error,
+            _ => met,
+        }
     }
 }
 
