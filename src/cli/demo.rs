@@ -41,6 +41,9 @@ pub(super) async fn run(args: &DemoArgs) -> Result<u8, Error> {
     let mut config = Config::default();
     config.log.progress = !args.no_progress;
     crate::observe::init_logging(&config.log)?;
+    config.artifacts.out.clone_from(&args.out);
+    config.store.path = args.store.clone().unwrap_or_else(|| args.out.join("store"));
+    crate::pipeline::check_owner(&config)?;
     crate::dataset::write::check_folder(&args.out)?;
     let inputs = args.out.join("input");
     std::fs::create_dir_all(&inputs).map_err(|source| ArtifactError::Folder { folder: inputs.clone(), source })?;
@@ -59,8 +62,6 @@ pub(super) async fn run(args: &DemoArgs) -> Result<u8, Error> {
     {
         *setting = text.parse().ok();
     }
-    config.artifacts.out.clone_from(&args.out);
-    config.store.path = args.store.clone().unwrap_or_else(|| args.out.join("store"));
     let code = super::run::run_with(config, RunOptions { same_source: true, ..RunOptions::default() }, None).await?;
     let served = simulator.shutdown().await?;
     say(&format!("the simulated server answered {}", counted(served.total(), "request", "requests")));

@@ -124,6 +124,9 @@ async fn make(config: &Config, same_source: bool) -> Result<Option<Plan>, Error>
         }
         Err(Error::Store(StoreError::Locked(path))) => {
             let ledger = Ledger::read_existing(&path)?;
+            if let Some(identity) = &ledger.identity {
+                pipeline::refuse_other(identity, config, options)?;
+            }
             let start = ledger.identity.map_or(Timestamp::default(), |crawl| crawl.data_window().start);
             let by_day = state.as_ref().map(|state| state.pending_jobs_by_day.clone()).unwrap_or_default();
             (ledger.counts, by_day, start, true)

@@ -14,7 +14,7 @@ use super::flags::{
 };
 use super::shell::ArtifactNames;
 use super::summary::{closing_summary, crawl_lines, exit_code, missing_line, reduction_lines};
-use super::terminal::{say, say_if_quiet};
+use super::terminal::{print, say, say_if_quiet};
 use crate::actor::Shutdown;
 use crate::config::{Config, ConfigWatch, Layers};
 use crate::dataset::Artifact;
@@ -28,7 +28,7 @@ pub(super) struct CrawlArgs {
     /// Continue a crawl whose server has moved to a new address
     #[arg(long)]
     same_source: bool,
-    /// Fetch at most 10 new job details, as a test
+    /// Check the inputs and list the requests to make, without sending or writing anything
     #[arg(long)]
     dry_run: bool,
     /// Fetch answers again of which records were set aside
@@ -56,12 +56,7 @@ pub(super) struct CrawlArgs {
 
 impl CrawlArgs {
     fn options(&self) -> RunOptions {
-        RunOptions {
-            same_source: self.same_source,
-            dry_run: self.dry_run,
-            retry_set_aside: self.retry_set_aside,
-            lists_only: false,
-        }
+        RunOptions { same_source: self.same_source, retry_set_aside: self.retry_set_aside, ..RunOptions::default() }
     }
 }
 
@@ -115,6 +110,9 @@ configured!(ReduceArgs: inputs, store, out, semantics, log, progress);
 pub(super) async fn run(args: &RunArgs) -> Result<u8, Error> {
     let config = args.start()?;
     require_commits(&config)?;
+    if args.crawl.dry_run {
+        return dry_run(&config, args.crawl.options(), true);
+    }
     run_with(config, args.crawl.options(), Some(args.layers()?)).await
 }
 
@@ -148,6 +146,9 @@ pub(super) async fn crawl(args: &CrawlArgs) -> Result<u8, Error> {
     if config.commits_file().is_none() {
         say("note: without --commits, the busiest revision is unknown, and its job details are not fetched");
     }
+    if args.dry_run {
+        return dry_run(&config, args.options(), false);
+    }
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let (sender, live) = watch::channel(Arc::new(config.clone()));
@@ -160,6 +161,12 @@ pub(super) async fn crawl(args: &CrawlArgs) -> Result<u8, Error> {
         say_if_quiet(&missing_line(&config, &summary));
     }
     Ok(code)
+}
+
+fn dry_run(config: &Config, options: RunOptions, makes_artifacts: bool) -> Result<u8, Error> {
+    let dry = pipeline::dry_run(config, options, makes_artifacts)?;
+    print(&super::dry_run::lines(config, &dry, makes_artifacts))?;
+    Ok(0)
 }
 
 pub(super) async fn reduce(args: &ReduceArgs) -> Result<u8, Error> {

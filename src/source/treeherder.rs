@@ -159,7 +159,8 @@ impl Treeherder {
         Ok(Answer { reply, body_bytes, latency: sent.elapsed() })
     }
 
-    fn url_of(&self, batch: &Batch) -> Url {
+    /// The address of the request for `batch`.
+    pub(crate) fn url_of(&self, batch: &Batch) -> Url {
         let repository = &self.source.repository;
         let (path, query) = match &batch.requests()[0] {
             Request::AlertPage { page, .. } => {

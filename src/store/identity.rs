@@ -3,7 +3,7 @@
 //! Settings that the configuration leaves open (above all `data_end`) are decided once, so that a resumed crawl asks for the
 //! same ranges as on its first day.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::{Config, JOB_LIFE_DAYS};
 use crate::model::{Timestamp, Window};
@@ -11,7 +11,8 @@ use crate::model::{Timestamp, Window};
 /// The identity of a crawl, pinned in its store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrawlIdentity {
-    /// Root of the server, without `/api`.
+    /// Root of the server, without `/api`, and without the login that a store of an earlier version may hold.
+    #[serde(deserialize_with = "without_login")]
     pub base_url: String,
     /// Name, such as `autoland`.
     pub repository: String,
@@ -102,6 +103,18 @@ impl CrawlIdentity {
     }
 }
 
+/// Leaves out the user, password, query and fragment of an address, which may be secrets.
+fn without_login<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let mut address = String::deserialize(deserializer)?;
+    address.truncate(address.find(['?', '#']).unwrap_or(address.len()));
+    let host = address.find("://").map_or(0, |at| at + 3);
+    let path = address[host..].find('/').map_or(address.len(), |at| host + at);
+    if let Some(at) = address[host..path].rfind('@') {
+        address.replace_range(host..=host + at, "");
+    }
+    Ok(address)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +139,21 @@ mod tests {
         let keys = |same| identity.differences(&config, same).into_iter().map(|row| row.0).collect::<Vec<_>>();
         assert_eq!(keys(false), ["source.repository", "source.base_url", "window.end"]);
         assert_eq!(keys(true), ["source.repository", "window.end"]);
+    }
+
+    #[test]
+    fn a_login_in_a_stored_address_is_left_out() {
+        let identity = CrawlIdentity::create(&Config::default(), Timestamp::from_secs(1_790_000_000));
+        for (stored, kept) in [
+            ("https://user:s3cret@a.example/th", "https://a.example/th"),
+            ("https://s3cret@a.example", "https://a.example"),
+            ("https://us@er:s3cret@a.example:8080/@x", "https://a.example:8080/@x"),
+            ("https://a.example/?key=s3cret", "https://a.example/"),
+            ("https://treeherder.mozilla.org", "https://treeherder.mozilla.org"),
+        ] {
+            let stored = CrawlIdentity { base_url: stored.to_owned(), ..identity.clone() };
+            let read: CrawlIdentity = serde_json::from_slice(&serde_json::to_vec(&stored).unwrap()).unwrap();
+            assert_eq!(read.base_url, kept);
+        }
     }
 }

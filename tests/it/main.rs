@@ -30,6 +30,7 @@ mod metrics;
 mod odd_data;
 mod online_check;
 mod options;
+mod ownership;
 mod parquet;
 mod plan;
 mod rate;

@@ -4,6 +4,8 @@
 //! scripts read them. The file is untrusted: an unusable line is skipped and counted with its reason, and only a file without
 //! usable lines is an error. A list of commits is read, too, in one line or with one commit per line.
 
+pub(crate) mod check;
+mod extent;
 mod node;
 mod skipped;
 
@@ -17,6 +19,8 @@ use pytext::loads::{Document, Kind, Value};
 use serde::Serialize;
 use thiserror::Error;
 
+use self::extent::Extent;
+pub(crate) use self::extent::MismatchError;
 pub(crate) use self::node::NodeKey;
 pub(crate) use self::skipped::{SkipReason, SkippedLines};
 use crate::dataset::lines::{Line, Lines, python_strip};
@@ -53,6 +57,7 @@ pub struct Commits {
     pub in_window: Vec<Commit>,
     /// Counts of the file's lines.
     pub report: CommitsReport,
+    extent: Extent,
 }
 
 /// Counts of the lines of a file of commits.
@@ -102,6 +107,9 @@ pub enum CommitsError {
     /// The file has more than 2^32 - 1 distinct nodes.
     #[error("`{}` holds more than {} commits", .0.display(), u32::MAX)]
     TooMany(PathBuf),
+    /// The file cannot belong to the crawl.
+    #[error("the file of commits `{}` {}", .0.display(), .1)]
+    Mismatch(PathBuf, Box<MismatchError>),
     /// Every line of the file was skipped.
     #[error(
         "`{}` holds no usable commit: {} lines, {}; each line must be a JSON object such as \
@@ -143,12 +151,13 @@ impl Commits {
                 found.report.skipped.add(reason, line.number);
             }
         }
-        let Found { known, numbers, mut report, .. } = found;
+        let Found { known, numbers, mut report, mut extent, .. } = found;
         report.digest = lines.digest();
         if known.is_empty() {
             return Err(CommitsError::NoCommit(path.to_owned(), Box::new(report)));
         }
         report.commits = known.len() as u64;
+        extent.set_nodes(known.keys());
         let too_many = known.len() > u32::MAX as usize;
         let mut in_window: Vec<Commit> =
             known.into_iter().filter_map(|(key, place)| commit_of(key, place?, &numbers)).collect();
@@ -157,7 +166,7 @@ impl Commits {
         }
         in_window.sort_unstable_by_key(|commit| commit.file_order);
         report.in_window = in_window.len() as u64;
-        Ok(Self { in_window, report })
+        Ok(Self { in_window, report, extent })
     }
 
     /// The commits of the window by nodes that are text, without surrounding white space, hex digits in lower case. Of nodes
@@ -193,6 +202,7 @@ struct Found {
     /// The texts of nodes that are numbers, as they appeared first.
     numbers: HashMap<NodeKey, (String, Option<Box<str>>)>,
     report: CommitsReport,
+    extent: Extent,
 }
 
 impl Found {
@@ -223,6 +233,7 @@ impl Found {
         let node = commit.get("node").ok_or(SkipReason::WithoutNode)?;
         let key = NodeKey::of_value(node).ok_or(SkipReason::WithoutNode)?;
         let date = commit.get("date").and_then(read_date).ok_or(SkipReason::Undated)?;
+        self.extent.add_date(date);
         let is_in_window = self.window.0 <= date && date <= self.window.1;
         self.report.repeated += u64::from(self.known.contains_key(&key));
         if is_in_window && matches!(key, NodeKey::Number(_)) {

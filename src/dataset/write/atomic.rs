@@ -14,6 +14,7 @@ use tempfile::{NamedTempFile, TempPath};
 use thiserror::Error;
 
 use super::MANIFEST_NAME;
+use super::digest::digest_text;
 use crate::actor::{advice, fail_point, temporary_file};
 
 /// Bytes handed to the writing thread at once.
@@ -319,6 +320,18 @@ fn write_blocks(
         let sha256 = hashing.join().map_err(|_| io::Error::other("the hashing thread panicked"))?;
         Ok(Some((temporary.into_temp_path(), bytes, sha256.into())))
     })
+}
+
+impl Finished {
+    /// The name that it gets.
+    pub(crate) fn name(&self) -> &str {
+        self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    /// The SHA-256 in the format of `manifest.json`.
+    pub(crate) fn digest(&self) -> String {
+        digest_text(&self.sha256)
+    }
 }
 
 /// Outputs that appear together, at the end.

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use self::data::{DataCounts, DataReducer, Head, Heads, HeadsReducer};
-use self::description::withdraw;
+use self::description::claim;
 pub use self::description::{Description, EXPORT_NAME, TableEntry};
 pub use self::error::ExportError;
 use self::records::Records;
@@ -26,12 +26,13 @@ use crate::config::Config;
 use crate::dataset::commits::Commits;
 use crate::dataset::error::DatasetError;
 use crate::dataset::families::groups::{GroupsReducer, SignatureGroups};
+use crate::dataset::ownership::{FolderKind, Owner};
 use crate::dataset::pass::signatures::Signatures;
 use crate::dataset::pass::{Means, Pass};
 use crate::dataset::promise::Promised;
 use crate::dataset::sources::read_commits;
 use crate::dataset::write::parquet::{Cell, FinishedTable, RowGroupLimits, TableWriter};
-use crate::dataset::write::{Publication, check_folder, publish, remove_leftovers};
+use crate::dataset::write::{Publication, publish, remove_leftovers};
 use crate::model::Timestamp;
 use crate::observe::Reducing;
 use crate::store::{CrawlIdentity, Store, Tally};
@@ -64,7 +65,11 @@ pub fn export(
 ) -> Result<ExportSummary, ExportError> {
     let identity = store.identity()?.ok_or(DatasetError::EmptyStore)?;
     let commits = read_commits(config, &identity)?;
-    check_folder(folder)?;
+    let files = Table::ALL.iter().map(|table| (table.name().to_owned(), table.schema().file_name())).collect();
+    let kind = FolderKind::export(EXPORT_NAME, files);
+    let _lock = kind.lock(folder).map_err(DatasetError::from)?;
+    let owner = Owner::at(store.path());
+    let unlisted = owner.as_ref().map(|owner| kind.unlisted(folder, owner)).transpose().map_err(DatasetError::from)?;
     remove_leftovers(folder);
     let counts = store.counts()?;
     let description = Description::of(&identity, &counts, commits.as_ref(), config);
@@ -93,9 +98,11 @@ pub fn export(
         return Err(ExportError::Interrupted);
     }
     summary.removed = summary.description.take_over(folder);
+    let unlisted = unlisted.unwrap_or_default();
+    let removed: Vec<_> = summary.removed.iter().map(|table| folder.join(table.schema().file_name())).collect();
+    kind.refuse_others(folder, &unlisted, &publication, &removed).map_err(DatasetError::from)?;
     publication.push(summary.description.write(folder)?);
-    // A process killed from here on must not leave a description of other files.
-    withdraw(folder, &summary.removed)?;
+    claim(folder, &summary.description, &summary.removed)?;
     publish(folder, publication)?;
     Ok(summary)
 }
