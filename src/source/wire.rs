@@ -3,7 +3,6 @@
 //! A reply of another shape is [`SourceError::WrongShape`], never an empty answer. Each record in it is taken, corrected or set
 //! aside by the acceptance test of `model`, so that an odd one costs only itself.
 
-mod pieces;
 #[cfg(test)]
 mod store_tests;
 #[cfg(test)]
@@ -17,14 +16,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use self::pieces::{Fault, Pieces};
 use super::error::SourceError;
 use super::page::{AskedPage, contradiction};
 use super::printable::printable;
 use super::reply::{Reply, SignatureSink};
 use crate::model::{
-    AlertSummaryId, Batch, DatumRecord, FrameworkId, Job, JobId, OddDatum, RawEntries, RawJson, SignatureId, Sorted,
-    Summary, Window, accept_datum, bring_to_api_order, readable, scan_data,
+    AlertSummaryId, Batch, DatumRecord, Fault, FrameworkId, Job, JobId, OddDatum, Pieces, RawEntries, RawJson,
+    SignatureId, Sorted, Summary, Window, accept_datum, bring_to_api_order, readable, scan_data,
 };
 
 /// Reject longer lists: each of their pages would become a request. All of Mozilla's alert summaries of ten years are less

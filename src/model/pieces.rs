@@ -7,7 +7,7 @@ use std::io::{self, BufRead};
 
 /// Why a text cannot be cut.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// It is another JSON value.
     OtherShape,
     /// It is not JSON, or ends early.
@@ -24,22 +24,22 @@ const ENDS_EARLY: Fault = Fault::Broken("EOF while parsing a reply");
 
 /// The elements of a list or an object that are not read yet.
 #[derive(Debug)]
-pub(super) struct Pieces<R> {
+pub(crate) struct Pieces<R> {
     input: R,
     closing: u8,
     is_first: bool,
     /// The text of the element that was read last.
-    pub(super) value: Vec<u8>,
+    pub(crate) value: Vec<u8>,
     /// Its key, without quotes and with its escapes; empty in a list.
-    pub(super) key: Vec<u8>,
+    pub(crate) key: Vec<u8>,
 }
 
 impl<R: BufRead> Pieces<R> {
-    pub(super) fn of_object(input: R) -> Result<Self, Fault> {
+    pub(crate) fn of_object(input: R) -> Result<Self, Fault> {
         Self::open(input, b'{', b'}')
     }
 
-    pub(super) fn of_list(input: R) -> Result<Self, Fault> {
+    pub(crate) fn of_list(input: R) -> Result<Self, Fault> {
         Self::open(input, b'[', b']')
     }
 
@@ -55,7 +55,7 @@ impl<R: BufRead> Pieces<R> {
     }
 
     /// Reads the next element; false behind the last one, where nothing may follow.
-    pub(super) fn next(&mut self) -> Result<bool, Fault> {
+    pub(crate) fn next(&mut self) -> Result<bool, Fault> {
         match self.peek()?.ok_or(ENDS_EARLY)? {
             byte if byte == self.closing => {
                 self.input.consume(1);
