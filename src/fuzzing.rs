@@ -10,7 +10,7 @@ use crate::store::columns::{ColumnSet, Columns, PythonText, encode};
 /// A reply of `performance/summary`: what is taken can be stored and read.
 pub fn reply(bytes: &[u8]) {
     let window = Window { start: Timestamp::from_micros(i64::MIN), end: Timestamp::from_micros(i64::MAX) };
-    if let Ok(Reply::Summary(summary)) = read_summary(&String::from_utf8_lossy(bytes), SignatureId(7), window) {
+    if let Ok(Reply::Summary(summary)) = read_summary(bytes, SignatureId(7), window) {
         check_taken(&summary.data);
         if let Some(header) = summary.header {
             assert!(RawJson::parse(header.as_str()).is_ok(), "{header:?}");

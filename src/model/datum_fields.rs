@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use super::{DatumId, JobId, PushId, Revision, Timestamp};
+use super::{DatumId, JobId, PushId, Revision, Timestamp, exact_integer};
 
 /// Ids are below this: the server's are signed, and so are those of Parquet and of most readers.
 pub(super) const IDS_END: u64 = 1 << 63;
@@ -30,7 +30,7 @@ pub struct DatumFields<'a> {
     machine_name: Option<&'a RawValue>,
 }
 
-/// What a datum says about the time when its job was submitted.
+/// The submission of a datum's job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Submission {
     /// Null or absent: the server has deleted the job.
@@ -138,7 +138,7 @@ impl<'a> DatumFields<'a> {
     pub(super) fn too_large(&self) -> Option<(&'static str, &'a str)> {
         let ids = [("job_id", self.job_id), ("id", self.id), ("push_id", self.push_id)];
         let mut texts = ids.into_iter().filter_map(|(name, raw)| Some((name, raw?.get())));
-        texts.find(|(_, text)| text.bytes().all(|byte| byte.is_ascii_digit()) && whole(text).is_none())
+        texts.find(|(_, text)| text.bytes().all(|byte| byte.is_ascii_digit()) && exact_integer(text).is_none())
     }
 }
 
@@ -174,23 +174,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for DatumFields<'a> {
     }
 }
 
-/// Reads an id: an integer, or a float or a text of the same value.
-#[must_use]
-pub fn id_of(raw: &RawValue) -> Option<u64> {
-    let text = raw.get();
-    if text.starts_with('"') {
-        return whole(string(raw)?.trim());
-    }
-    whole(text).or_else(|| {
-        let float: f64 = text.parse().ok()?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and below 2^53")]
-        (float.fract() == 0.0 && (0.0..9e15).contains(&float)).then_some(float as u64)
-    })
-}
-
-fn whole(digits: &str) -> Option<u64> {
-    let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|id| are_digits && *id < IDS_END)
+/// An id, which may be 0; see [`exact_integer`].
+fn id_of(raw: &RawValue) -> Option<u64> {
+    u64::try_from(exact_integer(raw.get())?).ok()
 }
 
 pub(super) fn string(raw: &RawValue) -> Option<String> {

@@ -3,9 +3,7 @@
 //! A datum is [`DatumRecord::Regular`] if and only if its typed form gives the same bytes again, so that typed data are
 //! stored without loss. Every other datum keeps its text.
 
-use pytext::json::{AsciiMode, dumps};
 use serde::de;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::datum_fields::{DatumFields, IDS_END, Submission};
@@ -16,12 +14,11 @@ use super::{Datum, DatumId, DatumRecord, IrregularDatum, JobId, PushId, RawJson,
 /// Reads the text of one datum.
 ///
 /// It needs a `push_timestamp`, a string with a time. If other fields are missing, added or of another type, the datum is
-/// irregular. It is regular if [`Datum::write_compact`] gives the same bytes. Every reader of the dataset can take the text
-/// of a datum: pass, export and report.
+/// irregular. It is regular if [`Datum::write_compact`] gives the same bytes. Text from a server or a file goes through
+/// [`super::Sorted::add_datum`], because JSON may hold what readers of the dataset cannot take.
 ///
 /// # Errors
-/// `serde_json`'s, when the text is not one JSON object, `push_timestamp` is missing or invalid, or a reader of the dataset
-/// could not take the text.
+/// `serde_json`'s, when the text is not one JSON object, `push_timestamp` is missing or invalid, or an id is 2^63 or more.
 pub fn parse_datum(raw: &str) -> Result<DatumRecord, serde_json::Error> {
     if let Some((view, len)) = scan_datum(raw.as_bytes(), Spacing::Compact)
         && len == raw.len()
@@ -33,9 +30,6 @@ pub fn parse_datum(raw: &str) -> Result<DatumRecord, serde_json::Error> {
         None => parse_irregular(raw).map(|datum| DatumRecord::Irregular(Box::new(datum))),
     }
 }
-
-/// Deepest nesting of a datum: less than `serde_json` reads, because rows and replies wrap it.
-const MAX_DEPTH: usize = 120;
 
 /// Most digits of an id in an error, characters.
 const MAX_SHOWN: usize = 40;
@@ -80,8 +74,6 @@ fn parse_regular(raw: &str) -> Option<Datum> {
     (again == raw.as_bytes()).then(|| view.into())
 }
 
-/// Refuses what a reader of the dataset could not take: numbers beyond a float, nesting that is too deep, half a surrogate
-/// pair, ids beyond the signed integers.
 fn parse_irregular(raw: &str) -> Result<IrregularDatum, serde_json::Error> {
     let fields = DatumFields::read(raw)?;
     let landed = fields.push_timestamp.ok_or_else(|| de::Error::missing_field("push_timestamp"))?;
@@ -90,10 +82,6 @@ fn parse_irregular(raw: &str) -> Result<IrregularDatum, serde_json::Error> {
         let shown: String = text.chars().take(MAX_SHOWN).collect();
         return Err(de::Error::custom(format!("{name} {shown} is not below 2^63")));
     }
-    if depth(&serde_json::from_str(raw)?) > MAX_DEPTH {
-        return Err(de::Error::custom(format!("nested deeper than {MAX_DEPTH} levels")));
-    }
-    dumps(raw, &mut Vec::new(), AsciiMode::Escape).map_err(de::Error::custom)?;
     Ok(IrregularDatum {
         job_id: fields.job_id(),
         id: fields.id(),
@@ -108,20 +96,12 @@ fn parse_irregular(raw: &str) -> Result<IrregularDatum, serde_json::Error> {
     })
 }
 
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(values) => 1 + values.iter().map(depth).max().unwrap_or(0),
-        Value::Object(entries) => 1 + entries.values().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::Revision;
+    use crate::model::{Revision, Sorted};
 
     const REGULAR: &str = concat!(
         r#"{"job_id":560000479,"id":2150001859,"value":825817.8979898616,"push_timestamp":"2026-07-28T14:48:47","#,
@@ -209,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_datum_that_no_reader_could_take_is_an_error() {
+    fn a_datum_that_no_reader_could_take_is_set_aside() {
         let deep = format!("{}7{}", "[".repeat(120), "]".repeat(120));
         let long = "7".repeat(400);
         for (from, to) in [
@@ -218,11 +198,8 @@ mod tests {
             ("1800028", "99999999999999999999"),
             ("825817.8979898616", "1e400"),
             ("825817.8979898616", "-1e400"),
-            ("825817.8979898616", "NaN"),
             ("825817.8979898616", &long),
             ("825817.8979898616", &deep),
-            ("t-linux64-ms-010", "\\ud83d"),
-            ("submit_time", "\\ud83d"),
             ("2026-07-28T14:48:47", "soon"),
             ("\"2026-07-28T14:48:47\"", "{\"a\":\"2026-07-28T14:48:47\"}"),
             ("\"2026-07-28T14:48:47\"", "1785250127"),
@@ -230,8 +207,22 @@ mod tests {
         ] {
             let raw = REGULAR.replacen(from, to, 1);
             assert_ne!(raw, REGULAR);
-            let error = parse_datum(&raw).unwrap_err().to_string();
-            assert!(error.len() < 120, "{error}");
+            let mut data = Sorted::<DatumRecord>::default();
+            data.add_datum(3, raw.as_bytes()).unwrap();
+            let [odd] = data.odd.as_slice() else { panic!("{raw}") };
+            assert!(data.taken.is_empty() && !odd.taken, "{raw}");
+            assert!(odd.reason.starts_with("datum 3: ") && odd.reason.len() < 120, "{}", odd.reason);
+        }
+        for (from, to, corrected) in [
+            ("825817.8979898616", "[NaN,-Infinity,1]", "[null,null,1]"),
+            ("t-linux64-ms-010", "a\\ud83d b\\ude00 \\ud83d\\ude00", "a\\ufffd b\\ufffd \\ud83d\\ude00"),
+            ("submit_time", "\\ud83d", "\u{fffd}"),
+        ] {
+            let mut data = Sorted::<DatumRecord>::default();
+            let raw = REGULAR.replacen(from, to, 1);
+            data.add_datum(3, raw.as_bytes()).unwrap();
+            assert_eq!(data.taken, [parse_datum(&REGULAR.replacen(from, corrected, 1)).unwrap()]);
+            assert_eq!((data.odd[0].taken, data.odd[0].text.as_str()), (true, raw.as_str()));
         }
         let regular = format!("[null,1,1.0,{REGULAR}]");
         for raw in ["", "null", "[null,1]", &format!("{REGULAR} 2"), &regular] {

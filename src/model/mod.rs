@@ -6,7 +6,6 @@
 mod accept;
 mod commit;
 mod datum;
-mod datum_accept;
 mod datum_fields;
 mod datum_parse;
 mod datum_scan;
@@ -24,8 +23,7 @@ mod window;
 pub use accept::{Accepted, MAX_RECORD_DEPTH, OddRecord, Refusal, accept, exact_id, exact_integer, stand_in};
 pub use commit::{CommitHash, CommitRecord, ParseCommitHashError};
 pub use datum::{Datum, DatumRecord, IrregularDatum, api_order, bring_to_api_order};
-pub use datum_accept::{OddDatum, accept_datum, readable};
-pub use datum_fields::{DatumFields, Submission, id_of};
+pub use datum_fields::{DatumFields, Submission};
 pub use datum_parse::parse_datum;
 pub use datum_scan::{Spacing, scan_data, scan_datum};
 pub use datum_text::DatumView;

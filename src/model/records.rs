@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::accept::{Accepted, OddRecord, Refusal, accept, exact_id, exact_integer, stand_in};
-use super::{AlertSummaryId, DatumRecord, JobId, OddDatum, RawJson, SignatureId};
+use super::{AlertSummaryId, DatumRecord, JobId, RawJson, SignatureId, parse_datum};
 
 /// One record of `performance/signatures`.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,8 +24,8 @@ pub struct Summary {
     pub header: Option<RawJson>,
     /// The data in the requested window, each id once, in the order of [`super::api_order`].
     pub data: Vec<DatumRecord>,
-    /// Parts of the reply that are not in `data` or `header`, or not as they were sent.
-    pub set_aside: Vec<OddDatum>,
+    /// The records that were corrected or set aside: data, also outside the window, or the header.
+    pub odd: Vec<OddRecord>,
 }
 
 /// One record of `performance/alertsummary`.
@@ -169,6 +169,32 @@ impl Sorted<Job> {
             Ok((id, Job { id: JobId(id), raw }))
         };
         self.add(text, || id_in(text), of)
+    }
+}
+
+impl Sorted<DatumRecord> {
+    /// Adds the datum with this text, the `number`th of its list, from 1. It needs the time of its push.
+    ///
+    /// # Errors
+    /// `serde_json`'s, when the text is not JSON.
+    pub fn add_datum(&mut self, number: usize, text: &[u8]) -> Result<(), serde_json::Error> {
+        if let Ok(text) = std::str::from_utf8(text)
+            && let Ok(regular @ DatumRecord::Regular(_)) = parse_datum(text)
+        {
+            self.taken.push(regular);
+            return Ok(());
+        }
+        let num_odd = self.odd.len();
+        let of = |raw: RawJson| match parse_datum(raw.as_str()) {
+            // Several data of a list may have one id, or none.
+            Ok(datum) => Ok((stand_in(text), datum)),
+            Err(error) => Err(error.to_string()),
+        };
+        self.add(text, || None, of)?;
+        for odd in &mut self.odd[num_odd..] {
+            odd.reason = format!("datum {number}: {}", odd.reason);
+        }
+        Ok(())
     }
 }
 

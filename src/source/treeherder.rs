@@ -125,9 +125,7 @@ impl Treeherder {
                 Box::new(move |body| wire::alert_page(body, asked))
             }
             Request::Frameworks => Box::new(|body| wire::frameworks(text_of(body)?)),
-            Request::Summary { signature, window } => {
-                Box::new(move |body| wire::summary(text_of(body)?, signature, window))
-            }
+            Request::Summary { signature, window } => Box::new(move |body| wire::summary(body, signature, window)),
             Request::Job { .. } => {
                 let batch = batch.clone();
                 Box::new(move |body| wire::jobs(body, &batch))

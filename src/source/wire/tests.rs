@@ -14,6 +14,10 @@ fn datum(id: u64, at: &str) -> String {
     )
 }
 
+fn summary(text: &str, asked: SignatureId, window: Window) -> Result<Reply, SourceError> {
+    super::summary(text.as_bytes(), asked, window)
+}
+
 fn summary_text(data: &[String]) -> String {
     format!(r#"[{{"signature_id":7,"suite":"s","tags":"a b","data":[{}],"alert_threshold":2.0}}]"#, data.join(","))
 }
@@ -67,14 +71,14 @@ fn a_datum_that_cannot_be_read_costs_itself_and_nothing_else() {
             let text = summary_text(&[good.clone(), odd.clone()]).replace(":2.0", &format!(":{threshold}"));
             let Reply::Summary(summary) = summary(&text, SignatureId(7), window()).unwrap() else { panic!() };
             assert_eq!(summary.data.len(), 1 + usize::from(taken), "{text}");
-            let of_data: Vec<_> = summary.set_aside.iter().filter(|it| it.what == "datum 2").collect();
-            assert!(of_data.len() == 1 && of_data[0].text == odd, "{text}: {of_data:?}");
+            let of_data: Vec<_> = summary.odd.iter().filter(|odd| odd.reason.starts_with("datum 2: ")).collect();
+            assert!(of_data.len() == 1 && of_data[0].text == odd && of_data[0].taken == taken, "{text}: {of_data:?}");
             let header = summary.header.unwrap();
             let kept = if threshold == "2.0" { "2.0" } else { "null" };
             assert!(header.as_str().ends_with(&format!(r#""alert_threshold":{kept}}}"#)), "{header:?}");
-            assert_eq!(summary.set_aside.len(), 1 + usize::from(kept == "null"));
+            assert_eq!(summary.odd.len(), 1 + usize::from(kept == "null"));
             for cut in [text.len() - 1, text.len() / 2] {
-                let error = super::summary(&text[..cut], SignatureId(7), window()).unwrap_err();
+                let error = super::summary(&text.as_bytes()[..cut], SignatureId(7), window()).unwrap_err();
                 assert!(matches!(error, SourceError::BrokenJson { .. }), "{cut}: {error}");
             }
         }
