@@ -1,23 +1,27 @@
 //! The identity of a crawl: pinned in a new store, compared with that of an old one.
 //!
 //! `plan` makes a store, but does not decide for the crawl: a mark in the store's folder says that only `plan` has used it. A
-//! crawl of another window then starts anew, and the first crawl removes the mark.
+//! crawl of another window then starts anew, and the first crawl removes the mark. A store with data or jobs is never removed,
+//! whatever the mark says.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::options::RunOptions;
 use crate::Error;
 use crate::config::Config;
-use crate::model::Timestamp;
+use crate::model::{Kind, Timestamp};
 use crate::store::{CrawlIdentity, Ledger, Store, StoreError};
 
 /// The mark of a store that only `plan` has used.
 const PLANNED_NAME: &str = "planned";
 
+/// The mark of a store that is being removed, which may be interrupted.
+const REMOVED_NAME: &str = "planned.removed";
+
 /// All that a store is made of, the mark last.
-const STORE_FILES: &[&str] = &["db", "values", "run.json", "ledger.json", PLANNED_NAME];
+const STORE_FILES: &[&str] = &["db", "values", "run.json", "ledger.json", REMOVED_NAME];
 
 /// Longest age of the lists of `plan` that a crawl up to now takes over, seconds.
 const MAX_PLAN_AGE_SECS: i64 = 3600;
@@ -38,6 +42,9 @@ pub(super) fn open_crawl_at(
 ) -> Result<(Arc<Store>, CrawlIdentity), StoreError> {
     let path = &config.store.path;
     let mark = path.join(PLANNED_NAME);
+    if path.join(REMOVED_NAME).exists() {
+        remove_store(path)?;
+    }
     if options.lists_only && !path.join("db").exists() {
         put_mark(path, &mark)?;
     }
@@ -45,6 +52,7 @@ pub(super) fn open_crawl_at(
     if let Some(identity) = store.identity()?
         && mark.exists()
         && !is_planned(&identity, config, options, now)
+        && holds_lists_only(&store)?
     {
         tracing::info!("the stored lists are of a plan for another window; fetching them again");
         drop(store);
@@ -55,7 +63,9 @@ pub(super) fn open_crawl_at(
         store = Store::open(&config.store)?;
     }
     if !options.lists_only && mark.exists() {
-        std::fs::remove_file(&mark).map_err(|source| StoreError::Folder { path: mark.clone(), source })?;
+        // On the disk before the first answer: the mark must not come back after a loss of power.
+        let removed = std::fs::remove_file(&mark).and_then(|()| File::open(path)?.sync_all());
+        removed.map_err(|source| StoreError::Folder { path: mark.clone(), source })?;
     }
     let identity = match store.identity()? {
         None => {
@@ -140,8 +150,21 @@ fn put_mark(path: &Path, mark: &PathBuf) -> Result<(), StoreError> {
     put().map_err(|source| StoreError::Folder { path: mark.clone(), source })
 }
 
+/// True if nothing is stored that a server may have deleted since.
+fn holds_lists_only(store: &Store) -> Result<bool, StoreError> {
+    let counts = store.counts()?;
+    let is_empty = |kind| counts.of(kind).settled() == counts.of(kind).skipped;
+    Ok(is_empty(Kind::Summaries) && is_empty(Kind::JobDetails))
+}
+
 /// Removes the store that `plan` made.
 fn forget_plan(path: &Path) -> Result<(), StoreError> {
+    let mark = path.join(PLANNED_NAME);
+    std::fs::rename(&mark, path.join(REMOVED_NAME)).map_err(|source| StoreError::Folder { path: mark, source })?;
+    remove_store(path)
+}
+
+fn remove_store(path: &Path) -> Result<(), StoreError> {
     for path in STORE_FILES.iter().map(|name| path.join(name)) {
         let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
         match removed {

@@ -1,8 +1,9 @@
 //! `plan`, `status` and `run --dry-run`.
 
 use perfharvest::config::WindowConfig;
+use perfharvest::model::{JobId, Request, Sorted};
 use perfharvest::pipeline::{self, RunOptions};
-use perfharvest::store::{CrawlIdentity, Store, StoreError};
+use perfharvest::store::{Change, CrawlIdentity, Settlement, Store, StoreError};
 use treeherder_sim::{Behaviour, Endpoint};
 
 use crate::support::{Crawl, simulator};
@@ -84,6 +85,37 @@ fn an_end_that_a_plan_left_open_is_decided_again_later() {
     store.pin_identity(&old).unwrap();
     drop(store);
     assert!(open(&crawl, false).unwrap().data_end >= planned.data_end);
+}
+
+#[test]
+fn a_store_with_jobs_is_never_removed_even_if_its_mark_came_back() {
+    let mut crawl = Crawl::of("http://127.0.0.1:9");
+    open(&crawl, true).unwrap();
+    let path = crawl.config.store.path.clone();
+    let store = Store::open_existing(&crawl.config.store).unwrap();
+    let request = Request::Job { id: JobId(7) };
+    let mut jobs = Sorted::default();
+    jobs.add_job(br#"{"id":7}"#).unwrap();
+    let settlement = Box::new(Settlement::of_jobs(&[request], &jobs));
+    store.commit(Change::Expand { settlement }).unwrap();
+    drop(store);
+    assert!(path.join("planned").exists());
+    crawl.config.window.start = Some("2026-09-01T00:00:00Z".parse().unwrap());
+    assert!(matches!(open(&crawl, false), Err(StoreError::OtherCrawl { .. })));
+    let store = Store::open_existing(&crawl.config.store).unwrap();
+    assert!(store.job(JobId(7)).unwrap().is_some());
+}
+
+#[test]
+fn the_removal_of_a_plan_that_was_interrupted_is_ended() {
+    let mut crawl = Crawl::of("http://127.0.0.1:9");
+    open(&crawl, true).unwrap();
+    let path = crawl.config.store.path.clone();
+    std::fs::rename(path.join("planned"), path.join("planned.removed")).unwrap();
+    std::fs::remove_file(path.join("db").join("conf")).unwrap();
+    crawl.config.window.start = Some("2026-09-01T00:00:00Z".parse().unwrap());
+    assert_eq!(Some(open(&crawl, false).unwrap().window_start), crawl.config.window.start);
+    assert!(!path.join("planned.removed").exists());
 }
 
 #[test]
