@@ -86,6 +86,21 @@ fn a_datum_that_cannot_be_read_costs_itself_and_nothing_else() {
 }
 
 #[test]
+fn a_header_that_cannot_be_read_costs_no_data() {
+    let (good, irregular) =
+        (datum(3, "2026-07-02T00:00:00"), datum(3, "2026-07-02T00:00:00").replace(",\"push_id\":5", ""));
+    for datum in [good, irregular] {
+        for (value, taken) in [("1e400", false), (r#""\ud800""#, true)] {
+            let text = summary_text(std::slice::from_ref(&datum)).replace(":2.0", &format!(":{value}"));
+            let Reply::Summary(summary) = summary(&text, SignatureId(7), window()).unwrap() else { panic!() };
+            assert_eq!((summary.data.len(), summary.odd.len(), summary.odd[0].taken), (1, 1, taken));
+            let header = summary.header.unwrap();
+            assert_eq!(header.as_str() == r#"{"signature_id":7}"#, !taken, "{header:?}");
+        }
+    }
+}
+
+#[test]
 fn an_unknown_signature_has_no_header_and_one_without_data_has_one() {
     let Reply::Summary(unknown) = summary("[]", SignatureId(7), window()).unwrap() else { panic!() };
     assert_eq!((unknown.header, unknown.data.len()), (None, 0));
