@@ -113,7 +113,7 @@ pub(super) fn missing_line(config: &Config, crawl: &CrawlSummary) -> String {
     }
 }
 
-/// What is missing because records were set aside, and the command that lists them.
+/// Says how many records were set aside, and which command lists them.
 pub(super) fn set_aside_line(config: &Config, num: u64) -> String {
     format!(
         "{} set aside: no artifact has {}, since {} cannot be read; `{}` lists {}",

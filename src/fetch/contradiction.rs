@@ -1,7 +1,7 @@
 //! Answers that what the server has said before contradicts: an empty list where others show that signatures exist, no data
 //! where the newest datum is in the window.
 //!
-//! An answer goes in, the contradiction comes out, as words that follow "contradicts". Such a reply is no answer: it is
+//! An answer goes in, the contradiction comes out, as words that follow "contradicts". Such a reply is not an answer: it is
 //! asked again, and recorded as failed in the end, never settled as empty. Only empty answers are compared, so the others
 //! cost nothing.
 

@@ -151,7 +151,7 @@ pub(super) fn updated_signatures(body: impl Read) -> Result<Reply, SourceError> 
     Ok(Reply::UpdatedSignatures(ids))
 }
 
-/// Hands each signature of a list, and its key, to `take` as it arrives: the list may hold 10^5. A key that is no number
+/// Hands each signature of a list, and its key, to `take` as it arrives: the list may hold 10^5. A key that is not a number
 /// shows that the reply is something else, and must not make signatures look as if they had no data.
 fn each_signature(
     body: impl Read,

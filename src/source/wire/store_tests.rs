@@ -1,4 +1,4 @@
-//! What is taken from a reply can be read by everything that reads a store: the reducers in both semantics, the tables, the
+//! Everything that reads a store can read the records that are taken from a reply: the reducers in both semantics, the tables, the
 //! report and the search for damage.
 
 use std::collections::BTreeSet;
