@@ -206,15 +206,20 @@ pub(super) fn read_push(key: &[u8], framed: &[u8]) -> Result<(PushId, Revision),
     }
 }
 
-/// Removes a database that a killed process left half created: sled writes its `conf` in two steps, and refuses one that
-/// ends between them. No data are lost, because the database file is still empty.
+/// Removes a database that a killed process left half created: sled writes its `conf` in two steps before it creates the
+/// database file, and refuses one that ends between them. No data are lost, because the database file is empty or missing.
 fn remove_half_made(path: &Path) -> std::io::Result<()> {
     let db = path.join("db");
-    match std::fs::metadata(db.join("db")) {
-        Ok(file) if file.len() == 0 => match std::fs::remove_file(db.join("conf")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        },
+    let not_found = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    let is_empty = match std::fs::metadata(db.join("db")) {
+        Ok(file) => file.len() == 0,
+        Err(error) => not_found(&error),
+    };
+    if !is_empty {
+        return Ok(());
+    }
+    match std::fs::remove_file(db.join("conf")) {
+        Err(error) if !not_found(&error) => Err(error),
         _ => Ok(()),
     }
 }
@@ -296,10 +301,13 @@ mod tests {
         let config = |path: &Path| StoreConfig { path: path.to_owned(), ..StoreConfig::default() };
         drop(Store::open(&config(whole.path())).unwrap());
         let conf = std::fs::read(whole.path().join("db/conf")).unwrap();
-        for written in [0, 1, conf.len() - 5, conf.len() - 4, conf.len()] {
-            let killed = tempfile::tempdir().unwrap();
+        for (written, has_file) in
+            [0, 1, conf.len() - 5, conf.len() - 4, conf.len()].map(|len| [(len, false), (len, true)]).as_flattened()
+        {
+            let (written, killed) = (*written, tempfile::tempdir().unwrap());
             std::fs::create_dir(killed.path().join("db")).unwrap();
-            for (name, bytes) in [("db/db", &[][..]), ("db/conf", &conf[..written])] {
+            let files = [("db/conf", &conf[..written]), ("db/db", &[][..])];
+            for (name, bytes) in &files[..=usize::from(*has_file)] {
                 let mut file = File::options().create_new(true).write(true).open(killed.path().join(name)).unwrap();
                 std::io::Write::write_all(&mut file, bytes).unwrap();
             }
