@@ -143,7 +143,7 @@ impl FlagGroup for SourceFlags {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = CONFIGURATION)]
 pub(super) struct WindowFlags {
-    /// First commit date (UTC), such as 2026-07-01 or 2026-07-01T00:00:00Z [default: 120 days before --data-end]
+    /// First commit date (UTC), such as 2026-07-01 or 2026-07-01T00:00:00Z [default: that of the store, or of a new one 120 days before --data-end]
     #[arg(long, value_name = "TIME")]
     start: Option<String>,
     /// Last commit date (UTC), included [default: --data-end]

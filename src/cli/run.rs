@@ -20,7 +20,7 @@ use crate::config::{Config, ConfigWatch, Layers};
 use crate::dataset::Artifact;
 use crate::observe::Counters;
 use crate::pipeline::{self, RunOptions};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::{EXIT_INCOMPLETE, Error};
 
 #[derive(Debug, Default, Args)]
@@ -92,6 +92,8 @@ pub(super) struct ReduceArgs {
     #[command(flatten)]
     file: FileFlags,
     #[command(flatten)]
+    window: WindowFlags,
+    #[command(flatten)]
     inputs: InputFlags,
     #[command(flatten)]
     store: StoreFlags,
@@ -105,7 +107,7 @@ pub(super) struct ReduceArgs {
     progress: ProgressFlags,
 }
 
-configured!(ReduceArgs: inputs, store, out, semantics, log, progress);
+configured!(ReduceArgs: window, inputs, store, out, semantics, log, progress);
 
 pub(super) async fn run(args: &RunArgs) -> Result<u8, Error> {
     let config = args.start()?;
@@ -172,6 +174,7 @@ fn dry_run(config: &Config, options: RunOptions, makes_artifacts: bool) -> Resul
 pub(super) async fn reduce(args: &ReduceArgs) -> Result<u8, Error> {
     let config = Arc::new(args.start()?);
     let store = Arc::new(Store::open_existing(&config.store)?);
+    refuse_other_window(&store, &config)?;
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let summary = pipeline::reduce_store(store, &config, &args.artifacts, &shutdown).await?;
@@ -187,6 +190,15 @@ pub(super) async fn reduce(args: &ReduceArgs) -> Result<u8, Error> {
         advice(&config, "perfharvest status")
     ));
     Ok(EXIT_INCOMPLETE)
+}
+
+/// A dataset has the window of its store; a request for another one must not get it unnoticed.
+fn refuse_other_window(store: &Store, config: &Config) -> Result<(), StoreError> {
+    let differences = store.identity()?.map(|identity| identity.window_differences(config)).unwrap_or_default();
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::OtherCrawl { path: config.store.path.clone(), differences })
 }
 
 /// A run makes the whole dataset, and most of it needs the commits.

@@ -89,17 +89,24 @@ impl CrawlIdentity {
         if !same_source {
             rows.push(("source.base_url", self.base_url.clone(), asked.base_url));
         }
-        for (key, stored, given) in [
+        rows.retain(|(_, stored, asked)| stored != asked);
+        rows.extend(self.window_differences(config));
+        rows
+    }
+
+    /// As [`CrawlIdentity::differences`], of the window alone; what `config` leaves open is not compared.
+    #[must_use]
+    pub fn window_differences(&self, config: &Config) -> Vec<(&'static str, String, String)> {
+        let rows = [
             ("window.start", self.window_start, config.window.start),
             ("window.end", self.window_end, config.window.end),
             ("window.data_end", self.data_end, config.window.data_end),
-        ] {
-            if let Some(given) = given {
-                rows.push((key, stored.to_string(), given.to_string()));
-            }
-        }
-        rows.retain(|(_, stored, asked)| stored != asked);
-        rows
+        ];
+        let differs = |(key, stored, given): (_, Timestamp, Option<Timestamp>)| {
+            let given = given.filter(|given| *given != stored)?;
+            Some((key, stored.to_string(), given.to_string()))
+        };
+        rows.into_iter().filter_map(differs).collect()
     }
 }
 

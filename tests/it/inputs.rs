@@ -174,3 +174,21 @@ async fn commits_of_another_repository_are_counted_in_the_manifest() {
     assert_eq!((other["in_file"], other["in_window"], other["not_revisions"]), (1, 1, 0));
     assert_eq!((other["revisions_with_data_in_file"], other["revisions_with_data"]), (0, whole["revisions_with_data"]));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reduce_refuses_a_window_that_its_store_does_not_have() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let reduce = |start: &str| {
+        let mut program = assert_cmd::Command::cargo_bin("perfharvest").unwrap();
+        program.current_dir(crawl.folder.path()).args(["reduce", "alert_summaries", "--start", start]);
+        program.arg("--store").arg(&crawl.config.store.path).arg("--out").arg(crawl.folder.path().join("again"));
+        let output = program.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let stored = crawl.config.window.start.unwrap().to_string();
+    assert_eq!(reduce(&stored).0, Some(0));
+    let (code, said) = reduce("2026-09-01");
+    assert!(code == Some(2) && said.contains("window.start") && said.contains(&stored), "{said}");
+}

@@ -16,7 +16,7 @@ const FLAGS: &[(&str, &str)] = &[
         "base-url commits config data-end dry-run end log-format no-progress quiet repository requests-per-second \
          retry-set-aside same-source sample set start store verbose",
     ),
-    ("reduce", "commits config log-format no-progress out quiet semantics set store verbose"),
+    ("reduce", "commits config data-end end log-format no-progress out quiet semantics set start store verbose"),
     (
         "plan",
         "base-url config data-end end json log-format quiet repository requests-per-second same-source sample set start \
