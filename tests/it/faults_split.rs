@@ -26,9 +26,13 @@ fn windows(simulator: &SimulatorHandle) -> BTreeMap<String, Vec<(String, Outcome
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn windows_that_hold_too_much_are_asked_in_parts_and_merge_to_the_whole() {
-    for kill_over_data in [70, 9] {
-        let kill =
-            Behaviour { kill_over_data: Some(kill_over_data), kill_after: Duration::ZERO, ..Behaviour::default() };
+    for (kill_over_data, kill_hangs_up) in [(70, false), (9, false), (9, true)] {
+        let kill = Behaviour {
+            kill_over_data: Some(kill_over_data),
+            kill_after: Duration::ZERO,
+            kill_hangs_up,
+            ..Behaviour::default()
+        };
         let simulator = simulator(kill).await;
         ends_as_undisturbed(&Crawl::of(&simulator.url())).await;
         let most = windows(&simulator).values().map(Vec::len).max().unwrap();

@@ -38,8 +38,8 @@ const FLAGS: &[(&str, &str)] = &[
     ("config init", ""),
     (
         "simulate",
-        "alerts arrival-log bind capacity corpus data-per-signature date-skew dump fault kill-after kill-over-data \
-         kill-replies latency now pushes retry-after seed signatures",
+        "alerts arrival-log bind capacity corpus data-per-signature date-skew dump fault kill-after kill-hangs-up \
+         kill-over-data latency now pushes retry-after seed signatures",
     ),
     ("demo", "no-progress out store"),
     ("completions", ""),
