@@ -2,7 +2,8 @@
 //!
 //! Plain data, without channels. A request is in flight at most once. Jobs go out in full batches, the oldest first, since
 //! the server deletes those first. Parts of a window go before whole windows, one part of a signature at a time, so that a
-//! signature that keeps the server busy holds one fetcher at most; of those that were split again and again, few are in flight.
+//! signature that keeps the server busy holds one fetcher at most; of those that were split again and again, few are in flight. While parts
+//! wait, whole windows go to free fetchers only.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub(super) struct Frontier {
     in_parts: HashSet<SignatureId>,
     /// Maximum of slow signatures among them while other work waits.
     most_slow: usize,
+    /// Fetchers of summaries.
+    concurrency: usize,
     /// Jobs to ask for, by when they were submitted.
     jobs: BTreeSet<(Timestamp, JobId)>,
     jobs_handed_out_at: Instant,
@@ -52,6 +55,7 @@ impl Frontier {
             splits: HashMap::new(),
             in_parts: HashSet::new(),
             most_slow: 1,
+            concurrency: 1,
             jobs: BTreeSet::new(),
             jobs_handed_out_at: Instant::now(),
             jobs_allowed,
@@ -90,9 +94,10 @@ impl Frontier {
         }
     }
 
-    /// Allows slow signatures to hold half of `concurrency` fetchers.
-    pub(super) fn limit_slow(&mut self, concurrency: usize) {
+    /// Sets the number of fetchers of summaries; slow signatures may hold half of them.
+    pub(super) fn set_concurrency(&mut self, concurrency: usize) {
         self.most_slow = (concurrency / 2).max(1);
+        self.concurrency = concurrency;
     }
 
     /// The next part: of a signature that has none in flight.
@@ -125,7 +130,11 @@ impl Frontier {
             Kind::JobDetails => self.take_jobs(jobs_per_batch, more_to_come)?,
             Kind::Summaries => {
                 let part = self.take_part();
-                Batch::of(part.or_else(|| self.queues[kind.index()].pop_front())?)
+                // No whole window in advance while parts wait for others of their signature: those show first which lengths
+                // the server answers.
+                let may_be_whole = self.parts.is_empty() || self.num_in_flight(kind) < self.concurrency;
+                let whole = || if may_be_whole { self.queues[kind.index()].pop_front() } else { None };
+                Batch::of(part.or_else(whole)?)
             }
             _ => Batch::of(self.queues[kind.index()].pop_front()?),
         };
@@ -235,6 +244,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_part_of_a_signature_goes_out_at_a_time_before_the_whole_windows() {
         let mut frontier = Frontier::new(WINDOW, None);
+        frontier.set_concurrency(3);
         for request in [summary(1, 1), summary(1, 2), summary(2, 1), summary(3, 0)] {
             frontier.push(Pending::of(request));
         }
@@ -246,9 +256,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn no_whole_window_goes_out_in_advance_while_parts_wait() {
+        let mut frontier = Frontier::new(WINDOW, None);
+        for request in [summary(1, 1), summary(1, 2), summary(2, 0), summary(3, 0)] {
+            frontier.push(Pending::of(request));
+        }
+        assert_eq!(take_summary(&mut frontier), Some(summary(1, 1)));
+        assert_eq!(take_summary(&mut frontier), None);
+        frontier.land(&Batch::of(summary(1, 1)));
+        let taken: Vec<_> = std::iter::from_fn(|| take_summary(&mut frontier)).collect();
+        assert_eq!(taken, [summary(1, 2), summary(2, 0), summary(3, 0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn slow_signatures_hold_half_of_the_fetchers_until_nothing_else_waits() {
         let mut frontier = Frontier::new(WINDOW, None);
-        frontier.limit_slow(4);
+        frontier.set_concurrency(4);
         for signature in 1..=3 {
             for number in 1..=i64::from(SLOW_SPLITS) {
                 frontier.note_split(&summary(signature, 0), &[summary(signature, number)]);

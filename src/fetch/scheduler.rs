@@ -260,7 +260,7 @@ impl Scheduler {
                 (config.concurrency_of(kind), config.batch.job_ids.get())
             };
             if kind == Kind::Summaries {
-                self.frontier.limit_slow(concurrency);
+                self.frontier.set_concurrency(concurrency);
             }
             let requests_per_batch = if kind == Kind::JobDetails { job_ids } else { 1 };
             let most = (concurrency + MAX_QUEUED + MAX_UNCOMMITTED).saturating_mul(requests_per_batch);

@@ -71,8 +71,8 @@ async fn a_length_that_worked_is_taken_at_once_for_the_next_signature() {
         .map(|asked| asked.iter().filter(|(_, outcome)| *outcome != Outcome::Status(200)).count())
         .collect();
     let learned = killed.iter().filter(|&&killed| killed == 2).count();
-    // Those that were on their way before any part was answered are halved down.
-    assert!(learned >= 10, "{learned} of {} signatures were cut to the right length at once: {killed:?}", killed.len());
+    // The others have more data in some part than those before them.
+    assert!(learned >= 60, "{learned} of {} signatures were cut to the right length at once: {killed:?}", killed.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
