@@ -124,7 +124,7 @@ impl Error {
             | Self::Metrics(_)
             | Self::Usage { .. }
             | Self::Simulator(_)
-            | Self::Fetch(FetchError::WrongClock { .. }) => 2,
+            | Self::Fetch(FetchError::WrongClock { .. } | FetchError::Scope(_)) => 2,
             Self::Store(error) | Self::Fetch(FetchError::Store(error)) => of_store(error),
             Self::Limit(_) | Self::Runtime(_) | Self::Thread { .. } => 4,
             Self::Fetch(FetchError::BucketStopped) | Self::Broken { .. } | Self::Stdout(_) => 1,
@@ -215,7 +215,7 @@ fn of_table(error: &TableError) -> u8 {
 
 fn of_store(error: &StoreError) -> u8 {
     match error {
-        StoreError::OtherCrawl { .. } | StoreError::Missing(_) | StoreError::NotEmpty(_) => 2,
+        StoreError::OtherCrawl { .. } | StoreError::Scope(_) | StoreError::Missing(_) | StoreError::NotEmpty(_) => 2,
         _ => 4,
     }
 }

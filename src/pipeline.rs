@@ -25,6 +25,7 @@ mod pools;
 mod reduction;
 mod repair;
 mod resume;
+mod scope;
 mod summary;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub use self::online::{OnlineCheck, check_online};
 pub use self::options::{LiveConfig, RunOptions, fixed_config};
 pub(crate) use self::reduction::check_owner;
 pub use self::reduction::reduce_store;
+pub(crate) use self::scope::{scope_effect, scope_of};
 pub use self::summary::{CrawlSummary, RunSummary};
 
 use self::commits::{bring_commits, discover_busiest_jobs};
@@ -48,6 +50,7 @@ use self::pools::{FetcherPools, wait_for_actors};
 use self::reduction::{check_new_owner, check_records, lock_folder, make_artifacts};
 use self::repair::RunRepair;
 use self::resume::prepare_frontier;
+use self::scope::pin_scope;
 use crate::Error;
 use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
@@ -144,7 +147,10 @@ impl Run {
         // Before a store is made; a file that the crawl makes itself is read when it is there.
         let is_made = options.lists_only || initial.inputs.commits_from.is_some();
         let early = if is_made { None } else { read_commits(&initial, &foreseen)? };
-        let (store, identity) = open_crawl_at(&initial, options, now)?;
+        let (store, mut identity) = open_crawl_at(&initial, options, now)?;
+        if !options.lists_only {
+            pin_scope(&store, &mut identity, &initial)?;
+        }
         let pressure = Pressure::start(&initial);
         let commits = if options.lists_only {
             None

@@ -19,6 +19,9 @@ pub(super) fn lines(config: &Config, dry: &DryRun, makes_artifacts: bool) -> Str
         config.store.path.display()
     );
     text.push_str(if counts.is_some() { "\n" } else { " (does not exist yet)\n" });
+    if !identity.scope.is_all() {
+        text.push_str(&format!("scope: {}\n", identity.scope));
+    }
     match num_commits {
         Some(commits) => text.push_str(&format!("commits: {} in the window\n", counted(*commits, "commit", "commits"))),
         None => match &config.inputs.commits_from {

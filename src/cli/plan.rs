@@ -17,7 +17,7 @@ use super::flags::{
 };
 use super::terminal::{print, say};
 use crate::actor::Shutdown;
-use crate::config::{Config, Rate};
+use crate::config::{Config, Rate, Scope};
 use crate::model::{Kind, Request, Timestamp};
 use crate::observe::{Counters, DueJobs, RunState, counted, human_bytes, human_duration};
 use crate::pipeline::{self, RunOptions};
@@ -91,6 +91,10 @@ struct Plan {
     crawl_is_running: bool,
     /// Why signatures are skipped.
     skipped_reason: String,
+    /// The signatures whose data are fetched; `None` while a crawl runs.
+    scope: Option<Scope>,
+    /// Requests for data that the scope saves.
+    saved_by_scope: u64,
 }
 
 pub(super) async fn run(args: &PlanArgs) -> Result<u8, Error> {
@@ -116,16 +120,19 @@ async fn make(config: &Config, same_source: bool) -> Result<Option<Plan>, Error>
     let options = RunOptions { same_source, lists_only: true, ..RunOptions::default() };
     let state = RunState::read(&config.store.path);
     let crawled = pipeline::crawl(live, options, &shutdown, Arc::new(Counters::default())).await;
+    let mut effect = None;
     let (counts, by_day, start, running) = match crawled {
         Ok(summary) if summary.interrupted => return Ok(None),
         Ok(summary) => {
             let store = Store::open_existing(&config.store)?;
+            effect = Some(pipeline::scope_effect(&store, config)?);
             (summary.counts, pending_by_day(&store)?, summary.identity.data_window().start, false)
         }
         Err(Error::Store(StoreError::Locked(path))) => {
             let ledger = Ledger::read_existing(&path)?;
             if let Some(identity) = &ledger.identity {
                 pipeline::refuse_other(identity, config, options)?;
+                pipeline::scope_of(identity, &ledger.counts, config)?;
             }
             let start = ledger.identity.map_or(Timestamp::default(), |crawl| crawl.data_window().start);
             let by_day = state.as_ref().map(|state| state.pending_jobs_by_day.clone()).unwrap_or_default();
@@ -134,7 +141,15 @@ async fn make(config: &Config, same_source: bool) -> Result<Option<Plan>, Error>
         Err(error) => return Err(error),
     };
     let reached = state.map(|state| state.reached_lately_per_second).filter(|reached| *reached > 0.0);
-    Ok(Some(plan_of(&counts, config, &by_day, start, reached, running)))
+    let plan = plan_of(&counts, config, &by_day, start, effect.as_ref().map_or(0, |effect| effect.num_added));
+    Ok(Some(Plan {
+        reached_per_second: reached,
+        eta_at_reached_secs: reached.map(|reached| seconds(plan.requests, reached)),
+        crawl_is_running: running,
+        saved_by_scope: effect.as_ref().map_or(0, |effect| effect.num_saved),
+        scope: effect.map(|effect| effect.scope),
+        ..plan
+    }))
 }
 
 fn pending_by_day(store: &Store) -> Result<BTreeMap<i64, u64>, StoreError> {
@@ -148,17 +163,11 @@ fn pending_by_day(store: &Store) -> Result<BTreeMap<i64, u64>, StoreError> {
     Ok(by_day)
 }
 
-fn plan_of(
-    counts: &Tally,
-    config: &Config,
-    by_day: &BTreeMap<i64, u64>,
-    start: Timestamp,
-    reached: Option<f64>,
-    crawl_is_running: bool,
-) -> Plan {
+/// The plan of an idle store, which lacks `num_added` requests of a wider scope.
+fn plan_of(counts: &Tally, config: &Config, by_day: &BTreeMap<i64, u64>, start: Timestamp, num_added: u64) -> Plan {
     let summaries = counts.of(Kind::Summaries);
     let jobs = counts.of(Kind::JobDetails);
-    let summaries_left = summaries.pending + summaries.failed;
+    let summaries_left = summaries.pending + summaries.failed + num_added;
     // The summaries still to fetch bring as many jobs as those before them.
     let jobs_to_come = match summaries.data {
         0 => summaries_left * SAMPLE,
@@ -169,12 +178,12 @@ fn plan_of(
         .iter()
         .map(|kind| {
             let of = counts.of(*kind);
-            let to_do = of.pending + of.failed;
+            let to_do = if *kind == Kind::Summaries { summaries_left } else { of.pending + of.failed };
             let (requests, one_by_one) = match kind {
                 Kind::Alerts => (to_do, of.records.div_ceil(10).max(1)),
                 // The list, then one request per signature.
-                Kind::Signatures => (to_do, 1 + summaries.total()),
-                Kind::Summaries => (to_do, summaries.total()),
+                Kind::Signatures => (to_do, 1 + summaries.total() + num_added),
+                Kind::Summaries => (to_do, summaries.total() + num_added),
                 Kind::JobDetails => ((to_do + jobs_to_come).div_ceil(per_request), jobs.total() + jobs_to_come),
             };
             let asked = of.data + of.empty + of.gone;
@@ -196,12 +205,14 @@ fn plan_of(
         requests,
         requests_per_second: rate,
         eta_secs: seconds(requests, rate.get()),
-        reached_per_second: reached,
-        eta_at_reached_secs: reached.map(|reached| seconds(requests, reached)),
+        reached_per_second: None,
+        eta_at_reached_secs: None,
         jobs_due: DueJobs::count(by_day, Timestamp::now()),
         lists_failed: [Kind::Alerts, Kind::Signatures].iter().any(|kind| counts.of(*kind).failed > 0),
-        crawl_is_running,
+        crawl_is_running: false,
         skipped_reason: format!("no data since {start}"),
+        scope: None,
+        saved_by_scope: 0,
         kinds,
     }
 }
@@ -233,6 +244,12 @@ fn table(plan: &Plan) -> String {
     }
     if plan.kinds.iter().any(|kind| kind.skipped > 0) {
         text.push_str(&format!("skipped: {}\n", plan.skipped_reason));
+    }
+    if let Some(scope) = plan.scope.as_ref().filter(|scope| !scope.is_all()) {
+        text.push_str(&format!(
+            "scope: {scope}; it saves {} for data, and the job details that would follow\n",
+            counted(plan.saved_by_scope, "request", "requests")
+        ));
     }
     let time = |secs: u64| human_duration(Duration::from_secs(secs));
     text.push_str(&format!(

@@ -134,8 +134,13 @@ fn table(status: &Status) -> String {
     let mut text = String::new();
     if let Some(crawl) = &ledger.identity {
         text.push_str(&format!(
-            "{} from {}, commits {} to {}, data until {}\n\n",
-            crawl.repository, crawl.base_url, crawl.window_start, crawl.window_end, crawl.data_end
+            "{} from {}, commits {} to {}, data until {}\n{}\n",
+            crawl.repository,
+            crawl.base_url,
+            crawl.window_start,
+            crawl.window_end,
+            crawl.data_end,
+            scope_line(crawl)
         ));
     }
     text.push_str("                 done    total  pending   failed  skipped    empty     gone\n");
@@ -167,6 +172,11 @@ fn table(status: &Status) -> String {
     }
     text.push_str(&format!("as of {}\n", ledger.written_at));
     text
+}
+
+/// Empty for a crawl of all signatures.
+fn scope_line(crawl: &CrawlIdentity) -> String {
+    if crawl.scope.is_all() { String::new() } else { format!("scope: {}\n", crawl.scope) }
 }
 
 fn run_lines(run: &RunState) -> String {

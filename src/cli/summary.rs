@@ -61,6 +61,9 @@ pub(super) fn crawl_lines(config: &Config, crawl: &CrawlSummary, counters: &Coun
         one_by_one.saturating_sub(requests),
         config.store.path.display(),
     ));
+    if !crawl.identity.scope.is_all() {
+        text.push_str(&format!("scope: {}\n", crawl.identity.scope));
+    }
     if crawl.counts.corrected() > 0 {
         text.push_str(&format!(
             "corrected: {} with values that are not valid JSON; `{}` lists them\n",

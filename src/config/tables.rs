@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommitsFrom, Rate};
+use super::{CommitsFrom, Rate, ScopeConfig};
 use crate::model::{Kind, Timestamp};
 
 /// The whole configuration.
@@ -18,6 +18,8 @@ pub struct Config {
     pub source: SourceConfig,
     /// `[window]`
     pub window: WindowConfig,
+    /// `[scope]`
+    pub scope: ScopeConfig,
     /// `[sample]`
     pub sample: SampleConfig,
     /// `[limiter]`

@@ -234,7 +234,9 @@ impl Described {
         let Some(now) = owner.ledger.as_ref().and_then(|ledger| ledger.identity.as_ref()) else {
             return Some(format!("repository {}, data until {}; the store is new", crawl.repository, crawl.data_end));
         };
-        let moved = CrawlIdentity { base_url: now.base_url.clone(), ..crawl.clone() };
+        // The scope of a store may become wider.
+        let scope = if now.scope.includes(&crawl.scope) { &now.scope } else { &crawl.scope };
+        let moved = CrawlIdentity { base_url: now.base_url.clone(), scope: scope.clone(), ..crawl.clone() };
         if moved == *now {
             return run.store.as_ref().map(|_| "another crawl with the same settings".to_owned());
         }
@@ -242,6 +244,7 @@ impl Described {
             ("repository", crawl.repository.clone(), now.repository.clone()),
             ("window", span(crawl), span(now)),
             ("data until", crawl.data_end.to_string(), now.data_end.to_string()),
+            ("scope", crawl.scope.to_string(), now.scope.to_string()),
             ("sample", sample(crawl), sample(now)),
         ];
         let differing = rows.into_iter().find(|(_, there, here)| there != here);

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::config::Config;
 use crate::dataset::write::{Manifest, file_digest};
 use crate::model::{Kind, Timestamp};
@@ -107,6 +109,11 @@ impl Sources<'_> {
         let mut options = vec![(SEMANTICS, artifacts.semantics.name().to_owned())];
         if artifact.inputs().contains(&Input::Commits) {
             options.push(("window", format!("{}..{}", identity.window_start, identity.window_end)));
+        }
+        // Signatures without data have rows too, and do not show in a digest of data.
+        if artifact.inputs().contains(&Input::Summaries) && !identity.scope.is_all() {
+            let scope = serde_json::to_vec(&identity.scope).unwrap_or_default();
+            options.push(("scope", format!("xxh3:{:016x}", xxh3_64(&scope))));
         }
         options.extend(families::options(artifact, artifacts));
         if artifacts.redact_emails {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::scope::SelectionError;
 use crate::source::SourceError;
 use crate::store::StoreError;
 
@@ -26,6 +27,9 @@ pub enum FetchError {
         #[source]
         source: Arc<SourceError>,
     },
+    /// The scope of the crawl does not fit the repository.
+    #[error(transparent)]
+    Scope(SelectionError),
     /// The server has not answered for too long.
     #[error(
         "{base_url} has not answered for {waited_secs} s; check the address and whether the server is up; everything fetched so far is kept; run the same command again to continue"
@@ -104,6 +108,15 @@ pub enum FetchError {
     /// The token bucket's actor has ended.
     #[error("the token bucket has stopped")]
     BucketStopped,
+}
+
+impl From<SelectionError> for FetchError {
+    fn from(error: SelectionError) -> Self {
+        match error {
+            SelectionError::Store(error) => Self::Store(error),
+            error => Self::Scope(error),
+        }
+    }
 }
 
 fn suggestion(nearest: &[String]) -> String {

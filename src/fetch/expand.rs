@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::config::BatchConfig;
+use super::error::FetchError;
+use super::scope::{lacks_frameworks, selected_signatures};
+use crate::config::{BatchConfig, SignatureScope};
 use crate::model::{FrameworkId, Request, SignatureId, Window, sampled_jobs};
 use crate::source::{AlertPageOutline, PassVerdict, closing_looks, judge_pass, pages_of};
 use crate::store::columns::ColumnSet;
@@ -87,11 +89,16 @@ pub(super) fn pages_after(pass: u16, page: u32, count: u64, page_size: u32) -> i
     (2..=last).map(move |page| Pending::of(Request::AlertPage { pass, page }))
 }
 
-/// The expansion once no request for signature lists is pending or in flight: the lists by framework, then the summaries.
+/// The expansion once no request for signature lists is pending or in flight: the lists by framework, then the summaries of
+/// the scope. While `alerts_to_come`, a scope that depends on the alert summaries has none.
 ///
 /// # Errors
-/// [`StoreError`] when the store cannot be read.
-pub(super) fn after_signatures(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Settlement>, StoreError> {
+/// [`FetchError::Scope`] when the scope does not fit the repository, [`FetchError::Store`] when the store cannot be read.
+pub(super) fn after_signatures(
+    store: &Store,
+    identity: &CrawlIdentity,
+    alerts_to_come: bool,
+) -> Result<Vec<Settlement>, FetchError> {
     if !is_settled_or_unknown(store, Request::Frameworks)? {
         return Ok(Vec::new()); // the lists follow by framework, once the frameworks are known
     }
@@ -102,10 +109,14 @@ pub(super) fn after_signatures(store: &Store, identity: &CrawlIdentity) -> Resul
     if let Some(listed) = frameworks {
         let of = |id: &FrameworkId| Some(*id);
         let ids = frameworks_to_ask(listed);
-        if store.settled(&whole_list)?.is_none() {
+        // A whole list that failed is not asked in parts: frameworks may be listed for the scope alone.
+        let is_in_parts = |list: &Request| {
+            Ok::<_, StoreError>(store.settled(list)?.is_none() && is_settled_or_unknown(store, *list)?)
+        };
+        if is_in_parts(&whole_list)? {
             lists = ids.iter().map(|id| Request::Signatures { framework: of(id) }).collect();
         }
-        if store.settled(&whole_updated)?.is_none() {
+        if is_in_parts(&whole_updated)? {
             updated_lists = ids.iter().map(|id| Request::UpdatedSignatures { framework: of(id) }).collect();
         }
     }
@@ -133,10 +144,23 @@ pub(super) fn after_signatures(store: &Store, identity: &CrawlIdentity) -> Resul
         updated = None;
     }
     let mut expansions = vec![Settlement::discovery(missing)];
-    if !missing_lists {
+    if missing_lists {
+        return Ok(expansions);
+    }
+    if lacks_frameworks(store, &identity.scope)? {
+        expansions.push(Settlement::discovery(vec![Pending::of(Request::Frameworks)]));
+    } else if !(alerts_to_come && identity.scope.signatures == SignatureScope::Alerted) {
         expansions.extend(summaries(store, identity, updated.as_ref())?);
     }
     Ok(expansions)
+}
+
+/// The requests that a wider scope adds to those of the store.
+///
+/// # Errors
+/// As [`FetchError::Scope`] and [`FetchError::Store`].
+pub(crate) fn widening(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Settlement>, FetchError> {
+    after_signatures(store, identity, false)
 }
 
 /// The frameworks whose signatures are listed one by one, when the server lists the enabled ones as `listed`.
@@ -164,14 +188,14 @@ fn summaries(
     store: &Store,
     identity: &CrawlIdentity,
     updated: Option<&HashSet<u64>>,
-) -> Result<Vec<Settlement>, StoreError> {
+) -> Result<Vec<Settlement>, FetchError> {
     let window = identity.data_window();
     let mut known = HashSet::new();
     for_each_known_summary(store, |signature, _| {
         known.insert(signature);
     })?;
     let missing: Vec<SignatureId> =
-        store.chosen_signatures(identity)?.into_iter().filter(|id| !known.contains(id)).collect();
+        selected_signatures(store, identity)?.into_iter().filter(|id| !known.contains(id)).collect();
     let expansion = |signatures: &[SignatureId]| {
         let mut settlement = Settlement::default();
         for &signature in signatures {

@@ -16,7 +16,7 @@ use super::error::FetchError;
 use super::expand::{self, AfterAlerts};
 use super::frontier::{Frontier, PARTIAL_JOBS_INTERVAL};
 use crate::actor::Shutdown;
-use crate::config::Config;
+use crate::config::{Config, SignatureScope};
 use crate::model::{Batch, Kind};
 use crate::observe::Counters;
 use crate::store::{Change, CrawlIdentity, Settlement, StoreError, StoreEvent, StoreHandle, Tally};
@@ -98,6 +98,8 @@ pub(crate) struct Scheduler {
     samples_completed: bool,
     /// The pass over the alert list that this run began with.
     first_alert_pass: u16,
+    /// True when this run has no more alert summaries to come.
+    alerts_listed: bool,
     ages_published_at: Option<Instant>,
     stats: SchedulerStats,
 }
@@ -115,6 +117,7 @@ impl Scheduler {
             expanding: 0,
             samples_completed: limits.lists_only || limits.jobs_only,
             first_alert_pass: 0,
+            alerts_listed: limits.jobs_only,
             ages_published_at: None,
             stats: SchedulerStats::default(),
         }
@@ -128,7 +131,8 @@ impl Scheduler {
         self.links.counters.set_jobs_per_request(self.links.config.borrow().batch.job_ids.get());
         self.load_frontier()?;
         if !self.limits.jobs_only {
-            for kind in [Kind::Alerts, Kind::Signatures] {
+            // The end of the alert summaries expands the signatures again, where their selection depends on it.
+            for kind in [Kind::Signatures, Kind::Alerts] {
                 self.expand_when_idle(kind)?;
             }
         }
@@ -200,19 +204,21 @@ impl Scheduler {
         if self.frontier.is_busy(kind) {
             return Ok(());
         }
-        let store = self.links.store.store();
+        let (store, identity) = (self.links.store.store(), &self.links.identity);
         let expansions = match kind {
             Kind::Alerts => {
                 let page_size = self.links.config.borrow().batch.alert_page.get();
                 match expand::after_alerts(store, page_size, self.first_alert_pass)? {
-                    AfterAlerts::Requests(requests) => vec![Settlement::discovery(requests)],
-                    AfterAlerts::AlwaysMoved => {
-                        self.stats.alerts_moved = true;
-                        Vec::new()
+                    AfterAlerts::Requests(requests) if !requests.is_empty() => vec![Settlement::discovery(requests)],
+                    after => {
+                        self.stats.alerts_moved |= matches!(after, AfterAlerts::AlwaysMoved);
+                        self.alerts_listed = true;
+                        let selects = identity.scope.signatures == SignatureScope::Alerted;
+                        return if selects { self.expand_when_idle(Kind::Signatures) } else { Ok(()) };
                     }
                 }
             }
-            Kind::Signatures => expand::after_signatures(store, &self.links.identity)?,
+            Kind::Signatures => expand::after_signatures(store, identity, !self.alerts_listed)?,
             Kind::Summaries | Kind::JobDetails => return Ok(()),
         };
         self.to_expand.extend(expansions.into_iter().filter(|expansion| !expansion.is_empty()));
@@ -221,6 +227,15 @@ impl Scheduler {
 
     /// Adds the requests that are only known at the end. False when there are none.
     fn expand_at_the_end(&mut self) -> Result<bool, FetchError> {
+        if !self.alerts_listed {
+            // A page failed: the signatures of the others are asked for, and those of the page in the next run.
+            self.alerts_listed = true;
+            self.expand_when_idle(Kind::Signatures)?;
+            self.hand_out_expansions()?;
+            if !self.is_idle() {
+                return Ok(true);
+            }
+        }
         if self.samples_completed {
             return Ok(false);
         }

@@ -43,7 +43,9 @@ pub(super) fn settlement_of(
         .with_discovered(expand::pages_after(pass, page, count, context.page_size)),
         (Reply::Signatures { odd }, _) => listing.settle(request, odd),
         (Reply::UpdatedSignatures(ids), _) => Settlement::of_ids(request, ids.into_iter().map(|id| id.0).collect()),
-        (Reply::Frameworks(ids), _) => Settlement::of_ids(request, ids.into_iter().map(|id| id.0).collect()),
+        (Reply::Frameworks { ids, list }, _) => {
+            Settlement::of_frameworks(request, ids.into_iter().map(|id| id.0).collect(), &list)
+        }
         (Reply::Summary(summary), Request::Summary { window, .. }) => {
             let whole = window == context.identity.data_window();
             Settlement::of_summary(context.store, request, whole, &summary)

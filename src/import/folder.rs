@@ -6,10 +6,10 @@ use super::data_end::{EndProof, proven_end};
 use super::report::{DATA_NAME, FileReport, JOBS_NAME, SIGNATURES_NAME};
 use super::{ImportError, data, lists};
 use crate::actor::Shutdown;
-use crate::config::Config;
+use crate::config::{Config, Scope};
 use crate::fetch::first_requests;
 use crate::model::Timestamp;
-use crate::store::{BulkWriter, CrawlIdentity, Incoming, Store, Tally};
+use crate::store::{BulkWriter, CrawlIdentity, Incoming, Store, StoreError, Tally};
 
 /// The result of an import.
 #[derive(Clone, Debug)]
@@ -41,7 +41,8 @@ pub fn import_folder(folder: &Path, config: &Config, shutdown: &Shutdown) -> Res
         Some(end) => (end, EndProof::Configured),
         None => proven_end(folder, data.as_deref(), Timestamp::now(), shutdown)?,
     };
-    let identity = CrawlIdentity::create(config, data_end);
+    let scope = config.scope.over(&Scope::default()).map_err(StoreError::from)?;
+    let identity = CrawlIdentity { scope, ..CrawlIdentity::create(config, data_end) };
 
     let incoming = Incoming::begin(&config.store)?;
     let store: &Store = incoming.store()?;

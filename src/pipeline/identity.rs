@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::options::RunOptions;
+use super::scope::scope_of;
 use crate::Error;
-use crate::config::Config;
+use crate::config::{Config, Scope};
 use crate::model::{Kind, Timestamp};
 use crate::store::{CrawlIdentity, Ledger, Store, StoreError};
 
@@ -51,7 +52,7 @@ pub(super) fn open_crawl_at(
     let mut store = Store::open(&config.store)?;
     if let Some(identity) = store.identity()?
         && mark.exists()
-        && !is_planned(&identity, config, options, now)
+        && !is_planned(&identity, config, options, now)?
         && holds_lists_only(&store)?
     {
         tracing::info!("the stored lists are of a plan for another window; fetching them again");
@@ -69,7 +70,7 @@ pub(super) fn open_crawl_at(
     }
     let identity = match store.identity()? {
         None => {
-            let identity = CrawlIdentity::create(config, now);
+            let identity = new_identity(config, now)?;
             store.pin_identity(&identity)?;
             identity
         }
@@ -93,14 +94,23 @@ pub(super) fn foreseen_crawl(
     now: Timestamp,
 ) -> Result<CrawlIdentity, StoreError> {
     let path = &config.store.path;
-    let stored = Ledger::read(path).ok().flatten().and_then(|ledger| ledger.identity);
+    let stored = Ledger::read(path).ok().flatten().and_then(|ledger| Some((ledger.identity?, ledger.counts)));
     match stored {
-        Some(identity) if path.join(PLANNED_NAME).exists() && !is_planned(&identity, config, options, now) => {
-            Ok(CrawlIdentity::create(config, now))
+        Some((identity, _)) if path.join(PLANNED_NAME).exists() && !is_planned(&identity, config, options, now)? => {
+            new_identity(config, now)
         }
-        Some(identity) => refuse_other(&identity, config, options).map(|()| identity),
-        None => Ok(CrawlIdentity::create(config, now)),
+        Some((identity, counts)) => {
+            refuse_other(&identity, config, options)?;
+            Ok(CrawlIdentity { scope: scope_of(&identity, &counts, config)?, ..identity })
+        }
+        None => new_identity(config, now),
     }
+}
+
+/// The identity of a new crawl, with the configured scope.
+fn new_identity(config: &Config, now: Timestamp) -> Result<CrawlIdentity, StoreError> {
+    let scope = config.scope.over(&Scope::default())?;
+    Ok(CrawlIdentity { scope, ..CrawlIdentity::create(config, now) })
 }
 
 /// Refuses a stored crawl that differs from the requested one.
@@ -133,13 +143,19 @@ pub(super) fn check_window(identity: &CrawlIdentity, now: Timestamp) -> Result<(
 }
 
 /// True if a crawl of `config` would have the identity that `plan` chose, or one that differs by a recent `data_end`.
-fn is_planned(identity: &CrawlIdentity, config: &Config, options: RunOptions, now: Timestamp) -> bool {
+fn is_planned(
+    identity: &CrawlIdentity,
+    config: &Config,
+    options: RunOptions,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let is_open = config.window.data_end.is_none();
     let is_recent = identity.data_end.plus_secs(MAX_PLAN_AGE_SECS) >= now;
     // A start that is left open follows from the end, and a plan may have been made for another one.
     let now = if is_open { identity.data_end } else { now };
-    let asked = CrawlIdentity { base_url: identity.base_url.clone(), ..CrawlIdentity::create(config, now) };
-    (!is_open || is_recent) && *identity == asked && identity.differences(config, options.same_source).is_empty()
+    let asked = CrawlIdentity { base_url: identity.base_url.clone(), ..new_identity(config, now)? };
+    let is_same = *identity == asked && identity.differences(config, options.same_source).is_empty();
+    Ok((!is_open || is_recent) && is_same)
 }
 
 fn put_mark(path: &Path, mark: &PathBuf) -> Result<(), StoreError> {

@@ -111,7 +111,11 @@ pub(super) fn section(facts: &Facts) -> Markup {
             format!("{} to {}", text::time(identity.data_window().start), text::time(identity.data_window().end)),
         ),
         ("Alerts from", text::time(identity.alerts_since())),
-        ("Sample", sample.unwrap_or_else(|| "none (all signatures)".to_owned())),
+        (
+            "Scope",
+            if identity.scope.is_all() { "all signatures".to_owned() } else { shown(&identity.scope.to_string()) },
+        ),
+        ("Sample", sample.unwrap_or_else(|| "none (all signatures of the scope)".to_owned())),
         ("Semantics", semantics.to_owned()),
         ("Last answer stored", facts.stored_at.map_or_else(|| "—".to_owned(), text::time)),
     ];

@@ -1,6 +1,6 @@
 //! A server's answers as records of the model.
 
-use crate::model::{AlertSummary, FrameworkId, Job, OddRecord, Signature, SignatureId, Sorted, Summary};
+use crate::model::{AlertSummary, FrameworkId, Job, OddRecord, RawJson, Signature, SignatureId, Sorted, Summary};
 
 /// Receives the signatures of a list as they arrive, in no defined order and a few thousand at a time: there may be 10^5,
 /// so the receiver need not keep all of each. They count only if the reply is complete.
@@ -17,7 +17,12 @@ pub(crate) enum Reply {
         records: Sorted<AlertSummary>,
     },
     /// The enabled frameworks.
-    Frameworks(Vec<FrameworkId>),
+    Frameworks {
+        /// Their ids.
+        ids: Vec<FrameworkId>,
+        /// The list as sent.
+        list: RawJson,
+    },
     /// Signatures, handed to the [`SignatureSink`].
     Signatures {
         /// Those that were corrected or set aside.

@@ -1,4 +1,4 @@
-//! The names of a server's repositories, and those nearest to a mistyped one.
+//! The names of a server's repositories, and the names nearest to a mistyped one.
 
 use serde::Deserialize;
 
@@ -21,7 +21,7 @@ pub(super) fn names(text: &str) -> Result<Vec<String>, SourceError> {
 }
 
 /// The names most similar to `unknown`, the nearest first.
-pub(super) fn nearest(unknown: &str, names: Vec<String>) -> Vec<String> {
+pub(crate) fn nearest(unknown: &str, names: Vec<String>) -> Vec<String> {
     let similarity = |name: &str| strsim::jaro_winkler(&unknown.to_lowercase(), &name.to_lowercase());
     let mut scored: Vec<(f64, String)> = names.into_iter().map(|name| (similarity(&name), name)).collect();
     scored.retain(|(score, _)| *score >= LEAST_SIMILARITY);

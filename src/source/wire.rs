@@ -123,8 +123,10 @@ pub(super) fn frameworks(text: &str) -> Result<Reply, SourceError> {
     struct View {
         id: FrameworkId,
     }
-    let views: Vec<View> = Shape("performance/framework").read(text)?;
-    Ok(Reply::Frameworks(views.into_iter().map(|view| view.id).collect()))
+    let shape = Shape("performance/framework");
+    let views: Vec<View> = shape.read(text)?;
+    let list = RawJson::parse(text).map_err(|source| SourceError::BrokenJson { source })?;
+    Ok(Reply::Frameworks { ids: views.into_iter().map(|view| view.id).collect(), list })
 }
 
 /// Reads `performance/signatures`: an object whose keys are the ids.

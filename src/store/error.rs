@@ -98,6 +98,9 @@ pub enum StoreError {
         /// `(key, stored, asked)`
         differences: Vec<(&'static str, String, String)>,
     },
+    /// The configured scope cannot be used for the store.
+    #[error(transparent)]
+    Scope(#[from] crate::config::ScopeError),
     /// A stored value fails its checks.
     #[error(
         "the stored value of {key} (tree {tree}) is damaged: {reason}; run `perfharvest verify --repair` or `perfharvest run`; the answer will be fetched again"

@@ -5,8 +5,10 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::config::{Config, JOB_LIFE_DAYS};
-use crate::model::{Timestamp, Window};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::config::{Config, JOB_LIFE_DAYS, Scope};
+use crate::model::{SignatureId, Timestamp, Window};
 
 /// The identity of a crawl, pinned in its store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,14 +30,17 @@ pub struct CrawlIdentity {
     pub data_end: Timestamp,
     /// Seconds before `data_end` from which alert summaries are fetched.
     pub alerts_lookback_secs: u64,
-    /// Number of signatures of a sampled crawl; all when `None`.
+    /// The signatures whose data are fetched.
+    #[serde(default, skip_serializing_if = "Scope::is_all")]
+    pub scope: Scope,
+    /// Number of signatures of a sampled crawl; all of the scope when `None`.
     pub sample_signatures: Option<u32>,
     /// Seed of the sample; 0 without a sample.
     pub sample_seed: u64,
 }
 
 impl CrawlIdentity {
-    /// The identity of a crawl that is created at `now`.
+    /// The identity of a crawl of all signatures that is created at `now`. The caller sets the scope, which may be in a file.
     #[must_use]
     pub fn create(config: &Config, now: Timestamp) -> Self {
         let data_end = config.window.data_end.unwrap_or(now);
@@ -49,6 +54,7 @@ impl CrawlIdentity {
             lookback_secs: config.window.lookback.as_secs(),
             data_end,
             alerts_lookback_secs: config.window.alerts_lookback.as_secs(),
+            scope: Scope::default(),
             sample_signatures: config.sample.signatures.map(Into::into),
             sample_seed: if config.sample.signatures.is_some() { config.sample.seed } else { 0 },
         }
@@ -65,6 +71,23 @@ impl CrawlIdentity {
     #[must_use]
     pub fn alerts_since(&self) -> Timestamp {
         self.data_end.plus_secs(i64::try_from(self.alerts_lookback_secs).unwrap_or(i64::MAX).saturating_neg())
+    }
+
+    /// True for an alert summary of a push at `pushed`. One without a readable time belongs to the dataset too.
+    #[must_use]
+    pub fn has_alert_of(&self, pushed: Option<Timestamp>) -> bool {
+        pushed.is_none_or(|at| at >= self.alerts_since() && at <= self.data_end)
+    }
+
+    /// The crawl's sample of `ids`, ascending; all of them without a sample.
+    #[must_use]
+    pub fn sample_of(&self, mut ids: Vec<SignatureId>) -> Vec<SignatureId> {
+        if let Some(size) = self.sample_signatures {
+            ids.sort_by_cached_key(|id| (xxh3_64_with_seed(&id.0.to_be_bytes(), self.sample_seed), *id));
+            ids.truncate(size as usize);
+            ids.sort_unstable();
+        }
+        ids
     }
 
     /// The keys in which `config` describes another crawl: `(key, stored, asked)`. A key that `config` leaves open is never

@@ -4,11 +4,9 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::Ordering;
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use super::value::{Failure, Pending, Provenance, SetAside, Settled, StoredPage, open_frame, open_json};
 use super::value_log::Place;
-use super::{CrawlIdentity, Outcome, Store, StoreError, frame, key};
+use super::{Outcome, Store, StoreError, frame, key};
 use crate::model::{
     AlertSummaryId, JobId, LAST_ROWS, PushId, PushRevisions, RawJson, Request, SignatureId, Timestamp, Window,
 };
@@ -265,20 +263,6 @@ impl Store {
         Ok(listing)
     }
 
-    /// Ids of the crawl's signatures, ascending: all known ones, or the sample.
-    ///
-    /// # Errors
-    /// Any error of reading.
-    pub fn chosen_signatures(&self, identity: &CrawlIdentity) -> Result<Vec<SignatureId>, StoreError> {
-        let mut ids = self.signature_ids()?;
-        if let Some(size) = identity.sample_signatures {
-            ids.sort_by_cached_key(|id| (xxh3_64_with_seed(&id.0.to_be_bytes(), identity.sample_seed), *id));
-            ids.truncate(size as usize);
-            ids.sort_unstable();
-        }
-        Ok(ids)
-    }
-
     /// The stored ids of a list: updated signatures, frameworks.
     ///
     /// # Errors
@@ -292,6 +276,14 @@ impl Store {
         let ids =
             raw.chunks_exact(8).map(|id| u64::from_be_bytes([id[0], id[1], id[2], id[3], id[4], id[5], id[6], id[7]]));
         Ok(Some(ids.collect()))
+    }
+
+    /// The list of the enabled frameworks, as sent; `None` where only their ids were kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], and any error of reading.
+    pub fn frameworks(&self) -> Result<Option<RawJson>, StoreError> {
+        self.text(&key::header(&Request::Frameworks))
     }
 
     /// The reply to a summary request, without its data.

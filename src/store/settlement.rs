@@ -12,8 +12,8 @@ use super::key;
 use super::value::{Provenance, Settled, StoredPage, seal_json};
 use super::{Outcome, Pending, Store, StoreError, frame};
 use crate::model::{
-    AlertSummary, AlertSummaryId, DatumRecord, Job, JobId, OddRecord, PushId, RawJson, Request, Revision, Signature,
-    SignatureId, Sorted, Summary, Timestamp, Window, sampled_jobs,
+    AlertSummary, AlertSummaryId, DatumRecord, Job, JobId, Kind, OddRecord, PushId, RawJson, Request, Revision,
+    Signature, SignatureId, Sorted, Summary, Timestamp, Window, sampled_jobs,
 };
 
 /// Data per chunk of a summary's columns: some 25 kB.
@@ -111,6 +111,12 @@ impl Settlement {
         self.settled.iter().map(|(request, _)| *request)
     }
 
+    /// Number of summary requests that this adds to the frontier.
+    #[must_use]
+    pub fn num_summaries(&self) -> usize {
+        self.discovered.iter().filter(|pending| pending.request.kind() == Kind::Summaries).count()
+    }
+
     fn settle(&mut self, request: Request, outcome: Outcome, num_records: usize, digest: &Digest) {
         self.settle_as(request, outcome, num_records, 0, digest.finish());
     }
@@ -187,6 +193,14 @@ impl Settlement {
         settlement.put_blob(&key::id_list(&request), &raw);
         let outcome = if ids.is_empty() { Outcome::Empty } else { Outcome::Data };
         settlement.settle_as(request, outcome, ids.len(), 0, 0);
+        settlement
+    }
+
+    /// The list of frameworks: their ids, and the list as sent, for their names.
+    #[must_use]
+    pub fn of_frameworks(request: Request, ids: Vec<u64>, list: &RawJson) -> Self {
+        let mut settlement = Self::of_ids(request, ids);
+        settlement.put_text(&key::header(&request), list);
         settlement
     }
 

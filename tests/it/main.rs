@@ -36,5 +36,6 @@ mod plan;
 mod rate;
 mod report;
 mod resume;
+mod scope;
 mod support;
 mod tuning;

@@ -30,7 +30,7 @@ pub(crate) fn for_each_summary<E: From<StoreError>>(
         let record = store.alert_summary(id)?.ok_or_else(missing)?;
         let view: View<'_> = record.view().map_err(|error| damaged(id, &error))?;
         let pushed = view.push_timestamp.and_then(|raw| exact_integer(raw.get())).map(Timestamp::from_secs);
-        if pushed.is_some_and(|at| at < identity.alerts_since() || at > identity.data_end) {
+        if !identity.has_alert_of(pushed) {
             num_outside += 1;
             continue;
         }

@@ -1,0 +1,74 @@
+//! The scope of a run: as it is pinned in the store, or wider.
+
+use crate::Error;
+use crate::config::{Config, Scope, ScopeError};
+use crate::fetch::widening;
+use crate::model::Kind;
+use crate::store::{Change, CrawlIdentity, Settlement, Store, StoreError, Tally};
+
+/// The scope that `config` asks of a store with `identity` and `counts`. As long as no data were asked for, any other scope
+/// may take its place; then only a wider one.
+///
+/// # Errors
+/// [`StoreError::Scope`].
+pub(crate) fn scope_of(identity: &CrawlIdentity, counts: &Tally, config: &Config) -> Result<Scope, StoreError> {
+    let stored = &identity.scope;
+    let asked = config.scope.over(stored)?;
+    let sampled = identity.sample_signatures.is_some();
+    let is_wider = asked.includes(stored) && !sampled;
+    if asked == *stored || is_wider || counts.of(Kind::Summaries).total() == 0 {
+        return Ok(asked);
+    }
+    let (path, differences) = (config.store.path.clone(), stored.differences(&asked));
+    Err(ScopeError::NotWider { path, differences, sampled }.into())
+}
+
+/// Pins the scope that `config` asks for, and adds the requests that follow from it to the frontier. They are stored first:
+/// a finished crawl derives nothing again, so the pinned scope must not be ahead of them.
+///
+/// # Errors
+/// [`Error`] if the scope is not wider than the pinned one, or does not fit the repository.
+pub(super) fn pin_scope(store: &Store, identity: &mut CrawlIdentity, config: &Config) -> Result<(), Error> {
+    let counts = store.counts()?;
+    let scope = scope_of(identity, &counts, config)?;
+    if scope == identity.scope {
+        return Ok(());
+    }
+    let wider = CrawlIdentity { scope, ..identity.clone() };
+    if counts.of(Kind::Summaries).total() > 0 {
+        tracing::info!(before = %identity.scope, now = %wider.scope, "the scope is wider than before; fetching the difference");
+        for settlement in widening(store, &wider)?.into_iter().filter(|settlement| !settlement.is_empty()) {
+            store.commit(Change::Expand { settlement: Box::new(settlement) })?;
+        }
+    }
+    store.pin_identity(&wider)?;
+    *identity = wider;
+    Ok(())
+}
+
+/// The effect of a scope on a crawl.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ScopeEffect {
+    /// The scope.
+    pub(crate) scope: Scope,
+    /// Summary requests that a crawl of all signatures would make in addition.
+    pub(crate) num_saved: u64,
+    /// Summary requests that the store does not have, since its scope is narrower.
+    pub(crate) num_added: u64,
+}
+
+/// The effect of the scope that `config` asks for, on a store that has the lists. Changes nothing.
+///
+/// # Errors
+/// As [`pin_scope`].
+pub(crate) fn scope_effect(store: &Store, config: &Config) -> Result<ScopeEffect, Error> {
+    let Some(identity) = store.identity()? else { return Ok(ScopeEffect::default()) };
+    let scope = scope_of(&identity, &store.counts()?, config)?;
+    let requests = |scope: &Scope| -> Result<u64, Error> {
+        let identity = CrawlIdentity { scope: scope.clone(), ..identity.clone() };
+        let added: usize = widening(store, &identity)?.iter().map(Settlement::num_summaries).sum();
+        Ok(added as u64)
+    };
+    let (all, asked) = (requests(&Scope::default())?, requests(&scope)?);
+    Ok(ScopeEffect { num_saved: all.saturating_sub(asked), num_added: asked, scope })
+}
