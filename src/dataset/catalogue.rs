@@ -74,6 +74,8 @@ macro_rules! with_catalogue {
             signatures::SignatureRecords {
                 /// The record of every signature.
                 AllSignatures = "all_signatures.jsonl", version 1, from [Signatures];
+                /// The same, with what the headers of the data add.
+                AllSignaturesDetailed = "all_signatures_detailed.jsonl", version 1, from [Signatures, Summaries];
             }
             jobs_by_signature::JobsBySignature {
                 /// The data of every signature.

@@ -20,6 +20,7 @@ mod faults_shown;
 mod faults_split;
 mod fuzz_inputs;
 mod golden;
+mod headers;
 mod hgweb_server;
 mod import;
 mod inputs;

@@ -16,20 +16,20 @@ use treeherder_sim::Behaviour;
 
 use crate::support::{Crawl, simulator};
 
-type Row = BTreeMap<String, Field>;
+pub(crate) type Row = BTreeMap<String, Field>;
 
 fn open(folder: &Path, table: Table) -> SerializedFileReader<std::fs::File> {
     let path = folder.join(table.schema().file_name());
     SerializedFileReader::new(std::fs::File::open(path).unwrap()).unwrap()
 }
 
-fn rows(folder: &Path, table: Table) -> Vec<Row> {
+pub(crate) fn rows(folder: &Path, table: Table) -> Vec<Row> {
     let row =
         |row: parquet::record::Row| row.get_column_iter().map(|(name, field)| (name.clone(), field.clone())).collect();
     open(folder, table).get_row_iter(None).unwrap().map(|read| row(read.unwrap())).collect()
 }
 
-fn jsonl(folder: &Path, name: &str) -> Vec<Value> {
+pub(crate) fn jsonl(folder: &Path, name: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(folder.join(name)).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -52,7 +52,7 @@ fn long(value: &Value) -> Field {
     value.as_i64().map_or(Field::Null, Field::Long)
 }
 
-fn text(value: &Value) -> Field {
+pub(crate) fn text(value: &Value) -> Field {
     value.as_str().map_or(Field::Null, |text| Field::Str(text.to_owned()))
 }
 
@@ -70,12 +70,12 @@ fn texts(field: &Field) -> Vec<String> {
     list.elements().iter().map(|text| if let Field::Str(text) = text { text.clone() } else { panic!() }).collect()
 }
 
-fn strings(value: &Value) -> Vec<String> {
+pub(crate) fn strings(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 
 /// A whole crawl of the corpus with its artifacts and its tables, each in a folder of the crawl's.
-async fn exported() -> Crawl {
+pub(crate) async fn exported() -> Crawl {
     let simulator = simulator(Behaviour::default()).await;
     let mut crawl = Crawl::of(&simulator.url());
     crawl.config.artifacts.semantics = Semantics::Corrected;

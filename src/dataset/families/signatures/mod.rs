@@ -1,8 +1,10 @@
-//! The signature records: `all_signatures.jsonl`, and the metadata that other families need.
+//! The signature records: `all_signatures.jsonl`, `all_signatures_detailed.jsonl`, and the metadata that other families need.
 //!
 //! Value: [`SignatureTable`].
 
 mod common_features;
+mod detailed;
+mod headers;
 
 use std::collections::HashMap;
 
@@ -13,7 +15,7 @@ use crate::config::Semantics;
 use crate::dataset::catalogue::Artifact;
 use crate::dataset::error::DatasetError;
 use crate::dataset::family::{Family, Making};
-use crate::dataset::output::RowCounts;
+use crate::dataset::output::{LineFile, RowCounts};
 use crate::dataset::promise::Promised;
 use crate::dataset::write::json::{AsciiMode, dumps};
 use crate::model::{FrameworkId, RawJson, SignatureId, exact_id};
@@ -22,6 +24,8 @@ use crate::store::{Store, StoreError};
 pub(crate) use self::common_features::CommonFeatures;
 pub(crate) use self::common_features::SignatureFields;
 use self::common_features::{Equality, SignatureFieldsBuilder};
+use self::detailed::detailed;
+pub(crate) use self::headers::{Header, SignatureHeaders};
 
 /// The signatures' metadata.
 #[derive(Debug)]
@@ -38,6 +42,7 @@ impl Family for SignatureRecords {
 
     fn start(making: &mut Making<'_, '_>) -> Result<Promised<SignatureTable>, DatasetError> {
         let mut file = making.context.line_file(Artifact::AllSignatures)?;
+        let mut detailed_file = making.context.line_file(Artifact::AllSignaturesDetailed)?;
         making.spawn(move |context| {
             let exclude = context.options().exclude_fields.iter().cloned();
             let equality = match context.options().semantics {
@@ -47,22 +52,30 @@ impl Family for SignatureRecords {
             let mut fields = context
                 .wants(Artifact::SignaturesByJobDetailed)
                 .then(|| SignatureFieldsBuilder::new(exclude, equality));
+            let headers = detailed_file.is_some().then(|| SignatureHeaders::find(context.store)).transpose()?;
             let mut line = Vec::new();
+            let mut append = |file: &mut LineFile, id: SignatureId, text: &str| {
+                line.clear();
+                dumps(text, &mut line, AsciiMode::Escape).map_err(|error| damaged(id, error.to_string()))?;
+                line.push(b'\n');
+                file.append_line(&line)
+            };
             let frameworks = read_frameworks(context.store, |id, record, is_own| {
                 context.means.check_interrupted()?;
                 if let Some(fields) = fields.as_mut().filter(|_| is_own) {
                     fields.add(id, record).map_err(|error| damaged(id, error.to_string()))?;
                 }
                 if let Some(file) = &mut file {
-                    line.clear();
-                    dumps(record.as_str(), &mut line, AsciiMode::Escape)
-                        .map_err(|error| damaged(id, error.to_string()))?;
-                    line.push(b'\n');
-                    file.append_line(&line)?;
+                    append(file, id, record.as_str())?;
+                }
+                if let (Some(file), Some(headers)) = (&mut detailed_file, &headers) {
+                    let header = headers.of(id)?;
+                    let text = detailed(id, record, header.as_ref(), headers);
+                    append(file, id, &text.map_err(|error| damaged(id, error.to_string()))?)?;
                 }
                 Ok(())
             })?;
-            if let Some(file) = file {
+            for file in [file, detailed_file].into_iter().flatten() {
                 context.finish(file.written(), &RowCounts::new())?;
             }
             Ok(SignatureTable { frameworks, fields: fields.map(SignatureFieldsBuilder::finish) })

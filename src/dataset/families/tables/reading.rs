@@ -79,7 +79,7 @@ impl Field {
 }
 
 /// The values of a record by key, unparsed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Record<'a>(#[serde(borrow)] HashMap<String, &'a RawValue>);
 

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use super::error::ExportError;
 use super::reading::{Field, Record};
-use super::table::{ALERT_SUMMARIES, ALERTS, JOBS, SIGNATURES};
+use super::table::{ALERT_SUMMARIES, ALERTS, HEADERS, JOBS, SIGNATURES};
 use crate::actor::Shutdown;
 use crate::dataset::families::alerts::for_each_summary;
+use crate::dataset::families::signatures::{Header, SignatureHeaders};
 use crate::dataset::write::parquet::{Cell, TableWriter};
 use crate::dataset::write::redact_emails;
 use crate::model::RawJson;
@@ -31,11 +32,23 @@ impl Records<'_> {
     /// Writes the signatures by id. Returns the number of records without a row.
     pub(super) fn write_signatures(&self, rows: &mut TableWriter) -> Result<u64, ExportError> {
         let mut unreadable = 0;
+        let headers = SignatureHeaders::find(self.store)?;
         for id in self.store.signature_ids()? {
             self.check_interrupted()?;
             let record = self.store.signature(id)?;
             let record = record.ok_or_else(|| StoreError::MissingValue { key: format!("signature {id}") })?;
-            unreadable += write_record(record.as_str(), SIGNATURES, rows)?;
+            let mut cells = Vec::new();
+            if !Record::read(record.as_str()).is_some_and(|record| record.append_cells(SIGNATURES, &mut cells)) {
+                unreadable += 1;
+                continue;
+            }
+            let header = headers.of(id)?;
+            let text = header.as_ref().map_or("{}", RawJson::as_str);
+            Record::read(text).unwrap_or_default().append_cells(HEADERS, &mut cells); // all of them nullable
+            let option = header.as_ref().and_then(|header| header.view::<Header<'_>>().ok()?.option_name());
+            cells.push(option.map_or(Cell::Null, |name| Cell::Text(Cow::Owned(name))));
+            cells.push(Cell::Flag(headers.is_in_scope(id)));
+            rows.write_row(&cells)?;
         }
         Ok(unreadable)
     }

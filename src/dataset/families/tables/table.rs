@@ -63,7 +63,11 @@ impl Table {
         let of = |fields: &[Field]| fields.iter().map(Field::column).collect();
         let (columns, sorted_by): (Vec<Column>, &'static [&'static str]) = match self {
             Self::Data => (DATA.to_vec(), &["signature_id", "push_timestamp", "push_id", "job_id", "id"]),
-            Self::Signatures => (of(SIGNATURES), &["id"]),
+            Self::Signatures => {
+                let own = [nullable("option_name", ColumnType::Text), required("in_scope", ColumnType::Flag)];
+                let columns = SIGNATURES.iter().chain(HEADERS).map(Field::column).chain(own).collect();
+                (columns, &["id"])
+            }
             Self::AlertSummaries => (of(ALERT_SUMMARIES), &["id"]),
             Self::Alerts => {
                 let own = [required("alert_summary_id", ColumnType::Integer), required("related", ColumnType::Flag)];
@@ -130,6 +134,13 @@ pub(super) const SIGNATURES: &[Field] = &[
     Field::nullable("parent_signature", TextUnlessEmpty),
     Field::required("tags", Texts),
     Field::required("extra_options", Texts),
+];
+
+/// From the header of a signature's data, after [`SIGNATURES`]; then `option_name` and `in_scope`.
+pub(super) const HEADERS: &[Field] = &[
+    Field::nullable("parent_signature_id", Integer).at("parent_signature"),
+    Field::nullable("alert_threshold", Float),
+    Field::nullable("alert_change_type", Integer),
 ];
 
 pub(super) const ALERT_SUMMARIES: &[Field] = &[

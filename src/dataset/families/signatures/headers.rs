@@ -1,0 +1,129 @@
+//! The headers of summaries: what the server tells of a signature beside its data. Its lists lack some of it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::model::{RawJson, Request, SignatureId, exact_integer};
+use crate::store::{Outcome, Store, StoreError};
+
+/// The signatures whose data were asked for, and where their headers are.
+pub(crate) struct SignatureHeaders<'a> {
+    store: &'a Store,
+    /// The newest request with data. Others are `None`: a signature without data in the window is usually not asked for, so
+    /// that its header would depend on the course of the crawl.
+    newest: BTreeMap<SignatureId, Option<Request>>,
+}
+
+impl<'a> SignatureHeaders<'a> {
+    /// Finds the requests of all signatures.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub(crate) fn find(store: &'a Store) -> Result<Self, StoreError> {
+        let mut newest = BTreeMap::new();
+        for signature in store.unsettled_signatures() {
+            newest.insert(signature?, None);
+        }
+        for summary in store.settled_summaries() {
+            let summary = summary?; // by signature, then window
+            let known = newest.entry(summary.signature).or_insert(None);
+            if summary.settled.outcome == Outcome::Data {
+                *known = Some(summary.request());
+            }
+        }
+        Ok(Self { store, newest })
+    }
+
+    /// True for a signature of the crawl's scope.
+    pub(crate) fn is_in_scope(&self, signature: SignatureId) -> bool {
+        self.newest.contains_key(&signature)
+    }
+
+    /// The header of a signature, as sent; `None` if none was.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub(crate) fn of(&self, signature: SignatureId) -> Result<Option<RawJson>, StoreError> {
+        let Some(Some(request)) = self.newest.get(&signature) else { return Ok(None) };
+        self.store.summary_header(request)
+    }
+}
+
+/// The fields of a header that the lists lack or may omit; a field of another type counts as absent.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Header<'a> {
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    suite: Option<&'a RawValue>,
+    #[serde(borrow)]
+    test: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) has_subtests: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tags: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) measurement_unit: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) parent_signature: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) alert_threshold: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) alert_change_type: Option<&'a RawValue>,
+}
+
+impl Header<'_> {
+    /// The build's options, such as `opt`: the word after suite and test in the name. `None` if the name is of another form.
+    pub(crate) fn option_name(&self) -> Option<String> {
+        let read = |raw: Option<&RawValue>| serde_json::from_str::<String>(raw?.get()).ok();
+        let (name, suite, test) = (read(self.name)?, read(self.suite)?, read(self.test).unwrap_or_default());
+        let mut rest = name.strip_prefix(&suite)?.strip_prefix(' ')?;
+        if !test.is_empty() && test != suite {
+            rest = rest.strip_prefix(&test)?.strip_prefix(' ')?;
+        }
+        let option = rest.split(' ').next()?;
+        (!option.is_empty()).then(|| option.to_owned())
+    }
+
+    /// The tags, which a header has as one text.
+    pub(crate) fn tags(&self) -> Option<Vec<String>> {
+        let text: String = serde_json::from_str(self.tags?.get()).ok()?;
+        Some(text.split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// The id of the parent.
+    pub(crate) fn parent_id(&self) -> Option<i64> {
+        exact_integer(self.parent_signature?.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_option_is_the_word_after_suite_and_test() {
+        let option = |suite: &str, test: &str, name: &str| {
+            let text = format!(r#"{{"suite":"{suite}","test":{test},"name":"{name}","data":[7]}}"#);
+            serde_json::from_str::<Header<'_>>(&text).unwrap().option_name()
+        };
+        assert_eq!(option("damp", "\"\"", "damp opt e10s stylo").as_deref(), Some("opt"));
+        assert_eq!(option("tp5o", "\"tp5o\"", "tp5o debug ").as_deref(), Some("debug"));
+        assert_eq!(option("a b", "\"c d\"", "a b c d shippable").as_deref(), Some("shippable"));
+        assert_eq!(option("a", "null", "a pgo").as_deref(), Some("pgo"));
+        assert_eq!(option("a", "\"b\"", "a opt"), None);
+        assert_eq!(option("a", "\"\"", "a "), None);
+    }
+
+    #[test]
+    fn a_field_of_another_type_counts_as_absent() {
+        let text = r#"{"signature_id":5,"tags":["a"],"parent_signature":"hash","name":7}"#;
+        let header: Header<'_> = serde_json::from_str(text).unwrap();
+        assert_eq!((header.tags(), header.parent_id(), header.option_name()), (None, None, None));
+        let header: Header<'_> = serde_json::from_str(r#"{"tags":"a  b","parent_signature":12.0}"#).unwrap();
+        assert_eq!((header.tags().unwrap(), header.parent_id()), (vec!["a".to_owned(), "b".to_owned()], Some(12)));
+    }
+}
