@@ -1,16 +1,18 @@
-//! `pushes`: Treeherder's push list, day by day.
+//! `pushes`: Treeherder's push list, a thousand pushes at a time, kept day by day.
 //!
-//! The pushes of a day (UTC) never change once the day is over, so days are the unit of requests and of resuming. The next
-//! run fetches recent days again. A day with more pushes than a reply can hold is fetched in halves.
+//! The pushes of a day (UTC) never change once the day is over, so days are the unit of resuming. The missing days are read
+//! backwards from the newest: a full reply is followed by one that ends with the second of its oldest push, whose other
+//! pushes may be missing from it. A day is kept when the walk has passed its start. The next run fetches recent days again.
 //!
 //! Treeherder has neither commit dates nor parents: the date of a commit is here the time of its push. It lists only the
 //! newest twenty commits of a push; the others are counted.
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use super::error::{FetchCommitsError, unanswered};
 use super::order::CommitWindow;
-use super::pages::{Fetched, MAX_IN_FLIGHT, Page, Pages};
+use super::pages::{Fetched, Page, Pages};
 use crate::config::Config;
 use crate::fetch::Asker;
 use crate::model::{CommitRecord, RawJson, Timestamp};
@@ -39,10 +41,9 @@ pub(super) async fn fetch(
     let is_over = |day: i64| (day + 1) * DAY + LATE <= now;
     let missing: Vec<i64> = days.iter().copied().filter(|day| !pages.has(&key(*day)) || !is_over(*day)).collect();
     let num_kept = (days.len() - missing.len()) as u64;
-    let ask = async |day: i64| Ok::<_, FetchCommitsError>((day, fetch_day(list, asker, server, day).await?));
-    let mut under_way = stream::iter(missing).map(ask).buffer_unordered(MAX_IN_FLIGHT);
-    while let Some((day, page)) = under_way.try_next().await? {
-        pages.put(&key(day), page)?;
+    for run in missing.chunk_by(|day, next| day + 1 == *next).rev() {
+        let walk = Walk { list, asker, server };
+        walk.fetch(run[0]..=run[run.len() - 1], pages).await?;
     }
     Ok(Fetched { oldest_first: days.into_iter().map(key).collect(), num_kept })
 }
@@ -53,24 +54,46 @@ fn key(day: i64) -> String {
     format!("pushes {}", midnight.split('T').next().unwrap_or_default())
 }
 
-async fn fetch_day(list: &PushList, asker: &Asker, server: &str, day: i64) -> Result<Page, FetchCommitsError> {
-    let mut pushes: Vec<Push> = Vec::new();
-    let mut to_ask = vec![(day * DAY, (day + 1) * DAY)];
-    while let Some((since, before)) = to_ask.pop() {
-        let what = format!("the {}", key(day));
-        let found = asker.ask(&what, || list.between(since, before)).await;
-        let found = found.map_err(|error| unanswered(&what, server, NOT_FOUND, error))?;
-        if found.len() < MOST_PUSHES {
-            pushes.extend(found);
-        } else if before - since > 1 {
-            // The reply is full, so pushes may be missing from it.
-            let middle = since + (before - since) / 2;
-            to_ask.extend([(since, middle), (middle, before)]);
-        } else {
-            return Err(FetchCommitsError::CrowdedSecond { server: server.to_owned(), most: MOST_PUSHES });
+/// Reads the push list backwards.
+struct Walk<'a> {
+    list: &'a PushList,
+    asker: &'a Asker,
+    server: &'a str,
+}
+
+impl Walk<'_> {
+    /// Fetches consecutive days, and keeps each as soon as it is whole.
+    async fn fetch(&self, days: RangeInclusive<i64>, pages: &mut Pages) -> Result<(), FetchCommitsError> {
+        let (first, mut newest) = days.into_inner(); // the newest day that is not kept
+        let (since, mut before) = (first * DAY, (newest + 1) * DAY);
+        let mut by_day: BTreeMap<i64, Vec<Push>> = BTreeMap::new();
+        while newest >= first {
+            let what = format!("the pushes from {} to {}", Timestamp::from_secs(since), Timestamp::from_secs(before));
+            let found = self.asker.ask(&what, || self.list.between(since, before)).await;
+            let found = found.map_err(|error| unanswered(&what, self.server, NOT_FOUND, error))?;
+            let is_full = found.len() >= MOST_PUSHES;
+            let oldest = found.iter().map(|push| push.push_timestamp).min().filter(|_| is_full);
+            for push in found {
+                by_day.entry(push.push_timestamp.div_euclid(DAY)).or_default().push(push);
+            }
+            let begun = match oldest {
+                None => first,
+                // All of one second, and there may be more.
+                Some(second) if second + 1 >= before => {
+                    return Err(FetchCommitsError::CrowdedSecond { server: self.server.to_owned(), most: MOST_PUSHES });
+                }
+                Some(second) => {
+                    before = second + 1;
+                    second.div_euclid(DAY) + 1 // the day of that second may lack some
+                }
+            };
+            while newest >= begun {
+                pages.put(&key(newest), page_of(by_day.remove(&newest).unwrap_or_default()))?;
+                newest -= 1;
+            }
         }
+        Ok(())
     }
-    Ok(page_of(pushes))
 }
 
 fn page_of(mut pushes: Vec<Push>) -> Page {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::Error;
 use crate::actor::{Shutdown, blocking};
 use crate::commits::{CommitWindow, CommitsOrder, ensure_commits};
-use crate::config::Config;
+use crate::config::{CommitsFrom, Config};
 use crate::dataset::busiest_revisions;
 use crate::dataset::commits::Commits;
 use crate::fetch::Pressure;
@@ -26,6 +26,9 @@ pub(super) async fn bring_commits(
     if let Some(made) = ensure_commits(order, config, pressure, shutdown).await? {
         let (commits, requests, unlisted) = (made.num_commits, made.num_requests, made.num_unlisted);
         tracing::info!(file = %file.display(), %from, commits, requests, unlisted, "wrote the file of commits");
+        if *from == CommitsFrom::Pushes {
+            tracing::warn!("the commits have push times instead of dates, and no parents: Treeherder has neither");
+        }
     }
     Ok(())
 }
