@@ -8,13 +8,15 @@ mod commits_from;
 mod load;
 mod rate;
 mod scope;
+mod scope_names;
 mod tables;
 mod watch;
 
 pub use commits_from::{CommitsFrom, ParseCommitsFromError};
 pub use load::{ConfigError, Override, Overrides};
 pub use rate::{InvalidRate, Rate};
-pub use scope::{FrameworkName, Glob, Scope, ScopeConfig, ScopeError, SignatureChoice, SignatureIds, SignatureScope};
+pub use scope::{Scope, ScopeConfig, ScopeError, SignatureChoice, SignatureScope};
+pub use scope_names::{FrameworkName, Glob, SignatureIds};
 pub use tables::{
     ArtifactsConfig, BatchConfig, ConcurrencyConfig, Config, InputsConfig, JOB_LIFE_DAYS, LimiterConfig, LogConfig,
     LogFormat, MetricsConfig, ReduceConfig, RetryConfig, SampleConfig, Semantics, ShutdownConfig, SourceConfig,
