@@ -276,7 +276,8 @@ impl Run {
         let mailbox_low = Arc::new(Notify::new());
         let (window, alerts_since) = (self.identity.data_window(), self.identity.alerts_since());
         let access = SourceAccess {
-            source: Treeherder::new(&now.source, &now.batch, window, alerts_since, self.pressure.clock.clone())?,
+            source: Treeherder::new(&now.source, &now.batch, window, alerts_since, self.pressure.clock.clone())?
+                .with_alert_statuses(!self.identity.scope.alert_statuses.is_default()),
             pressure: self.pressure.clone(),
             shutdown: shutdown.clone(),
             counters: Arc::clone(&self.counters),

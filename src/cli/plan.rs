@@ -141,7 +141,9 @@ async fn make(config: &Config, same_source: bool) -> Result<Option<Plan>, Error>
         Err(error) => return Err(error),
     };
     let reached = state.map(|state| state.reached_lately_per_second).filter(|reached| *reached > 0.0);
-    let plan = plan_of(&counts, config, &by_day, start, effect.as_ref().map_or(0, |effect| effect.num_added));
+    let (num_added, num_alert_pages) =
+        effect.as_ref().map_or((0, 0), |effect| (effect.num_added, effect.num_alert_pages));
+    let plan = plan_of(&counts, config, &by_day, start, [num_added, num_alert_pages]);
     Ok(Some(Plan {
         reached_per_second: reached,
         eta_at_reached_secs: reached.map(|reached| seconds(plan.requests, reached)),
@@ -163,8 +165,14 @@ fn pending_by_day(store: &Store) -> Result<BTreeMap<i64, u64>, StoreError> {
     Ok(by_day)
 }
 
-/// The plan of an idle store, which lacks `num_added` requests of a wider scope.
-fn plan_of(counts: &Tally, config: &Config, by_day: &BTreeMap<i64, u64>, start: Timestamp, num_added: u64) -> Plan {
+/// The plan of an idle store, which lacks requests of a wider scope: for data, and for alert summaries.
+fn plan_of(
+    counts: &Tally,
+    config: &Config,
+    by_day: &BTreeMap<i64, u64>,
+    start: Timestamp,
+    [num_added, num_alert_pages]: [u64; 2],
+) -> Plan {
     let summaries = counts.of(Kind::Summaries);
     let jobs = counts.of(Kind::JobDetails);
     let summaries_left = summaries.pending + summaries.failed + num_added;
@@ -178,7 +186,11 @@ fn plan_of(counts: &Tally, config: &Config, by_day: &BTreeMap<i64, u64>, start: 
         .iter()
         .map(|kind| {
             let of = counts.of(*kind);
-            let to_do = if *kind == Kind::Summaries { summaries_left } else { of.pending + of.failed };
+            let to_do = match kind {
+                Kind::Summaries => summaries_left,
+                Kind::Alerts => of.pending + of.failed + num_alert_pages,
+                Kind::Signatures | Kind::JobDetails => of.pending + of.failed,
+            };
             let (requests, one_by_one) = match kind {
                 Kind::Alerts => (to_do, of.records.div_ceil(10).max(1)),
                 // The list, then one request per signature.

@@ -3,6 +3,7 @@
 //! Precedence: default < file < environment < flag ([`Config::load`]). Invalid values are refused when they are read, with
 //! file, line and key ([`ConfigError`]).
 
+mod alert_statuses;
 mod check;
 mod commits_from;
 mod load;
@@ -12,6 +13,7 @@ mod scope_names;
 mod tables;
 mod watch;
 
+pub use alert_statuses::AlertStatuses;
 pub use commits_from::{CommitsFrom, ParseCommitsFromError};
 pub use load::{ConfigError, Override, Overrides};
 pub use rate::{InvalidRate, Rate};

@@ -7,6 +7,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
+use super::AlertStatuses;
 use super::scope_names::{FrameworkName, Glob, SignatureIds};
 
 /// The text that selects everything, and so widens a pinned scope.
@@ -32,6 +33,9 @@ pub struct ScopeConfig {
     /// Patterns of suites.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "one_or_many")]
     pub suites: Option<Vec<Glob>>,
+    /// Alert summaries that are fetched: `default` (as the older scripts), `all`, or the statuses to add to the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert_statuses: Option<AlertStatuses>,
 }
 
 /// Reads a list, or a single element as a list of one.
@@ -161,7 +165,7 @@ impl fmt::Display for SignatureScope {
     }
 }
 
-/// The signatures whose data a crawl asks for, pinned in its store. A signature must pass all fields; an empty list lets
+/// The signatures whose data a crawl asks for and the alert summaries that it fetches, pinned in its store. A signature must pass all fields; an empty list lets
 /// every signature pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -174,6 +178,9 @@ pub struct Scope {
     pub platforms: Vec<Glob>,
     /// By suite, sorted.
     pub suites: Vec<Glob>,
+    /// The alert summaries that are fetched.
+    #[serde(skip_serializing_if = "AlertStatuses::is_default")]
+    pub alert_statuses: AlertStatuses,
 }
 
 impl Scope {
@@ -197,6 +204,7 @@ impl Scope {
             && includes(&self.frameworks, &other.frameworks)
             && includes(&self.platforms, &other.platforms)
             && includes(&self.suites, &other.suites)
+            && self.alert_statuses.includes(&other.alert_statuses)
     }
 
     /// The keys that differ from `asked`: `(key, stored, asked)`.
@@ -220,6 +228,12 @@ impl Scope {
             ),
             ("scope.platforms", texts(&self.platforms), texts(&asked.platforms), self.platforms != asked.platforms),
             ("scope.suites", texts(&self.suites), texts(&asked.suites), self.suites != asked.suites),
+            (
+                "scope.alert_statuses",
+                self.alert_statuses.to_string(),
+                asked.alert_statuses.to_string(),
+                self.alert_statuses != asked.alert_statuses,
+            ),
         ];
         rows.into_iter().filter(|row| row.3).map(|(key, stored, asked, _)| (key, stored, asked)).collect()
     }
@@ -232,6 +246,7 @@ impl fmt::Display for Scope {
             ("frameworks", !self.frameworks.is_empty(), texts(&self.frameworks)),
             ("platforms", !self.platforms.is_empty(), texts(&self.platforms)),
             ("suites", !self.suites.is_empty(), texts(&self.suites)),
+            ("alert statuses", !self.alert_statuses.is_default(), self.alert_statuses.to_string()),
         ] {
             if is_set {
                 write!(f, "; {name}: {text}")?;
@@ -270,6 +285,7 @@ impl ScopeConfig {
             frameworks: names("scope.frameworks", self.frameworks.as_deref(), &pinned.frameworks)?,
             platforms: names("scope.platforms", self.platforms.as_deref(), &pinned.platforms)?,
             suites: names("scope.suites", self.suites.as_deref(), &pinned.suites)?,
+            alert_statuses: self.alert_statuses.clone().unwrap_or_else(|| pinned.alert_statuses.clone()),
         })
     }
 }

@@ -64,6 +64,8 @@ macro_rules! with_catalogue {
             alerts::Alerts {
                 /// Every alert summary.
                 AlertSummaries = "alert_summaries.csv", version 1, from [Alerts];
+                /// The same as JSON, with those of other statuses that were asked for.
+                AllAlertSummaries = "alert_summaries_all.jsonl", version 1, from [Alerts];
                 /// Regressions with a bug, and the tests that detected them.
                 AlertsWithBug = "alerts_with_bug_and_test_info.csv", version 1, from [Alerts];
                 /// Regressed signatures by alert summary.

@@ -21,7 +21,7 @@ use crate::store::{CrawlIdentity, Store};
 use super::commits::Commits;
 use super::commits::check::share_of;
 use super::error::DatasetError;
-use super::families::alerts::{AlertHistory, AlertSummaryView, for_each_summary};
+use super::families::alerts::{AlertHistory, AlertSummaryView, for_each_summary_of_scope};
 use super::families::busiest::{self, Busiest, RevisionJobs, Waits};
 use super::families::coverage::{CommitTable, Coverage, CoverageReducer};
 use super::families::durations::job_times::{duration_corrected, times_of, wait_corrected};
@@ -132,7 +132,7 @@ struct PassResults {
 impl StoreReader<'_> {
     fn alerts(&self, identity: &CrawlIdentity) -> Result<AlertHistory, DatasetError> {
         let mut history = AlertHistory::default();
-        for_each_summary::<DatasetError>(self.store, identity, &self.store.alert_listing()?, |_, record| {
+        for_each_summary_of_scope::<DatasetError>(self.store, identity, &self.store.alert_listing()?, |_, record| {
             self.means.check_interrupted()?;
             if let Ok(summary) = AlertSummaryView::read(record) {
                 history.push(&summary);

@@ -115,6 +115,9 @@ impl Sources<'_> {
             let scope = serde_json::to_vec(&identity.scope).unwrap_or_default();
             options.push(("scope", format!("xxh3:{:016x}", xxh3_64(&scope))));
         }
+        if artifact == Artifact::AllAlertSummaries && !identity.scope.alert_statuses.is_default() {
+            options.push(("alert_statuses", identity.scope.alert_statuses.to_string()));
+        }
         options.extend(families::options(artifact, artifacts));
         if artifacts.redact_emails {
             options.push(("redact_emails", "true".to_owned()));

@@ -159,12 +159,13 @@ fn has_all_alerts(store: &Store) -> Result<bool, StoreError> {
     Ok(alerts.pending + alerts.failed == 0)
 }
 
-/// The signatures of an alert summary; `None` for one outside the window. A field of another type counts as absent.
+/// The signatures of an alert summary; `None` for one outside the window, or of a status that the scope leaves out. A field of another type counts as absent.
 fn signatures_of(record: &RawJson, identity: &CrawlIdentity) -> Option<Vec<SignatureId>> {
     type Fields<'a> = BTreeMap<String, &'a RawValue>;
     let summary: Fields<'_> = record.view().ok()?;
     let pushed = summary.get("push_timestamp").and_then(|raw| exact_integer(raw.get())).map(Timestamp::from_secs);
-    if !identity.has_alert_of(pushed) {
+    let status = summary.get("status").and_then(|raw| exact_integer(raw.get()));
+    if !identity.has_alert_of(pushed) || !identity.scope.alert_statuses.has(status) {
         return None;
     }
     let mut signatures = Vec::new();

@@ -4,6 +4,7 @@
 //! server's text; typed views exist beside the text, never instead of it.
 
 mod accept;
+mod alert_status;
 mod commit;
 mod datum;
 mod datum_fields;
@@ -21,6 +22,7 @@ mod timestamp;
 mod window;
 
 pub use accept::{Accepted, MAX_RECORD_DEPTH, OddRecord, Refusal, accept, exact_id, exact_integer, stand_in};
+pub use alert_status::AlertStatus;
 pub use commit::{CommitHash, CommitRecord, ParseCommitHashError};
 pub use datum::{Datum, DatumRecord, IrregularDatum, api_order, bring_to_api_order};
 pub use datum_fields::{DatumFields, Submission};

@@ -43,7 +43,8 @@ pub fn dry_run(config: &Config, options: RunOptions, makes_artifacts: bool) -> R
         identity.data_window(),
         identity.alerts_since(),
         ServerClock::default(),
-    )?;
+    )?
+    .with_alert_statuses(!identity.scope.alert_statuses.is_default());
     let is_new = counts.as_ref().is_none_or(|counts| counts.pending() + counts.settled() + counts.failed() == 0);
     let first = if is_new { first_requests(&config.batch) } else { Vec::new() };
     let first = first.into_iter().map(|pending| source.url_of(&Batch::of(pending.request)).to_string()).collect();

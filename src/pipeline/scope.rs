@@ -3,8 +3,8 @@
 use crate::Error;
 use crate::config::{Config, Scope, ScopeError};
 use crate::fetch::widening;
-use crate::model::Kind;
-use crate::store::{Change, CrawlIdentity, Settlement, Store, StoreError, Tally};
+use crate::model::{Kind, Request};
+use crate::store::{Change, CrawlIdentity, Pending, Settlement, Store, StoreError, Tally};
 
 /// The scope that `config` asks of a store with `identity` and `counts`. As long as no data were asked for, any other scope
 /// may take its place; then only a wider one.
@@ -35,6 +35,12 @@ pub(super) fn pin_scope(store: &Store, identity: &mut CrawlIdentity, config: &Co
         return Ok(());
     }
     let wider = CrawlIdentity { scope, ..identity.clone() };
+    if rereads_alerts(&identity.scope, &wider.scope)
+        && let Some(pass) = store.last_alert_pass()?
+    {
+        let first = Request::AlertPage { pass: pass.saturating_add(1), page: 1 };
+        store.commit(Change::Expand { settlement: Box::new(Settlement::discovery(vec![Pending::of(first)])) })?;
+    }
     if counts.of(Kind::Summaries).total() > 0 {
         tracing::info!(before = %identity.scope, now = %wider.scope, "the scope is wider than before; fetching the difference");
         for settlement in widening(store, &wider)?.into_iter().filter(|settlement| !settlement.is_empty()) {
@@ -46,6 +52,11 @@ pub(super) fn pin_scope(store: &Store, identity: &mut CrawlIdentity, config: &Co
     Ok(())
 }
 
+/// True if the list of alert summaries must be read again: it was asked for without some of them, or with too many.
+fn rereads_alerts(before: &Scope, after: &Scope) -> bool {
+    before.alert_statuses.is_default() != after.alert_statuses.is_default()
+}
+
 /// The effect of a scope on a crawl.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ScopeEffect {
@@ -55,6 +66,8 @@ pub(crate) struct ScopeEffect {
     pub(crate) num_saved: u64,
     /// Summary requests that the store does not have, since its scope is narrower.
     pub(crate) num_added: u64,
+    /// Requests for alert summaries, about: the list is read again, since the store has only those of the default statuses.
+    pub(crate) num_alert_pages: u64,
 }
 
 /// The effect of the scope that `config` asks for, on a store that has the lists. Changes nothing.
@@ -70,5 +83,7 @@ pub(crate) fn scope_effect(store: &Store, config: &Config) -> Result<ScopeEffect
         Ok(added as u64)
     };
     let (all, asked) = (requests(&Scope::default())?, requests(&scope)?);
-    Ok(ScopeEffect { num_saved: all.saturating_sub(asked), num_added: asked, scope })
+    let alerts = store.counts()?.of(Kind::Alerts).settled();
+    let num_alert_pages = if rereads_alerts(&identity.scope, &scope) { alerts } else { 0 };
+    Ok(ScopeEffect { num_saved: all.saturating_sub(asked), num_added: asked, num_alert_pages, scope })
 }

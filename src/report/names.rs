@@ -1,6 +1,6 @@
 //! Names for the numbers that the server uses, as of 2026. Unknown numbers are shown as numbers.
 
-use crate::model::FrameworkId;
+use crate::model::{AlertStatus, FrameworkId};
 
 /// `browsertime (13)`
 pub(super) fn framework(id: Option<FrameworkId>) -> String {
@@ -26,18 +26,11 @@ pub(super) fn framework(id: Option<FrameworkId>) -> String {
 /// The status of an alert summary: `fixed`.
 pub(super) fn alert_status(status: Option<i64>) -> String {
     let Some(number) = status else { return "unknown".to_owned() };
-    let name = match number {
-        0 => "untriaged",
-        1 => "downstream",
-        2 => "reassigned",
-        3 => "invalid",
-        4 => "improvement",
-        5 => "investigating",
-        6 => "won't fix",
-        7 => "fixed",
-        8 => "backed out",
-        9 => "infrastructure",
-        _ => return format!("status {number}"),
-    };
-    name.to_owned()
+    match AlertStatus::of(number) {
+        None => format!("status {number}"),
+        Some(AlertStatus::WontFix) => "won't fix".to_owned(),
+        Some(AlertStatus::BackedOut) => "backed out".to_owned(),
+        Some(AlertStatus::Infra) => "infrastructure".to_owned(),
+        Some(status) => status.name().to_owned(),
+    }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Treeherder {
     data_window: Window,
     /// Alert summaries of pushes at or after this are asked for.
     alerts_since: Timestamp,
+    /// Also those that are downstream, reassigned or invalid.
+    all_alert_statuses: bool,
     clock: ServerClock,
 }
 
@@ -62,8 +64,15 @@ impl Treeherder {
             alert_page: batch.alert_page.get(),
             data_window,
             alerts_since,
+            all_alert_statuses: false,
             clock,
         })
+    }
+
+    /// Asks for alert summaries of all statuses if `all`, and without those that are downstream, reassigned or invalid if not.
+    #[must_use]
+    pub(crate) fn with_alert_statuses(self, all: bool) -> Self {
+        Self { all_alert_statuses: all, ..self }
     }
 
     /// Asks once whether the server has the repository.
@@ -163,7 +172,9 @@ impl Treeherder {
         let (path, query) = match &batch.requests()[0] {
             Request::AlertPage { page, .. } => {
                 let AskedPage { page, limit } = AskedPage::of(*page, self.alert_page);
-                let mut query = format!("page={page}&hide_related_and_invalid=True&limit={limit}");
+                // Any value of the parameter, even False, hides them.
+                let hide = if self.all_alert_statuses { "" } else { "&hide_related_and_invalid=True" };
+                let mut query = format!("page={page}{hide}&limit={limit}");
                 // The server counts back from its clock, which is not known before the first reply.
                 let secs = self.clock.at(Timestamp::now()).as_secs() - self.alerts_since.as_secs() + MARGIN_SECS;
                 query.push_str(&format!("&timerange={}", secs.max(0)));

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test may panic and talk")]
 
 mod adaptive;
+mod alert_statuses;
 mod architecture;
 mod archive;
 mod case_server;

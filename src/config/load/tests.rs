@@ -36,6 +36,7 @@ fn the_shipped_file_holds_every_key_with_its_default() {
         "frameworks",
         "platforms",
         "suites",
+        "alert_statuses",
         "alerts_repository_id",
         "commits",
         "commits_from",

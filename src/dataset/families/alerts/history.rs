@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{AlertSummaryView, TimeToCulprit};
+use crate::config::AlertStatuses;
 use crate::model::FrameworkId;
 
 /// The key by which summaries are counted.
@@ -32,13 +33,15 @@ impl AlertHistory {
     pub fn push(&mut self, summary: &AlertSummaryView) {
         let day = summary.created_at().map(|at| at.as_secs().div_euclid(86_400));
         *self.tally.entry(RaisedOn { day, framework: summary.framework, status: summary.status }).or_default() += 1;
-        self.time_to_culprit.push(summary);
+        if AlertStatuses::default().has(summary.status) {
+            self.time_to_culprit.push(summary); // as in `time_to_culprit_stats.json`
+        }
     }
 
     /// Number of summaries.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.time_to_culprit.total_rows
+        self.tally.values().sum()
     }
 
     /// True if there are no summaries.

@@ -19,9 +19,10 @@ use crate::dataset::output::RowCounts;
 use crate::dataset::promise::Promised;
 use crate::dataset::summary_stats::{TimesToCulprit, time_to_culprit_stats};
 use crate::dataset::write::csv::Dialect;
+use crate::dataset::write::json::{AsciiMode, dumps};
 use crate::dataset::write::python_literal::{write_literal, write_str};
 use crate::dataset::write::redact_emails;
-use crate::model::{AlertSummaryId, RawEntries, RawJson};
+use crate::model::{AlertStatus, AlertSummaryId, RawEntries, RawJson};
 use crate::store::{CrawlIdentity, Store};
 
 pub(crate) use self::culprit::TimeToCulprit;
@@ -29,7 +30,7 @@ pub(crate) use self::history::{AlertHistory, RaisedOn};
 pub(crate) use self::tables::{AlertTables, BugRow, FailingRow};
 pub(crate) use self::view::AlertSummaryView;
 use self::walk::damaged;
-pub(crate) use self::walk::for_each_summary;
+pub(crate) use self::walk::{for_each_summary, for_each_summary_of_scope};
 
 pub(crate) struct Alerts;
 
@@ -47,6 +48,7 @@ impl Family for Alerts {
             })?;
             let counts = RowCounts::from([("summaries_outside_the_window".to_owned(), num_outside)]);
             write_summaries(context, &listing, columns, &counts)?;
+            write_all(context, &listing)?;
             write_tables(context, &tables, &counts)?;
             Ok(tables)
         })
@@ -124,6 +126,34 @@ fn write_summaries(
         file.write_row(&cells)
     })?;
     context.finish(file.written()?, counts)
+}
+
+/// Writes the records as sent, each with the name of its status.
+fn write_all(context: &Context<'_>, listing: &[AlertSummaryId]) -> Result<(), DatasetError> {
+    let Some(mut file) = context.line_file(Artifact::AllAlertSummaries)? else { return Ok(()) };
+    let redact = context.options().redact_emails;
+    let mut line = Vec::new();
+    let num_outside =
+        for_each_summary_of_scope::<DatasetError>(context.store, context.identity, listing, |id, record| {
+            context.means.check_interrupted()?;
+            let redacted = redact.then(|| redact_emails(record.as_str()));
+            let text = redacted.as_deref().unwrap_or(record.as_str());
+            let name = status_name(record).map_or_else(|| "null".to_owned(), |name| format!("\"{name}\""));
+            let fields = text.trim_end().strip_suffix('}').unwrap_or(text); // a record is an object with an id
+            line.clear();
+            dumps(&format!("{fields},\"status_name\":{name}}}"), &mut line, AsciiMode::Escape)
+                .map_err(|error| damaged(id, &error))?;
+            line.push(b'\n');
+            file.append_line(&line)
+        })?;
+    let counts = RowCounts::from([("summaries_outside_the_window".to_owned(), num_outside)]);
+    context.finish(file.written(), &counts)
+}
+
+/// The name of the status of an alert summary; `None` for an unknown status.
+pub(crate) fn status_name(record: &RawJson) -> Option<&'static str> {
+    let status = AlertSummaryView::read(record).ok()?.status?;
+    AlertStatus::of(status).map(AlertStatus::name)
 }
 
 /// A value as a cell, as pandas writes it: nested values as Python literals, null as an empty field.

@@ -6,7 +6,7 @@ use super::error::ExportError;
 use super::reading::{Field, Record};
 use super::table::{ALERT_SUMMARIES, ALERTS, HEADERS, JOBS, SIGNATURES};
 use crate::actor::Shutdown;
-use crate::dataset::families::alerts::for_each_summary;
+use crate::dataset::families::alerts::{for_each_summary_of_scope, status_name};
 use crate::dataset::families::signatures::{Header, SignatureHeaders};
 use crate::dataset::write::parquet::{Cell, TableWriter};
 use crate::dataset::write::redact_emails;
@@ -76,11 +76,17 @@ impl Records<'_> {
         let mut listing = self.store.alert_listing()?;
         listing.sort_unstable();
         let mut unreadable = [0, 0];
-        for_each_summary::<ExportError>(self.store, identity, &listing, |id, record| {
+        for_each_summary_of_scope::<ExportError>(self.store, identity, &listing, |id, record| {
             self.check_interrupted()?;
             let text = self.text(record);
             if let Some(summaries) = summaries.as_deref_mut() {
-                unreadable[0] += write_record(&text, ALERT_SUMMARIES, summaries)?;
+                let mut cells = Vec::with_capacity(ALERT_SUMMARIES.len() + 1);
+                if Record::read(&text).is_some_and(|record| record.append_cells(ALERT_SUMMARIES, &mut cells)) {
+                    cells.push(status_name(record).map_or(Cell::Null, |name| Cell::Text(Cow::Borrowed(name))));
+                    summaries.write_row(&cells)?;
+                } else {
+                    unreadable[0] += 1;
+                }
             }
             let (Some(alerts), Some(record)) = (alerts.as_deref_mut(), Record::read(&text)) else { return Ok(()) };
             for (related, key) in [(false, "alerts"), (true, "related_alerts")] {

@@ -68,7 +68,10 @@ impl Table {
                 let columns = SIGNATURES.iter().chain(HEADERS).map(Field::column).chain(own).collect();
                 (columns, &["id"])
             }
-            Self::AlertSummaries => (of(ALERT_SUMMARIES), &["id"]),
+            Self::AlertSummaries => {
+                let own = [nullable("status_name", ColumnType::Text)];
+                (ALERT_SUMMARIES.iter().map(Field::column).chain(own).collect(), &["id"])
+            }
             Self::Alerts => {
                 let own = [required("alert_summary_id", ColumnType::Integer), required("related", ColumnType::Flag)];
                 let columns = own.into_iter().chain(ALERTS.iter().map(Field::column)).collect();
