@@ -69,7 +69,9 @@ pub(super) fn after_alerts(store: &Store, page_size: u32, first_pass: u16) -> Re
     let page = |page| Pending::of(Request::AlertPage { pass, page });
     Ok(AfterAlerts::Requests(match verdict {
         PassVerdict::NeedsPages(last) => (1..=last).map(page).collect(),
-        PassVerdict::NeedsClosingLooks(last) => closing_looks(last).map(page).collect(),
+        PassVerdict::NeedsClosingLooks { last, first_is_whole } => {
+            closing_looks(last, first_is_whole).map(page).collect()
+        }
         PassVerdict::Still => Vec::new(),
         PassVerdict::Shifted => match pass.checked_add(1).filter(|next| next - first_pass < MAX_PASSES) {
             Some(next) => {

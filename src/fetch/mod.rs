@@ -16,6 +16,7 @@ mod expand;
 mod fetcher;
 mod frontier;
 mod limiter;
+mod page_in_parts;
 mod pressure;
 mod retry;
 mod scheduler;

@@ -15,6 +15,7 @@ mod damage;
 mod damage_of_trees;
 mod digests;
 mod faults;
+mod faults_alert_pages;
 mod faults_lasting;
 mod faults_shown;
 mod faults_split;
