@@ -114,7 +114,7 @@ fn failures_before_split(batch: &Batch, error: &SourceError, max_attempts: u32) 
     match error {
         SourceError::Status { status: 413 | 414, .. } | SourceError::GaveUp { .. } => Some(1),
         // Treeherder's answer to a query that it ended may also come soon: under load, or by another limit.
-        SourceError::Status { status: 500, .. } if !several => Some(REPEATS.min(max_attempts)),
+        SourceError::Status { status: 500, .. } => Some(REPEATS.min(max_attempts)),
         error if classify(error) == Retryability::TooMuch => Some(REPEATS.min(max_attempts)),
         // One of several may spoil the reply to all.
         SourceError::Status { status: 400, .. } if several => Some(1),
@@ -196,7 +196,8 @@ mod tests {
             (summary(1), status(502), [Retry, Retry, Retry, Retry, Record]),
             (jobs(4), status(400), [Split; 5]),
             (jobs(4), shape, [Retry, Split, Split, Split, Split]),
-            (jobs(4), status(500), [Retry, Retry, Retry, Retry, Split]),
+            (jobs(4), status(500), [Retry, Split, Split, Split, Split]),
+            (jobs(4), status(501), [Retry, Retry, Retry, Retry, Split]),
             (jobs(4), status(404), [Record; 5]),
             (jobs(1), status(400), [Record; 5]),
             (jobs(1), status(500), [Retry, Retry, Retry, Retry, Record]),

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use perfharvest::actor::Shutdown;
 use perfharvest::dataset::Manifest;
-use perfharvest::model::{Kind, Request};
+use perfharvest::model::Kind;
 use perfharvest::pipeline::{self, RunOptions, RunSummary};
 use perfharvest::store::Store;
-use treeherder_sim::{AlertChange, Behaviour, Endpoint, Outcome, ScriptedReply, SimulatorHandle};
+use treeherder_sim::{AlertChange, Behaviour, Endpoint, ScriptedReply, SimulatorHandle};
 
 use crate::faults::{calm, ends_as_undisturbed};
 use crate::faults_shown::{new_summary, perfharvest};
@@ -235,21 +235,4 @@ async fn the_program_names_the_row_and_ends_with_exit_code_3() {
     let listed = String::from_utf8_lossy(&listed.stdout);
     assert!(listed.contains("row 18 of the list") && listed.contains("500"), "{listed}");
     assert_eq!(listed.lines().count(), 1, "{listed}");
-}
-
-/// Of the lists and the job details, one that the server does not answer costs itself as well.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_kills_its_batch_costs_itself_and_a_few_requests() {
-    let jobs = &calm().await.jobs;
-    let broken = jobs[jobs.len() / 2];
-    let simulator = simulator(Behaviour::default()).await;
-    simulator.script(ScriptedReply::status(500).at(Endpoint::Jobs).containing(&broken.to_string()).times(ALWAYS));
-    let crawl = Crawl::of(&simulator.url());
-    let summary = crawl.run().await.unwrap();
-    assert_eq!(summary.crawl.counts.failed(), 1);
-    let failed: Vec<Request> =
-        Store::open_existing(&crawl.config.store).unwrap().failures().map(|failed| failed.unwrap().0).collect();
-    assert!(matches!(failed[..], [Request::Job { id }] if id.0 == broken), "{failed:?}");
-    let killed = simulator.arrivals().into_iter().filter(|arrival| arrival.outcome != Outcome::Status(200)).count();
-    assert!(killed <= 60, "{killed}");
 }
