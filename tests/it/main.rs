@@ -38,3 +38,4 @@ mod report;
 mod resume;
 mod support;
 mod tuning;
+mod verify_outputs;
