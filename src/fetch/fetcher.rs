@@ -15,6 +15,7 @@ use super::contradiction::Suspicion;
 use super::error::FetchError;
 use super::page_in_parts::PageInParts;
 use super::retry::RetryDelays;
+use super::revision_check::RevisionCheck;
 use super::scheduler::MAX_QUEUED;
 use super::settlement::{AnswerContext, failure_of, settlement_of};
 use super::sizes::Subject;
@@ -37,6 +38,8 @@ pub(crate) struct FetcherLinks {
     pub(crate) mailbox_low: Arc<Notify>,
     /// The crawl.
     pub(crate) identity: Arc<CrawlIdentity>,
+    /// `None` without commits.
+    pub(crate) revisions: Option<Arc<RevisionCheck>>,
 }
 
 /// One fetcher of a pool.
@@ -241,6 +244,7 @@ impl Fetcher {
     ) -> Result<Ending, FetchError> {
         let links = &self.links;
         links.access.note_answer(batch, attempts, &answer);
+        links.revisions.as_ref().map_or(Ok(()), |check| check.compare(&answer.reply))?;
         if let Some(secs) = self.secs_of_part(batch) {
             links.access.pressure.sizes.part_worked(secs);
         }

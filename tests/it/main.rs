@@ -39,3 +39,4 @@ mod report;
 mod resume;
 mod support;
 mod tuning;
+mod verify_outputs;
