@@ -101,23 +101,34 @@ pub(super) fn selected_signatures(store: &Store, identity: &CrawlIdentity) -> Re
     if scope.is_all() || listed.is_empty() {
         return Ok(identity.sample_of(listed));
     }
+    let is_whole = is_whole(store)?;
     let named = match &scope.signatures {
         SignatureScope::All => None,
-        SignatureScope::Alerted => Some(alerted(store, identity, &listed)?),
+        SignatureScope::Alerted => Some(alerted(store, identity, &listed, is_whole)?),
         SignatureScope::Ids(ids) => {
             let known: HashSet<SignatureId> = listed.iter().copied().collect();
-            Some(of_file(ids.as_slice(), &known, &identity.repository)?)
+            Some(of_file(ids.as_slice(), &known, &identity.repository, is_whole)?)
         }
     };
-    let mut selected = passing(store, identity, &listed)?;
+    let mut selected = passing(store, identity, &listed, is_whole)?;
     if let Some(named) = &named {
         selected.retain(|id| named.contains(id));
     }
-    if selected.is_empty() && named.is_none_or(|named| !named.is_empty()) {
+    if is_whole && selected.is_empty() && named.is_none_or(|named| !named.is_empty()) {
         let (scope, repository) = (scope.to_string(), identity.repository.clone());
         return Err(SelectionError::Nothing { scope, num_listed: listed.len(), repository });
     }
     Ok(identity.sample_of(selected))
+}
+
+/// False if a list of signatures failed, so that signatures may be missing that a part of the scope matches.
+fn is_whole(store: &Store) -> Result<bool, StoreError> {
+    for failure in store.failures() {
+        if failure?.0.kind() == Kind::Signatures {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The listed signatures that the alert summaries of the crawl name, in their own alerts or in those of related summaries.
@@ -125,6 +136,7 @@ fn alerted(
     store: &Store,
     identity: &CrawlIdentity,
     listed: &[SignatureId],
+    is_whole: bool,
 ) -> Result<HashSet<SignatureId>, SelectionError> {
     let (mut named, mut num_summaries) = (HashSet::new(), 0);
     for id in store.alert_listing()? {
@@ -145,7 +157,7 @@ fn alerted(
             identity.repository
         );
     }
-    if named.is_empty() && has_all_alerts(store)? {
+    if named.is_empty() && is_whole && has_all_alerts(store)? {
         let repository = identity.repository.clone();
         return Err(SelectionError::NoAlerts { num_summaries, since: identity.alerts_since(), repository });
     }
@@ -187,10 +199,11 @@ fn of_file(
     ids: &[u64],
     known: &HashSet<SignatureId>,
     repository: &str,
+    is_whole: bool,
 ) -> Result<HashSet<SignatureId>, SelectionError> {
     let (listed, others): (Vec<u64>, Vec<u64>) = ids.iter().partition(|id| known.contains(&SignatureId(**id)));
     if let Some(first) = others.first() {
-        if listed.is_empty() {
+        if listed.is_empty() && is_whole {
             return Err(SelectionError::NoneListed {
                 num: ids.len(),
                 first: *first,
@@ -260,6 +273,7 @@ fn passing(
     store: &Store,
     identity: &CrawlIdentity,
     listed: &[SignatureId],
+    is_whole: bool,
 ) -> Result<Vec<SignatureId>, SelectionError> {
     let Scope { frameworks, platforms, suites, .. } = &identity.scope;
     if frameworks.is_empty() && platforms.is_empty() && suites.is_empty() {
@@ -282,6 +296,9 @@ fn passing(
         if by_framework && by_platform && by_suite {
             passing.push(id);
         }
+    }
+    if !is_whole {
+        return Ok(passing);
     }
     if let Some((_, name)) = asked.iter().find(|(id, _)| !of_frameworks.contains(id)) {
         let (pattern, repository) = (name.clone(), identity.repository.clone());

@@ -15,8 +15,8 @@ use crate::support::{Crawl, assert_same_artifacts, recordings, simulator};
 
 const ALL: &str = "alert_summaries_all.jsonl";
 
-fn of(text: &str) -> Option<AlertStatuses> {
-    Some(serde_json::from_str(text).unwrap())
+fn of(text: &str) -> AlertStatuses {
+    serde_json::from_str(text).unwrap()
 }
 
 /// The status of each recorded alert summary.
@@ -57,7 +57,7 @@ async fn other_statuses_are_fetched_by_name_and_the_scripts_artifacts_keep_their
     assert_eq!(usual_rows.len(), shown(&[1, 2, 3]));
 
     let mut crawl = Crawl::of(&simulator.url());
-    crawl.config.scope.alert_statuses = of("[\"invalid\", \"fixed\"]");
+    crawl.config.scope.alert_statuses = Some(of("[\"invalid\", \"fixed\"]"));
     let before = alert_requests(&simulator).len();
     crawl.run().await.unwrap();
     assert!(alert_requests(&simulator)[before..].iter().all(|asked| !asked.contains("hide_related_and_invalid")));
@@ -67,7 +67,7 @@ async fn other_statuses_are_fetched_by_name_and_the_scripts_artifacts_keep_their
     assert_same_artifacts(&of_the_scripts(&usual), &of_the_scripts(&crawl));
 
     // More of them: the list that is stored has them already.
-    crawl.config.scope.alert_statuses = of("\"all\"");
+    crawl.config.scope.alert_statuses = Some(of("\"all\""));
     let before = simulator.served().total();
     crawl.run().await.unwrap();
     assert_eq!((simulator.served().total(), jsonl(&crawl.config.artifacts.out, ALL).len()), (before, statuses.len()));
