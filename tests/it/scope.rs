@@ -6,7 +6,7 @@ use perfharvest::config::ScopeConfig;
 use perfharvest::model::Kind;
 use perfharvest::store::Store;
 use serde_json::Value;
-use treeherder_sim::{Behaviour, Endpoint, SimulatorHandle};
+use treeherder_sim::{Behaviour, Endpoint, ScriptedReply, SimulatorHandle};
 
 use crate::support::tamper::put;
 use crate::support::{Crawl, artifacts_in, assert_same_artifacts, recordings, simulator};
@@ -230,4 +230,25 @@ async fn a_sample_is_drawn_from_the_scope_which_cannot_change_then() {
     crawl.config.scope = of("signatures = \"all\"");
     let error = crawl.run().await.unwrap_err();
     assert!(error.exit_code() == 2 && error.to_string().contains("holds a sample"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_signatures_of_a_page_of_alerts_that_failed_are_asked_for_in_the_next_run() {
+    let failing = simulator(Behaviour::default()).await;
+    failing.script(ScriptedReply::status(404).at(Endpoint::AlertSummary).containing("?page=2&").times(1000));
+    let mut crawl = Crawl::of(&failing.url());
+    crawl.config.batch.alert_page = 20.try_into().unwrap();
+    crawl.config.scope = of("signatures = \"alerted\"");
+    let summary = crawl.run().await.unwrap();
+    assert!(summary.crawl.counts.failed() > 0 && !summary.crawl.counts.is_complete());
+    let first = asked(&failing);
+    assert!(!first.is_empty());
+
+    let calm = simulator(Behaviour::default()).await;
+    crawl.config.source.base_url = calm.url();
+    assert!(crawl.run().await.unwrap().crawl.counts.is_complete());
+    let then = asked(&calm);
+    assert!(!then.is_empty() && then.is_disjoint(&first));
+    let ours = passing(|_| true);
+    assert_eq!(chosen(&crawl), named_by_alerts().intersection(&ours).copied().collect());
 }
