@@ -12,8 +12,7 @@ use super::error::FetchCommitsError;
 use super::order::CommitWindow;
 use super::output::{CommitsFile, WrittenCommits};
 use crate::actor::{Shutdown, blocking};
-use crate::model::{CommitHash, CommitRecord, RawJson};
-use crate::source::printable;
+use crate::model::{CommitHash, CommitRecord, RawJson, printable};
 
 /// Longest accepted commit, bytes.
 const MAX_COMMIT_BYTES: u64 = 64 << 20;

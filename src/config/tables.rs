@@ -193,7 +193,7 @@ pub struct StoreConfig {
     /// Folder of the store. Each crawl needs its own.
     pub path: PathBuf,
     /// Page cache, bytes. A crawl writes each page about once, and the reducers read it about once, so a larger cache makes
-    /// neither faster; a run with nothing to do reads the small trees several times.
+    /// neither faster; a run with nothing to do reads the small trees several times. At least 256 are used.
     pub cache_bytes: u64,
     /// Most answers per commit.
     pub commit_records: NonZeroUsize,

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::printable::printable;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, printable};
 
 /// Why a batch got no answer.
 #[derive(Debug, Error)]

@@ -16,9 +16,8 @@ use tokio::time::Instant;
 use super::body::{ACCEPTED_ENCODINGS, BodyDecoder};
 use super::clock::ServerClock;
 use super::error::SourceError;
-use super::printable::printable;
 use crate::config::SourceConfig;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, printable};
 
 /// Larger bodies are parsed outside the runtime's own threads, bytes: a millisecond's work.
 const PARSE_INLINE_BYTES: usize = 256 << 10;
