@@ -12,8 +12,8 @@ mod workers;
 
 pub(crate) use fail_point::fail_point;
 pub use shutdown::Shutdown;
-pub(crate) use temporary::temporary_file;
+pub(crate) use temporary::{no_follow, temporary_file};
 pub(crate) use threads::{BlockingError, blocking, parallelism};
 pub use threads::{LimitError, prepare_threads};
-pub(crate) use trouble::advice;
+pub(crate) use trouble::{advice, is_limit};
 pub(crate) use workers::{DealError, InOrder, Inbox, Numbered, Ticket, deal};

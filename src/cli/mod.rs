@@ -26,6 +26,7 @@ mod shell;
 mod signals;
 mod simulate;
 mod status;
+mod streams;
 mod summary;
 mod terminal;
 mod verify;

@@ -9,7 +9,7 @@ use super::pages::{self, Done, Fetched, Pages};
 use super::{clone, days, log_pages};
 use crate::actor::Shutdown;
 use crate::config::{CommitsFrom, Config};
-use crate::dataset::write::publish;
+use crate::dataset::write::{folder_of, publish, remove_leftovers_of};
 use crate::fetch::{Asker, Pressure};
 use crate::source::{Hgweb, PushList};
 
@@ -27,11 +27,13 @@ pub async fn fetch_commits(
     pressure: &Pressure,
     shutdown: &Shutdown,
 ) -> Result<CommitsSummary, FetchCommitsError> {
-    if order.output.is_file()
-        && let Some((_, sha256)) = output::digest_of(order.output)?
-        && !pages::made_for(order.output)?.contains(&sha256)
+    let output = output::place_of(order.output)?;
+    let order = CommitsOrder { output: &output, ..order };
+    if output.is_file()
+        && let Some((_, sha256)) = output::digest_of(&output)?
+        && !pages::made_for(&output)?.contains(&sha256)
     {
-        return Err(FetchCommitsError::NotOurs { path: order.output.to_owned() });
+        return Err(FetchCommitsError::NotOurs { path: output });
     }
     fetch(order, config, pressure, shutdown).await
 }
@@ -46,7 +48,7 @@ async fn fetch(
         clone::kind_of(folder)?; // before any file is created
     }
     let mut pages = Pages::open(order.output, &source_of(order.from, config))?;
-    output::remove_leftovers_of(order.output);
+    remove_leftovers_of(order.output);
     tracing::info!(from = %order.from, "reading the commits");
     let asker = Asker::new(Arc::clone(config), pressure.clone(), shutdown);
     let fetched = fetch_into(&mut pages, order, &asker, config, shutdown).await;
@@ -70,6 +72,8 @@ pub async fn ensure_commits(
     pressure: &Pressure,
     shutdown: &Shutdown,
 ) -> Result<Option<CommitsSummary>, FetchCommitsError> {
+    let output = output::place_of(order.output)?;
+    let order = CommitsOrder { output: &output, ..order };
     if order.output.exists() {
         if !pages::path_beside(order.output).exists() {
             return Ok(None); // made by another program, so it is not replaced
@@ -112,7 +116,7 @@ async fn fetch_into(
     let changed = finished.is_some();
     if let Some(finished) = finished {
         pages.set_made(&sha256)?; // first: a file that a killed process left must be known as this program's
-        publish(output::place_of(output)?.0, vec![finished])?;
+        publish(folder_of(output), vec![finished])?;
     }
     pages.set_done(Done { start: window.start, end: window.end, bytes, sha256 })?;
     let num_requests = asker.num_attempts();

@@ -11,7 +11,7 @@ use super::error::FetchCommitsError;
 use super::order::CommitWindow;
 use crate::config::CommitsFrom;
 use crate::dataset::write::json::{AsciiMode, dumps, write_str};
-use crate::dataset::write::{ArtifactError, ArtifactFile, Finished, leftovers_in};
+use crate::dataset::write::{ArtifactError, ArtifactFile, Finished, folder_of, resolve};
 use crate::model::CommitRecord;
 
 /// A file that is being written. Dropped without [`CommitsFile::finish`], it leaves nothing behind.
@@ -37,24 +37,18 @@ pub(super) struct WrittenCommits {
     pub(super) finished: Option<Finished>,
 }
 
-/// Splits `path` into folder and name.
-pub(super) fn place_of(path: &Path) -> Result<(&Path, &str), FetchCommitsError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match path.file_name().and_then(|name| name.to_str()) {
-        Some(name) if !path.is_dir() && folder.is_dir() => Ok((folder, name)),
-        _ => Err(FetchCommitsError::NoFile { path: path.to_owned() }),
+/// The file that is made for `path`, in a folder that exists.
+pub(super) fn place_of(path: &Path) -> Result<PathBuf, FetchCommitsError> {
+    let place = resolve(path)?;
+    if folder_of(&place).is_dir() && place.file_name().is_some_and(|name| name.to_str().is_some()) {
+        Ok(place)
+    } else {
+        Err(FetchCommitsError::NoFile { path: path.to_owned() })
     }
 }
 
-/// Removes the temporary files of `path` that killed processes left.
-pub(super) fn remove_leftovers_of(path: &Path) {
-    let Ok((folder, name)) = place_of(path) else { return };
-    let begin = format!(".{name}.");
-    for leftover in leftovers_in(folder) {
-        if leftover.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&begin)) {
-            let _a_leftover_is_harmless = std::fs::remove_file(leftover);
-        }
-    }
+fn name_of(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
 /// Length (bytes) and SHA-256 (64 hex digits) of the file at `path`; `None` without a file.
@@ -84,8 +78,7 @@ fn hex(digest: &[u8]) -> String {
 
 impl CommitsFile {
     pub(super) fn create(path: &Path, from: &CommitsFrom, window: CommitWindow) -> Result<Self, FetchCommitsError> {
-        let (folder, name) = place_of(path)?;
-        let file = ArtifactFile::create(folder, name)?;
+        let file = ArtifactFile::create(folder_of(path), name_of(path))?;
         let (path, from) = (path.to_owned(), from.to_string());
         Ok(Self { path, from, file, window, seen: HashSet::new(), num_commits: 0, line: Vec::new() })
     }

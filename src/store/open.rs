@@ -93,7 +93,9 @@ impl Store {
         self.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
         self.flush("write its format")?;
         let folder = self.path.join("db");
-        let synced = File::open(&folder).and_then(|folder| folder.sync_all());
+        // sled flushes its log, but not its description of itself.
+        let synced = File::open(folder.join("conf")).and_then(|conf| conf.sync_all());
+        let synced = synced.and_then(|()| File::open(&folder)).and_then(|folder| folder.sync_all());
         synced.map_err(|source| StoreError::Folder { path: folder, source })?;
         fail_point("store.before_first_ledger");
         self.write_ledger(&Tally::default())
