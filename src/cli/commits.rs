@@ -80,7 +80,8 @@ fn window(config: &Config) -> Result<CommitWindow, StoreError> {
 }
 
 fn summary_lines(output: &str, from: &CommitsFrom, window: CommitWindow, summary: &CommitsSummary) -> String {
-    let CommitsSummary { path: _, num_commits, changed, num_requests, num_kept_pages, num_unlisted } = summary;
+    let CommitsSummary { path: _, num_commits, changed, num_requests, num_kept_pages, num_broken, num_unlisted } =
+        summary;
     let mut text = format!(
         "{output}: {} from {} to {}, oldest first{}",
         counted(*num_commits, "commit", "commits"),
@@ -99,6 +100,12 @@ fn summary_lines(output: &str, from: &CommitsFrom, window: CommitWindow, summary
         text.push_str(
             "\nthe dates are push times and the parents are unknown: Treeherder has neither commit dates nor parents",
         );
+    }
+    if *num_broken > 0 {
+        text.push_str(&format!(
+            "\n{} left out: malformed in the clone (see the log)",
+            counted(*num_broken, "commit was", "commits were")
+        ));
     }
     if *num_unlisted > 0 {
         text.push_str(&format!(

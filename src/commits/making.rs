@@ -112,7 +112,7 @@ async fn fetch_into(
             write_pages(pages, &fetched, begin()?)?
         }
     };
-    let WrittenCommits { num_commits, bytes, sha256, finished } = written;
+    let WrittenCommits { num_commits, num_broken, bytes, sha256, finished } = written;
     let changed = finished.is_some();
     if let Some(finished) = finished {
         pages.set_made(&sha256)?; // first: a file that a killed process left must be known as this program's
@@ -120,7 +120,15 @@ async fn fetch_into(
     }
     pages.set_done(Done { start: window.start, end: window.end, bytes, sha256 })?;
     let num_requests = asker.num_attempts();
-    Ok(CommitsSummary { path: output.to_owned(), num_commits, changed, num_requests, num_kept_pages, num_unlisted })
+    Ok(CommitsSummary {
+        path: output.to_owned(),
+        num_commits,
+        changed,
+        num_requests,
+        num_kept_pages,
+        num_broken,
+        num_unlisted,
+    })
 }
 
 /// Returns the file, the number of pages that an earlier run had fetched, and the number of unlisted commits.

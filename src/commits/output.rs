@@ -12,7 +12,10 @@ use super::order::CommitWindow;
 use crate::config::CommitsFrom;
 use crate::dataset::write::json::{AsciiMode, dumps, write_str};
 use crate::dataset::write::{ArtifactError, ArtifactFile, Finished, folder_of, resolve};
-use crate::model::CommitRecord;
+use crate::model::{CommitHash, CommitRecord};
+
+/// Malformed commits that are named; the others are only counted.
+const MOST_NAMED: u64 = 20;
 
 /// A file that is being written. Dropped without [`CommitsFile::finish`], it leaves nothing behind.
 pub(super) struct CommitsFile {
@@ -24,12 +27,15 @@ pub(super) struct CommitsFile {
     /// Hashes of the nodes written so far: smaller than the nodes, of which a repository has a million.
     seen: HashSet<u128>,
     num_commits: u64,
+    num_broken: u64,
     line: Vec<u8>,
 }
 
 /// A file that is complete, and has not appeared yet.
 pub(super) struct WrittenCommits {
     pub(super) num_commits: u64,
+    /// Left out because they are malformed.
+    pub(super) num_broken: u64,
     pub(super) bytes: u64,
     /// 64 hex digits.
     pub(super) sha256: String,
@@ -80,7 +86,7 @@ impl CommitsFile {
     pub(super) fn create(path: &Path, from: &CommitsFrom, window: CommitWindow) -> Result<Self, FetchCommitsError> {
         let file = ArtifactFile::create(folder_of(path), name_of(path))?;
         let (path, from) = (path.to_owned(), from.to_string());
-        Ok(Self { path, from, file, window, seen: HashSet::new(), num_commits: 0, line: Vec::new() })
+        Ok(Self { path, from, file, window, seen: HashSet::new(), num_commits: 0, num_broken: 0, line: Vec::new() })
     }
 
     /// Writes `commit`, if it is in the window and not yet written.
@@ -97,6 +103,17 @@ impl CommitsFile {
         Ok(self.file.write_all(&self.line).map_err(failed)?)
     }
 
+    /// Counts a malformed commit, and names it, unless it is known to be outside of the window.
+    pub(super) fn leave_out(&mut self, node: &CommitHash, reason: &str, secs: Option<i64>) {
+        if secs.is_some_and(|secs| !self.window.contains(secs)) {
+            return;
+        }
+        self.num_broken += 1;
+        if self.num_broken <= MOST_NAMED {
+            tracing::warn!(%node, reason, "left out a malformed commit of the clone");
+        }
+    }
+
     /// Completes the file under its temporary name.
     pub(super) fn finish(self) -> Result<WrittenCommits, FetchCommitsError> {
         if self.num_commits == 0 {
@@ -107,7 +124,8 @@ impl CommitsFile {
         let finished = self.file.finish()?;
         let (bytes, sha256) = (finished.bytes, hex(&finished.sha256));
         let changed = digest_of(&self.path)? != Some((bytes, sha256.clone()));
-        Ok(WrittenCommits { num_commits: self.num_commits, bytes, sha256, finished: changed.then_some(finished) })
+        let finished = changed.then_some(finished);
+        Ok(WrittenCommits { num_commits: self.num_commits, num_broken: self.num_broken, bytes, sha256, finished })
     }
 }
 

@@ -194,3 +194,28 @@ fn put(path: &Path, content: impl AsRef<[u8]>) {
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(path).unwrap();
     std::io::Write::write_all(&mut file, content.as_ref()).unwrap();
 }
+
+#[test]
+fn malformed_commits_of_a_clone_are_named_and_counted_and_cost_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Git::create(&folder.path().join("repo"));
+    repository.commit_range(0..3);
+    let in_window = repository::secs(5);
+    let broken: Vec<String> = [
+        format!("Dev <dev@example.org> {in_window} +051800"), // as some conversions of old repositories wrote it
+        format!("Dev <dev@example.org> {in_window}"),
+        "Dev <dev@example.org>".to_owned(),
+        "Dev <dev@example.org> 5 +051800".to_owned(), // in 1970: not asked for
+    ]
+    .iter()
+    .map(|committer| repository.commit_by(committer))
+    .collect();
+    repository.commit_range(6..9);
+    let output = commits(folder.path(), "clone:repo", &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(nodes(&read(folder.path())).len(), 6);
+    assert!(said(&output).contains("3 commits were left out: malformed in the clone"), "{}", said(&output));
+    for (number, node) in broken.iter().enumerate() {
+        assert_eq!(said(&output).contains(node), number < 3, "{}", said(&output));
+    }
+}
