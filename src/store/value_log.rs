@@ -24,7 +24,7 @@ const MAGIC: [u8; 2] = *b"PV";
 const WRITE_BYTES: usize = 1 << 20;
 
 /// Longer values are neither written nor read.
-const MAX_VALUE_BYTES: u32 = 1 << 30;
+pub(super) const MAX_VALUE_BYTES: u32 = 1 << 28;
 
 /// The place of a value in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
