@@ -126,7 +126,7 @@ impl Error {
             | Self::Simulator(_)
             | Self::Fetch(FetchError::WrongClock { .. }) => 2,
             Self::Store(error) | Self::Fetch(FetchError::Store(error)) => of_store(error),
-            Self::Limit(_) | Self::Runtime(_) | Self::Thread { .. } => 4,
+            Self::Limit(_) | Self::Runtime(_) | Self::Thread { .. } | Self::Fetch(FetchError::Thread { .. }) => 4,
             Self::Fetch(FetchError::BucketStopped) | Self::Broken { .. } | Self::Stdout(_) => 1,
             Self::Fetch(_) | Self::Source(_) => 5,
             Self::Artifact(error) => of_artifact(error),
@@ -175,7 +175,7 @@ impl FetchCommitsError {
             | Self::NothingInWindow { .. }
             | Self::NoFile { .. } => 2,
             Self::Artifact(error) => of_artifact(error),
-            Self::Pages { .. } | Self::InUse { .. } | Self::Thread(_) => 4,
+            Self::Pages { .. } | Self::InUse { .. } | Self::Thread(_) | Self::Fetch(FetchError::Thread { .. }) => 4,
             Self::Fetch(FetchError::BucketStopped) | Self::Panicked => 1,
             Self::ProgramFailed { .. }
             | Self::ProgramOutput { .. }

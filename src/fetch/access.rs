@@ -253,6 +253,7 @@ impl SourceAccess {
         match *source {
             SourceError::UnknownRepository { .. } => return self.unknown_repository(source).await,
             SourceError::ClockSkew { .. } => return FetchError::WrongClock { source },
+            SourceError::Thread { .. } => return FetchError::Thread { source },
             _ => {}
         }
         let user_agent = self.config.borrow().source.user_agent.clone();

@@ -15,6 +15,7 @@ use super::retry::RetryDelays;
 use super::scheduler::MAX_QUEUED;
 use super::settlement::{AnswerContext, failure_of, settlement_of};
 use super::verdict::{FailedAttempt, Failures, Verdict};
+use crate::actor::Room;
 use crate::model::{Batch, Kind, Request, SignatureId};
 use crate::source::{Answer, Reply, SourceError, Split, batches_of, split};
 use crate::store::{Change, CrawlIdentity, Pending, SignatureListing, StoreHandle};
@@ -144,7 +145,7 @@ impl Fetcher {
             let attempt = failures.num + 1;
             let error = match access.attempt(batch).await {
                 None => return Ok(Ending::LeftPending),
-                Some(Ok((answer, listing))) => match self.contradiction(batch, &answer, &listing).await? {
+                Some(Ok((mut answer, listing))) => match self.contradiction(batch, &mut answer, &listing).await? {
                     None => return self.store(batch, answer, listing, attempt, trail).await,
                     Some(error) => error,
                 },
@@ -246,10 +247,11 @@ impl Fetcher {
     async fn contradiction(
         &self,
         batch: &Batch,
-        answer: &Answer,
+        answer: &mut Answer,
         listing: &SignatureListing,
     ) -> Result<Option<Arc<SourceError>>, FetchError> {
         let Some(suspicion) = Suspicion::of(batch, answer, listing) else { return Ok(None) };
+        answer.room = Room::default(); // it must not wait for a witness's room while it has one
         let Self { links: FetcherLinks { access, store, identity, .. }, .. } = self;
         let known = suspicion.contradicted_by(store.store(), identity)?;
         let found = match (known, suspicion.witness()) {

@@ -21,6 +21,7 @@ mod sample;
 mod timestamp;
 mod window;
 
+pub(crate) use accept::MAX_RECORD_BYTES;
 pub use accept::{Accepted, MAX_RECORD_DEPTH, OddRecord, Refusal, accept, exact_id, exact_integer, stand_in};
 pub use commit::{CommitHash, CommitRecord, ParseCommitHashError};
 pub use datum::{Datum, DatumRecord, IrregularDatum, api_order, bring_to_api_order};

@@ -8,6 +8,7 @@
 mod body;
 mod clock;
 mod error;
+mod held_body;
 mod hgweb;
 mod http;
 mod page;
