@@ -25,7 +25,8 @@ impl OutputPath {
     /// [`ArtifactError::NotAFile`] for what cannot be replaced by a file.
     pub(super) fn of(path: &Path) -> Result<Self, ArtifactError> {
         if path.as_os_str() != DASH {
-            return Ok(Self { path: resolve(path)?, spool: None });
+            resolve(path)?;
+            return Ok(Self { path: path.to_owned(), spool: None });
         }
         let spool = spool()?;
         Ok(Self { path: spool.path().join("output"), spool: Some(spool) })

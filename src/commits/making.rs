@@ -27,13 +27,12 @@ pub async fn fetch_commits(
     pressure: &Pressure,
     shutdown: &Shutdown,
 ) -> Result<CommitsSummary, FetchCommitsError> {
-    let output = output::place_of(order.output)?;
-    let order = CommitsOrder { output: &output, ..order };
-    if output.is_file()
-        && let Some((_, sha256)) = output::digest_of(&output)?
-        && !pages::made_for(&output)?.contains(&sha256)
+    output::place_of(order.output)?;
+    if order.output.is_file()
+        && let Some((_, sha256)) = output::digest_of(order.output)?
+        && !pages::made_for(order.output)?.contains(&sha256)
     {
-        return Err(FetchCommitsError::NotOurs { path: output });
+        return Err(FetchCommitsError::NotOurs { path: order.output.to_owned() });
     }
     fetch(order, config, pressure, shutdown).await
 }
@@ -72,8 +71,7 @@ pub async fn ensure_commits(
     pressure: &Pressure,
     shutdown: &Shutdown,
 ) -> Result<Option<CommitsSummary>, FetchCommitsError> {
-    let output = output::place_of(order.output)?;
-    let order = CommitsOrder { output: &output, ..order };
+    output::place_of(order.output)?;
     if order.output.exists() {
         if !pages::path_beside(order.output).exists() {
             return Ok(None); // made by another program, so it is not replaced
@@ -98,7 +96,8 @@ async fn fetch_into(
 ) -> Result<CommitsSummary, FetchCommitsError> {
     let CommitsOrder { from, output, window, now } = order;
     let not_set_up = |source| error::not_set_up(from, source);
-    let begin = || CommitsFile::create(output, from, window);
+    let place = output::place_of(output)?; // the pages are beside the name that was given
+    let begin = || CommitsFile::create(&place, from, window);
     let (written, num_kept_pages, num_unlisted) = match from {
         CommitsFrom::Clone(folder) => (clone::read(folder, window, begin()?, shutdown).await?, 0, 0),
         CommitsFrom::Hgweb(url) => {
@@ -116,7 +115,7 @@ async fn fetch_into(
     let changed = finished.is_some();
     if let Some(finished) = finished {
         pages.set_made(&sha256)?; // first: a file that a killed process left must be known as this program's
-        publish(folder_of(output), vec![finished])?;
+        publish(folder_of(&place), vec![finished])?;
     }
     pages.set_done(Done { start: window.start, end: window.end, bytes, sha256 })?;
     let num_requests = asker.num_attempts();

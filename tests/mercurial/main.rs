@@ -219,3 +219,21 @@ fn malformed_commits_of_a_clone_are_named_and_counted_and_cost_no_others() {
         assert_eq!(said(&output).contains(node), number < 3, "{}", said(&output));
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn behind_a_link_is_the_file_alone_and_the_pages_are_beside_the_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Git::create(&folder.path().join("repo"));
+    repository.commit_range(0..3);
+    std::fs::create_dir(folder.path().join("disk")).unwrap();
+    std::os::unix::fs::symlink("disk/made.jsonl", folder.path().join("link.jsonl")).unwrap();
+    for _ in 0..2 {
+        let output = commits(folder.path(), "clone:repo", &["--output", "link.jsonl"]);
+        assert!(output.status.success(), "{}", said(&output));
+    }
+    let names =
+        |path: &Path| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    assert_eq!(names(&folder.path().join("disk")), ["made.jsonl"]);
+    assert!(folder.path().join("link.jsonl").is_symlink() && folder.path().join("link.jsonl.pages").is_file());
+}

@@ -73,9 +73,10 @@ pub fn remove_leftovers(folder: &Path) {
 
 /// Removes the temporary files that killed processes left of the output at `path`.
 pub fn remove_leftovers_of(path: &Path) {
+    let Ok(path) = resolve(path) else { return };
     let Some(name) = path.file_name() else { return };
     let begin = format!(".{}.", name.to_string_lossy());
-    let mut leftovers = leftovers_in(folder_of(path));
+    let mut leftovers = leftovers_in(folder_of(&path));
     leftovers.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&begin)));
     remove(leftovers);
 }
