@@ -31,4 +31,5 @@ mod summary;
 mod terminal;
 mod verify;
 
+pub use advice::complete_commands;
 pub use command_line::Cli;
