@@ -8,7 +8,9 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::compact::compact;
-use crate::model::{DatumRecord, Fault, Pieces, Refusal, SignatureId, Sorted, Spacing, accept, exact_id, scan_datum};
+use crate::model::{
+    DatumRecord, Fault, Pieces, Refusal, SignatureId, Sorted, Spacing, accept, exact_id, printable, scan_datum,
+};
 
 /// A complete row.
 #[derive(Debug, PartialEq)]
@@ -197,10 +199,7 @@ impl fmt::Display for RowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CutOff => f.write_str("cut off"),
-            // Without control characters, which could steer a terminal.
-            Self::Other(reason) => {
-                reason.chars().filter(|char| !char.is_control()).take(120).try_for_each(|char| write!(f, "{char}"))
-            }
+            Self::Other(reason) => f.write_str(&printable(reason, 120)),
         }
     }
 }
