@@ -6,9 +6,8 @@ use serde::Serialize;
 use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured};
 use super::terminal::print;
 use crate::Error;
-use crate::model::{JobId, Kind, Request, SignatureId, Timestamp};
+use crate::model::{JobId, Kind, Request, SignatureId, Timestamp, printable};
 use crate::observe::counted;
-use crate::source::printable;
 use crate::store::{Failure, SetAside, Store, StoreError};
 
 #[derive(Debug, Args)]
@@ -124,7 +123,8 @@ pub(super) fn run(args: &FailuresArgs) -> Result<u8, Error> {
         } else {
             let Failure { reason, attempts, failed_at, .. } = &failure;
             let attempts = counted(u64::from(*attempts), "attempt", "attempts");
-            text.push_str(&format!("{request}: {reason} ({attempts}, last at {failed_at})\n"));
+            let line = format!("{request}: {reason} ({attempts}, last at {failed_at})");
+            text.push_str(&(printable(&line, usize::MAX) + "\n"));
         }
     }
     for odd in store.set_aside() {

@@ -93,7 +93,9 @@ impl Store {
         self.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
         self.flush("write its format")?;
         let folder = self.path.join("db");
-        let synced = File::open(&folder).and_then(|folder| folder.sync_all());
+        // sled flushes its log, but not its description of itself.
+        let synced = File::open(folder.join("conf")).and_then(|conf| conf.sync_all());
+        let synced = synced.and_then(|()| File::open(&folder)).and_then(|folder| folder.sync_all());
         synced.map_err(|source| StoreError::Folder { path: folder, source })?;
         fail_point("store.before_first_ledger");
         self.write_ledger(&Tally::default())
@@ -233,7 +235,7 @@ fn open_sled(path: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
     remove_half_made(path).map_err(|source| StoreError::Folder { path: path.to_owned(), source })?;
     let config = sled::Config::new()
         .path(path.join("db"))
-        .cache_capacity(cache_bytes)
+        .cache_capacity(cache_bytes.max(LEAST_CACHE_BYTES))
         .flush_every_ms(None) // the writer flushes before it acknowledges
         .mode(sled::Mode::HighThroughput);
     let mut opened = catch_silently(|| config.open());
@@ -257,9 +259,19 @@ fn open_sled(path: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
                 .cloned()
                 .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
                 .unwrap_or_else(|| "sled cannot read it".to_owned());
+            if let Some(source) = system_error_in(&reason) {
+                return Err(StoreError::Folder { path: path.to_owned(), source });
+            }
             Err(StoreError::Unopenable { path: path.to_owned(), reason: reason_of(&reason) })
         }
     }
+}
+
+/// The system's error in the text of a panic, `Os { code: 24, …`: such a panic says nothing about the files.
+fn system_error_in(panic: &str) -> Option<std::io::Error> {
+    let (_, code) = panic.split_once("Os { code: ")?;
+    let digits = code.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok().map(std::io::Error::from_raw_os_error)
 }
 
 /// Runs a function that may panic on damage. The panic becomes a value; its message is not printed, since the caller's error
@@ -283,6 +295,9 @@ pub(super) fn catch_silently<T>(run: impl FnOnce() -> T) -> std::thread::Result<
     caught
 }
 
+/// sled panics where the cache is smaller.
+const LEAST_CACHE_BYTES: u64 = 256;
+
 /// sled's threads, or a process that is just ending, may keep a store locked for a moment after it was closed.
 const LOCK_ATTEMPTS: u32 = 100;
 const LOCK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(50);
@@ -294,6 +309,22 @@ fn is_lock_error(error: &std::io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_of_the_system_is_never_called_damage() {
+        let panic =
+            r#"called `Result::unwrap()` on an `Err` value: Os { code: 24, kind: Uncategorized, message: "x" }"#;
+        assert_eq!(system_error_in(panic).unwrap().raw_os_error(), Some(24));
+        assert!(system_error_in("index out of bounds").is_none());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        drop(Store::open(&StoreConfig { path: path.clone(), ..StoreConfig::default() }).unwrap());
+        for cache_bytes in [0, 1, 255] {
+            let opened = Store::open(&StoreConfig { path: path.clone(), cache_bytes, ..StoreConfig::default() });
+            let said = opened.map_or_else(|error| error.to_string(), |_| String::new());
+            assert!(!said.contains("damage") && !said.contains("repair"), "{cache_bytes}: {said}");
+        }
+    }
 
     #[test]
     fn a_store_that_was_killed_at_any_step_of_its_creation_can_be_opened() {

@@ -14,7 +14,7 @@ use sled::transaction::{ConflictableTransactionError, TransactionError};
 use super::format::{META_COUNTS, META_VALUES};
 use super::value::{Failure, Pending, Provenance, Settled, open_json, seal_json};
 use super::{Outcome, Settlement, Store, StoreError, Tally, frame, key};
-use crate::actor::fail_point;
+use crate::actor::{Room, fail_point};
 use crate::model::{JobId, PushId, Request, Timestamp};
 
 /// Operations per transaction, about. A larger settlement (a list of 10^5 signatures) takes several. A request leaves one
@@ -63,6 +63,8 @@ impl KnownJobs {
 pub(super) struct Staging<'a> {
     store: &'a Store,
     batches: [sled::Batch; NUM_TREES],
+    /// Of the staged answers: their records take memory until they are committed.
+    rooms: Vec<Room>,
     /// Keys and framed values; the values go to the value log.
     records: Vec<(Vec<u8>, Vec<u8>)>,
     operations: usize,
@@ -87,6 +89,7 @@ impl<'a> Staging<'a> {
         Self {
             store,
             batches: Default::default(),
+            rooms: Vec::new(),
             records: Vec::new(),
             operations: 0,
             states: HashMap::default(),
@@ -118,6 +121,7 @@ impl<'a> Staging<'a> {
 
     /// Stages an answer. Returns the requests that it adds to the frontier.
     pub(super) fn settle(&mut self, settlement: Settlement) -> Result<Vec<Pending>, StoreError> {
+        self.rooms.push(settlement.room);
         for record in settlement.records {
             self.records.push(record);
             self.operations += 1;

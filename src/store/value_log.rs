@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::StoreError;
+use crate::actor::no_follow;
 
 const NAME: &str = "values";
 const MAGIC: [u8; 2] = *b"PV";
@@ -23,7 +24,7 @@ const MAGIC: [u8; 2] = *b"PV";
 const WRITE_BYTES: usize = 1 << 20;
 
 /// Longer values are neither written nor read.
-const MAX_VALUE_BYTES: u32 = 1 << 30;
+pub(super) const MAX_VALUE_BYTES: u32 = 1 << 28;
 
 /// The place of a value in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,13 +101,13 @@ impl ValueLog {
     pub(super) fn open(store: &Path) -> Result<Self, StoreError> {
         let path = Self::path_in(store);
         let log = Self { file: OnceLock::new(), end: AtomicU64::new(0), buffer: Mutex::default(), path };
-        match std::fs::metadata(&log.path) {
+        match std::fs::symlink_metadata(&log.path) {
             Ok(metadata) if !metadata.is_file() => return Err(StoreError::NotAFile(log.path)),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(log),
             Err(source) => return Err(StoreError::Folder { path: log.path, source }),
         }
-        let opened = OpenOptions::new().read(true).write(true).open(&log.path);
+        let opened = no_follow(OpenOptions::new().read(true).write(true)).open(&log.path);
         let read_len = |file: File| file.metadata().map(|metadata| (file, metadata.len()));
         let (file, len) =
             opened.and_then(read_len).map_err(|source| StoreError::Folder { path: log.path.clone(), source })?;
