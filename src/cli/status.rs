@@ -221,6 +221,7 @@ mod tests {
             format: 2,
             store_id: "s".to_owned(),
             identity: None,
+            last_commit: 0,
             counts: counts.clone(),
             written_at: Timestamp::default(),
         };

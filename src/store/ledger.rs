@@ -28,6 +28,9 @@ pub struct Ledger {
     pub identity: Option<CrawlIdentity>,
     /// The tally at a recent flush.
     pub counts: Tally,
+    /// Number of the last commit in the log at that time.
+    #[serde(default)]
+    pub last_commit: u64,
     /// By the clock of the machine that wrote it.
     pub written_at: Timestamp,
 }

@@ -23,11 +23,10 @@ const SIGKILL: i32 = 9;
 /// Fail points, each with the approximate maximum number of times that a run passes it.
 const FAIL_POINTS: &[(&str, u64)] = &[
     ("store.before_first_ledger", 1),
-    ("store.before_sync", 60),
-    ("store.before_transaction", 90),
-    ("store.after_transaction", 90),
-    ("store.before_flush", 60),
-    ("store.after_flush", 60),
+    ("log.mid_write", 90),
+    ("log.before_sync", 90),
+    ("index.before_apply", 90),
+    ("index.after_apply", 90),
     ("ledger.before_rename", 6),
     ("ledger.after_rename", 6),
     ("artifact.before_fsync", 23),
@@ -37,7 +36,7 @@ const FAIL_POINTS: &[(&str, u64)] = &[
 ];
 
 /// The seed of this run of the tests: fresh, unless the environment repeats one.
-fn seeded(test: &str) -> StdRng {
+pub(crate) fn seeded(test: &str) -> StdRng {
     let seed = std::env::var("PERFHARVEST_CRASH_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
     println!("{test}: PERFHARVEST_CRASH_SEED={seed}");
     StdRng::seed_from_u64(seed)
@@ -182,7 +181,7 @@ async fn a_crawl_that_is_killed_before_any_of_its_first_commits_comes_to_the_sam
         let mut crawl = Crawl::of(&simulator.url());
         crawl.config.store.commit_records = NonZeroUsize::MIN;
         let mut killed = run_command(&crawl);
-        killed.env("PERFHARVEST_FAIL_POINT", format!("store.before_transaction:{commit}"));
+        killed.env("PERFHARVEST_FAIL_POINT", format!("index.before_apply:{commit}"));
         let killed = tokio::task::spawn_blocking(|| finish(killed)).await.unwrap();
         assert_eq!(killed.signal(), Some(SIGABRT), "commit {commit}: {}", killed.stderr);
         let resumed = run_command(&crawl);

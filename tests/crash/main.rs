@@ -7,6 +7,7 @@
 
 mod arrivals;
 mod child;
+mod damage;
 #[cfg(all(target_os = "linux", feature = "disk-full-tests"))]
 mod disk_full;
 mod kills;
