@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::advice::{advice, quoted};
 use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, StoreFlags, configured};
+use super::reading::open_to_read;
 use super::terminal::say;
 use crate::actor::Shutdown;
 use crate::config::Config;
@@ -14,8 +15,8 @@ use crate::dataset::tables::{ExportSummary, Table, export as export_tables};
 use crate::dataset::write::{ArtifactFile, publish};
 use crate::model::Kind;
 use crate::observe::{counted, human_bytes};
+use crate::store::CrawlIdentity;
 use crate::store::archive::{self, ArchiveError};
-use crate::store::{CrawlIdentity, Store};
 use crate::{EXIT_INCOMPLETE, Error};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -79,7 +80,7 @@ fn export_parquet(
     tables: &BTreeSet<Table>,
     shutdown: &Shutdown,
 ) -> Result<(String, u8), Error> {
-    let store = Store::open_existing(&config.store)?;
+    let store = open_to_read(&config.store)?;
     let folder = output.unwrap_or_else(|| config.artifacts.out.join("parquet"));
     if folder.exists() && !folder.is_dir() {
         let message = format!("{} is not a folder; give a folder for the tables with --output", folder.display());
@@ -150,7 +151,7 @@ fn warnings(config: &Config, summary: &ExportSummary, tables: &BTreeSet<Table>) 
 }
 
 fn export(config: &Config, output: Option<PathBuf>, shutdown: &Shutdown) -> Result<String, Error> {
-    let store = Store::open_existing(&config.store)?;
+    let store = open_to_read(&config.store)?;
     let path = match output {
         Some(path) => path,
         None => PathBuf::from(default_name(store.identity()?.as_ref())),

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured};
+use super::reading::open_to_read;
 use super::terminal::say;
 use crate::Error;
 use crate::dataset::relabel_with_store;
 use crate::dataset::write::{ArtifactError, ArtifactFile, publish};
 use crate::model::FrameworkId;
-use crate::store::Store;
 
 #[derive(Debug, Args)]
 pub(super) struct RelabelArgs {
@@ -46,7 +46,7 @@ configured!(RelabelArgs: store, log);
 
 pub(super) fn run(args: &RelabelArgs) -> Result<u8, Error> {
     let config = args.start()?;
-    let store = Store::open_existing(&config.store)?;
+    let store = open_to_read(&config.store)?;
     let ids = args.exclude_framework_ids.as_ref().unwrap_or(&config.artifacts.excluded_framework_ids);
     let excluded: BTreeSet<FrameworkId> = ids.iter().copied().map(FrameworkId).collect();
     let mut output = begin(&args.output)?;

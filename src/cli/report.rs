@@ -7,13 +7,13 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, SemanticsFlags, StoreFlags, configured};
+use super::reading::open_to_read;
 use super::terminal::say;
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::dataset::write::{ArtifactError, ArtifactFile, check_folder, publish};
 use crate::observe::human_bytes;
 use crate::report::make_report;
-use crate::store::Store;
 use crate::{EXIT_INCOMPLETE, Error};
 
 #[derive(Debug, Args)]
@@ -46,7 +46,7 @@ pub(super) async fn run(args: &ReportArgs) -> Result<u8, Error> {
         let message = format!("--output {} is not a file name; try --output report.html", output.display());
         return Err(Error::Usage { message });
     };
-    let store = Arc::new(Store::open_existing(&config.store)?);
+    let store = Arc::new(open_to_read(&config.store)?);
     check_folder(&folder).map_err(|error| at_output(output, error))?;
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);

@@ -11,6 +11,7 @@ use super::flags::{
     Configured, FileFlags, FlagGroup, InputFlags, LogFlags, OutFlags, ProgressFlags, RateFlags, SampleFlags,
     SemanticsFlags, SourceFlags, StoreFlags, WindowFlags, configured,
 };
+use super::reading::open_to_read;
 use super::shell::ArtifactNames;
 use super::summary::{closing_summary, crawl_lines, exit_code, missing_line, reduction_lines};
 use super::terminal::{say, say_if_quiet};
@@ -19,7 +20,6 @@ use crate::config::{Config, ConfigWatch, Layers};
 use crate::dataset::Artifact;
 use crate::observe::Counters;
 use crate::pipeline::{self, RunOptions};
-use crate::store::Store;
 use crate::{EXIT_INCOMPLETE, Error};
 
 #[derive(Debug, Default, Args)]
@@ -146,7 +146,7 @@ pub(super) async fn crawl(args: &CrawlArgs) -> Result<u8, Error> {
 
 pub(super) async fn reduce(args: &ReduceArgs) -> Result<u8, Error> {
     let config = Arc::new(args.start()?);
-    let store = Arc::new(Store::open_existing(&config.store)?);
+    let store = Arc::new(open_to_read(&config.store)?);
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let summary = pipeline::reduce_store(store, &config, &args.artifacts, &shutdown).await?;

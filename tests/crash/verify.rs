@@ -185,6 +185,12 @@ async fn a_second_process_on_a_store_is_refused_and_the_first_goes_on() {
     }
     let status = finish(command(&crawl, &["status"]));
     assert_eq!(status.code(), Some(3), "status needs no lock; it is incomplete as yet: {}", status.stderr);
+    for reading in [&["failures"][..], &["reduce"], &["verify"], &["export", "--format", "archive", "--output", "a"]] {
+        let read = finish(command(&crawl, reading));
+        assert!(matches!(read.code(), Some(0 | 3)), "{reading:?}: {:?} {}{}", read.code(), read.stdout, read.stderr);
+        let said = format!("{}{}", read.stdout, read.stderr);
+        assert!(said.contains("as of commit"), "{reading:?}: {said}");
+    }
     signal(&first, "CONT");
     let first = blocking(|| wait(first)).await;
     assert_eq!(first.code(), Some(0), "{}", first.stderr);

@@ -24,6 +24,7 @@ mod options;
 mod parquet;
 mod plan;
 mod rate;
+mod readers;
 mod report;
 mod resume;
 mod support;
