@@ -4,8 +4,8 @@
 //! |---|---|
 //! | 0 | complete |
 //! | 1 | unexpected error |
-//! | 2 | wrong usage or configuration |
-//! | 3 | finished, but some requests failed (the artifacts are marked incomplete), or an answer is lost for good |
+//! | 2 | wrong usage or configuration, or a clock that is wrong by a day or more |
+//! | 3 | finished, but some requests failed (the artifacts are marked incomplete), an answer is lost for good, or a malformed input file costs an artifact |
 //! | 4 | store or disk error |
 //! | 5 | source unreachable, or it refuses requests |
 //! | 130 | interrupted |
@@ -13,6 +13,7 @@
 use thiserror::Error;
 use treeherder_sim::SimulatorError;
 
+use crate::actor::{BlockingError, LimitError, advice};
 use crate::commits::FetchCommitsError;
 use crate::config::ConfigError;
 use crate::dataset::DatasetError;
@@ -82,7 +83,22 @@ pub enum Error {
     /// Writing to stdout.
     #[error("cannot write to stdout")]
     Stdout(#[source] std::io::Error),
-    /// A part of the program panicked or could not be started.
+    /// The system's limits are too low.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// The async runtime.
+    #[error("cannot start the async runtime; {}", advice(.0))]
+    Runtime(#[source] std::io::Error),
+    /// The system refused a thread.
+    #[error("cannot start a thread for {part}; raise the limit of processes (`ulimit -u`)")]
+    Thread {
+        /// The part of the program.
+        part: &'static str,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A part of the program panicked.
     #[error("{part} stopped unexpectedly; this is a bug, please report it")]
     Broken {
         /// The part.
@@ -91,12 +107,26 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error when `part`, on a thread of its own, did not end.
+    pub(crate) fn of_thread(part: &'static str, error: BlockingError) -> Self {
+        match error {
+            BlockingError::Panicked => Self::Broken { part },
+            BlockingError::Thread(source) => Self::Thread { part, source },
+        }
+    }
+
     /// The exit code of the process.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Log(_) | Self::Metrics(_) | Self::Usage { .. } | Self::Simulator(_) => 2,
+            Self::Config(_)
+            | Self::Log(_)
+            | Self::Metrics(_)
+            | Self::Usage { .. }
+            | Self::Simulator(_)
+            | Self::Fetch(FetchError::WrongClock { .. }) => 2,
             Self::Store(error) | Self::Fetch(FetchError::Store(error)) => of_store(error),
+            Self::Limit(_) | Self::Runtime(_) | Self::Thread { .. } => 4,
             Self::Fetch(FetchError::BucketStopped) | Self::Broken { .. } | Self::Stdout(_) => 1,
             Self::Fetch(_) | Self::Source(_) => 5,
             Self::Artifact(error) => of_artifact(error),
@@ -136,7 +166,10 @@ impl FetchCommitsError {
             | Self::NothingInWindow { .. }
             | Self::NoFile { .. }
             | Self::Artifact(ArtifactError::Folder { .. }) => 2,
-            Self::Artifact(ArtifactError::Write { .. }) | Self::Pages { .. } | Self::InUse { .. } => 4,
+            Self::Artifact(ArtifactError::Write { .. } | ArtifactError::Thread(_))
+            | Self::Pages { .. }
+            | Self::InUse { .. }
+            | Self::Thread(_) => 4,
             Self::Fetch(FetchError::BucketStopped) | Self::Panicked => 1,
             Self::ProgramFailed { .. }
             | Self::ProgramOutput { .. }
@@ -184,7 +217,10 @@ fn of_archive(error: &ArchiveError) -> u8 {
         ArchiveError::Read { .. } | ArchiveError::NoArchive { .. } => 2,
         ArchiveError::Interrupted => EXIT_INTERRUPTED,
         ArchiveError::WorkerPanicked => 1,
-        ArchiveError::Newer { .. } | ArchiveError::Damaged { .. } | ArchiveError::Write { .. } => 4,
+        ArchiveError::Newer { .. }
+        | ArchiveError::Damaged { .. }
+        | ArchiveError::Write { .. }
+        | ArchiveError::Thread(_) => 4,
     }
 }
 
@@ -201,6 +237,6 @@ fn of_import(error: &ImportError) -> u8 {
 fn of_artifact(error: &ArtifactError) -> u8 {
     match error {
         ArtifactError::Folder { .. } => 2,
-        ArtifactError::Write { .. } => 4,
+        ArtifactError::Write { .. } | ArtifactError::Thread(_) => 4,
     }
 }

@@ -3,21 +3,15 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use perfharvest::Error;
+use perfharvest::actor::prepare_threads;
 use perfharvest::cli::Cli;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            print_error(&anyhow::Error::new(error).context("cannot start the async runtime"));
-            return ExitCode::from(1);
-        }
-    };
-    match runtime.block_on(cli.run()) {
+    match run(Cli::parse()) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let code = error.exit_code();
@@ -25,6 +19,13 @@ fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+fn run(cli: Cli) -> Result<u8, Error> {
+    // tokio and rayon panic when the system refuses a thread.
+    let workers = prepare_threads()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    runtime.map_err(Error::Runtime)?.block_on(cli.run())
 }
 
 /// Prints the error and its causes on one line, without control characters that a server may have sent.

@@ -18,6 +18,7 @@
 mod commits;
 mod display;
 mod identity;
+mod online;
 mod options;
 mod pools;
 mod reduction;
@@ -31,6 +32,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use self::identity::open_crawl;
+pub use self::online::{OnlineCheck, check_online};
 pub use self::options::{LiveConfig, RunOptions, fixed_config};
 pub use self::reduction::reduce_store;
 pub use self::summary::{CrawlSummary, RunSummary};
@@ -38,11 +40,11 @@ pub use self::summary::{CrawlSummary, RunSummary};
 use self::commits::{bring_commits, discover_busiest_jobs};
 use self::display::Display;
 use self::pools::{FetcherPools, wait_for_actors};
-use self::reduction::make_artifacts;
+use self::reduction::{check_records, make_artifacts};
 use self::repair::RunRepair;
 use self::resume::prepare_frontier;
 use crate::Error;
-use crate::actor::Shutdown;
+use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
 use crate::dataset::commits::Commits;
 use crate::dataset::{Artifact, DatasetError, read_commits};
@@ -77,6 +79,7 @@ pub async fn run(
 ) -> Result<RunSummary, Error> {
     let out = config.borrow().artifacts.out.clone();
     crate::dataset::write::check_folder(&out)?;
+    check_records(&config.borrow())?;
     let run = Run::open(config, options, shutdown, counters).await?;
     crate::dataset::write::remove_leftovers(&out);
     run.to_end(Some(artifacts)).await
@@ -172,7 +175,7 @@ impl Run {
         let Self { store, options, counters, .. } = self;
         let started = Instant::now();
         counters.set_rate(self.pressure.rate());
-        prepare_frontier(store, &self.identity, &self.config.borrow(), options.lists_only)?;
+        prepare_frontier(store, &self.identity, &self.config.borrow(), *options)?;
         let bind = self.config.borrow().metrics.bind;
         let counted = Arc::clone(store);
         let num_commits = move || counted.counts().map_or(0, |counts| counts.commits);
@@ -235,13 +238,13 @@ impl Run {
         // The store's writer, on a thread of its own, since it waits for the disk.
         let (events, to_scheduler) = flume::bounded(EVENTS);
         let (writer, store) = StoreWriter::new(Arc::clone(&self.store), &now.store, events);
-        let writer = tokio::task::spawn_blocking(move || writer.run());
+        let writer = blocking(move || writer.run());
 
         // The fetchers, a pool of each kind.
         let mailbox_low = Arc::new(Notify::new());
         let (window, alerts_since) = (self.identity.data_window(), self.identity.alerts_since());
         let access = SourceAccess {
-            source: Treeherder::new(&now.source, &now.batch, window, alerts_since)?,
+            source: Treeherder::new(&now.source, &now.batch, window, alerts_since, self.pressure.clock.clone())?,
             pressure: self.pressure.clone(),
             shutdown: shutdown.clone(),
             counters: Arc::clone(&self.counters),
@@ -254,7 +257,8 @@ impl Run {
             identity: Arc::clone(&self.identity),
         };
         let (mailboxes, inboxes) = Kind::ALL.iter().map(|_| flume::bounded::<Batch>(MAX_QUEUED)).unzip();
-        let fetchers = FetcherPools::start(links, inboxes, &now);
+        let handed_out = Arc::new(Notify::new());
+        let fetchers = FetcherPools::new(links, inboxes, Arc::clone(&handed_out));
 
         // The scheduler, at the head. It holds the last handle of the writer besides the fetchers.
         let links = SchedulerLinks {
@@ -262,6 +266,7 @@ impl Run {
             events: to_scheduler,
             mailboxes,
             mailbox_low,
+            handed_out,
             shutdown: shutdown.clone(),
             config: config.clone(),
             identity: Arc::clone(&self.identity),
@@ -270,7 +275,7 @@ impl Run {
         let scheduler = tokio::spawn(Scheduler::new(links, limits).run());
 
         let (stats, fetched) = wait_for_actors(scheduler, fetchers, config, &shutdown).await;
-        let written = writer.await.map_err(|_| Error::Broken { part: "the store's writer" })?;
+        let written = writer.await.map_err(|error| Error::of_thread("the store's writer", error))?;
         written?; // the first cause: the others only saw that the writer had stopped
         fetched?;
         stats

@@ -1,4 +1,4 @@
-//! Code shared by all actors: how a run stops, temporary files, and the places at which the crash tests kill it.
+//! Code shared by all actors: how a run stops, threads, temporary files, and the places at which the crash tests kill it.
 //!
 //! An actor is a private struct, its `run`, and a public handle, in one file of its stage. Mailboxes are bounded flume
 //! channels; dropping all handles of an actor tells it that no more work will come.
@@ -6,9 +6,14 @@
 mod fail_point;
 mod shutdown;
 mod temporary;
+mod threads;
+mod trouble;
 mod workers;
 
 pub(crate) use fail_point::fail_point;
 pub use shutdown::Shutdown;
 pub(crate) use temporary::temporary_file;
+pub(crate) use threads::{BlockingError, blocking, parallelism};
+pub use threads::{LimitError, prepare_threads};
+pub(crate) use trouble::advice;
 pub(crate) use workers::{DealError, InOrder, Inbox, Numbered, Ticket, deal};

@@ -93,7 +93,7 @@ impl Cli {
             Command::Commits(args) => commits::run(&args).await,
             Command::Relabel(args) => relabel::run(&args),
             Command::Report(args) => report::run(&args).await,
-            Command::Config(command) => config::run(&command),
+            Command::Config(command) => config::run(&command).await,
             Command::Simulate(args) => simulate::run(&args).await,
             Command::Demo(args) => demo::run(&args).await,
             Command::Completions(args) => shell::completions(&args, Self::command()),

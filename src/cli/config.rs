@@ -7,7 +7,11 @@ use clap::{Args, Subcommand};
 use super::flags::{Configured, FileFlags, configured};
 use super::terminal::{print, say};
 use crate::Error;
+use crate::actor::Shutdown;
+use crate::config::Config;
 use crate::dataset::write::{ArtifactError, ArtifactFile, publish};
+use crate::observe::counted;
+use crate::pipeline;
 
 /// The commented file with every key and its default.
 const COMMENTED: &str = include_str!("../../config.toml");
@@ -15,7 +19,7 @@ const COMMENTED: &str = include_str!("../../config.toml");
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
     /// Check the configuration for errors
-    Check(ConfigArgs),
+    Check(CheckArgs),
     /// Print the effective configuration: defaults, file, environment and flags combined
     Show(ConfigArgs),
     /// Create a commented configuration file with every key at its default
@@ -32,24 +36,38 @@ pub(super) struct ConfigArgs {
     file: FileFlags,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Also check that the server is Treeherder, that it has the repository, and that the clocks agree
+    #[arg(long)]
+    online: bool,
+    #[command(flatten)]
+    file: FileFlags,
+}
+
 #[cfg(test)]
 impl ConfigCommand {
     pub(super) fn configured(&self) -> Option<&dyn Configured> {
         match self {
-            Self::Check(args) | Self::Show(args) => Some(args),
+            Self::Check(args) => Some(args),
+            Self::Show(args) => Some(args),
             Self::Init { .. } => None,
         }
     }
 }
 
 configured!(ConfigArgs:);
+configured!(CheckArgs:);
 
-pub(super) fn run(command: &ConfigCommand) -> Result<u8, Error> {
+pub(super) async fn run(command: &ConfigCommand) -> Result<u8, Error> {
     match command {
         ConfigCommand::Check(args) => {
-            args.load()?;
+            let config = args.load()?;
             let file = args.file.path().map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
             say(&format!("{file}: OK"));
+            if args.online {
+                check_server(&config).await?;
+            }
         }
         ConfigCommand::Show(args) => {
             let config = args.load()?;
@@ -78,4 +96,15 @@ pub(super) fn run(command: &ConfigCommand) -> Result<u8, Error> {
         }
     }
     Ok(0)
+}
+
+async fn check_server(config: &Config) -> Result<(), Error> {
+    let checked = pipeline::check_online(config, &Shutdown::new()).await?;
+    let clocks = checked.clock_ahead_secs.map_or_else(
+        || "the server does not send its time".to_owned(),
+        |secs| format!("the clocks differ by {}", counted(secs.unsigned_abs(), "second", "seconds")),
+    );
+    let source = &config.source;
+    say(&format!("{}: OK; it has the repository {}; {clocks}", source.base_url, source.repository));
+    Ok(())
 }

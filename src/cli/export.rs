@@ -8,8 +8,9 @@ use clap::{Args, ValueEnum};
 use super::advice::{advice, quoted};
 use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, StoreFlags, configured};
 use super::reading::open_to_read;
+use super::summary::set_aside_line;
 use super::terminal::say;
-use crate::actor::Shutdown;
+use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
 use crate::dataset::tables::{ExportSummary, Table, export as export_tables};
 use crate::dataset::write::{ArtifactFile, publish};
@@ -65,11 +66,11 @@ pub(super) async fn run(args: &ExportArgs) -> Result<u8, Error> {
     let tables: BTreeSet<Table> = if tables.is_empty() { Table::ALL.into() } else { tables.iter().copied().collect() };
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
-    let exported = tokio::task::spawn_blocking(move || match format {
+    let exported = blocking(move || match format {
         Format::Archive => export(&config, output, &shutdown).map(|said| (said, 0)),
         Format::Parquet => export_parquet(&config, output, &tables, &shutdown),
     });
-    let (said, code) = exported.await.map_err(|_| Error::Broken { part: "the export" })??;
+    let (said, code) = exported.await.map_err(|error| Error::of_thread("the export", error))??;
     say(&said);
     Ok(code)
 }
@@ -88,7 +89,7 @@ fn export_parquet(
     }
     let summary = export_tables(&store, config, &folder, tables, shutdown)?;
     let said = table_lines(&folder, &summary) + &warnings(config, &summary, tables);
-    Ok((said, if summary.counts.is_complete() { 0 } else { EXIT_INCOMPLETE }))
+    Ok((said, if summary.counts.is_whole() { 0 } else { EXIT_INCOMPLETE }))
 }
 
 fn table_lines(folder: &Path, summary: &ExportSummary) -> String {
@@ -137,6 +138,9 @@ fn warnings(config: &Config, summary: &ExportSummary, tables: &BTreeSet<Table>) 
             "\nonly the data fetched so far was exported; run `{}`, then export again",
             advice(config, "perfharvest run")
         ));
+    }
+    if summary.counts.set_aside() > 0 {
+        text.push_str(&format!("\nwarning: {}", set_aside_line(config, summary.counts.set_aside())));
     }
     for (table, rows) in &summary.unreadable {
         text.push_str(&format!(

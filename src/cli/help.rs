@@ -52,14 +52,15 @@ Examples:
   perfharvest status --watch
   perfharvest status --json | jq .counts.kinds.summaries
 
-The exit code is 0 if the crawl is complete, and 3 if it is not. With --watch, --json prints one JSON object per line.";
+The exit code is 0 if the crawl is complete and no record was set aside, and 3 otherwise. With --watch, --json prints one JSON object per line.";
 
 pub(super) const FAILURES: &str = "\
 Examples:
   perfharvest failures --store crawl.store
   perfharvest failures --json | jq -r 'select(.kind == \"job_details\").job_id'
 
-The next run tries the failed requests again.";
+The next run tries the failed requests again. A record that was set aside cannot be read, and is in no artifact; \
+`perfharvest run --retry-set-aside` fetches it again.";
 
 pub(super) const EXPORT: &str = "\
 Examples:

@@ -8,7 +8,7 @@ use super::advice::advice;
 use super::flags::{Configured, FileFlags, LogFlags, SourceFlags, StoreFlags, WindowFlags, configured};
 use super::terminal::say;
 use crate::Error;
-use crate::actor::Shutdown;
+use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
 use crate::import::{ALERTS_NAME, DATA_NAME, FileReport, ImportSummary, JOBS_NAME, import_folder};
 use crate::observe::{counted, human_bytes};
@@ -38,8 +38,8 @@ pub(super) async fn run(args: &ImportArgs) -> Result<u8, Error> {
     let from = args.from.clone();
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
-    let imported = tokio::task::spawn_blocking(move || import(&from, &config, &shutdown)).await;
-    say(&imported.map_err(|_| Error::Broken { part: "the import" })??);
+    let imported = blocking(move || import(&from, &config, &shutdown)).await;
+    say(&imported.map_err(|error| Error::of_thread("the import", error))??);
     Ok(0)
 }
 
@@ -113,6 +113,11 @@ fn file_lines(name: &str, report: &FileReport) -> String {
         ),
         (report.outside, "datum outside the data window, left out", "data outside the data window, left out"),
         (report.doubled, "duplicate row, merged", "duplicate rows, merged"),
+        (
+            report.corrected,
+            "row with values that are not valid JSON, corrected",
+            "rows with values that are not valid JSON, corrected",
+        ),
         (
             report.torn.count,
             "incomplete or malformed row, left out: the next run fetches its data",

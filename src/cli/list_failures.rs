@@ -1,4 +1,4 @@
-//! `failures`: lists the failed requests and the reasons.
+//! `failures`: lists the failed requests and the records that were set aside, with the reasons.
 
 use clap::Args;
 use serde::Serialize;
@@ -9,13 +9,17 @@ use super::terminal::print;
 use crate::Error;
 use crate::model::{JobId, Kind, Request, SignatureId, Timestamp};
 use crate::observe::counted;
-use crate::store::{Failure, StoreError};
+use crate::source::printable;
+use crate::store::{Failure, SetAside, StoreError};
 
 #[derive(Debug, Args)]
 pub(super) struct FailuresArgs {
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
+    /// Also list the records that were stored with a correction
+    #[arg(long)]
+    corrected: bool,
     #[command(flatten)]
     file: FileFlags,
     #[command(flatten)]
@@ -68,6 +72,44 @@ impl<'a> JsonLine<'a> {
     }
 }
 
+/// One line of `--json` for a record that was not stored as it came.
+#[derive(Serialize)]
+struct OddLine<'a> {
+    request: String,
+    kind: Kind,
+    /// The record's id; `None` if it has none.
+    record_id: Option<u64>,
+    /// `set_aside` or `corrected`.
+    label: &'static str,
+    reason: &'a str,
+    fetched_at: Timestamp,
+    /// The record as it came.
+    text: &'a str,
+}
+
+impl<'a> OddLine<'a> {
+    fn of(request: &Request, record: u64, odd: &'a SetAside) -> Self {
+        Self {
+            request: request.to_string(),
+            kind: request.kind(),
+            record_id: i64::try_from(record).is_ok().then_some(record),
+            label: if odd.corrected { "corrected" } else { "set_aside" },
+            reason: &odd.reason,
+            fetched_at: odd.fetched_at,
+            text: &odd.text,
+        }
+    }
+
+    fn for_people(&self) -> String {
+        /// Longest excerpt of a record.
+        const EXCERPT: usize = 200;
+        let record = self.record_id.map_or_else(|| "a record without an id".to_owned(), |id| format!("record {id}"));
+        let state = if self.label == "corrected" { "corrected" } else { "set aside" };
+        let text = printable(self.text, EXCERPT);
+        format!("{}, {record}: {state}: {} (fetched at {}): {text}\n", self.request, self.reason, self.fetched_at)
+    }
+}
+
 pub(super) fn run(args: &FailuresArgs) -> Result<u8, Error> {
     let config = args.start()?;
     let store = open_to_read(&config.store)?;
@@ -86,8 +128,21 @@ pub(super) fn run(args: &FailuresArgs) -> Result<u8, Error> {
             text.push_str(&format!("{request}: {reason} ({attempts}, last at {failed_at})\n"));
         }
     }
+    for odd in store.set_aside() {
+        let (request, record, odd) = odd?;
+        let line = OddLine::of(&request, record, &odd);
+        if odd.corrected && !args.corrected {
+            continue;
+        }
+        if args.json {
+            text.push_str(&serde_json::to_string(&line).map_err(|source| StoreError::Encode { source })?);
+            text.push('\n');
+        } else {
+            text.push_str(&line.for_people());
+        }
+    }
     if text.is_empty() && !args.json {
-        text.push_str("no failed requests\n");
+        text.push_str("no failed requests, and no records set aside\n");
     }
     print(&text)?;
     Ok(0)
@@ -96,6 +151,24 @@ pub(super) fn run(args: &FailuresArgs) -> Result<u8, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_set_aside_is_shown_with_its_text_and_without_control_characters() {
+        let odd = SetAside {
+            reason: "r".to_owned(),
+            text: "{\"a\":\"\u{1b}[31m\"".to_owned(),
+            corrected: false,
+            fetched_at: Timestamp::from_secs(1),
+        };
+        let line = OddLine::of(&Request::Signatures { framework: None }, 7, &odd);
+        let shown = line.for_people();
+        assert!(shown.starts_with("signatures, record 7: set aside: r (fetched at 1970-01-01T00:00:01Z): "), "{shown}");
+        assert!(!shown.trim_end().chars().any(char::is_control), "{shown}");
+        let odd = SetAside { corrected: true, ..odd };
+        let line = OddLine::of(&Request::Frameworks, u64::MAX, &odd);
+        let json = serde_json::to_value(line).unwrap();
+        assert!(json["record_id"].is_null() && json["label"] == "corrected", "{json}");
+    }
 
     #[test]
     fn a_line_names_kind_and_id_and_does_not_invent_a_time() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -31,9 +32,9 @@ pub(super) struct RelabelArgs {
     /// File to write a report of the changes to [default: none]
     #[arg(long, value_name = "FILE")]
     report_json: Option<PathBuf>,
-    /// Read only the first N records [default: all]
-    #[arg(long, value_name = "N")]
-    limit: Option<u64>,
+    /// Write only the first N records; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    limit: u64,
     #[command(flatten)]
     file: FileFlags,
     #[command(flatten)]
@@ -50,7 +51,8 @@ pub(super) fn run(args: &RelabelArgs) -> Result<u8, Error> {
     let ids = args.exclude_framework_ids.as_ref().unwrap_or(&config.artifacts.excluded_framework_ids);
     let excluded: BTreeSet<FrameworkId> = ids.iter().copied().map(FrameworkId).collect();
     let mut output = begin(&args.output)?;
-    let report = relabel_with_store(&store, &excluded, &args.input, args.limit, &mut output)?;
+    let rules = (&excluded, config.artifacts.semantics);
+    let report = relabel_with_store(&store, rules, &args.input, NonZeroU64::new(args.limit), &mut output)?;
     finish(&args.output, output)?;
     if let Some(path) = &args.report_json {
         let mut file = begin(path)?;

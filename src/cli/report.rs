@@ -9,7 +9,7 @@ use clap::Args;
 use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, SemanticsFlags, StoreFlags, configured};
 use super::reading::open_to_read;
 use super::terminal::say;
-use crate::actor::Shutdown;
+use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
 use crate::dataset::write::{ArtifactError, ArtifactFile, check_folder, publish};
 use crate::observe::human_bytes;
@@ -51,8 +51,8 @@ pub(super) async fn run(args: &ReportArgs) -> Result<u8, Error> {
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let (reading, spill_dir) = (Arc::clone(&config), folder.clone());
-    let made = tokio::task::spawn_blocking(move || make_report(&store, &reading, &spill_dir, &shutdown)).await;
-    let report = made.map_err(|_| Error::Broken { part: "the report" })??;
+    let made = blocking(move || make_report(&store, &reading, &spill_dir, &shutdown)).await;
+    let report = made.map_err(|error| Error::of_thread("the report", error))??;
     let mut file = ArtifactFile::create(&folder, name)?;
     if let Err(error) = file.write_all(report.html.as_bytes()) {
         return Err(file.explain(error).into());
@@ -70,7 +70,7 @@ fn at_output(output: &Path, error: ArtifactError) -> Error {
             let message = format!("cannot write --output {output} in the folder {folder}: {source}; give another file");
             Error::Usage { message }
         }
-        error @ ArtifactError::Write { .. } => error.into(),
+        error @ (ArtifactError::Write { .. } | ArtifactError::Thread(_)) => error.into(),
     }
 }
 

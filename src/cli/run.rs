@@ -1,5 +1,6 @@
 //! `run`, `crawl` and `reduce`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::Args;
@@ -30,6 +31,9 @@ pub(super) struct CrawlArgs {
     /// Fetch at most 10 new job details, as a test
     #[arg(long)]
     dry_run: bool,
+    /// Fetch answers again of which records were set aside
+    #[arg(long)]
+    retry_set_aside: bool,
     #[command(flatten)]
     file: FileFlags,
     #[command(flatten)]
@@ -52,7 +56,12 @@ pub(super) struct CrawlArgs {
 
 impl CrawlArgs {
     fn options(&self) -> RunOptions {
-        RunOptions { same_source: self.same_source, dry_run: self.dry_run, lists_only: false }
+        RunOptions {
+            same_source: self.same_source,
+            dry_run: self.dry_run,
+            retry_set_aside: self.retry_set_aside,
+            lists_only: false,
+        }
     }
 }
 
@@ -122,7 +131,16 @@ pub(super) async fn run_with(config: Config, options: RunOptions, layers: Option
     if code == EXIT_INCOMPLETE {
         say_if_quiet(&missing_line(&config, &summary.crawl));
     }
-    Ok(code)
+    let refused = summary.reduction.map(|reduction| reduction.refused).unwrap_or_default();
+    Ok(if code == 0 && say_refused(&refused) { EXIT_INCOMPLETE } else { code })
+}
+
+/// Says which artifacts a malformed input costs; false if there are none.
+fn say_refused(refused: &BTreeMap<Artifact, String>) -> bool {
+    for (artifact, reason) in refused {
+        say_if_quiet(&format!("not made: {artifact}: {reason}"));
+    }
+    !refused.is_empty()
 }
 
 pub(super) async fn crawl(args: &CrawlArgs) -> Result<u8, Error> {
@@ -152,7 +170,10 @@ pub(super) async fn reduce(args: &ReduceArgs) -> Result<u8, Error> {
     let summary = pipeline::reduce_store(store, &config, &args.artifacts, &shutdown).await?;
     say(&reduction_lines(&config, &args.artifacts, &summary));
     if summary.complete {
-        return Ok(0);
+        return Ok(if summary.manifest.num_set_aside() == 0 { 0 } else { EXIT_INCOMPLETE });
+    }
+    if say_refused(&summary.refused) {
+        return Ok(EXIT_INCOMPLETE);
     }
     say_if_quiet(&format!(
         "the dataset is incomplete; `{}` shows what is missing",

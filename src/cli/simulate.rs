@@ -10,6 +10,7 @@ use treeherder_sim::{BackendConfig, Behaviour, FaultRule, GeneratorConfig, Laten
 
 use super::terminal::{print, say};
 use crate::Error;
+use crate::actor::blocking;
 use crate::model::Timestamp;
 use crate::observe::counted;
 
@@ -56,16 +57,28 @@ pub(super) struct SimulateArgs {
     /// Retry-After header of these replies, such as 2s [default: none]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, help_heading = "Faults and limits")]
     retry_after: Option<Duration>,
-    /// Inject faults, as KIND[@ENDPOINT]=RATE; KIND is a status code, reset, cut, hang, html, broken-json, wrong-shape or
-    /// empty-body, RATE a share from 0 to 1; can be given several times
+    /// Inject faults, as KIND[@ENDPOINT]=RATE; KIND is a status code, reset, cut, hang, html, broken-json, wrong-shape,
+    /// empty-body, gzip-members or broken-gzip, RATE a share from 0 to 1; can be given several times
     #[arg(long, value_name = "FAULT", help_heading = "Faults and limits")]
     fault: Vec<FaultRule>,
-    /// Drop the connection of summary requests for more than N data
+    /// End summary requests for more than N data by closing the connection
     #[arg(long, value_name = "N", help_heading = "Faults and limits")]
     kill_over_data: Option<usize>,
-    /// Time after which --kill-over-data drops the connection
+    /// Time after which --kill-over-data ends a request
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30s", help_heading = "Faults and limits")]
     kill_after: Duration,
+    /// Let --kill-over-data answer with gunicorn's page and status 500, as the real server does
+    #[arg(long, requires = "kill_over_data", help_heading = "Faults and limits")]
+    kill_replies: bool,
+    /// Seconds by which the Date header is ahead of the real time; negative if it is behind
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        help_heading = "Faults and limits"
+    )]
+    date_skew: i64,
 }
 
 impl SimulateArgs {
@@ -96,8 +109,8 @@ impl SimulateArgs {
 pub(super) async fn run(args: &SimulateArgs) -> Result<u8, Error> {
     if let (Some(folder), Some(signatures)) = (&args.dump, args.signatures) {
         let (config, folder) = (args.generator(signatures), folder.clone());
-        let dumped = tokio::task::spawn_blocking(move || dump(&config, &folder)).await;
-        let report = dumped.map_err(|_| Error::Broken { part: "the generator" })??;
+        let dumped = blocking(move || dump(&config, &folder)).await;
+        let report = dumped.map_err(|error| Error::of_thread("the generator", error))??;
         say(&format!(
             "wrote {}, {} and {}",
             counted(report.num_signatures, "signature", "signatures"),
@@ -113,6 +126,8 @@ pub(super) async fn run(args: &SimulateArgs) -> Result<u8, Error> {
         faults: args.fault.clone(),
         kill_over_data: args.kill_over_data,
         kill_after: args.kill_after,
+        kill_replies: args.kill_replies,
+        date_skew_secs: args.date_skew,
         seed: args.seed,
         ..Behaviour::default()
     };

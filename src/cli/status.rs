@@ -126,7 +126,7 @@ pub(super) async fn run(args: &StatusArgs) -> Result<u8, Error> {
         status = Status::read(path)?;
         print(&format!("{between}{}", status.show(args)?))?;
     }
-    Ok(if status.ledger.counts.is_complete() { 0 } else { EXIT_INCOMPLETE })
+    Ok(if status.ledger.counts.is_whole() { 0 } else { EXIT_INCOMPLETE })
 }
 
 fn table(status: &Status) -> String {
@@ -154,6 +154,13 @@ fn table(status: &Status) -> String {
         ));
     }
     text.push('\n');
+    let (set_aside, corrected) = (ledger.counts.set_aside(), ledger.counts.corrected());
+    if set_aside + corrected > 0 {
+        text.push_str(&format!(
+            "{} set aside, {corrected} corrected; `perfharvest failures` lists them\n",
+            counted(set_aside, "record", "records")
+        ));
+    }
     if let Some(run) = &status.run {
         text.push_str(&run_lines(run));
         text.push_str(&due_line(&status.jobs_due));

@@ -12,7 +12,7 @@ use crate::{EXIT_INCOMPLETE, EXIT_INTERRUPTED};
 pub(super) fn exit_code(crawl: &CrawlSummary) -> u8 {
     if crawl.interrupted {
         EXIT_INTERRUPTED
-    } else if !crawl.counts.is_complete() || !crawl.lost.is_empty() {
+    } else if !crawl.counts.is_whole() || !crawl.lost.is_empty() {
         EXIT_INCOMPLETE
     } else {
         0
@@ -60,6 +60,13 @@ pub(super) fn crawl_lines(config: &Config, crawl: &CrawlSummary, counters: &Coun
         one_by_one.saturating_sub(requests),
         config.store.path.display(),
     ));
+    if crawl.counts.corrected() > 0 {
+        text.push_str(&format!(
+            "corrected: {} with values that are not valid JSON; `{}` lists them\n",
+            counted(crawl.counts.corrected(), "record", "records"),
+            advice(config, "perfharvest failures --corrected"),
+        ));
+    }
     for request in &crawl.lost {
         text.push_str(&format!(
             "lost: {request}: the stored answer was damaged or missing, and the server no longer has it\n"
@@ -97,11 +104,25 @@ pub(super) fn missing_line(config: &Config, crawl: &CrawlSummary) -> String {
         "incomplete: the list of alert summaries changed each time it was read, so some may be missing; the next run reads \
          it again"
             .to_owned()
+    } else if crawl.lost.is_empty() && crawl.counts.is_complete() {
+        format!("complete, {}", set_aside_line(config, crawl.counts.set_aside()))
     } else if crawl.lost.is_empty() {
         "incomplete: the next run determines what is still to fetch".to_owned()
     } else {
         format!("incomplete: {} lost for good", counted(crawl.lost.len() as u64, "answer is", "answers are"))
     }
+}
+
+/// What is missing because records were set aside, and the command that lists them.
+pub(super) fn set_aside_line(config: &Config, num: u64) -> String {
+    format!(
+        "{} set aside: no artifact has {}, since {} cannot be read; `{}` lists {}",
+        counted(num, "record", "records"),
+        form(num, "it", "them"),
+        form(num, "it", "they"),
+        advice(config, "perfharvest failures"),
+        form(num, "it", "them"),
+    )
 }
 
 /// Requests needed for the same answers one by one: each signature's record and data, each job, ten alerts per page.
@@ -121,12 +142,18 @@ pub(super) fn reduction_lines(config: &Config, asked: &[Artifact], reduction: &R
     if asked.is_empty() {
         text.push_str(&not_made_lines(config));
     }
-    if !reduction.complete {
+    for (artifact, reason) in &reduction.refused {
+        text.push_str(&format!("not made: {artifact}: {reason}\n"));
+    }
+    if !reduction.complete && reduction.refused.is_empty() {
         text.push_str(&format!(
             "the dataset is incomplete: rows are missing (manifest.json: \"complete\": false); `{}` fetches them\n",
             advice(config, "perfharvest run"),
         ));
-    } else if !reduction.manifest.complete {
+    } else if reduction.manifest.num_set_aside() > 0 {
+        text.push_str(&set_aside_line(config, reduction.manifest.num_set_aside()));
+        text.push('\n');
+    } else if reduction.complete && !reduction.manifest.complete {
         text.push_str(&format!(
             "other artifacts in this folder were made before the crawl was complete (manifest.json: \"complete\": false); \
              `{}` makes them again\n",
@@ -207,6 +234,19 @@ mod tests {
         assert_eq!(line, format!("incomplete: 1 request failed. {list} lists it; the next run tries it again."));
         let line = missing_line(&config, &crawl(&tally(3, false)));
         assert!(line.starts_with("incomplete: 3 requests failed. ") && line.contains("lists them"), "{line}");
+    }
+
+    #[test]
+    fn a_crawl_with_records_set_aside_is_complete_and_not_whole() {
+        let counts = tally(0, true).replacen("\"attempts\":1}", "\"attempts\":1,\"set_aside\":2,\"corrected\":1}", 1);
+        let crawl = crawl(&counts);
+        assert_eq!(exit_code(&crawl), EXIT_INCOMPLETE);
+        let text = crawl_lines(&Config::default(), &crawl, &Counters::default());
+        assert!(
+            text.contains("\ncomplete, 2 records set aside: no artifact has them, since they cannot be read; "),
+            "{text}"
+        );
+        assert!(text.contains("\ncorrected: 1 record with "), "{text}");
     }
 
     #[test]

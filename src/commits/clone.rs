@@ -11,7 +11,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use super::error::FetchCommitsError;
 use super::order::CommitWindow;
 use super::output::{CommitsFile, WrittenCommits};
-use crate::actor::Shutdown;
+use crate::actor::{Shutdown, blocking};
 use crate::model::{CommitHash, CommitRecord, RawJson};
 use crate::source::printable;
 
@@ -87,24 +87,24 @@ pub(super) async fn read(
     let (Some(stdout), Some(stderr)) = (child.0.stdout.take(), child.0.stderr.take()) else {
         return Err(FetchCommitsError::Panicked);
     };
-    let said = tokio::task::spawn_blocking(move || last_errors(stderr));
+    let said = blocking(move || last_errors(stderr));
     let reading = log.clone();
-    let mut lines = tokio::task::spawn_blocking(move || reading.copy(stdout, file));
+    let mut lines = blocking(move || reading.copy(stdout, file));
     let read = tokio::select! {
         biased;
         () = shutdown.drained() => return Err(FetchCommitsError::Interrupted), // dropping the guard ends the child
         read = &mut lines => read,
     };
-    let read = read.map_err(|_| FetchCommitsError::Panicked)?;
+    let read = read.map_err(FetchCommitsError::of_thread)?;
     if let Err(error @ FetchCommitsError::Artifact(_)) = read {
         return Err(error); // not caused by the child
     }
-    let said = said.await.map_err(|_| FetchCommitsError::Panicked)?;
+    let said = said.await.map_err(FetchCommitsError::of_thread)?;
     let status = child.0.wait().map_err(|source| log.pipe(source))?;
     // If the child failed, its error output says more than its incomplete log.
     log.check(status, &said)?;
     let file = read?;
-    tokio::task::spawn_blocking(|| file.finish()).await.map_err(|_| FetchCommitsError::Panicked)?
+    blocking(|| file.finish()).await.map_err(FetchCommitsError::of_thread)?
 }
 
 /// Kills the child when dropped.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::actor::BlockingError;
 use crate::config::CommitsFrom;
 use crate::dataset::write::ArtifactError;
 use crate::fetch::{AskError, FetchError};
@@ -154,9 +155,22 @@ pub enum FetchCommitsError {
     /// The run was interrupted.
     #[error("interrupted; everything fetched is kept: run the same command again to resume")]
     Interrupted,
+    /// The system refused a thread.
+    #[error("cannot start a thread to read the clone; raise the limit of processes (`ulimit -u`)")]
+    Thread(#[source] io::Error),
     /// A thread panicked.
     #[error("reading the clone stopped unexpectedly; this is a bug, please report it")]
     Panicked,
+}
+
+impl FetchCommitsError {
+    /// The error when a thread did not end.
+    pub(super) fn of_thread(error: BlockingError) -> Self {
+        match error {
+            BlockingError::Panicked => Self::Panicked,
+            BlockingError::Thread(source) => Self::Thread(source),
+        }
+    }
 }
 
 /// The HTTP client for `from` could not be set up.

@@ -17,9 +17,9 @@ impl Config {
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
         let window = &self.window;
         if let (Some(start), Some(end)) = (window.start, window.end)
-            && end <= start
+            && end < start
         {
-            return Err(("window.end", format!("{end} is not after window.start, {start}")));
+            return Err(("window.end", format!("{end} is before window.start, {start}")));
         }
         if let (Some(start), Some(data_end)) = (window.start, window.data_end)
             && data_end <= start

@@ -85,6 +85,18 @@ impl DatasetError {
         Self::NotConfigured { artifact, key, hint }
     }
 
+    /// The error and its causes on one line.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        text
+    }
+
     pub(super) fn write(path: PathBuf, source: std::io::Error) -> Self {
         Self::Artifact(ArtifactError::Write { path, source })
     }

@@ -1,6 +1,6 @@
 //! Reads an untrusted file line by line, and hashes it on the way.
 //!
-//! In: bytes. Out: lines without their line end. Promises: memory is bounded by [`MAX_LINE_BYTES`] for any file, and the
+//! In: bytes. Out: lines without their line end, which is LF, CR LF or CR, as Python reads text. Promises: memory is bounded by [`MAX_LINE_BYTES`] for any file, and the
 //! digest covers every byte.
 
 use std::io::{self, BufRead};
@@ -28,12 +28,14 @@ pub(crate) struct Lines<R> {
     reader: R,
     number: u64,
     limit: usize,
+    /// The last line ended with CR, so that LF at the start of the next one belongs to it.
+    after_cr: bool,
     hasher: Sha256,
 }
 
 impl<R: BufRead> Lines<R> {
     pub(crate) fn new(reader: R) -> Self {
-        Self { reader, number: 0, limit: MAX_LINE_BYTES, hasher: Sha256::new() }
+        Self { reader, number: 0, limit: MAX_LINE_BYTES, after_cr: false, hasher: Sha256::new() }
     }
 
     /// Reads the next line into `bytes`, without its line end and without a byte order mark at the start of the file.
@@ -50,9 +52,15 @@ impl<R: BufRead> Lines<R> {
             if chunk.is_empty() {
                 break;
             }
+            if std::mem::take(&mut self.after_cr) && chunk[0] == b'\n' {
+                self.hasher.update(b"\n");
+                self.reader.consume(1);
+                continue;
+            }
             any = true;
-            let end = chunk.iter().position(|&byte| byte == b'\n');
+            let end = chunk.iter().position(|&byte| matches!(byte, b'\n' | b'\r'));
             line.ended = end.is_some();
+            self.after_cr = end.is_some_and(|end| chunk[end] == b'\r');
             let used = end.map_or(chunk.len(), |end| end + 1);
             let text = &chunk[..end.unwrap_or(chunk.len())];
             let room = self.limit.saturating_sub(bytes.len());
@@ -67,9 +75,6 @@ impl<R: BufRead> Lines<R> {
         self.number = line.number;
         if line.number == 1 && bytes.starts_with(b"\xef\xbb\xbf") {
             bytes.drain(..3);
-        }
-        if bytes.last() == Some(&b'\r') {
-            bytes.pop();
         }
         Ok(Some(line))
     }
@@ -106,6 +111,23 @@ mod tests {
         assert_eq!(out.iter().map(|(_, line)| line.ended).collect::<Vec<_>>(), [true, true, true, false]);
         assert_eq!(out.last().unwrap().1.number, 4);
         assert!(read_all(b"", 100).is_empty());
+    }
+
+    #[test]
+    fn lines_end_as_in_python() {
+        for (text, expected) in [
+            ("a\rb\r\nc\nd", &["a", "b", "c", "d"][..]),
+            ("a\r\rb\n\rc\r", &["a", "", "b", "", "c"]),
+            ("ab\r\n\r\nc\r\n", &["ab", "", "c"]),
+            ("\r\n", &[""]),
+            ("\r", &[""]),
+            ("a\u{b}\u{85}\u{2028}b", &["a\u{b}\u{85}\u{2028}b"]),
+        ] {
+            let out = read_all(text.as_bytes(), 100);
+            assert_eq!(out.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>(), expected, "{text:?}");
+            let is_last_ended = text.ends_with(['\r', '\n']);
+            assert_eq!(out.last().unwrap().1.ended, is_last_ended, "{text:?}");
+        }
     }
 
     #[test]

@@ -37,9 +37,18 @@ impl Contents {
         match entry {
             Ok(entry) => drop(self.made.insert(name.to_owned(), entry)),
             Err(inputs) => {
-                let entry = NotMadeEntry { schema_version: artifact.schema_version(), inputs };
+                let entry = NotMadeEntry { schema_version: artifact.schema_version(), inputs, reason: None };
                 self.not_made.insert(name.to_owned(), entry);
             }
+        }
+    }
+
+    /// Notes why `artifact` cannot be made. An earlier file stays, with its entry.
+    pub(crate) fn refuse(&mut self, artifact: Artifact, inputs: BTreeMap<String, String>, reason: &str) {
+        if !self.holds(artifact) {
+            let reason = Some(reason.to_owned());
+            let entry = NotMadeEntry { schema_version: artifact.schema_version(), inputs, reason };
+            self.not_made.insert(artifact.file_name().to_owned(), entry);
         }
     }
 
@@ -68,6 +77,8 @@ impl Sources<'_> {
                 failed: counts.failed,
                 pending: counts.pending,
                 records: counts.records,
+                set_aside: counts.set_aside,
+                corrected: counts.corrected,
             }
         };
         let semantics = self.config.artifacts.semantics;
@@ -79,6 +90,7 @@ impl Sources<'_> {
             crawl: self.identity.clone(),
             semantics: contents.made.values().all(follows).then_some(semantics),
             complete: self.counts.is_complete()
+                && contents.not_made.values().all(|entry| entry.reason.is_none())
                 && contents.made.iter().all(|(name, entry)| self.lacks_nothing(name, entry)),
             artifacts: contents.made,
             not_made: contents.not_made,

@@ -29,7 +29,7 @@ pub mod write;
 pub use catalogue::{Artifact, Input, UnknownArtifact};
 pub use error::DatasetError;
 pub use families::busiest::{BusiestRevisions, RevisionJobs, busiest_revisions};
-pub use families::relabel::relabel_with_store;
+pub use families::relabel::{check_llm_records, relabel_with_store};
 pub use families::tables;
 pub use overview::{CoveredRevision, Overview, WaitingJob, compute_overview};
 pub use pytext::counts::ValueCounts;

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use pytext::counts::ValueCounts;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::actor::Shutdown;
 use crate::config::{Config, Semantics};
@@ -143,7 +144,8 @@ impl StoreReader<'_> {
             let mut pass = Pass::new(scope, self.store, self.signatures, self.means);
             let coverage = commits
                 .map(|commits| {
-                    let reducer = CoverageReducer::new(CommitTable::new(commits), self.semantics, &self.means);
+                    let reducer =
+                        CoverageReducer::new(CommitTable::new(commits, self.semantics), self.semantics, &self.means);
                     pass.start(reducer, revisions_of)
                 })
                 .transpose()?;
@@ -206,8 +208,8 @@ impl StoreReader<'_> {
             return Ok(noted.of(self.semantics).cloned());
         }
         let most = revisions.iter().enumerate().max_by_key(|(place, revision)| (revision.total_jobs, Reverse(*place)));
-        let Some((_, most)) = most.filter(|(_, revision)| revision.total_jobs > 0) else { return Ok(None) };
-        let busiest = Busiest { node: most.node.clone(), total_jobs: most.total_jobs };
+        let Some((_, most)) = most else { return Ok(None) };
+        let busiest = Busiest { node: most.node.clone(), total_jobs: most.total_jobs, semantics: self.semantics };
         let mut found = busiest::jobs_of(self.store, self.signatures, vec![Some(busiest)], self.means)?;
         Ok(found.pop().flatten())
     }
@@ -270,22 +272,23 @@ impl ReducerWorker for DataTotals {
 
 fn waiting_job(id: JobId, record: &RawJson) -> Result<WaitingJob, DatasetError> {
     #[derive(Default, Deserialize)]
-    struct View {
-        #[serde(default)]
-        job_type_name: Option<String>,
-        #[serde(default)]
-        platform: Option<String>,
-        #[serde(default)]
-        machine_name: Option<String>,
+    struct View<'a> {
+        #[serde(borrow)]
+        job_type_name: Option<&'a RawValue>,
+        #[serde(borrow)]
+        platform: Option<&'a RawValue>,
+        #[serde(borrow)]
+        machine_name: Option<&'a RawValue>,
     }
+    let text = |raw: Option<&RawValue>| raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
     let times = times_of(record, id)?;
     // A field of an undocumented type counts as absent.
-    let view: View = record.view().unwrap_or_default();
+    let view: View<'_> = record.view().unwrap_or_default();
     Ok(WaitingJob {
         id,
-        name: view.job_type_name.unwrap_or_default(),
-        platform: view.platform.unwrap_or_default(),
-        machine: view.machine_name.unwrap_or_default(),
+        name: text(view.job_type_name),
+        platform: text(view.platform),
+        machine: text(view.machine_name),
         wait_secs: wait_corrected(times).ok(),
         minutes: duration_corrected(times).ok(),
     })

@@ -1,17 +1,18 @@
 //! Runs one reduction: selects the artifacts that are out of date, makes them, and publishes them together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use crate::actor::Shutdown;
-use crate::config::Config;
+use crate::config::{Config, Semantics};
 use crate::observe::Reducing;
 use crate::store::Store;
 
-use super::catalogue::Artifact;
+use super::catalogue::{Artifact, Input};
 use super::commits::Commits;
 use super::error::DatasetError;
 use super::families;
+use super::families::relabel::check_llm_records;
 use super::family::{Context, Making};
 use super::manifest::{Contents, lacks_jobs, read_manifest, withdraw_manifest};
 use super::output::OnDisk;
@@ -42,13 +43,15 @@ pub struct ReduceSummary {
     pub written: Vec<Artifact>,
     /// Artifacts whose inputs had not changed.
     pub unchanged: Vec<Artifact>,
-    /// True if nothing is missing that a crawl could still add to the requested artifacts.
+    /// Artifacts that cannot be made because of a malformed input, with its defect.
+    pub refused: BTreeMap<Artifact, String>,
+    /// True if all requested artifacts are made, and a crawl could add nothing to them.
     pub complete: bool,
     /// The manifest on disk.
     pub manifest: Manifest,
 }
 
-/// Makes artifacts from the store.
+/// Makes artifacts from the store. A malformed input file costs only the artifacts that need it.
 ///
 /// # Errors
 /// [`DatasetError`]; the artifacts are unchanged.
@@ -70,6 +73,7 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Da
     let before = read_manifest(folder);
     let (wanted, current): (BTreeSet<_>, BTreeSet<_>) =
         asked.iter().copied().partition(|artifact| !sources.is_current(before.as_ref(), *artifact));
+    let (wanted, refused) = without_malformed_input(config, wanted, asked.len())?;
     let mut outputs = make(&sources, &wanted, Means::of(config, folder, reducing, shutdown))?;
     for (artifact, entry) in &mut outputs.entries {
         entry.inputs = sources.input_digests(*artifact);
@@ -83,6 +87,9 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Da
             stale.extend(Some(folder.join(artifact.file_name())).filter(|path| path.exists()));
         }
         contents.put(*artifact, entry.ok_or_else(|| sources.input_digests(*artifact)));
+    }
+    for (artifact, reason) in &refused {
+        contents.refuse(*artifact, sources.input_digests(*artifact), reason);
     }
     let written: Vec<Artifact> = outputs.entries.keys().copied().collect();
     let unchanged = current.into_iter().filter(|artifact| contents.holds(*artifact)).collect();
@@ -99,8 +106,38 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Da
     outputs.finished.extend(described);
     publish(folder, outputs.finished)?;
     let complete = sources.counts.is_complete()
+        && refused.is_empty()
         && asked.iter().all(|artifact| !manifest.artifacts.get(artifact.file_name()).is_some_and(lacks_jobs));
-    Ok(ReduceSummary { written, unchanged, complete, manifest })
+    Ok(ReduceSummary { written, unchanged, refused, complete, manifest })
+}
+
+/// Splits the wanted artifacts: those that can be made, and those that need malformed records, with the defect. In the
+/// reference semantics, only the report cannot be made: the records end before the malformed line, as in the older scripts.
+///
+/// # Errors
+/// [`DatasetError`] if the file is unreadable, or if nothing else was `asked` for.
+fn without_malformed_input(
+    config: &Config,
+    wanted: BTreeSet<Artifact>,
+    num_asked: usize,
+) -> Result<(BTreeSet<Artifact>, BTreeMap<Artifact, String>), DatasetError> {
+    let (mut needing, mut others): (BTreeSet<_>, BTreeSet<_>) =
+        wanted.into_iter().partition(|artifact| artifact.inputs().contains(&Input::PerfLlmStruc));
+    if needing.is_empty() {
+        return Ok((others, BTreeMap::new()));
+    }
+    match check_llm_records(config) {
+        Ok(()) => Ok((&needing | &others, BTreeMap::new())),
+        Err(error @ DatasetError::Relabel(..)) if needing.len() < num_asked => {
+            let mut reason = error.with_causes();
+            if config.artifacts.semantics == Semantics::Reference {
+                others.extend(needing.take(&Artifact::Relabelled));
+                reason.push_str(&format!("; {} ends before that line", Artifact::Relabelled));
+            }
+            Ok((others, needing.into_iter().map(|artifact| (artifact, reason.clone())).collect()))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes the wanted artifacts, under temporary names.

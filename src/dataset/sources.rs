@@ -52,7 +52,8 @@ impl Sources<'_> {
         let Some(before) = before else { return false };
         let path = self.config.artifacts.out.join(artifact.file_name());
         if let Some(entry) = before.not_made.get(artifact.file_name()) {
-            return entry.schema_version == artifact.schema_version()
+            return entry.reason.is_none()
+                && entry.schema_version == artifact.schema_version()
                 && entry.inputs == self.input_digests(artifact)
                 && !path.exists();
         }

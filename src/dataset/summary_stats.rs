@@ -8,6 +8,7 @@ use pytext::counts::ValueCounts;
 use pytext::json_value::{Json, Layout};
 use pytext::stats::{self, Number};
 
+use crate::config::Semantics;
 use crate::dataset::write::plot::Histogram;
 
 const PERCENTS: [u32; 5] = [25, 75, 90, 95, 99];
@@ -34,9 +35,14 @@ pub fn perf_jobs_stats(total_jobs: &ValueCounts) -> Option<Vec<u8>> {
 }
 
 /// `sig_group_job_duration_stats.json`: statistics of the groups' durations, minutes, as written to
-/// `sig_group_job_durations.csv` and in that order; `None` without groups.
+/// `sig_group_job_durations.csv` and in that order; `None` without groups. Without a positive duration, the geometric mean is
+/// `NaN` as in the older scripts, or null in the corrected semantics.
 #[must_use]
-pub fn sig_group_job_duration_stats(durations_minutes: &[f64]) -> Option<Vec<u8>> {
+pub fn sig_group_job_duration_stats(durations_minutes: &[f64], semantics: Semantics) -> Option<Vec<u8>> {
+    let geometric_mean = |mean: f64| match semantics {
+        Semantics::Corrected if !mean.is_finite() => Json::Null,
+        _ => Json::Float(mean),
+    };
     let sorted = stats::sorted(durations_minutes);
     let document = Json::object([
         ("observations", json_of_len(&sorted)),
@@ -46,7 +52,7 @@ pub fn sig_group_job_duration_stats(durations_minutes: &[f64]) -> Option<Vec<u8>
         ("max", Json::Float(*sorted.last()?)),
         ("percentiles", percentiles(|percent| stats::gap_weighted_percentile(&sorted, percent).map(Json::Float))?),
         ("trimmed_mean_10pct", Json::Float(stats::trimmed_mean_10pct(&sorted)?)),
-        ("geometric_mean", Json::Float(stats::geometric_mean_builtin_sum(&sorted)?)),
+        ("geometric_mean", geometric_mean(stats::geometric_mean_builtin_sum(&sorted)?)),
     ]);
     Some(document.to_bytes(INDENT_4))
 }
@@ -228,10 +234,14 @@ mod tests {
 
     #[test]
     fn duration_document_equals_the_golden_one() {
-        let document = sig_group_job_duration_stats(&group_durations()).unwrap();
-        assert_eq!(text(document), golden("sig_group_job_duration_stats.json"));
-        assert_eq!(sig_group_job_duration_stats(&[]), None);
-        assert!(text(sig_group_job_duration_stats(&[-0.0]).unwrap()).contains("\"geometric_mean\": NaN\n"));
+        for semantics in [Semantics::Reference, Semantics::Corrected] {
+            let document = sig_group_job_duration_stats(&group_durations(), semantics).unwrap();
+            assert_eq!(text(document), golden("sig_group_job_duration_stats.json"));
+            assert_eq!(sig_group_job_duration_stats(&[], semantics), None);
+        }
+        let of_zero = |semantics| text(sig_group_job_duration_stats(&[-0.0], semantics).unwrap());
+        assert!(of_zero(Semantics::Reference).contains("\"geometric_mean\": NaN\n"));
+        assert!(of_zero(Semantics::Corrected).contains("\"geometric_mean\": null\n"));
     }
 
     #[test]

@@ -12,9 +12,9 @@ use super::pressure::Pressure;
 use super::retry::{Retryability, classify};
 use crate::actor::Shutdown;
 use crate::config::Config;
-use crate::model::{Batch, Kind, Request};
+use crate::model::{AlertSummary, Batch, Kind, Request};
 use crate::observe::{AttemptResult, Counters};
-use crate::source::{Answer, SignatureSink, SourceError, Treeherder};
+use crate::source::{Answer, Reply, SignatureSink, SourceError, Treeherder};
 use crate::store::SignatureListing;
 
 /// The source, and all that an attempt passes on its way there. Cheap to clone; all clones are one.
@@ -123,7 +123,7 @@ impl SourceAccess {
         self.counters.attempt(Kind::Signatures, 1, AttemptResult::Failed(&error.label()));
         self.heed_retry_after(&error)?;
         match classify(&error) {
-            Retryability::Refused => Err(self.refused(&probe, error)),
+            Retryability::Refused => Err(self.refused(&probe, error).await),
             Retryability::Lasting => {
                 self.note_recovery();
                 Ok(Probed::Answered)
@@ -133,6 +133,25 @@ impl SourceAccess {
                 debug!(error = %error.with_causes(), "the source does not answer even the smallest request");
                 Ok(Probed::Failed)
             }
+        }
+    }
+
+    /// Asks once for a page of alert summaries, to compare another answer with it. `None` without an answer.
+    pub(super) async fn ask_witness(&self, witness: &Batch) -> Result<Option<Vec<AlertSummary>>, FetchError> {
+        if !self.take_token().await? {
+            return Ok(None);
+        }
+        match self.attempt(witness).await {
+            Some(Ok((answer, _))) => {
+                self.count_answer(witness.kind(), 1, &answer);
+                Ok(if let Reply::AlertPage { records, .. } = answer.reply { Some(records.taken) } else { None })
+            }
+            Some(Err(error)) => {
+                self.counters.attempt(witness.kind(), 1, AttemptResult::Failed(&error.label()));
+                self.heed_retry_after(&error)?;
+                Ok(None)
+            }
+            None => Ok(None),
         }
     }
 
@@ -153,13 +172,16 @@ impl SourceAccess {
         self.counters.note_error(format!("{batch}: {}", error.with_causes()));
         self.heed_retry_after(error)?;
         self.pressure.note_error(error, &self.config, &self.counters);
-        match classify(error) {
+        let retryability = classify(error);
+        // The source is up when it answers, whatever it says.
+        let is_up = retryability == Retryability::Lasting || matches!(**error, SourceError::Contradictory { .. });
+        match retryability {
             Retryability::Refused => Ok(false),
-            Retryability::Lasting => {
+            _ if is_up => {
                 self.pressure.breaker.answered();
                 Ok(false)
             }
-            Retryability::Passing | Retryability::TooMuch => match self.pressure.breaker.failed(error) {
+            _ => match self.pressure.breaker.failed(error) {
                 Toll::Counts => Ok(false),
                 Toll::Outage { began } => {
                     if began {
@@ -201,19 +223,33 @@ impl SourceAccess {
             checked = self.source.check_repository() => checked,
         };
         match checked {
-            Err(source @ SourceError::UnknownRepository { .. }) => Err(self.unknown_repository(Arc::new(source))),
+            Err(source @ SourceError::UnknownRepository { .. }) => Err(self.unknown_repository(Arc::new(source)).await),
             _ => Ok(true),
         }
     }
 
-    fn unknown_repository(&self, source: Arc<SourceError>) -> FetchError {
-        FetchError::UnknownRepository { base_url: self.config.borrow().source.base_url.clone(), source }
+    /// Asks for the names of the repositories, so that the error can suggest one; without an answer it suggests none.
+    async fn unknown_repository(&self, source: Arc<SourceError>) -> FetchError {
+        let asked = async {
+            match self.take_token().await {
+                Ok(true) => self.source.nearest_repositories().await.unwrap_or_default(),
+                _ => Vec::new(),
+            }
+        };
+        let nearest = tokio::select! {
+            biased;
+            () = self.shutdown.abandoned() => Vec::new(),
+            nearest = asked => nearest,
+        };
+        FetchError::UnknownRepository { base_url: self.config.borrow().source.base_url.clone(), nearest, source }
     }
 
     /// The crawl cannot go on.
-    pub(super) fn refused(&self, batch: &Batch, source: Arc<SourceError>) -> FetchError {
-        if matches!(*source, SourceError::UnknownRepository { .. }) {
-            return self.unknown_repository(source);
+    pub(super) async fn refused(&self, batch: &Batch, source: Arc<SourceError>) -> FetchError {
+        match *source {
+            SourceError::UnknownRepository { .. } => return self.unknown_repository(source).await,
+            SourceError::ClockSkew { .. } => return FetchError::WrongClock { source },
+            _ => {}
         }
         let user_agent = self.config.borrow().source.user_agent.clone();
         FetchError::Refused { request: batch.to_string(), user_agent, source }

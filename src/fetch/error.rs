@@ -56,12 +56,35 @@ pub enum FetchError {
     },
     /// The server does not have the configured repository.
     #[error(
-        "{base_url} has no repository of this name; check source.repository ({base_url}/api/repository/ lists the names)"
+        "{base_url} has no repository of this name{}; check source.repository ({base_url}/api/repository/ lists the names)",
+        suggestion(nearest)
     )]
     UnknownRepository {
         /// The server.
         base_url: String,
+        /// Similar names that it has, the nearest first.
+        nearest: Vec<String>,
         /// Names the repository.
+        #[source]
+        source: Arc<SourceError>,
+    },
+    /// This machine's clock and the server's differ by a day or more.
+    #[error(
+        "the clocks differ by a day or more, so the crawl would miss alert summaries; correct this machine's clock and run the same command again; a store that was created with the wrong clock and without window.data_end ends at the wrong time: delete it first"
+    )]
+    WrongClock {
+        /// Both times.
+        #[source]
+        source: Arc<SourceError>,
+    },
+    /// A check of the server failed.
+    #[error("{base_url} does not answer as Treeherder does: {hint}")]
+    CheckFailed {
+        /// The server.
+        base_url: String,
+        /// The way on.
+        hint: &'static str,
+        /// The error.
         #[source]
         source: Arc<SourceError>,
     },
@@ -81,4 +104,8 @@ pub enum FetchError {
     /// The token bucket's actor has ended.
     #[error("the token bucket has stopped")]
     BucketStopped,
+}
+
+fn suggestion(nearest: &[String]) -> String {
+    if nearest.is_empty() { String::new() } else { format!("; did you mean `{}`?", nearest.join("` or `")) }
 }

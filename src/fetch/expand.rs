@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::config::BatchConfig;
 use crate::model::{FrameworkId, Request, SignatureId, Window, sampled_jobs};
-use crate::source::{AlertPageOutline, PassVerdict, judge_pass, pages_of};
+use crate::source::{AlertPageOutline, PassVerdict, closing_looks, judge_pass, pages_of};
 use crate::store::columns::ColumnSet;
 use crate::store::{
     ChunkReader, CrawlIdentity, Outcome, Pending, SettledSummary, Settlement, Store, StoreError, job_pending,
@@ -53,7 +53,11 @@ pub(super) fn after_alerts(store: &Store, page_size: u32, first_pass: u16) -> Re
     };
     let mut error = None;
     let verdict = judge_pass(page_size, |page| match store.alert_page(pass, page) {
-        Ok(found) => found.map(|page| AlertPageOutline { count: page.count, ids: page.ids }),
+        Ok(found) => found.map(|page| {
+            let num_set_aside = page.set_aside.len();
+            let ids = page.ids.into_iter().chain(page.set_aside).collect();
+            AlertPageOutline { count: page.count, ids, num_set_aside }
+        }),
         Err(failed) => {
             error = Some(failed);
             None
@@ -65,7 +69,7 @@ pub(super) fn after_alerts(store: &Store, page_size: u32, first_pass: u16) -> Re
     let page = |page| Pending::of(Request::AlertPage { pass, page });
     Ok(AfterAlerts::Requests(match verdict {
         PassVerdict::NeedsPages(last) => (1..=last).map(page).collect(),
-        PassVerdict::NeedsClosingLook => vec![page(0)],
+        PassVerdict::NeedsClosingLooks(last) => closing_looks(last).map(page).collect(),
         PassVerdict::Still => Vec::new(),
         PassVerdict::Shifted => match pass.checked_add(1).filter(|next| next - first_pass < MAX_PASSES) {
             Some(next) => {
@@ -96,8 +100,8 @@ pub(super) fn after_signatures(store: &Store, identity: &CrawlIdentity) -> Resul
     let whole_updated = Request::UpdatedSignatures { framework: None };
     let (mut lists, mut updated_lists) = (vec![whole_list], vec![whole_updated]);
     if let Some(listed) = frameworks {
-        let ids: BTreeSet<u64> = listed.into_iter().chain(1..=HIGHEST_KNOWN_FRAMEWORK).collect();
-        let of = |id: &u64| Some(FrameworkId(*id));
+        let of = |id: &FrameworkId| Some(*id);
+        let ids = frameworks_to_ask(listed);
         if store.settled(&whole_list)?.is_none() {
             lists = ids.iter().map(|id| Request::Signatures { framework: of(id) }).collect();
         }
@@ -133,6 +137,12 @@ pub(super) fn after_signatures(store: &Store, identity: &CrawlIdentity) -> Resul
         expansions.extend(summaries(store, identity, updated.as_ref())?);
     }
     Ok(expansions)
+}
+
+/// The frameworks whose signatures are listed one by one, when the server lists the enabled ones as `listed`.
+pub(super) fn frameworks_to_ask(listed: Vec<u64>) -> Vec<FrameworkId> {
+    let ids: BTreeSet<u64> = listed.into_iter().chain(1..=HIGHEST_KNOWN_FRAMEWORK).collect();
+    ids.into_iter().map(FrameworkId).collect()
 }
 
 fn is_settled_or_unknown(store: &Store, request: Request) -> Result<bool, StoreError> {

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use super::access::{Probed, SourceAccess};
+use super::contradiction::Suspicion;
 use super::error::FetchError;
 use super::retry::RetryDelays;
 use super::scheduler::MAX_QUEUED;
@@ -130,7 +131,10 @@ impl Fetcher {
             let attempt = failures.num + 1;
             let error = match access.attempt(batch).await {
                 None => return Ok(Ending::LeftPending),
-                Some(Ok((answer, listing))) => return self.store(batch, answer, listing, attempt, trail).await,
+                Some(Ok((answer, listing))) => match self.contradiction(batch, &answer, &listing).await? {
+                    None => return self.store(batch, answer, listing, attempt, trail).await,
+                    Some(error) => error,
+                },
                 Some(Err(error)) => error,
             };
             let in_outage = access.note_error(batch, attempt, &error)?;
@@ -163,7 +167,7 @@ impl Fetcher {
                 return Ok(Ending::LeftPending);
             }
             match verdict {
-                Verdict::StopCrawl => return Err(access.refused(batch, error)),
+                Verdict::StopCrawl => return Err(access.refused(batch, error).await),
                 Verdict::AwaitSource | Verdict::Probe => {} // the gate holds until the source answers
                 Verdict::Retry => self.wait_before_retry(batch, attempt, &mut delays, &error).await,
                 Verdict::Split => {
@@ -208,6 +212,25 @@ impl Fetcher {
         let context = AnswerContext { store: links.store.store(), identity: &links.identity, page_size, attempts };
         links.store.submit(settlement_of(batch, answer, listing, &context)?).await?;
         Ok(Ending::Answered)
+    }
+
+    async fn contradiction(
+        &self,
+        batch: &Batch,
+        answer: &Answer,
+        listing: &SignatureListing,
+    ) -> Result<Option<Arc<SourceError>>, FetchError> {
+        let Some(suspicion) = Suspicion::of(batch, answer, listing) else { return Ok(None) };
+        let Self { links: FetcherLinks { access, store, identity, .. }, .. } = self;
+        let known = suspicion.contradicted_by(store.store(), identity)?;
+        let found = match (known, suspicion.witness()) {
+            (None, Some(witness)) => match access.ask_witness(&witness).await? {
+                Some(records) => suspicion.contradicted_by_alerts(&records, identity),
+                None => Some("nothing that can be checked: no alert summaries to compare it with".to_owned()),
+            },
+            (known, _) => known,
+        };
+        Ok(found.map(|found| Arc::new(SourceError::Contradictory { endpoint: suspicion.endpoint(), found })))
     }
 
     async fn wait_before_retry(&self, batch: &Batch, attempt: u32, delays: &mut RetryDelays, error: &SourceError) {

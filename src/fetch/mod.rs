@@ -10,6 +10,7 @@ mod access;
 mod adaptive;
 mod asker;
 mod breaker;
+mod contradiction;
 mod error;
 mod expand;
 mod fetcher;

@@ -15,7 +15,7 @@ use super::limiter::{TokenBucket, TokenBucketHandle};
 use super::sizes::WorkedSizes;
 use crate::config::{Config, LimiterConfig};
 use crate::observe::Counters;
-use crate::source::SourceError;
+use crate::source::{ServerClock, SourceError};
 
 /// Maximum pause, for any request of the server and any configuration.
 const LONGEST_PAUSE: Duration = Duration::from_hours(10_000);
@@ -27,6 +27,8 @@ pub struct Pressure {
     pub(super) breaker: Breaker,
     pub(super) sizes: WorkedSizes,
     controller: Arc<Mutex<RateController>>,
+    /// The server's, compared with ours once a run.
+    pub(crate) clock: ServerClock,
 }
 
 fn rates(limiter: &LimiterConfig) -> (f64, f64) {
@@ -59,6 +61,7 @@ impl Pressure {
             breaker: Breaker::new(retry.initial_delay, retry.max_delay, retry.give_up_after),
             sizes: WorkedSizes::default(),
             controller: Arc::new(Mutex::new(RateController::new(rate, least))),
+            clock: ServerClock::default(),
         }
     }
 

@@ -17,14 +17,16 @@ pub(super) enum Retryability {
     TooMuch,
     /// Asking again gives the same.
     Lasting,
-    /// The crawl cannot go on: the server refuses this client, or lacks the repository.
+    /// The crawl cannot go on: the server refuses this client, lacks the repository, or has another date.
     Refused,
 }
 
 /// Classifies `error`: whether the request that met it may succeed when it is asked again.
 pub(super) fn classify(error: &SourceError) -> Retryability {
     match error {
-        SourceError::Forbidden | SourceError::UnknownRepository { .. } => Retryability::Refused,
+        SourceError::Forbidden | SourceError::UnknownRepository { .. } | SourceError::ClockSkew { .. } => {
+            Retryability::Refused
+        }
         // The server ends every query after 30 s: by a dropped connection, or through its balancer by 502, 503, 504.
         SourceError::Timeout { .. } | SourceError::Interrupted { .. } | SourceError::TooLarge { .. } => {
             Retryability::TooMuch
@@ -36,8 +38,10 @@ pub(super) fn classify(error: &SourceError) -> Retryability {
         | SourceError::Redirect { .. }
         | SourceError::Connect { .. }
         | SourceError::NotJson { .. }
+        | SourceError::BrokenEncoding { .. }
         | SourceError::BrokenJson { .. }
-        | SourceError::WrongShape { .. } => Retryability::Passing,
+        | SourceError::WrongShape { .. }
+        | SourceError::Contradictory { .. } => Retryability::Passing,
     }
 }
 

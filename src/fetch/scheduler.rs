@@ -73,6 +73,8 @@ pub(crate) struct SchedulerLinks {
     pub(crate) mailboxes: Vec<flume::Sender<Batch>>,
     /// From the fetchers: a mailbox runs low.
     pub(crate) mailbox_low: Arc<Notify>,
+    /// To the pools: batches were handed out, for which there may be too few fetchers.
+    pub(crate) handed_out: Arc<Notify>,
     /// Ends the run.
     pub(crate) shutdown: Shutdown,
     /// The configuration, as it is now.
@@ -273,6 +275,7 @@ impl Scheduler {
             let (pending, in_flight) = (self.frontier.num_pending(kind), self.frontier.num_in_flight(kind));
             self.links.counters.set_frontier(kind, pending as u64, in_flight as u64);
         }
+        self.links.handed_out.notify_one();
     }
 
     /// The kinds that this run asks for.

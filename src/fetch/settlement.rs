@@ -1,7 +1,7 @@
 //! An answer or a failure as a change of the store. Pure, but for the clock.
 
 use super::expand;
-use crate::model::{Batch, Request, Timestamp};
+use crate::model::{AlertSummaryId, Batch, LAST_ROWS, Request, Timestamp};
 use crate::source::{Answer, Reply, SourceError};
 use crate::store::{Change, CrawlIdentity, Failure, Provenance, Settlement, SignatureListing, Store, StoreError};
 
@@ -30,11 +30,18 @@ pub(super) fn settlement_of(
     };
     let request = batch.requests()[0];
     let settlement = match (answer.reply, request) {
+        (Reply::AlertPage { count, records }, Request::AlertPage { pass, page: look @ LAST_ROWS.. }) => {
+            let page = context.store.alert_page(pass, look - LAST_ROWS)?;
+            let last = page.and_then(|page| page.ids.last().copied());
+            let ids = records.taken.iter().map(|record| record.id).filter(|id| last == Some(*id)).collect();
+            let set_aside = records.odd.iter().filter(|odd| !odd.taken).map(|odd| AlertSummaryId(odd.record)).collect();
+            Settlement::of_last_row(request, count, ids, set_aside)?
+        }
         (Reply::AlertPage { count, records }, Request::AlertPage { pass, page }) => Settlement::of_alert_page(
-            request, count, &records,
+            request, count, records,
         )?
         .with_discovered(expand::pages_after(pass, page, count, context.page_size)),
-        (Reply::Signatures, _) => listing.settle(request),
+        (Reply::Signatures { odd }, _) => listing.settle(request, odd),
         (Reply::UpdatedSignatures(ids), _) => Settlement::of_ids(request, ids.into_iter().map(|id| id.0).collect()),
         (Reply::Frameworks(ids), _) => Settlement::of_ids(request, ids.into_iter().map(|id| id.0).collect()),
         (Reply::Summary(summary), Request::Summary { window, .. }) => {

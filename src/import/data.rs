@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::blocks::{Block, BlockReader};
 use super::rows::{Row, RowLine, read_line};
 use super::{FileReport, ImportError};
-use crate::actor::{DealError, InOrder, Inbox, Numbered, Shutdown, Ticket, deal};
+use crate::actor::{DealError, InOrder, Inbox, Numbered, Shutdown, Ticket, deal, parallelism};
 use crate::model::{Request, SignatureId, Window, bring_to_api_order};
 use crate::store::{BulkWriter, Pending, Settlement, Store};
 
@@ -56,7 +56,7 @@ pub(super) fn take(
 ) -> Result<FileReport, ImportError> {
     let failed = |source| ImportError::Read { path: path.to_owned(), source };
     let mut blocks = BlockReader::new(File::open(path).map_err(failed)?);
-    let num_workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let num_workers = parallelism();
     let max_in_flight = 3 * num_workers;
     let mut collector =
         Collector { writer, window, report: FileReport::default(), seen: HashMap::new(), doubled: BTreeMap::new() };

@@ -1,16 +1,18 @@
 //! `all_signatures.jsonl` and `max_revision_jobs.jsonl`: one record of the API per line.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::compact::compact;
 use super::{FileReport, ImportError};
 use crate::actor::Shutdown;
-use crate::model::{FrameworkId, Job, JobId, JobTimes, RawJson, Request, Signature, SignatureId};
+use crate::model::{Job, JobId, Request, Signature, Sorted};
 use crate::store::{BulkWriter, Settlement};
 
 /// Records per write.
@@ -54,7 +56,8 @@ pub(super) fn take_jobs(
     jobs.sort_by_key(|job| job.id);
     for jobs in jobs.chunks(RECORDS_PER_WRITE) {
         let asked: Vec<Request> = jobs.iter().map(|job| Request::Job { id: job.id }).collect();
-        writer.settle([Settlement::of_jobs(&asked, jobs)])?;
+        let jobs = Sorted { taken: jobs.to_vec(), odd: Vec::new() };
+        writer.settle([Settlement::of_jobs(&asked, &jobs)])?;
     }
     Ok(report)
 }
@@ -63,7 +66,7 @@ pub(super) fn take_jobs(
 fn read_records<T>(
     path: &Path,
     shutdown: &Shutdown,
-    parse: fn(&str) -> Result<T, serde_json::Error>,
+    parse: fn(&str) -> Result<Record<T>, serde_json::Error>,
     mut take: impl FnMut(T) -> Result<bool, ImportError>,
 ) -> Result<FileReport, ImportError> {
     let failed = |source| ImportError::Read { path: path.to_owned(), source };
@@ -83,7 +86,7 @@ fn read_records<T>(
         if text.is_empty() {
             continue;
         }
-        let record = match parse(&text) {
+        let Record { record, is_corrected } = match parse(&text) {
             Ok(record) => record,
             Err(error) => {
                 let Some(record) = record_behind_fragment(&text, parse) else {
@@ -95,6 +98,7 @@ fn read_records<T>(
                 record
             }
         };
+        report.corrected += u64::from(is_corrected || matches!(text, Cow::Owned(_)));
         if !take(record)? {
             report.doubled += 1;
         }
@@ -102,49 +106,66 @@ fn read_records<T>(
 }
 
 /// A script that was killed while it wrote a line appended the next record to the same line.
-fn record_behind_fragment<T>(line: &str, parse: fn(&str) -> Result<T, serde_json::Error>) -> Option<T> {
+fn record_behind_fragment<T>(line: &str, parse: fn(&str) -> Result<Record<T>, serde_json::Error>) -> Option<Record<T>> {
     let beginnings = line.match_indices("{\"").map(|(at, _)| at).filter(|&at| at > 0);
     beginnings.take(MAX_BEGINNINGS).find_map(|at| parse(&line[at..]).ok())
 }
 
-fn signature_of(line: &str) -> Result<Signature, serde_json::Error> {
+fn signature_of(line: &str) -> Result<Record<Signature>, serde_json::Error> {
+    // An object within a torn record may have an id too.
     #[derive(Deserialize)]
-    struct View {
-        id: SignatureId,
-        framework_id: FrameworkId,
+    struct View<'a> {
+        #[serde(borrow, rename = "framework_id")]
+        _framework_id: &'a RawValue,
     }
-    let raw = RawJson::parse(&compact(line))?;
-    let view: View = raw.view()?;
-    Ok(Signature { id: view.id, framework_id: view.framework_id, raw })
+    let line = compact(line);
+    let mut sorted = Sorted::<Signature>::default();
+    sorted.add_own_signature(line.as_bytes())?;
+    if let Some(signature) = sorted.taken.last() {
+        signature.raw.view::<View<'_>>()?;
+    }
+    Record::only(sorted)
 }
 
-fn job_of(line: &str) -> Result<Job, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct View {
-        id: JobId,
-        submit_timestamp: Option<i64>,
-        start_timestamp: Option<i64>,
-        end_timestamp: Option<i64>,
+fn job_of(line: &str) -> Result<Record<Job>, serde_json::Error> {
+    let mut sorted = Sorted::<Job>::default();
+    sorted.add_job(compact(line).as_bytes())?;
+    Record::only(sorted)
+}
+
+/// A record, and whether it was corrected.
+struct Record<T> {
+    record: T,
+    is_corrected: bool,
+}
+
+impl<T> Record<T> {
+    /// The only record, or the reason why it cannot be stored.
+    fn only(sorted: Sorted<T>) -> Result<Self, serde_json::Error> {
+        let Sorted { mut taken, mut odd } = sorted;
+        match taken.pop() {
+            Some(record) => Ok(Self { record, is_corrected: !odd.is_empty() }),
+            None => Err(serde::de::Error::custom(odd.pop().map(|odd| odd.reason).unwrap_or_default())),
+        }
     }
-    let raw = RawJson::parse(&compact(line))?;
-    let view: View = raw.view()?;
-    let times =
-        JobTimes { submit_secs: view.submit_timestamp, start_secs: view.start_timestamp, end_secs: view.end_timestamp };
-    Ok(Job { id: view.id, times, raw })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::SignatureId;
 
     #[test]
     fn a_record_behind_a_fragment_is_found_whatever_the_fragment_ends_with() {
         let whole = r#"{"id": 7, "framework_id": 1, "tags": ["a"], "x": {"id": 1}}"#;
-        assert_eq!(signature_of(whole).unwrap().raw.as_str(), r#"{"id":7,"framework_id":1,"tags":["a"],"x":{"id":1}}"#);
+        assert_eq!(
+            signature_of(whole).unwrap().record.raw.as_str(),
+            r#"{"id":7,"framework_id":1,"tags":["a"],"x":{"id":1}}"#
+        );
         for cut in 1..whole.len() {
             let glued = format!("{}{whole}", &whole[..cut]);
             assert!(signature_of(&glued).is_err());
-            assert_eq!(record_behind_fragment(&glued, signature_of).unwrap().id, SignatureId(7), "{cut}");
+            assert_eq!(record_behind_fragment(&glued, signature_of).unwrap().record.id, SignatureId(7), "{cut}");
             assert!(record_behind_fragment(&whole[..cut], signature_of).is_none());
         }
     }

@@ -46,6 +46,9 @@ pub struct FileReport {
     pub data: u64,
     /// Data outside of the crawl's data window, left out.
     pub outside: u64,
+    /// Rows with values that are not valid JSON (`NaN`, halves of surrogate pairs, duplicate keys), imported with a
+    /// correction.
+    pub corrected: u64,
     /// Torn or malformed rows; a complete row after some of them was imported.
     pub torn: TornLines,
 }

@@ -43,3 +43,8 @@ id! {
     /// A test framework: talos, browsertime, …
     FrameworkId
 }
+
+impl FrameworkId {
+    /// Of a signature whose record has no readable framework; the server counts from 1.
+    pub const NONE: Self = Self(0);
+}

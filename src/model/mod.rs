@@ -3,6 +3,7 @@
 //! Every other folder imports this one; it imports none. Records that must be returned unchanged ([`RawJson`]) keep the
 //! server's text; typed views exist beside the text, never instead of it.
 
+mod accept;
 mod commit;
 mod datum;
 mod datum_parse;
@@ -17,6 +18,7 @@ mod sample;
 mod timestamp;
 mod window;
 
+pub use accept::{Accepted, MAX_RECORD_DEPTH, OddRecord, Refusal, accept, exact_id, exact_integer, stand_in};
 pub use commit::{CommitHash, CommitRecord, ParseCommitHashError};
 pub use datum::{Datum, DatumRecord, IrregularDatum, api_order, bring_to_api_order};
 pub use datum_parse::parse_datum;
@@ -24,8 +26,8 @@ pub use datum_scan::{Spacing, scan_data, scan_datum};
 pub use datum_text::DatumView;
 pub use ids::{AlertSummaryId, DatumId, FrameworkId, JobId, PushId, SignatureId};
 pub use raw_json::{RawEntries, RawJson};
-pub use records::{AlertSummary, Job, JobTimes, Signature, Summary};
-pub use request::{Batch, Kind, Request};
+pub use records::{AlertSummary, Job, JobTimes, Signature, Sorted, Summary};
+pub use request::{Batch, Kind, LAST_ROWS, Request};
 pub use revision::{ParseRevisionError, PushRevisions, Revision};
 pub use sample::{corrected_sample, reference_sample, sampled_jobs};
 pub use timestamp::{ParseTimestampError, Timestamp};

@@ -22,6 +22,11 @@ impl RawJson {
         Ok(Self(raw.get().into()))
     }
 
+    /// Of a text that is known to be one JSON value.
+    pub(super) fn checked(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// The unchanged text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -45,15 +45,19 @@ impl Kind {
     }
 }
 
+/// Added to the number of a page: its last row, asked again when all pages of the pass were read.
+pub const LAST_ROWS: u32 = 1 << 31;
+
 /// A unit of work, settled once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Request {
     /// A page of the alert summaries, in one pass over all pages. If a pass has several pages, page 1 is asked again at its
-    /// end, as page 0, to detect rows that shifted meanwhile.
+    /// end, as page 0, and so are the last rows of the others, from [`LAST_ROWS`] on, to detect rows that shifted meanwhile.
     AlertPage {
         /// Number of the pass over the list, from 0.
         pass: u16,
-        /// Number of the page, from 1; 0 is the second look at page 1.
+        /// Number of the page, from 1; 0 is the second look at page 1, `LAST_ROWS + n` the second look at the last row of
+        /// page n.
         page: u32,
     },
     /// The enabled frameworks.
@@ -182,6 +186,9 @@ impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AlertPage { pass, page: 0 } => write!(f, "alert summaries, pass {pass}, second look at page 1"),
+            Self::AlertPage { pass, page: page @ LAST_ROWS.. } => {
+                write!(f, "alert summaries, pass {pass}, second look at the last row of page {}", page - LAST_ROWS)
+            }
             Self::AlertPage { pass, page } => write!(f, "alert summaries, pass {pass}, page {page}"),
             Self::Frameworks => f.write_str("frameworks"),
             Self::Signatures { framework: None } => f.write_str("signatures"),

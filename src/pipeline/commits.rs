@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::Error;
-use crate::actor::Shutdown;
+use crate::actor::{Shutdown, blocking};
 use crate::commits::{CommitWindow, CommitsOrder, ensure_commits};
 use crate::config::Config;
 use crate::dataset::busiest_revisions;
@@ -38,11 +38,10 @@ pub(super) async fn discover_busiest_jobs(
     counters: &Arc<Counters>,
 ) -> Result<bool, Error> {
     let (reading, counting) = (Arc::clone(store), Arc::clone(counters));
-    let found =
-        tokio::task::spawn_blocking(move || busiest_revisions(&reading, &config, &commits, counting.reducing()));
+    let found = blocking(move || busiest_revisions(&reading, &config, &commits, counting.reducing()));
     let found = found.await;
     counters.reducing().leave();
-    let busiest = found.map_err(|_| Error::Broken { part: "the search for the busiest revision" })??;
+    let busiest = found.map_err(|error| Error::of_thread("the search for the busiest revision", error))??;
     let mut unknown = Vec::new();
     for id in busiest.jobs() {
         let pending = job_pending((id, Timestamp::default()));

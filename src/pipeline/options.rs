@@ -8,11 +8,14 @@ use crate::config::Config;
 
 /// The options of a run beside its configuration.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the flags of a command, and independent")]
 pub struct RunOptions {
     /// The stored crawl's server has another address now.
     pub same_source: bool,
     /// Fetch at most ten new job details.
     pub dry_run: bool,
+    /// Ask again for the answers with records that were set aside.
+    pub retry_set_aside: bool,
     /// Fetch only the listings needed to estimate, and make no artifacts.
     pub lists_only: bool,
 }

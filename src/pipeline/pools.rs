@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use super::options::LiveConfig;
@@ -12,27 +13,32 @@ use crate::config::Config;
 use crate::fetch::{FetchError, Fetcher, FetcherLinks, SchedulerStats};
 use crate::model::{Batch, Kind};
 
-/// The pools of fetchers. A fetcher beyond the configured number ends after its batch.
+/// The pools of fetchers: as many as configured, and no more than there are requests. A fetcher beyond the configured number
+/// ends after its batch.
 pub(super) struct FetcherPools {
     links: FetcherLinks,
     /// From the scheduler, by kind.
     inboxes: Vec<flume::Receiver<Batch>>,
     /// Kind and number of each fetcher that lives.
     alive: HashSet<(Kind, usize)>,
+    /// From the scheduler: it has handed out batches.
+    handed_out: Arc<Notify>,
     actors: JoinSet<Result<(Kind, usize), FetchError>>,
 }
 
 impl FetcherPools {
-    pub(super) fn start(links: FetcherLinks, inboxes: Vec<flume::Receiver<Batch>>, config: &Config) -> Self {
-        let mut pools = Self { links, inboxes, alive: HashSet::new(), actors: JoinSet::new() };
-        pools.grow(config);
-        pools
+    /// Pools without fetchers, which come with the requests.
+    pub(super) fn new(links: FetcherLinks, inboxes: Vec<flume::Receiver<Batch>>, handed_out: Arc<Notify>) -> Self {
+        Self { links, inboxes, alive: HashSet::new(), handed_out, actors: JoinSet::new() }
     }
 
     fn grow(&mut self, config: &Config) {
         for kind in Kind::ALL {
-            self.links.access.counters.set_fetchers(kind, config.concurrency_of(kind));
-            for number in 0..config.concurrency_of(kind) {
+            let counters = &self.links.access.counters;
+            counters.set_fetchers(kind, config.concurrency_of(kind));
+            let now = counters.of(kind);
+            let num_requests = usize::try_from(now.pending + now.in_flight).unwrap_or(usize::MAX);
+            for number in 0..config.concurrency_of(kind).min(num_requests) {
                 if self.alive.insert((kind, number)) {
                     let inbox = self.inboxes[kind.index()].clone();
                     self.actors.spawn(Fetcher::new(self.links.clone(), kind, number, inbox).run());
@@ -60,7 +66,8 @@ pub(super) async fn wait_for_actors(
     let mut stats = None;
     let mut failure = None;
     let mut config_lives = true;
-    loop {
+    let handed_out = Arc::clone(&fetchers.handed_out);
+    while stats.is_none() || !fetchers.actors.is_empty() {
         tokio::select! {
             ended = &mut scheduler, if stats.is_none() => {
                 let ended = result_of(ended, "the scheduler");
@@ -69,16 +76,16 @@ pub(super) async fn wait_for_actors(
                 }
                 stats = Some(ended);
             }
-            ended = fetchers.actors.join_next() => match ended.map(|ended| result_of(ended, "a fetcher")) {
-                None => break,
-                Some(Ok(fetcher)) => {
+            () = handed_out.notified() => fetchers.grow(&Arc::clone(&config.borrow())),
+            Some(ended) = fetchers.actors.join_next() => match result_of(ended, "a fetcher") {
+                Ok(fetcher) => {
                     fetchers.alive.remove(&fetcher);
                     // Without the scheduler, the work has ended for all.
                     if stats.is_none() && !shutdown.is_draining() {
                         fetchers.grow(&Arc::clone(&config.borrow()));
                     }
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     shutdown.abandon();
                     failure.get_or_insert(error);
                 }
@@ -90,10 +97,7 @@ pub(super) async fn wait_for_actors(
             }
         }
     }
-    let stats = match stats {
-        Some(stats) => stats,
-        None => result_of(scheduler.await, "the scheduler"),
-    };
+    let stats = stats.unwrap_or(Err(Error::Broken { part: "the scheduler" }));
     (stats, failure.map_or(Ok(()), Err))
 }
 

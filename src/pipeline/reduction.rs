@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::Error;
-use crate::actor::Shutdown;
+use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
 use crate::dataset::commits::Commits;
-use crate::dataset::{Artifact, DatasetError, ReduceOrder, ReduceSummary, read_commits, reduce};
+use crate::dataset::{Artifact, DatasetError, ReduceOrder, ReduceSummary, check_llm_records, read_commits, reduce};
 use crate::observe::{Counters, Progress};
 use crate::store::Store;
 
@@ -30,6 +30,18 @@ pub async fn reduce_store(
     make_artifacts(&store, config, commits.as_ref(), artifacts, shutdown, &counters).await
 }
 
+/// Warns before the crawl if the records to relabel are malformed: the crawl may take days, and the file can be corrected
+/// meanwhile.
+pub(super) fn check_records(config: &Config) -> Result<(), Error> {
+    match check_llm_records(config) {
+        Err(error @ DatasetError::Relabel(..)) => {
+            tracing::warn!("{}; the artifacts that need this file will not be made", error.with_causes());
+            Ok(())
+        }
+        checked => Ok(checked?),
+    }
+}
+
 pub(super) async fn make_artifacts(
     store: &Arc<Store>,
     config: &Arc<Config>,
@@ -40,7 +52,7 @@ pub(super) async fn make_artifacts(
 ) -> Result<ReduceSummary, Error> {
     let (store, config, commits) = (Arc::clone(store), Arc::clone(config), commits.cloned());
     let (artifacts, shutdown, counting) = (artifacts.to_vec(), shutdown.clone(), Arc::clone(counters));
-    let reduced = tokio::task::spawn_blocking(move || {
+    let reduced = blocking(move || {
         let order = ReduceOrder {
             config: &config,
             commits: commits.as_deref(),
@@ -52,5 +64,5 @@ pub(super) async fn make_artifacts(
     });
     let reduced = reduced.await;
     counters.reducing().leave();
-    Ok(reduced.map_err(|_| Error::Broken { part: "the reduction" })??)
+    Ok(reduced.map_err(|error| Error::of_thread("the reduction", error))??)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::Error;
+use crate::actor::blocking;
 use crate::dataset::DatasetError;
 use crate::dataset::families::groups::GroupsError;
 use crate::fetch::FetchError;
@@ -33,8 +34,8 @@ impl RunRepair {
     pub(super) async fn repair(&mut self, store: &Arc<Store>) -> Result<(), Error> {
         tracing::warn!("stored values are damaged; checking the whole store");
         let reading = Arc::clone(store);
-        let repaired = tokio::task::spawn_blocking(move || reading.repair()).await;
-        let repair = repaired.map_err(|_| Error::Broken { part: "the repair of the store" })??;
+        let repaired = blocking(move || reading.repair()).await;
+        let repair = repaired.map_err(|error| Error::of_thread("the repair of the store", error))??;
         tracing::warn!(requests = repair.asked_again.len(), "fetching the damaged answers again");
         self.done = Some(repair);
         Ok(())

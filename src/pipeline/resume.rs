@@ -1,8 +1,11 @@
 //! The frontier at the start of a run: the first requests of a new crawl, or the rest of an old one.
 
+use std::collections::BTreeSet;
+
+use super::RunOptions;
 use crate::config::Config;
 use crate::fetch::{first_requests, lost_parts};
-use crate::model::Kind;
+use crate::model::{Kind, Request};
 use crate::store::{Change, CrawlIdentity, Pending, Settlement, Store, StoreError};
 
 /// Adds to the frontier: in a new store the first requests, then those that failed in an earlier run, and the parts of
@@ -11,7 +14,7 @@ pub(super) fn prepare_frontier(
     store: &Store,
     identity: &CrawlIdentity,
     config: &Config,
-    lists_only: bool,
+    options: RunOptions,
 ) -> Result<(), StoreError> {
     let counts = store.counts()?;
     if counts.pending() + counts.settled() + counts.failed() == 0 {
@@ -19,14 +22,36 @@ pub(super) fn prepare_frontier(
         store.commit(Change::Expand { settlement })?;
     }
     if counts.failed() > 0 {
-        retry_failures(store, lists_only)?;
+        retry_failures(store, options.lists_only)?;
     }
-    if !lists_only {
+    if options.retry_set_aside {
+        retry_set_aside(store)?;
+    }
+    if !options.lists_only {
         let lost = lost_parts(store, identity)?;
         if !lost.is_empty() {
             tracing::warn!(requests = lost.len(), "parts of windows are missing in the store; fetching them again");
             store.commit(Change::Expand { settlement: Box::new(Settlement::discovery(lost)) })?;
         }
+    }
+    Ok(())
+}
+
+/// Of the alert summaries only the last pass, which the dataset holds.
+fn retry_set_aside(store: &Store) -> Result<(), StoreError> {
+    let last_pass = store.last_alert_pass()?;
+    let mut requests = BTreeSet::new();
+    for odd in store.set_aside() {
+        let (request, _, odd) = odd?;
+        let is_old = matches!(request, Request::AlertPage { pass, .. } if Some(pass) != last_pass);
+        if !odd.corrected && !is_old {
+            requests.insert(request);
+        }
+    }
+    if !requests.is_empty() {
+        tracing::info!(requests = requests.len(), "fetching answers again of which records were set aside");
+        let requests = requests.into_iter().map(Pending::of).collect();
+        store.commit(Change::AskAgain { requests })?;
     }
     Ok(())
 }

@@ -36,7 +36,15 @@ pub(super) fn completeness(facts: &Facts) -> Markup {
                 (counted(pending + failed, "request is", "requests are")) " still to be made. " code { "perfharvest run" } " starts the crawl."
             }
         } @else if facts.is_complete() {
-            div.banner.good role="status" { strong { "Complete." } " All requests are settled; none failed." }
+            @if facts.counts.set_aside() == 0 {
+                div.banner.good role="status" { strong { "Complete." } " All requests are settled; none failed." }
+            } @else {
+                div.banner.bad role="status" {
+                    strong { "Complete, " (counted(facts.counts.set_aside(), "record", "records")) " set aside." }
+                    " All requests are settled. The records that were set aside cannot be read and are missing below; "
+                    code { "perfharvest failures" } " lists them."
+                }
+            }
         } @else {
             div.banner.bad role="status" {
                 strong { "This crawl is not complete." } " "
@@ -121,7 +129,7 @@ pub(super) fn section(facts: &Facts) -> Markup {
 fn requests(facts: &Facts) -> Markup {
     let mut columns = vec![texts("kind"), texts("outcomes")];
     columns.extend(OUTCOMES.iter().map(|(name, ..)| numbers(name)));
-    columns.extend([numbers("records"), numbers("JSON")]);
+    columns.extend([numbers("records"), numbers("set aside"), numbers("corrected"), numbers("JSON")]);
     let row = |kind: Kind| {
         let counts = facts.counts.of(kind);
         let mut row = vec![Cell::Text(kind.name().replace('_', " ")), outcome_bar(counts)];
@@ -129,6 +137,8 @@ fn requests(facts: &Facts) -> Markup {
         #[expect(clippy::cast_precision_loss, reason = "a sort key")]
         row.extend([
             Cell::count(counts.records),
+            Cell::count(counts.set_aside),
+            Cell::count(counts.corrected),
             Cell::Number(counts.body_bytes as f64, human_bytes(counts.body_bytes)),
         ]);
         row

@@ -176,7 +176,7 @@ fn durations(facts: &Facts) -> Markup {
     let mut drawn = job_durations_histogram(&minutes);
     "Job durations by group".clone_into(&mut drawn.title);
     "Signature groups".clone_into(&mut drawn.y_label);
-    let document = sig_group_job_duration_stats(&minutes);
+    let document = sig_group_job_duration_stats(&minutes, facts.overview.semantics);
     let what = "Minutes from start to end of a job: the mean over the sampled jobs of each signature group, as in \
                 sig_group_job_duration_stats.json.";
     let chart = histogram(&drawn, "No sampled job has a duration.");
@@ -268,6 +268,7 @@ fn times_to_culprit(facts: &Facts) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Semantics;
 
     #[test]
     fn size_classes_double_and_hold_every_group() {
@@ -281,7 +282,7 @@ mod tests {
 
     #[test]
     fn documents_of_the_scripts_are_read_with_their_nan() {
-        let document = sig_group_job_duration_stats(&[-2.0, 0.0]).unwrap();
+        let document = sig_group_job_duration_stats(&[-2.0, 0.0], Semantics::Reference).unwrap();
         let parsed = parsed(&document).unwrap();
         assert_eq!(parsed.pointer("/mean").and_then(Value::as_f64), Some(-1.0));
         assert!(parsed.pointer("/geometric_mean").unwrap().is_null());

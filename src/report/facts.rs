@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::dataset::write::{ArtifactEntry, MANIFEST_NAME, Manifest};
 use crate::dataset::{DatasetError, Overview, compute_overview};
-use crate::model::{FrameworkId, Kind, Timestamp};
+use crate::model::{FrameworkId, Kind, Timestamp, exact_id};
 use crate::store::{CrawlIdentity, Failure, Ledger, Store, Tally};
 
 /// Most groups that are described; the largest come first.
@@ -128,29 +129,32 @@ impl Failures {
 impl Signatures {
     fn read(store: &Store, overview: &Overview) -> Result<Self, DatasetError> {
         #[derive(Default, Deserialize)]
-        struct View {
-            #[serde(default)]
-            framework_id: Option<FrameworkId>,
-            #[serde(default)]
-            suite: Option<String>,
-            #[serde(default)]
-            machine_platform: Option<String>,
+        struct View<'a> {
+            #[serde(borrow)]
+            framework_id: Option<&'a RawValue>,
+            #[serde(borrow)]
+            suite: Option<&'a RawValue>,
+            #[serde(borrow)]
+            machine_platform: Option<&'a RawValue>,
         }
+        let text = |raw: Option<&RawValue>| raw.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
         let mut signatures = Self::default();
         signatures.groups.resize(overview.groups.len().min(MAX_GROUPS), GroupProfile::default());
         for id in store.signature_ids()? {
             // A record that cannot be parsed counts as one without names.
-            let view: View = store.signature(id)?.and_then(|record| record.view().ok()).unwrap_or_default();
+            let record = store.signature(id)?;
+            let view: View<'_> = record.as_ref().and_then(|record| record.view().ok()).unwrap_or_default();
+            let framework_id = view.framework_id.and_then(|raw| exact_id(raw.get())).map(FrameworkId);
             let group = overview.groups.group_of(id);
-            let tally = signatures.by_framework.entry(view.framework_id).or_default();
+            let tally = signatures.by_framework.entry(framework_id).or_default();
             tally.0 += 1;
             tally.1 += u64::from(group.is_some());
             let profile = group.and_then(|group| signatures.groups.get_mut(usize::try_from(group).ok()?));
             if let Some(profile) = profile {
                 profile.num_signatures += 1;
-                *profile.suites.entry(view.suite.unwrap_or_default()).or_default() += 1;
-                *profile.platforms.entry(view.machine_platform.unwrap_or_default()).or_default() += 1;
-                *profile.frameworks.entry(view.framework_id).or_default() += 1;
+                *profile.suites.entry(text(view.suite).unwrap_or_default()).or_default() += 1;
+                *profile.platforms.entry(text(view.machine_platform).unwrap_or_default()).or_default() += 1;
+                *profile.frameworks.entry(framework_id).or_default() += 1;
             }
         }
         Ok(signatures)
@@ -183,6 +187,7 @@ impl Artifacts {
             manifest.run.requests.get(kind.name()).is_some_and(|then| {
                 (then.data, then.empty, then.gone, then.skipped) == (now.data, now.empty, now.gone, now.skipped)
                     && (then.failed, then.pending, then.records) == (now.failed, now.pending, now.records)
+                    && (then.set_aside, then.corrected) == (now.set_aside, now.corrected)
             })
         });
         let state = |name: &str, entry: &ArtifactEntry| {

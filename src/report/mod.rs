@@ -35,7 +35,7 @@ use facts::Facts;
 pub struct Report {
     /// The whole page.
     pub html: String,
-    /// False if a request failed or is still to be made.
+    /// False if a request failed or is still to be made, or a record was set aside.
     pub complete: bool,
 }
 
@@ -50,5 +50,5 @@ pub fn make_report(
     shutdown: &Shutdown,
 ) -> Result<Report, DatasetError> {
     let facts = Facts::gather(store, config, spill_dir, shutdown)?;
-    Ok(Report { html: page::page(&facts).into_string(), complete: facts.is_complete() })
+    Ok(Report { html: page::page(&facts).into_string(), complete: facts.counts.is_whole() })
 }

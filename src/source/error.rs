@@ -6,6 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::printable::printable;
+use crate::model::Timestamp;
 
 /// Why a batch got no answer.
 #[derive(Debug, Error)]
@@ -51,6 +52,14 @@ pub enum SourceError {
         /// The name.
         repository: String,
     },
+    /// This machine's clock and the server's differ by a day or more.
+    #[error("this machine's clock says {here}, the server's {server}")]
+    ClockSkew {
+        /// The time of this machine.
+        here: Timestamp,
+        /// The time of the server.
+        server: Timestamp,
+    },
     /// 403: the server blocks this client.
     #[error("the server refuses this client (403 Forbidden)")]
     Forbidden,
@@ -78,6 +87,13 @@ pub enum SourceError {
         /// The limit, bytes.
         limit: u64,
     },
+    /// A compressed body that is corrupt or ends early, or a content encoding that was not asked for.
+    #[error("the reply cannot be decompressed")]
+    BrokenEncoding {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// JSON that ends early, or text that is not JSON.
     #[error("the reply is not valid JSON")]
     BrokenJson {
@@ -91,6 +107,14 @@ pub enum SourceError {
         /// The endpoint.
         endpoint: &'static str,
         /// The unexpected part, printable.
+        found: String,
+    },
+    /// A reply that contradicts itself or what the server has answered before: no answer.
+    #[error("the reply from {endpoint} contradicts {found}")]
+    Contradictory {
+        /// The endpoint.
+        endpoint: &'static str,
+        /// The contradiction: itself, or another answer.
         found: String,
     },
 }
@@ -107,7 +131,12 @@ impl SourceError {
             Self::Forbidden => Some(403),
             Self::UnknownRepository { .. } => Some(404),
             Self::Status { status, .. } | Self::NotJson { status, .. } | Self::Redirect { status, .. } => Some(*status),
-            Self::TooLarge { .. } | Self::BrokenJson { .. } | Self::WrongShape { .. } => Some(200),
+            Self::TooLarge { .. }
+            | Self::BrokenEncoding { .. }
+            | Self::BrokenJson { .. }
+            | Self::WrongShape { .. }
+            | Self::Contradictory { .. }
+            | Self::ClockSkew { .. } => Some(200),
             Self::Connect { .. } | Self::Timeout { .. } | Self::Interrupted { .. } => None,
         }
     }
@@ -125,8 +154,11 @@ impl SourceError {
             Self::Status { status, .. } => format!("http_{status}"),
             Self::NotJson { .. } => "not_json".to_owned(),
             Self::TooLarge { .. } => "too_large".to_owned(),
+            Self::BrokenEncoding { .. } => "broken_encoding".to_owned(),
             Self::BrokenJson { .. } => "broken_json".to_owned(),
             Self::WrongShape { .. } => "wrong_shape".to_owned(),
+            Self::Contradictory { .. } => "contradictory".to_owned(),
+            Self::ClockSkew { .. } => "clock_skew".to_owned(),
         }
     }
 

@@ -7,9 +7,13 @@ use std::io;
 use std::sync::Once;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER,
+};
 use reqwest::{Client, Response, StatusCode, Url};
 
+use super::body::{ACCEPTED_ENCODINGS, BodyDecoder};
+use super::clock::ServerClock;
 use super::error::SourceError;
 use super::printable::printable;
 use crate::config::SourceConfig;
@@ -34,6 +38,8 @@ pub(super) struct HttpServer {
     base: Url,
     timeout: Duration,
     max_body_bytes: u64,
+    /// Compared with ours at each reply; `None`: no request depends on it.
+    clock: Option<ServerClock>,
 }
 
 impl HttpServer {
@@ -51,7 +57,8 @@ impl HttpServer {
             .timeout(source.timeout)
             .connect_timeout(source.connect_timeout)
             // Each hop would be a request without a token; and the API has no redirects.
-            .redirect(reqwest::redirect::Policy::none());
+            .redirect(reqwest::redirect::Policy::none())
+            .no_gzip(); // it stops after the first member
         if base.host().is_some_and(|host| is_loopback(&host)) {
             builder = builder.no_proxy(); // a server on this machine is not behind the proxy
         }
@@ -60,7 +67,13 @@ impl HttpServer {
             base,
             timeout: source.timeout,
             max_body_bytes: source.max_body_bytes.get(),
+            clock: None,
         })
+    }
+
+    /// Compares our clock with the server's at each reply.
+    pub(super) fn comparing(self, clock: ServerClock) -> Self {
+        Self { clock: Some(clock), ..self }
     }
 
     /// The address of `path` (without a slash at its front) under the server's own.
@@ -74,10 +87,9 @@ impl HttpServer {
     /// Asks once; returns the body of a JSON reply with status 200.
     pub(super) async fn get(&self, url: Url, accept: &'static str) -> Result<Vec<u8>, SourceError> {
         let mut body = Vec::with_capacity(USUAL_BODY_BYTES);
-        let mut response = self.ask(url, accept).await?;
-        let mut left = self.max_body_bytes;
-        while let Some(chunk) = self.chunk(&mut response, &mut left).await? {
-            body.extend_from_slice(chunk.as_ref());
+        let mut reply = self.ask(url, accept).await?;
+        while let Some(bytes) = self.bytes(&mut reply).await? {
+            body.extend_from_slice(&bytes);
         }
         Ok(body)
     }
@@ -90,15 +102,15 @@ impl HttpServer {
         accept: &'static str,
         read: impl FnOnce(BodyReader) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<(T, u64), SourceError> {
-        let mut response = self.ask(url, accept).await?;
+        let mut reply = self.ask(url, accept).await?;
         let (chunks, inbox) = flume::bounded(CHUNKS_AHEAD);
         let reading = tokio::task::spawn_blocking(move || read(BodyReader { inbox, chunk: Vec::new(), at: 0 }));
-        let mut left = self.max_body_bytes;
         let mut mark = Some(BYTE_ORDER_MARK);
-        while let Some(chunk) = self.chunk(&mut response, &mut left).await? {
-            let bytes = chunk.as_ref();
-            let bytes = mark.take().and_then(|mark| bytes.strip_prefix(mark)).unwrap_or(bytes);
-            if chunks.send_async(bytes.to_vec()).await.is_err() {
+        while let Some(mut bytes) = self.bytes(&mut reply).await? {
+            if mark.take().is_some_and(|mark| bytes.starts_with(mark)) {
+                bytes.drain(..BYTE_ORDER_MARK.len());
+            }
+            if chunks.send_async(bytes).await.is_err() {
                 break; // the reader has stopped at an error
             }
         }
@@ -107,34 +119,80 @@ impl HttpServer {
             endpoint: "the parser",
             found: error.to_string(),
         };
-        Ok((reading.await.map_err(unexpected)??, self.max_body_bytes - left))
+        Ok((reading.await.map_err(unexpected)??, reply.decoder.num_bytes()))
     }
 
     /// Asks once; returns a JSON reply with status 200, its body not read yet.
-    async fn ask(&self, url: Url, accept: &'static str) -> Result<Response, SourceError> {
-        let response =
-            self.client.get(url).header(ACCEPT, accept).send().await.map_err(|error| self.transport_error(error))?;
+    async fn ask(&self, url: Url, accept: &'static str) -> Result<OpenReply, SourceError> {
+        let request = self.client.get(url).header(ACCEPT, accept).header(ACCEPT_ENCODING, ACCEPTED_ENCODINGS);
+        let response = request.send().await.map_err(|error| self.transport_error(error))?;
         let status = response.status();
         if status != StatusCode::OK {
-            return Err(status_error(response).await);
+            return Err(self.status_error(response).await);
         }
         let content_type = content_type_of(&response);
         if !is_json(&content_type) {
             return Err(SourceError::NotJson { status: status.as_u16(), content_type });
         }
-        Ok(response)
+        if let Some(clock) = &self.clock {
+            let text = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+            clock.note(text(DATE), text(AGE), Timestamp::now())?;
+        }
+        OpenReply::new(response, self.max_body_bytes)
     }
 
-    /// The next chunk of the body; `left` is how many bytes of it are still allowed. Chunks arrive decompressed, so a small
-    /// reply that unpacks to a large one is refused too.
-    async fn chunk(
-        &self,
-        response: &mut Response,
-        left: &mut u64,
-    ) -> Result<Option<impl AsRef<[u8]> + use<>>, SourceError> {
-        let Some(chunk) = response.chunk().await.map_err(|error| self.transport_error(error))? else { return Ok(None) };
-        *left = left.checked_sub(chunk.len() as u64).ok_or(SourceError::TooLarge { limit: self.max_body_bytes })?;
-        Ok(Some(chunk))
+    /// The next bytes of the body, decompressed; never none of them. The limit holds for these, so a small reply that unpacks
+    /// to a large one is refused too.
+    async fn bytes(&self, reply: &mut OpenReply) -> Result<Option<Vec<u8>>, SourceError> {
+        while let Some(response) = &mut reply.response {
+            let chunk = response.chunk().await.map_err(|error| self.transport_error(error))?;
+            let bytes = if let Some(chunk) = chunk {
+                reply.decoder.decode(&chunk)?
+            } else {
+                reply.response = None;
+                reply.decoder.finish()?
+            };
+            if !bytes.is_empty() {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn status_error(&self, response: Response) -> SourceError {
+        const EXCERPT_BYTES: usize = 512;
+        let status = response.status();
+        if status == StatusCode::FORBIDDEN {
+            return SourceError::Forbidden;
+        }
+        if status.is_redirection()
+            && let Some(location) = response.headers().get(LOCATION)
+        {
+            let location = printable(&String::from_utf8_lossy(location.as_bytes()), 160);
+            return SourceError::Redirect { status: status.as_u16(), location };
+        }
+        let retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| retry_after(value, Timestamp::now()));
+        let content_type = content_type_of(&response);
+        let is_json = is_json(&content_type);
+        if status == StatusCode::NOT_FOUND && !is_json {
+            return SourceError::NotJson { status: status.as_u16(), content_type }; // Treeherder's own are JSON
+        }
+        let mut body = Vec::new();
+        if let Ok(mut reply) = OpenReply::new(response, self.max_body_bytes) {
+            while body.len() < EXCERPT_BYTES
+                && let Ok(Some(bytes)) = self.bytes(&mut reply).await
+            // the status is enough
+            {
+                body.extend(bytes);
+            }
+        }
+        body.truncate(EXCERPT_BYTES);
+        let excerpt = if is_json { printable(&String::from_utf8_lossy(&body), 160) } else { String::new() };
+        SourceError::Status { status: status.as_u16(), retry_after, excerpt }
     }
 
     fn transport_error(&self, error: reqwest::Error) -> SourceError {
@@ -147,6 +205,21 @@ impl HttpServer {
         } else {
             SourceError::Interrupted { source: error }
         }
+    }
+}
+
+/// A reply whose body arrives.
+struct OpenReply {
+    /// `None` at the body's end.
+    response: Option<Response>,
+    decoder: BodyDecoder,
+}
+
+impl OpenReply {
+    fn new(response: Response, limit: u64) -> Result<Self, SourceError> {
+        let encoding = response.headers().get(CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let decoder = BodyDecoder::new(encoding.as_deref(), limit)?;
+        Ok(Self { response: Some(response), decoder })
     }
 }
 
@@ -174,17 +247,25 @@ impl io::Read for BodyReader {
     }
 }
 
-/// Parses `body`, outside the runtime's own threads when it is large.
+/// As [`read_body`], for a body that must be UTF-8 as a whole.
 pub(super) async fn read_json<T: Send + 'static>(
     body: Vec<u8>,
     parse: impl FnOnce(&str) -> Result<T, SourceError> + Send + 'static,
 ) -> Result<T, SourceError> {
+    read_body(body, |bytes| parse(text_of(bytes)?)).await
+}
+
+pub(super) fn text_of(bytes: &[u8]) -> Result<&str, SourceError> {
+    std::str::from_utf8(bytes).map_err(|error| SourceError::BrokenJson { source: serde::de::Error::custom(error) })
+}
+
+/// Parses `body`, outside the runtime's own threads when it is large.
+pub(super) async fn read_body<T: Send + 'static>(
+    body: Vec<u8>,
+    parse: impl FnOnce(&[u8]) -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
     let is_small = body.len() <= PARSE_INLINE_BYTES;
-    let read = move || {
-        let text = std::str::from_utf8(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body))
-            .map_err(|error| SourceError::BrokenJson { source: serde::de::Error::custom(error) })?;
-        parse(text)
-    };
+    let read = move || parse(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body));
     if is_small {
         return read();
     }
@@ -192,39 +273,6 @@ pub(super) async fn read_json<T: Send + 'static>(
         Ok(parsed) => parsed,
         Err(error) => Err(SourceError::WrongShape { endpoint: "the parser", found: error.to_string() }),
     }
-}
-
-async fn status_error(mut response: Response) -> SourceError {
-    const EXCERPT_BYTES: usize = 512;
-    let status = response.status();
-    if status == StatusCode::FORBIDDEN {
-        return SourceError::Forbidden;
-    }
-    if status.is_redirection()
-        && let Some(location) = response.headers().get(LOCATION)
-    {
-        let location = printable(&String::from_utf8_lossy(location.as_bytes()), 160);
-        return SourceError::Redirect { status: status.as_u16(), location };
-    }
-    let retry_after = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| retry_after(value, Timestamp::now()));
-    let content_type = content_type_of(&response);
-    let is_json = is_json(&content_type);
-    if status == StatusCode::NOT_FOUND && !is_json {
-        return SourceError::NotJson { status: status.as_u16(), content_type }; // Treeherder's own are JSON
-    }
-    let mut body = Vec::new();
-    while body.len() < EXCERPT_BYTES {
-        match response.chunk().await {
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            _ => break, // the status is enough
-        }
-    }
-    let excerpt = if is_json { printable(&String::from_utf8_lossy(&body), 160) } else { String::new() };
-    SourceError::Status { status: status.as_u16(), retry_after, excerpt }
 }
 
 fn content_type_of(response: &Response) -> String {

@@ -5,6 +5,8 @@
 //! list, and `split` divides a request that was too much. `Hgweb` and `PushList` return the commits of the repository in
 //! the same way. Nothing here retries or waits.
 
+mod body;
+mod clock;
 mod error;
 mod hgweb;
 mod http;
@@ -12,15 +14,17 @@ mod page;
 mod printable;
 mod push_list;
 mod reply;
+mod repositories;
 mod split;
 mod treeherder;
 mod wire;
 
+pub(crate) use clock::ServerClock;
 pub use error::SourceError;
 pub(crate) use hgweb::{Hgweb, HgwebPage};
 #[cfg(test)]
 pub(crate) use http::broken_connection;
-pub(crate) use page::{AlertPageOutline, PassVerdict, judge_pass, pages_of};
+pub(crate) use page::{AlertPageOutline, PassVerdict, closing_looks, judge_pass, pages_of};
 pub(crate) use printable::printable;
 pub(crate) use push_list::{MOST_PUSHES, Push, PushList};
 pub(crate) use reply::{Reply, SignatureSink};

@@ -1,6 +1,6 @@
 //! A server's answers as records of the model.
 
-use crate::model::{AlertSummary, FrameworkId, Job, Signature, SignatureId, Summary};
+use crate::model::{AlertSummary, FrameworkId, Job, OddRecord, Signature, SignatureId, Sorted, Summary};
 
 /// Receives the signatures of a list as they arrive, in no defined order and a few thousand at a time: there may be 10^5,
 /// so the receiver need not keep all of each. They count only if the reply is complete.
@@ -14,16 +14,19 @@ pub(crate) enum Reply {
         /// Summaries in the whole list, as the server counted them for this page.
         count: u64,
         /// The summaries on this page, as listed.
-        records: Vec<AlertSummary>,
+        records: Sorted<AlertSummary>,
     },
     /// The enabled frameworks.
     Frameworks(Vec<FrameworkId>),
     /// Signatures, handed to the [`SignatureSink`].
-    Signatures,
+    Signatures {
+        /// Those that were corrected or set aside.
+        odd: Vec<OddRecord>,
+    },
     /// The ids of the signatures with data at or after an instant.
     UpdatedSignatures(Vec<SignatureId>),
     /// The data of one signature.
     Summary(Summary),
     /// The jobs of the batch that the server still has. The others are gone.
-    Jobs(Vec<Job>),
+    Jobs(Sorted<Job>),
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
+use super::clock::{MARGIN_SECS, ServerClock};
 use super::error::SourceError;
-use super::http::{BodyReader, HttpServer, read_json};
+use super::http::{BodyReader, HttpServer, read_body, read_json, text_of};
+use super::page::AskedPage;
 use super::reply::{Reply, SignatureSink};
-use super::wire;
+use super::{repositories, wire};
 use crate::config::{BatchConfig, SourceConfig};
-use crate::model::{Batch, Request, Timestamp, Window};
+use crate::model::{Batch, Request, Sorted, Timestamp, Window};
 
 /// The API version that the server's own client asks for.
 pub(super) const ACCEPT: &str = "application/json; version=1.1";
@@ -25,10 +27,11 @@ pub(crate) struct Treeherder {
     data_window: Window,
     /// Alert summaries of pushes at or after this are asked for.
     alerts_since: Timestamp,
+    clock: ServerClock,
 }
 
 /// Turns a body into a reply.
-type Parse = Box<dyn FnOnce(&str) -> Result<Reply, SourceError> + Send>;
+type Parse = Box<dyn FnOnce(&[u8]) -> Result<Reply, SourceError> + Send>;
 
 /// A reply with its cost.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,13 +54,15 @@ impl Treeherder {
         batch: &BatchConfig,
         data_window: Window,
         alerts_since: Timestamp,
+        clock: ServerClock,
     ) -> Result<Self, SourceError> {
         Ok(Self {
-            http: HttpServer::new(&source.base_url, "source.base_url", source)?,
+            http: HttpServer::new(&source.base_url, "source.base_url", source)?.comparing(clock.clone()),
             source: source.clone(),
             alert_page: batch.alert_page.get(),
             data_window,
             alerts_since,
+            clock,
         })
     }
 
@@ -72,6 +77,32 @@ impl Treeherder {
         let path = format!("api/project/{}/push/", self.source.repository);
         let asked = self.http.get(self.http.url(&path, "count=1"), ACCEPT).await;
         asked.map(drop).map_err(|error| error.about(&self.source.repository))
+    }
+
+    /// Asks once for the names of the server's repositories; returns those nearest to the configured one, the nearest
+    /// first.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the request.
+    pub(crate) async fn nearest_repositories(&self) -> Result<Vec<String>, SourceError> {
+        let body = self.http.get(self.http.url("api/repository/", ""), ACCEPT).await?;
+        let names = read_json(body, repositories::names).await?;
+        Ok(repositories::nearest(&self.source.repository, names))
+    }
+
+    /// Asks once for the frameworks, as only Treeherder answers.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the request.
+    pub(crate) async fn check_server(&self) -> Result<(), SourceError> {
+        let body = self.http.get(self.http.url("api/performance/framework/", ""), ACCEPT).await?;
+        read_json(body, wire::frameworks).await.map(drop)
     }
 
     /// Asks for `batch` once. The signatures of a list go to `take`.
@@ -89,26 +120,31 @@ impl Treeherder {
         let parse: Parse = match batch.requests()[0] {
             Request::Signatures { .. } => return self.read(batch, |body| wire::signatures(body, take)).await,
             Request::UpdatedSignatures { .. } => return self.read(batch, wire::updated_signatures).await,
-            Request::AlertPage { .. } => Box::new(wire::alert_page),
-            Request::Frameworks => Box::new(wire::frameworks),
-            Request::Summary { signature, window } => Box::new(move |text| wire::summary(text, signature, window)),
+            Request::AlertPage { page, .. } => {
+                let asked = AskedPage::of(page, self.alert_page);
+                Box::new(move |body| wire::alert_page(body, asked))
+            }
+            Request::Frameworks => Box::new(|body| wire::frameworks(text_of(body)?)),
+            Request::Summary { signature, window } => {
+                Box::new(move |body| wire::summary(text_of(body)?, signature, window))
+            }
             Request::Job { .. } => {
                 let batch = batch.clone();
-                Box::new(move |text| wire::jobs(text, &batch))
+                Box::new(move |body| wire::jobs(body, &batch))
             }
         };
         let sent = Instant::now();
         let body = match self.http.get(self.url_of(batch), ACCEPT).await {
             // The list has become shorter since its pages were counted, so the verdict on the pass will be `Shifted`.
             Err(error) if beyond_the_last_page(batch, &error) => {
-                let reply = Reply::AlertPage { count: 0, records: Vec::new() };
+                let reply = Reply::AlertPage { count: 0, records: Sorted::default() };
                 return Ok(Answer { reply, body_bytes: 0, latency: sent.elapsed() });
             }
             got => got?,
         };
         let latency = sent.elapsed();
         let body_bytes = body.len() as u64;
-        let reply = read_json(body, parse).await?;
+        let reply = read_body(body, parse).await?;
         Ok(Answer { reply, body_bytes, latency })
     }
 
@@ -127,10 +163,10 @@ impl Treeherder {
         let repository = &self.source.repository;
         let (path, query) = match &batch.requests()[0] {
             Request::AlertPage { page, .. } => {
-                let mut query =
-                    format!("page={}&hide_related_and_invalid=True&limit={}", (*page).max(1), self.alert_page);
-                // The server counts back from its clock, which may differ from ours: one more day.
-                let secs = Timestamp::now().as_secs() - self.alerts_since.as_secs() + 86_400;
+                let AskedPage { page, limit } = AskedPage::of(*page, self.alert_page);
+                let mut query = format!("page={page}&hide_related_and_invalid=True&limit={limit}");
+                // The server counts back from its clock, which is not known before the first reply.
+                let secs = self.clock.at(Timestamp::now()).as_secs() - self.alerts_since.as_secs() + MARGIN_SECS;
                 query.push_str(&format!("&timerange={}", secs.max(0)));
                 if let Some(id) = self.source.alerts_repository_id {
                     query.push_str(&format!("&repository={id}"));
@@ -188,7 +224,8 @@ mod tests {
         let source = SourceConfig { base_url: "http://127.0.0.1:1/th/".to_owned(), ..SourceConfig::default() };
         let window =
             Window { start: "2026-06-29T00:00:00".parse().unwrap(), end: "2026-11-22T08:00:00".parse().unwrap() };
-        Treeherder::new(&source, &BatchConfig::default(), window, Timestamp::from_secs(0)).unwrap()
+        Treeherder::new(&source, &BatchConfig::default(), window, Timestamp::from_secs(0), ServerClock::default())
+            .unwrap()
     }
 
     #[test]
@@ -200,6 +237,22 @@ mod tests {
             "http://127.0.0.1:1/th/api/performance/summary/?repository=autoland&signature=5\
              &startday=2026-06-28T23%3A59%3A59&endday=2026-11-22T08%3A00%3A01&all_data=True&replicates=False"
         );
+    }
+
+    #[test]
+    fn alerts_are_asked_back_from_the_servers_time() {
+        let treeherder = treeherder();
+        let page = Batch::of(Request::AlertPage { pass: 0, page: 1 });
+        let timerange = || -> i64 {
+            let url = treeherder.url_of(&page);
+            url.query_pairs().find(|(name, _)| name == "timerange").unwrap().1.parse().unwrap()
+        };
+        let before = timerange();
+        let now = Timestamp::now();
+        let ahead = jiff::Timestamp::from_second(now.as_secs() + 36_000).unwrap();
+        let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&ahead).unwrap();
+        treeherder.clock.note(Some(&date), None, now).unwrap();
+        assert!((timerange() - before - 36_000).abs() < 600, "{date}");
     }
 
     #[test]

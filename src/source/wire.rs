@@ -1,8 +1,11 @@
 //! The server's JSON, read tolerantly into strict records.
 //!
-//! Only the fields that the crawl uses must be present and of the right type; everything else is kept as text. A reply of
-//! another shape is [`SourceError::WrongShape`], never an empty answer.
+//! A reply of another shape is [`SourceError::WrongShape`], never an empty answer. Each record in it is taken, corrected or set
+//! aside by the acceptance test of `model`, so that an odd one costs only itself.
 
+mod pieces;
+#[cfg(test)]
+mod store_tests;
 #[cfg(test)]
 mod tests;
 
@@ -10,15 +13,17 @@ use std::fmt;
 use std::io::{BufReader, Read};
 
 use serde::Deserialize;
-use serde::de::{self, DeserializeOwned, Deserializer as _, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+use self::pieces::{Fault, Pieces};
 use super::error::SourceError;
+use super::page::{AskedPage, contradiction};
 use super::printable::printable;
 use super::reply::{Reply, SignatureSink};
 use crate::model::{
-    AlertSummary, AlertSummaryId, Batch, DatumRecord, FrameworkId, Job, JobId, JobTimes, RawEntries, RawJson,
-    Signature, SignatureId, Summary, Timestamp, Window, bring_to_api_order, parse_datum, scan_data,
+    AlertSummaryId, Batch, DatumRecord, FrameworkId, Job, JobId, RawEntries, RawJson, SignatureId, Sorted, Summary,
+    Window, bring_to_api_order, parse_datum, scan_data,
 };
 
 /// Reject longer lists: each of their pages would become a request. All of Mozilla's alert summaries of ten years are less
@@ -46,40 +51,70 @@ impl Shape {
             .map_err(|source| if source.is_data() { self.wrong(source) } else { SourceError::BrokenJson { source } })
     }
 
+    fn cannot_cut(self, fault: Fault) -> SourceError {
+        match fault {
+            Fault::OtherShape => self.wrong("a JSON value of another type"),
+            Fault::Broken(reason) => SourceError::BrokenJson { source: serde::de::Error::custom(reason) },
+        }
+    }
+
     pub(super) fn view<T: DeserializeOwned>(self, raw: &RawValue) -> Result<T, SourceError> {
         serde_json::from_str(raw.get()).map_err(|source| self.wrong(format!("{source} in {}", raw.get())))
     }
 }
 
-/// Reads a page of `performance/alertsummary`.
-pub(super) fn alert_page(text: &str) -> Result<Reply, SourceError> {
-    #[derive(Deserialize)]
-    struct Page<'a> {
-        count: u64,
-        #[serde(borrow)]
-        results: Vec<&'a RawValue>,
-    }
-    #[derive(Deserialize)]
-    struct View {
-        id: AlertSummaryId,
-        created: String,
-        #[serde(default)]
-        push_timestamp: Option<i64>,
-    }
+/// Reads a page of `performance/alertsummary`, which must agree with itself.
+pub(super) fn alert_page(text: &[u8], asked: AskedPage) -> Result<Reply, SourceError> {
     let shape = Shape("performance/alertsummary");
-    let page: Page<'_> = shape.read(text)?;
-    if page.count > MAX_ALERT_SUMMARIES {
-        return Err(shape.wrong(format!("{} alert summaries", page.count)));
+    let mut records = Sorted::default();
+    let page = results(shape, text, |record| records.add_alert_summary(record))?;
+    let count: u64 = match page.count {
+        Some(count) => serde_json::from_slice(&count).map_err(|source| shape.wrong(source))?,
+        None => return Err(shape.wrong("no count")),
+    };
+    if count > MAX_ALERT_SUMMARIES {
+        return Err(shape.wrong(format!("{count} alert summaries")));
     }
-    let records = page.results.into_iter().map(|raw| {
-        let view: View = shape.view(raw)?;
-        let created = Timestamp::parse_naive(&view.created)
-            .or_else(|| view.created.parse().ok())
-            .ok_or_else(|| shape.wrong(format!("created {:?}", view.created)))?;
-        let push_timestamp = view.push_timestamp.map(Timestamp::from_secs);
-        Ok(AlertSummary { id: view.id, created, push_timestamp, raw: raw.into() })
-    });
-    Ok(Reply::AlertPage { count: page.count, records: records.collect::<Result<_, SourceError>>()? })
+    let has_next = page.next.map(|next| next != b"null");
+    let listed = records.taken.iter().map(|record| record.id);
+    let set_aside = records.odd.iter().filter(|odd| !odd.taken).map(|odd| AlertSummaryId(odd.record));
+    let ids: Vec<AlertSummaryId> = listed.chain(set_aside).collect();
+    match contradiction(asked, count, has_next, &ids) {
+        Some(why) => Err(SourceError::Contradictory { endpoint: shape.0, found: format!("itself: {why}") }),
+        None => Ok(Reply::AlertPage { count, records }),
+    }
+}
+
+/// The fields of a page beside its results, as text.
+#[derive(Default)]
+struct PageFields {
+    count: Option<Vec<u8>>,
+    next: Option<Vec<u8>>,
+}
+
+/// Hands each of the `results` of a page to `take`; returns the page's other fields.
+fn results(
+    shape: Shape,
+    text: &[u8],
+    mut take: impl FnMut(&[u8]) -> Result<(), serde_json::Error>,
+) -> Result<PageFields, SourceError> {
+    let cut = |fault| shape.cannot_cut(fault);
+    let (mut fields, mut results) = (PageFields::default(), None);
+    let mut page = Pieces::of_object(text).map_err(cut)?;
+    while page.next().map_err(cut)? {
+        match page.key.as_slice() {
+            b"count" => fields.count = Some(std::mem::take(&mut page.value)),
+            b"next" => fields.next = Some(std::mem::take(&mut page.value)),
+            b"results" => results = Some(std::mem::take(&mut page.value)),
+            _ => {}
+        }
+    }
+    let results = results.ok_or_else(|| shape.wrong("no results"))?;
+    let mut records = Pieces::of_list(results.as_slice()).map_err(cut)?;
+    while records.next().map_err(cut)? {
+        take(&records.value).map_err(|source| SourceError::BrokenJson { source })?;
+    }
+    Ok(fields)
 }
 
 /// Reads `performance/framework`.
@@ -94,77 +129,46 @@ pub(super) fn frameworks(text: &str) -> Result<Reply, SourceError> {
 
 /// Reads `performance/signatures`: an object whose keys are the ids.
 pub(super) fn signatures(body: impl Read, mut take: SignatureSink) -> Result<Reply, SourceError> {
-    let mut portion = Vec::new();
-    each_signature(body, |id, framework_id, raw| {
-        portion.push(Signature { id, framework_id, raw: raw.into() });
-        if portion.len() >= SIGNATURES_PER_PORTION {
-            take(std::mem::take(&mut portion));
+    let mut sorted = Sorted::default();
+    each_signature(body, |key, record| {
+        sorted.add_signature(key, record)?;
+        if sorted.taken.len() >= SIGNATURES_PER_PORTION {
+            take(std::mem::take(&mut sorted.taken));
         }
+        Ok(())
     })?;
-    take(portion);
-    Ok(Reply::Signatures)
+    take(sorted.taken);
+    Ok(Reply::Signatures { odd: sorted.odd })
 }
 
-/// Reads the ids alone, as strictly as [`signatures`]: a reply of another shape must not make signatures look as if they had
-/// no data.
+/// Reads the ids alone. A record that is set aside has data too.
 pub(super) fn updated_signatures(body: impl Read) -> Result<Reply, SourceError> {
     let mut ids = Vec::new();
-    each_signature(body, |id, _, _| ids.push(id))?;
+    each_signature(body, |key, _| {
+        ids.push(SignatureId(key));
+        Ok(())
+    })?;
     Ok(Reply::UpdatedSignatures(ids))
 }
 
-/// Hands each signature of a list to `take` as it arrives: the list may hold 10^5, and only parts of each are needed.
-fn each_signature(body: impl Read, take: impl FnMut(SignatureId, FrameworkId, &RawValue)) -> Result<(), SourceError> {
+/// Hands each signature of a list, and its key, to `take` as it arrives: the list may hold 10^5. A key that is no number
+/// shows that the reply is something else, and must not make signatures look as if they had no data.
+fn each_signature(
+    body: impl Read,
+    mut take: impl FnMut(u64, &[u8]) -> Result<(), serde_json::Error>,
+) -> Result<(), SourceError> {
     let shape = Shape("performance/signatures");
-    let mut refused = None;
-    let list = SignatureList { shape, take, refused: &mut refused };
-    let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(LIST_BUFFER_BYTES, body));
-    let read = json.deserialize_map(list).and_then(|()| json.end());
-    match (read, refused) {
-        (_, Some(error)) => Err(error),
-        (Ok(()), None) => Ok(()),
-        (Err(source), None) if source.is_data() => Err(shape.wrong(source)),
-        (Err(source), None) => Err(SourceError::BrokenJson { source }),
-    }
-}
-
-/// Reads a list of signatures entry by entry.
-struct SignatureList<'a, T> {
-    shape: Shape,
-    take: T,
-    /// The error of the first invalid entry.
-    refused: &'a mut Option<SourceError>,
-}
-
-impl<'de, T: FnMut(SignatureId, FrameworkId, &RawValue)> Visitor<'de> for SignatureList<'_, T> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of signatures")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        #[derive(Deserialize)]
-        struct View {
-            id: SignatureId,
-            framework_id: FrameworkId,
+    let cut = |fault| shape.cannot_cut(fault);
+    let mut list = Pieces::of_object(BufReader::with_capacity(LIST_BUFFER_BYTES, body)).map_err(cut)?;
+    while list.next().map_err(cut)? {
+        let key = String::from_utf8_lossy(&list.key);
+        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(shape.wrong(format!("the key {key:?} instead of a signature's id")));
         }
-        while let Some((key, raw)) = map.next_entry::<String, Box<RawValue>>()? {
-            let view = self.shape.view(&raw).and_then(|view: View| {
-                let is_its_key = key.parse() == Ok(view.id.0);
-                let wrong = || self.shape.wrong(format!("signature {} under the key {key}", view.id));
-                if is_its_key { Ok(view) } else { Err(wrong()) }
-            });
-            match view {
-                Ok(view) => (self.take)(view.id, view.framework_id, &raw),
-                Err(error) => {
-                    *self.refused = Some(error);
-                    return Err(de::Error::custom("a signature of an unexpected shape"));
-                }
-            }
-        }
-        Ok(())
+        let id = key.parse().unwrap_or(u64::MAX); // too large for an id
+        take(id, &list.value).map_err(|source| SourceError::BrokenJson { source })?;
     }
+    Ok(())
 }
 
 /// Reads data one by one, when some are not of the documented form.
@@ -254,39 +258,20 @@ fn summary_of(
     Ok(Reply::Summary(Summary { signature_id: asked, header: Some(header), data }))
 }
 
-/// Reads `jobs` for the jobs of `batch`. A job that was not asked for shows that the server ignored the filter; then a
-/// missing job cannot be called gone.
-pub(super) fn jobs(text: &str, batch: &Batch) -> Result<Reply, SourceError> {
-    #[derive(Deserialize)]
-    struct Page<'a> {
-        #[serde(borrow)]
-        results: Vec<&'a RawValue>,
-    }
-    #[derive(Deserialize)]
-    struct View {
-        id: JobId,
-        #[serde(default)]
-        submit_timestamp: Option<i64>,
-        #[serde(default)]
-        start_timestamp: Option<i64>,
-        #[serde(default)]
-        end_timestamp: Option<i64>,
-    }
+/// Reads `jobs` for the jobs of `batch`. A job that was not asked for shows that the server ignored the filter, and one
+/// whose id cannot be read may be any of them; then a missing job cannot be called gone.
+pub(super) fn jobs(text: &[u8], batch: &Batch) -> Result<Reply, SourceError> {
     let shape = Shape("jobs");
-    let page: Page<'_> = shape.read(text)?;
-    let asked: std::collections::BTreeSet<JobId> = batch.job_ids().collect();
-    let mut jobs = std::collections::BTreeMap::new();
-    for raw in page.results {
-        let view: View = shape.view(raw)?;
-        if !asked.contains(&view.id) {
-            return Err(shape.wrong(format!("job {}, which was not asked for", view.id)));
-        }
-        let times = JobTimes {
-            submit_secs: view.submit_timestamp,
-            start_secs: view.start_timestamp,
-            end_secs: view.end_timestamp,
-        };
-        jobs.insert(view.id, Job { id: view.id, times, raw: raw.into() });
+    let mut jobs = Sorted::default();
+    results(shape, text, |record| jobs.add_job(record))?;
+    let asked: std::collections::BTreeSet<u64> = batch.job_ids().map(|id| id.0).collect();
+    if let Some(job) = jobs.taken.iter().find(|job| !asked.contains(&job.id.0)) {
+        return Err(shape.wrong(format!("job {}, which was not asked for", job.id)));
     }
-    Ok(Reply::Jobs(jobs.into_values().collect()))
+    if let Some(odd) = jobs.odd.iter().find(|odd| !asked.contains(&odd.record)) {
+        return Err(shape.wrong(format!("a job that cannot be identified: {}: {}", odd.reason, odd.text)));
+    }
+    // The last of several records of a job counts.
+    let by_id: std::collections::BTreeMap<JobId, Job> = jobs.taken.into_iter().map(|job| (job.id, job)).collect();
+    Ok(Reply::Jobs(Sorted { taken: by_id.into_values().collect(), odd: jobs.odd }))
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::columns::{ColumnSet, Columns, RevisionPlace};
 use super::format::{META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID};
 use super::open::read_push;
-use super::value::{Failure, Provenance, Settled, open_frame, open_json};
+use super::value::{Failure, Provenance, SetAside, Settled, open_frame, open_json};
 use super::{CrawlIdentity, Ledger, Outcome, Store, StoreError, Tally, key};
 use crate::model::{JobId, Kind, Request, SignatureId, Timestamp, Window, sampled_jobs};
 
@@ -26,9 +26,9 @@ pub enum Damage {
     },
     /// A request's small value.
     State {
-        /// `settled`, `pending`, `failed` or `provenance`.
+        /// `settled`, `pending`, `failed`, `provenance` or `set_aside`.
         tree: &'static str,
-        /// A request's key, unless it is damaged too.
+        /// A request's key, in `set_aside` with the record's id, unless it is damaged too.
         key: Vec<u8>,
         /// The check that failed.
         reason: String,
@@ -176,7 +176,12 @@ impl Store {
     }
 
     fn check_small_values(&self, found: &mut impl FnMut(Damage)) -> Result<(), StoreError> {
-        for (name, tree) in [("pending", &self.pending), ("failed", &self.failed), ("provenance", &self.provenance)] {
+        for (name, tree) in [
+            ("pending", &self.pending),
+            ("failed", &self.failed),
+            ("provenance", &self.provenance),
+            ("set_aside", &self.set_aside),
+        ] {
             for entry in tree {
                 let (key, framed) = entry.map_err(listing)?;
                 if let Some(request) = Request::from_key(&key)
@@ -186,7 +191,10 @@ impl Store {
                     continue;
                 }
                 let read = match name {
-                    _ if Request::from_key(&key).is_none() => {
+                    "set_aside" if key::read_odd(&key).is_some() => {
+                        open_json::<SetAside>(name, &key, &framed).map(drop)
+                    }
+                    _ if name == "set_aside" || Request::from_key(&key).is_none() => {
                         Err(StoreError::damaged(name, &key, "the key is invalid"))
                     }
                     "failed" => open_json::<Failure>(name, &key, &framed).map(drop),
@@ -276,6 +284,13 @@ impl Store {
                 }
                 let kind = counts.of_mut(request.kind());
                 *(if name == "pending" { &mut kind.pending } else { &mut kind.failed }) += 1;
+            }
+        }
+        for entry in &self.set_aside {
+            let (key, framed) = entry.map_err(listing)?;
+            let Some((request, _)) = key::read_odd(&key) else { continue };
+            if let Ok(odd) = open_json::<SetAside>("set_aside", &key, &framed) {
+                *counts.of_mut(request.kind()).of_odd(odd.corrected) += 1;
             }
         }
         Ok(counts)

@@ -30,6 +30,7 @@ pub struct Store {
     pub(super) signature_ids: Tree,
     pub(super) pushes: Tree,
     pub(super) records: Tree,
+    pub(super) set_aside: Tree,
     /// The same trees, by number.
     pub(super) index: Index,
     /// The part of the log that is in the trees; `None` after a failure between the two, which the next opening makes good.

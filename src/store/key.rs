@@ -52,6 +52,19 @@ pub(super) fn chunk(request: &Request, number: usize) -> Vec<u8> {
     key
 }
 
+/// The key of a record that was not stored as it came, in the tree `set_aside`.
+pub(super) fn odd(request: &Request, record: u64) -> Vec<u8> {
+    let mut key = request.key();
+    key.extend_from_slice(&record.to_be_bytes());
+    key
+}
+
+/// The request and the record of such a key.
+pub(super) fn read_odd(key: &[u8]) -> Option<(Request, u64)> {
+    let (request, record) = key.split_last_chunk::<8>()?;
+    Some((Request::from_key(request)?, u64::from_be_bytes(*record)))
+}
+
 /// The key of piece `number` of the record at `key`.
 pub(super) fn piece(key: &[u8], number: u16) -> Vec<u8> {
     let mut piece_key = key.to_vec();

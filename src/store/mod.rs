@@ -5,9 +5,9 @@
 //! acknowledged. Reducers read records by key.
 //!
 //! A store is a folder: `values` is the log of all changes, with the bytes of the records (`ValueLog`); `db/` belongs to sled,
-//! and can be built again from the log (`index`); `ledger.json` records from outside how much must be in both (`Ledger`). The trees `meta`, `pending`, `settled`, `failed`,
-//! `provenance`, `signature_ids` and `pushes` hold small values and can be listed; `records` holds the places of the records
-//! in `values`.
+//! and can be built again from the log (`index`); `ledger.json` records from outside how much must be in both (`Ledger`).
+//! The trees `meta`, `pending`, `settled`, `failed`, `provenance`, `signature_ids`, `pushes` and `set_aside` hold small values
+//! and can be listed; `records` holds the places of the records in `values`.
 
 pub mod archive;
 mod bulk;
@@ -55,6 +55,6 @@ pub use read::SettledSummary;
 pub use repair::Repair;
 pub use settlement::{Settlement, SignatureListing, job_pending};
 pub use tally::{KindTally, Outcome, Tally};
-pub use value::{Failure, Pending, Provenance, Settled, StoredPage};
+pub use value::{Failure, Pending, Provenance, SetAside, Settled, StoredPage};
 pub use verify::{Finding, Remedy, verify_store};
 pub use writer::{Change, StoreEvent, StoreHandle, StoreWriter};

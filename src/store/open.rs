@@ -107,7 +107,8 @@ impl Store {
     }
 
     pub(super) fn of(path: &Path, index: Index, applied: Applied, values: ValueLog, lock: Option<File>) -> Self {
-        let [meta, pending, settled, failed, provenance, signature_ids, pushes, records] = index.trees.clone();
+        let [meta, pending, settled, failed, provenance, signature_ids, pushes, records, set_aside] =
+            index.trees.clone();
         Self {
             path: path.to_owned(),
             meta,
@@ -118,6 +119,7 @@ impl Store {
             signature_ids,
             pushes,
             records,
+            set_aside,
             index,
             applied: Mutex::new(Some(applied)),
             values,

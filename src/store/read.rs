@@ -6,10 +6,12 @@ use std::sync::atomic::Ordering;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::value::{Failure, Pending, Provenance, Settled, StoredPage, open_frame, open_json};
+use super::value::{Failure, Pending, Provenance, SetAside, Settled, StoredPage, open_frame, open_json};
 use super::value_log::Place;
 use super::{CrawlIdentity, Outcome, Store, StoreError, frame, key};
-use crate::model::{AlertSummaryId, JobId, PushId, PushRevisions, RawJson, Request, SignatureId, Timestamp, Window};
+use crate::model::{
+    AlertSummaryId, JobId, LAST_ROWS, PushId, PushRevisions, RawJson, Request, SignatureId, Timestamp, Window,
+};
 
 /// A settled request for the data of one signature in one window, and its settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,16 @@ impl Store {
         self.failed.iter().map(|entry| {
             let (key, framed) = entry.map_err(reading)?;
             Ok((request_of("failed", &key)?, open_json("failed", &key, &framed)?))
+        })
+    }
+
+    /// Records that were corrected or set aside, by request, then id. The number of a record without an id stands for it.
+    pub fn set_aside(&self) -> impl Iterator<Item = Result<(Request, u64, SetAside), StoreError>> {
+        self.set_aside.iter().map(|entry| {
+            let (key, framed) = entry.map_err(reading)?;
+            let (request, record) =
+                key::read_odd(&key).ok_or_else(|| StoreError::damaged("set_aside", &key, "the key is invalid"))?;
+            Ok((request, record, open_json("set_aside", &key, &framed)?))
         })
     }
 
@@ -242,8 +254,9 @@ impl Store {
         prefix.truncate(prefix.len() - 4); // without the page
         let (mut seen, mut listing) = (HashSet::new(), Vec::new());
         for key in self.settled.scan_prefix(prefix).keys() {
-            // Page 0 is the second look at page 1. A failed page is left out; the crawl is incomplete then.
-            if let Request::AlertPage { page: number @ 1.., .. } = request_of("settled", &key.map_err(reading)?)?
+            // The others are second looks. A failed page is left out; the crawl is incomplete then.
+            if let Request::AlertPage { page: number @ 1..LAST_ROWS, .. } =
+                request_of("settled", &key.map_err(reading)?)?
                 && let Some(page) = self.alert_page(pass, number)?
             {
                 listing.extend(page.ids.into_iter().filter(|id| seen.insert(*id)));

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::database::{Changes, Durability};
 use super::format::{META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID};
 use super::replay::{Reader, replay};
-use super::trees::{FAILED, META, Operation, PENDING, PROVENANCE, PUSHES, SETTLED, SIGNATURE_IDS};
+use super::trees::{FAILED, META, Operation, PENDING, PROVENANCE, PUSHES, SET_ASIDE, SETTLED, SIGNATURE_IDS};
 use super::value::seal_json;
 use super::value_log::Position;
 use super::{CrawlIdentity, Damage, Ledger, Store, StoreError, Tally, frame};
@@ -108,6 +108,7 @@ impl Store {
             Damage::State { tree, key, .. } => {
                 let request = Request::from_key(key);
                 match *tree {
+                    "set_aside" => changes.remove(SET_ASIDE, key.clone()),
                     // Its outcome or its failure cannot be known any more, so it is asked again.
                     "settled" | "failed" if request.is_some() => repair.asked_again.extend(request),
                     "pending" if request.is_some() => {

@@ -2,6 +2,8 @@
 //!
 //! This runs in the fetchers, many at a time, so that the single writer only has to write.
 
+use std::collections::BTreeMap;
+
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
@@ -10,8 +12,8 @@ use super::key;
 use super::value::{Provenance, Settled, StoredPage, seal_json};
 use super::{Outcome, Pending, Store, StoreError, frame};
 use crate::model::{
-    AlertSummary, DatumRecord, Job, JobId, PushId, RawJson, Request, Revision, Signature, SignatureId, Summary,
-    Timestamp, Window, sampled_jobs,
+    AlertSummary, AlertSummaryId, DatumRecord, Job, JobId, OddRecord, PushId, RawJson, Request, Revision, Signature,
+    SignatureId, Sorted, Summary, Timestamp, Window, sampled_jobs,
 };
 
 /// Data per chunk of a summary's columns: some 25 kB.
@@ -27,6 +29,8 @@ pub struct Settlement {
     /// Pushes that the columns refer to for their revisions.
     pub(super) pushes: Vec<(PushId, Revision)>,
     pub(super) discovered: Vec<Pending>,
+    /// Records that were corrected or set aside, with the request that they answer.
+    pub(super) odd: Vec<(Request, OddRecord)>,
     pub(super) provenance: Provenance,
 }
 
@@ -92,6 +96,7 @@ impl Settlement {
         self.signature_ids.extend(other.signature_ids);
         self.pushes.extend(other.pushes);
         self.discovered.extend(other.discovered);
+        self.odd.extend(other.odd);
         self
     }
 
@@ -124,17 +129,50 @@ impl Settlement {
     ///
     /// # Errors
     /// [`StoreError::Encode`].
-    pub fn of_alert_page(request: Request, count: u64, summaries: &[AlertSummary]) -> Result<Self, StoreError> {
+    pub fn of_alert_page(request: Request, count: u64, records: Sorted<AlertSummary>) -> Result<Self, StoreError> {
+        let Sorted { taken: summaries, odd } = records;
         let mut settlement = Self::default();
         let mut digest = Digest::of(&request);
-        let page = StoredPage { count, ids: summaries.iter().map(|summary| summary.id).collect() };
-        for summary in summaries {
+        let set_aside = odd.iter().filter(|odd| !odd.taken).map(|odd| AlertSummaryId(odd.record));
+        let page = StoredPage {
+            count,
+            ids: summaries.iter().map(|summary| summary.id).collect(),
+            set_aside: set_aside.collect(),
+        };
+        if !matches!(request, Request::AlertPage { page: 0, .. }) {
+            // Those of the second look at page 1 are counted there.
+            settlement.odd = odd.into_iter().map(|odd| (request, odd)).collect();
+        }
+        for summary in &summaries {
             digest.add(summary.raw.as_str().as_bytes());
             settlement.put_text(&key::alert(summary.id), &summary.raw);
         }
         settlement.records.push((key::page(&request), seal_json(&page)?));
         let outcome = if summaries.is_empty() { Outcome::Empty } else { Outcome::Data };
         settlement.settle(request, outcome, summaries.len(), &digest);
+        Ok(settlement)
+    }
+
+    /// The second look at the last row of a page of alert summaries: `ids` holds it if it is still there,
+    /// `set_aside` if its record is set aside. The record is not stored again: parts of it depend on the page that it comes with.
+    ///
+    /// # Errors
+    /// As [`Settlement::of_alert_page`].
+    pub fn of_last_row(
+        request: Request,
+        count: u64,
+        ids: Vec<AlertSummaryId>,
+        set_aside: Vec<AlertSummaryId>,
+    ) -> Result<Self, StoreError> {
+        let mut settlement = Self::default();
+        let mut digest = Digest::of(&request);
+        for id in &ids {
+            digest.add(&id.0.to_be_bytes());
+        }
+        let num = ids.len();
+        settlement.records.push((key::page(&request), seal_json(&StoredPage { count, ids, set_aside })?));
+        let outcome = if num == 0 { Outcome::Empty } else { Outcome::Data };
+        settlement.settle(request, outcome, num, &digest);
         Ok(settlement)
     }
 
@@ -213,22 +251,26 @@ impl Settlement {
         self.discovered = sampled_jobs(&jobs.collect::<Vec<_>>()).map(job_pending).collect();
     }
 
-    /// Job details: jobs in `jobs` are settled with data, the others in `asked` are gone.
+    /// Job details: jobs in `jobs` are settled with data, those that were set aside as empty, the others in `asked` as gone.
     #[must_use]
-    pub fn of_jobs(asked: &[Request], jobs: &[Job]) -> Self {
+    pub fn of_jobs(asked: &[Request], jobs: &Sorted<Job>) -> Self {
+        let Sorted { taken: jobs, odd } = jobs;
         let mut settlement = Self::default();
         for request in asked {
             let Request::Job { id } = *request else { continue };
-            match jobs.binary_search_by_key(&id, |job| job.id) {
-                Ok(at) => {
-                    let mut digest = Digest::of(request);
-                    digest.add(jobs[at].raw.as_str().as_bytes());
-                    settlement.put_text(&key::job(id), &jobs[at].raw);
-                    settlement.settle(*request, Outcome::Data, 1, &digest);
-                }
-                Err(_) => settlement = settlement.and(Self::without_records(*request, Outcome::Gone)),
+            if let Ok(at) = jobs.binary_search_by_key(&id, |job| job.id) {
+                let mut digest = Digest::of(request);
+                digest.add(jobs[at].raw.as_str().as_bytes());
+                settlement.put_text(&key::job(id), &jobs[at].raw);
+                settlement.settle(*request, Outcome::Data, 1, &digest);
+            } else {
+                let is_set_aside = odd.iter().any(|odd| odd.record == id.0);
+                let outcome = if is_set_aside { Outcome::Empty } else { Outcome::Gone };
+                settlement = settlement.and(Self::without_records(*request, outcome));
             }
         }
+        let of = |odd: &OddRecord| (Request::Job { id: JobId(odd.record) }, odd.clone());
+        settlement.odd.extend(odd.iter().map(of));
         settlement
     }
 
@@ -247,9 +289,12 @@ impl Settlement {
 /// was fetched as a whole or by framework.
 #[derive(Debug, Default)]
 pub struct SignatureListing {
-    settlement: Settlement,
-    digest: u128,
+    /// By id, so that the last of several records of a signature counts.
+    signatures: BTreeMap<SignatureId, SealedSignature>,
 }
+
+/// The hash of a signature's record, and its keys and framed values.
+type SealedSignature = (u128, Vec<(Vec<u8>, Vec<u8>)>);
 
 impl SignatureListing {
     /// Adds a part of the list. The records are compressed on all cores and then dropped: a list may have 10^5 signatures.
@@ -260,21 +305,28 @@ impl SignatureListing {
             hash.update(signature.raw.as_str().as_bytes());
             let mut record = Settlement::default();
             record.put_text(&key::signature(signature.id), &signature.raw);
-            (signature.id, hash.digest128(), record.records)
+            (signature.id, (hash.digest128(), record.records))
         });
-        for (id, hash, records) in sealed.collect::<Vec<_>>() {
-            self.digest = self.digest.wrapping_add(hash);
-            self.settlement.records.extend(records);
-            self.settlement.signature_ids.push(id);
-        }
+        self.signatures.extend(sealed.collect::<Vec<_>>());
     }
 
-    /// Settles the list, which must be complete.
+    /// True when no signature was listed.
     #[must_use]
-    pub fn settle(self, request: Request) -> Settlement {
-        let Self { mut settlement, digest } = self;
-        settlement.records.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-        settlement.signature_ids.sort_unstable();
+    pub fn is_empty(&self) -> bool {
+        self.signatures.is_empty()
+    }
+
+    /// Settles the list, which must be complete. `odd`: its records that were corrected or set aside.
+    #[must_use]
+    pub fn settle(self, request: Request, odd: Vec<OddRecord>) -> Settlement {
+        let mut settlement = Settlement::default();
+        let mut digest = 0_u128;
+        for (id, (hash, records)) in self.signatures {
+            digest = digest.wrapping_add(hash);
+            settlement.records.extend(records);
+            settlement.signature_ids.push(id);
+        }
+        settlement.odd = odd.into_iter().map(|odd| (request, odd)).collect();
         let num = settlement.signature_ids.len();
         let outcome = if num == 0 { Outcome::Empty } else { Outcome::Data };
         settlement.settle_as(request, outcome, num, 0, digest);
@@ -324,24 +376,24 @@ pub fn job_pending((id, submitted): (JobId, Timestamp)) -> Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::FrameworkId;
 
     #[test]
     fn a_list_is_settled_in_the_same_way_however_it_was_cut() {
         let signature = |id: u64| {
             let raw = RawJson::parse(&format!("{{\"id\":{id},\"framework_id\":1}}")).unwrap();
-            Signature { id: SignatureId(id), framework_id: FrameworkId(1), raw }
+            Signature { id: SignatureId(id), raw }
         };
         let settled = |portions: &[&[u64]]| {
             let mut listing = SignatureListing::default();
             for portion in portions {
                 listing.add(portion.iter().map(|&id| signature(id)).collect());
             }
-            let settlement = listing.settle(Request::Signatures { framework: None });
+            let settlement = listing.settle(Request::Signatures { framework: None }, Vec::new());
             (settlement.settled, settlement.records, settlement.signature_ids)
         };
         let whole = settled(&[&[1, 2, 3, 4, 5]]);
         assert_eq!(settled(&[&[5, 1], &[], &[4, 3], &[2]]), whole);
+        assert_eq!(settled(&[&[5, 1, 5], &[], &[4, 3, 1], &[2]]), whole, "one record a signature");
         assert_eq!((whole.0[0].1.outcome, whole.0[0].1.num_records, whole.1.len()), (Outcome::Data, 5, 5));
         assert_ne!(settled(&[&[1, 2, 3, 4]]).0, whole.0);
         assert_eq!(settled(&[&[]]).0[0].1.outcome, Outcome::Empty);

@@ -3,11 +3,13 @@
 //! Changes are idempotent: a settled request is not settled again, a known request is not added again. Reading before writing
 //! is safe because there is only one writer.
 
-use std::collections::{HashMap, HashSet};
+mod odd;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::database::{Changes, Durability};
 use super::format::META_COUNTS;
-use super::trees::{FAILED, META, Operation, PENDING, PROVENANCE, PUSHES, SETTLED, SIGNATURE_IDS};
+use super::trees::{FAILED, META, Operation, PENDING, PROVENANCE, PUSHES, SET_ASIDE, SETTLED, SIGNATURE_IDS};
 use super::value::{Failure, Pending, Provenance, Settled, open_json, seal_json};
 use super::{Outcome, Settlement, Store, StoreError, Tally, frame, key};
 use crate::model::{JobId, PushId, Request, Timestamp};
@@ -49,6 +51,8 @@ pub(super) struct Staging<'a> {
     changes: Changes,
     /// States after the changes, which the trees do not have yet.
     states: HashMap<Vec<u8>, State, RandomState>,
+    /// Entries of `set_aside` after the batches: whether the record was corrected; `None` for an entry that is removed.
+    odd: BTreeMap<Vec<u8>, Option<bool>>,
     counts: Tally,
     /// See [`Staging::finish`].
     finishes: bool,
@@ -66,6 +70,7 @@ impl<'a> Staging<'a> {
             store,
             changes: Changes::default(),
             states: HashMap::default(),
+            odd: BTreeMap::new(),
             counts,
             finishes: false,
             durable_pushes,
@@ -116,7 +121,9 @@ impl<'a> Staging<'a> {
             if matches!(state, State::Settled(_)) {
                 continue;
             }
-            self.leave(&request, &state);
+            let odd = settlement.odd.iter().filter(|(of, _)| *of == request).map(|(_, odd)| odd);
+            self.put_odd(&request, odd, settlement.provenance.fetched_at)?;
+            self.leave(&request, &state)?;
             let key = request.key();
             let kind = self.counts.of_mut(request.kind());
             *kind.of_outcome(settled.outcome) += 1;
@@ -161,7 +168,7 @@ impl<'a> Staging<'a> {
         if matches!(state, State::Settled(_)) {
             return Ok(());
         }
-        self.leave(request, &state);
+        self.leave(request, &state)?;
         let key = request.key();
         let kind = self.counts.of_mut(request.kind());
         kind.failed += 1;
@@ -202,7 +209,7 @@ impl<'a> Staging<'a> {
                 fresh.push(*part);
             }
         }
-        self.leave(request, &state);
+        self.leave(request, &state)?;
         self.counts.of_mut(request.kind()).attempts += u64::from(attempts);
         self.states.insert(request.key(), State::Unknown);
         self.transact_if_full()?;
@@ -215,7 +222,7 @@ impl<'a> Staging<'a> {
         if matches!(state, State::Pending) {
             return Ok(());
         }
-        self.leave(request, &state);
+        self.leave(request, &state)?;
         self.enter(&Pending { request: *request, submitted });
         self.transact_if_full()
     }
@@ -234,7 +241,7 @@ impl<'a> Staging<'a> {
     }
 
     /// Removes a request from its state. It must enter the next one before a transaction.
-    fn leave(&mut self, request: &Request, state: &State) {
+    fn leave(&mut self, request: &Request, state: &State) -> Result<(), StoreError> {
         let key = request.key();
         match state {
             State::Unknown => {}
@@ -252,8 +259,10 @@ impl<'a> Staging<'a> {
                 kind.records = kind.records.saturating_sub(u64::from(settled.num_records));
                 self.counts.subtract_digest(request.kind(), settled.digest);
                 self.remove(SETTLED, key);
+                self.remove_odd(request)?;
             }
         }
+        Ok(())
     }
 
     fn state(&self, request: &Request) -> Result<State, StoreError> {
@@ -309,6 +318,7 @@ impl<'a> Staging<'a> {
             return Err(error);
         }
         self.states.clear(); // the trees have them now
+        self.odd.clear();
         Ok(())
     }
 }

@@ -55,6 +55,17 @@ pub struct KindTally {
     pub body_bytes: u64,
     /// HTTP requests, those that failed included.
     pub attempts: u64,
+    /// Records of stored answers that were set aside.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub set_aside: u64,
+    /// Records of stored answers that were stored with a correction.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub corrected: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(num: &u64) -> bool {
+    *num == 0
 }
 
 impl KindTally {
@@ -68,6 +79,10 @@ impl KindTally {
     #[must_use]
     pub fn total(&self) -> u64 {
         self.settled() + self.pending + self.failed
+    }
+
+    pub(super) fn of_odd(&mut self, corrected: bool) -> &mut u64 {
+        if corrected { &mut self.corrected } else { &mut self.set_aside }
     }
 
     pub(super) fn of_outcome(&mut self, outcome: Outcome) -> &mut u64 {
@@ -139,11 +154,29 @@ impl Tally {
         self.kinds.iter().map(|kind| kind.failed).sum()
     }
 
+    /// Records of all kinds that were set aside.
+    #[must_use]
+    pub fn set_aside(&self) -> u64 {
+        self.kinds.iter().map(|kind| kind.set_aside).sum()
+    }
+
+    /// Records of all kinds that were stored with a correction.
+    #[must_use]
+    pub fn corrected(&self) -> u64 {
+        self.kinds.iter().map(|kind| kind.corrected).sum()
+    }
+
     /// True when the crawl is finished and nothing is pending or failed: the artifacts of this store lack nothing that the
-    /// crawl could have fetched.
+    /// crawl could have fetched. Records that were set aside are missing all the same.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.finished && self.pending() == 0 && self.failed() == 0 && self.settled() > 0
+    }
+
+    /// True when the crawl is complete and no record was set aside.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_complete() && self.set_aside() == 0
     }
 
     /// Settled requests of all kinds.

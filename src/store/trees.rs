@@ -3,11 +3,11 @@
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The number of trees.
-pub(super) const NUM_TREES: usize = 8;
+pub(super) const NUM_TREES: usize = 9;
 
 /// Names by number. A number stands in the log, so that it never changes its meaning; a new tree comes last.
 pub(super) const NAMES: [&str; NUM_TREES] =
-    ["meta", "pending", "settled", "failed", "provenance", "signature_ids", "pushes", "records"];
+    ["meta", "pending", "settled", "failed", "provenance", "signature_ids", "pushes", "records", "set_aside"];
 
 pub(super) const META: usize = 0;
 pub(super) const PENDING: usize = 1;
@@ -17,6 +17,7 @@ pub(super) const PROVENANCE: usize = 4;
 pub(super) const SIGNATURE_IDS: usize = 5;
 pub(super) const PUSHES: usize = 6;
 pub(super) const RECORDS: usize = 7;
+pub(super) const SET_ASIDE: usize = 8;
 
 /// A change of one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]

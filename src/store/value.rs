@@ -80,6 +80,19 @@ pub struct Failure {
     pub submitted: Timestamp,
 }
 
+/// A record of an answer that was not stored as it came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAside {
+    /// The correction, or the reason why the record cannot be used.
+    pub reason: String,
+    /// The original text of the record, up to 64 KiB.
+    pub text: String,
+    /// True if the record was stored with a correction.
+    pub corrected: bool,
+    /// When the answer arrived.
+    pub fetched_at: Timestamp,
+}
+
 /// The origin of an answer. It is kept apart from the records, which are the same whenever they are fetched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
@@ -100,6 +113,9 @@ pub struct StoredPage {
     pub count: u64,
     /// Ids of this page, in their order.
     pub ids: Vec<AlertSummaryId>,
+    /// Ids of its records that were set aside, or numbers that stand for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_aside: Vec<AlertSummaryId>,
 }
 
 pub(super) fn open_frame(tree: &'static str, key: &[u8], framed: &[u8]) -> Result<Vec<u8>, StoreError> {

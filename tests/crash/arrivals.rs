@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use perfharvest::model::Request;
+use perfharvest::model::{LAST_ROWS, Request};
 use perfharvest::store::Store;
 use treeherder_sim::{Arrival, Endpoint};
 
 /// Names a request by what its URL shows of it. A closing look at the alert list is a request for page 1 again.
 fn name_of(request: &Request) -> Option<String> {
     match request {
-        Request::AlertPage { page: 0, .. } => None,
+        Request::AlertPage { page: 0 | LAST_ROWS.., .. } => None,
         Request::AlertPage { page, .. } => Some(format!("page={page}")),
         Request::Frameworks => Some("frameworks".to_owned()),
         Request::Signatures { .. } => Some("signatures".to_owned()),
@@ -24,6 +24,7 @@ pub(crate) fn asked_by(arrival: &Arrival) -> Vec<String> {
     let url = url::Url::parse("http://host").unwrap().join(&arrival.path_and_query).unwrap();
     let value = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
     match arrival.endpoint {
+        Endpoint::AlertSummary if value("limit").as_deref() == Some("1") => Vec::new(), // a closing look, too
         Endpoint::AlertSummary => vec![format!("page={}", value("page").unwrap_or_else(|| "1".to_owned()))],
         Endpoint::Signatures if value("start_date").is_some() || value("interval").is_some() => {
             vec!["updated".to_owned()]

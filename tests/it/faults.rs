@@ -130,6 +130,15 @@ pub(crate) fn gzip_bomb() -> ScriptedReply {
     ScriptedReply::body(encoder.finish().unwrap()).header("content-encoding", "gzip")
 }
 
+/// Half of a complete reply.
+pub(crate) fn broken_gzip() -> ScriptedReply {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut encoder, b"[]").unwrap();
+    let mut body = encoder.finish().unwrap();
+    body.truncate(body.len() - 4);
+    ScriptedReply::body(body).header("content-encoding", "gzip")
+}
+
 pub(crate) fn html() -> ScriptedReply {
     ScriptedReply::body("<!doctype html><title>Treeherder</title>").header("content-type", "text/html")
 }
@@ -156,6 +165,8 @@ passing_faults! {
     an_empty_body_passes: ScriptedReply::body(""), |_| {};
     a_body_over_the_limit_passes: ScriptedReply::body(vec![b' '; 3 << 20]), small_bodies;
     a_gzip_bomb_passes: gzip_bomb(), small_bodies;
+    broken_gzip_passes: broken_gzip(), |_| {};
+    an_encoding_not_asked_for_passes: ScriptedReply::body("[]").header("content-encoding", "br"), |_| {};
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -164,17 +175,30 @@ async fn a_reply_that_holds_other_ids_than_asked_passes() {
     let (signature, job) = (r#"[{"signature_id": 1, "data": []}]"#, r#"{"results": [{"id": 1}], "meta": {}}"#);
     simulator.script(ScriptedReply::body(signature).at(Endpoint::Summary).times(3));
     simulator.script(ScriptedReply::body(job).at(Endpoint::Jobs));
-    simulator.script(ScriptedReply::body(r#"{"7": {"id": 8, "framework_id": 1}}"#).at(Endpoint::Signatures));
+    simulator.script(ScriptedReply::body(r#"{"x": {"id": 8, "framework_id": 1}}"#).at(Endpoint::Signatures));
     ends_as_undisturbed(&Crawl::of(&simulator.url())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn faults_of_every_kind_at_once_pass() {
-    let rules = ["502=0.05", "429=0.03", "reset=0.03", "cut=0.02", "html=0.01", "broken-json=0.01", "empty-body=0.01"];
+    let rules = ["502=0.05", "429=0.03", "reset=0.03", "cut=0.02", "html=0.01", "broken-json=0.01", "broken-gzip=0.03"];
     let faults = rules.iter().map(|rule| rule.parse().unwrap()).collect();
     let simulator = simulator(Behaviour { faults, seed: 7, ..Behaviour::default() }).await;
     ends_as_undisturbed(&Crawl::of(&simulator.url())).await;
     asks_nothing_twice(&simulator);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gzip_in_several_members_costs_nothing() {
+    let faults = vec!["gzip-members=1".parse().unwrap()];
+    let simulator = simulator(Behaviour { faults, ..Behaviour::default() }).await;
+    ends_as_undisturbed(&Crawl::of(&simulator.url())).await;
+    assert!(simulator.arrivals().iter().all(|arrival| arrival.outcome == Outcome::Fault("gzip-members")));
+    for endpoint in [Endpoint::Signatures, Endpoint::Summary] {
+        let asked: Vec<_> = simulator.arrivals().into_iter().filter(|arrival| arrival.endpoint == endpoint).collect();
+        let different: HashSet<_> = asked.iter().map(|arrival| &arrival.path_and_query).collect();
+        assert_eq!(asked.len(), different.len(), "no reply was short or refused");
+    }
 }
 
 /// How a server beside the simulator treats its first connections; later ones are passed on.
@@ -313,7 +337,10 @@ async fn a_dead_port_is_exit_5() {
 async fn a_byte_order_mark_before_a_reply_costs_nothing() {
     let simulator = simulator(Behaviour::default()).await;
     simulator.script(ScriptedReply::body("\u{feff}[]").at(Endpoint::Framework).times(9));
-    simulator.script(ScriptedReply::body("\u{feff}{}").at(Endpoint::Signatures).times(9));
+    let recorded = std::fs::read_to_string(crate::support::recordings().join("signatures_autoland.json")).unwrap();
+    let recorded: serde_json::Value = serde_json::from_str(&recorded).unwrap();
+    let list = recorded["body"].as_str().map_or_else(|| recorded["body"].to_string(), str::to_owned);
+    simulator.script(ScriptedReply::body(format!("\u{feff}{list}")).at(Endpoint::Signatures).times(9));
     let crawl = Crawl::of(&simulator.url());
     let summary = crawl.crawl_only().await.unwrap();
     assert_eq!((summary.counts.failed(), summary.counts.pending()), (0, 0));
@@ -373,6 +400,7 @@ async fn an_unknown_repository_is_exit_5_after_few_requests() {
     crawl.config.source.repository = "autolamd".to_owned();
     let error = crawl.run().await.unwrap_err();
     assert!(matches!(error, Error::Fetch(FetchError::UnknownRepository { .. })), "{error}");
+    assert!(error.to_string().contains("did you mean `autoland`?"), "{error}");
     assert!(error.to_string().contains("source.repository"), "{error}");
     assert_eq!(error.exit_code(), 5);
     assert!(simulator.served().total() < 40);

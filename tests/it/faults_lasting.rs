@@ -8,7 +8,7 @@ use perfharvest::model::{Kind, Request};
 use perfharvest::store::{Failure, Store};
 use treeherder_sim::{Behaviour, Endpoint, ScriptedReply, SimulatorHandle};
 
-use crate::faults::{calm, ends_as_undisturbed, gzip_bomb, html, job_ids, signature_of};
+use crate::faults::{broken_gzip, calm, ends_as_undisturbed, gzip_bomb, html, job_ids, signature_of};
 use crate::support::{Crawl, simulator};
 
 const ALWAYS: usize = 1_000_000;
@@ -37,6 +37,7 @@ async fn what_still_fails_is_recorded_and_the_next_run_asks_exactly_that() {
         (html(), "not_json", Some(200), 5),
         (ScriptedReply::body("[{\"signature_id\": 5400"), "broken_json", Some(200), 5),
         (ScriptedReply::body(""), "broken_json", Some(200), 5),
+        (broken_gzip(), "broken_encoding", Some(200), 5),
         (ScriptedReply::body("{\"list\": \"no\"}"), "wrong_shape", Some(200), 5),
         (ScriptedReply::body("[{\"signature_id\": 1, \"data\": []}]"), "wrong_shape", Some(200), 5),
     ];

@@ -30,7 +30,7 @@ fn golden(name: &str) -> Vec<u8> {
     std::fs::read(corpus().join("golden").join(name)).unwrap()
 }
 
-fn rows(bytes: &[u8]) -> Vec<Vec<String>> {
+pub(crate) fn rows(bytes: &[u8]) -> Vec<Vec<String>> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(bytes);
     reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect()
 }
@@ -44,12 +44,12 @@ fn json_without(bytes: &[u8], keys: &[&str]) -> Value {
 }
 
 /// A cell as pandas reads it: `1.0` and `1` are one number.
-fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     text.parse::<f64>().map_or_else(|_| text.to_owned(), |number| number.to_string())
 }
 
 /// Removes the choice of one of several tasks of a push, which the server makes anew for each page size.
-fn without_tasks(literal: &str) -> String {
+pub(crate) fn without_tasks(literal: &str) -> String {
     let mut kept = String::new();
     let mut rest = literal;
     while let Some(at) = rest.find("taskcluster_metadata': {") {

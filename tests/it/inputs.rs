@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use perfharvest::config::Semantics;
 use treeherder_sim::Behaviour;
 
 use crate::support::{Crawl, simulator};
@@ -44,6 +45,46 @@ async fn a_missing_commits_file_is_exit_2() {
     let (code, text) =
         refused(|crawl| crawl.config.inputs.commits = Some(crawl.folder.path().join("nowhere.jsonl"))).await;
     assert!(code == 2 && text.contains("nowhere.jsonl"), "{code} {text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_file_of_records_is_exit_2_before_the_crawl() {
+    let (code, text) =
+        refused(|crawl| crawl.config.inputs.perf_llm_struc = Some(crawl.folder.path().join("nowhere.jsonl"))).await;
+    assert!(code == 2 && text.contains("nowhere.jsonl"), "{code} {text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_malformed_record_costs_only_the_artifacts_that_need_it() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    let needing = ["perf_llm_struc_no_fw_2_6_18.jsonl", "filter_report.json"];
+    let (path, whole) = (crawl.folder.path().join("records.jsonl"), crawl.config.inputs.perf_llm_struc.clone());
+    put(&path, "{\"commit_id\": \"a\", \"response\": \"1\"}\n{\"commit_id\": \"torn");
+    crawl.config.inputs.perf_llm_struc = Some(path);
+    crawl.config.artifacts.semantics = Semantics::Corrected;
+    for _ in 0..2 {
+        let reduction = crawl.run().await.unwrap().reduction.unwrap();
+        assert_eq!(reduction.refused.keys().map(|artifact| artifact.file_name()).collect::<Vec<_>>(), needing);
+        assert!(!reduction.complete && !reduction.manifest.complete);
+        for name in needing {
+            let reason = reduction.manifest.not_made[name].reason.clone().unwrap();
+            assert!(reason.contains("records.jsonl") && reason.contains("line 2"), "{reason}");
+        }
+        let made = crawl.artifacts();
+        assert!(needing.iter().all(|name| !made.contains_key(*name)) && made.contains_key("sig_groups.jsonl"));
+    }
+    // The older scripts leave the records before the line, and no report.
+    crawl.config.artifacts.semantics = Semantics::Reference;
+    let reduction = crawl.run().await.unwrap().reduction.unwrap();
+    assert!(!reduction.complete && !reduction.manifest.complete && reduction.refused.len() == 1);
+    assert_eq!(crawl.artifacts()[needing[0]], b"{\"commit_id\": \"a\", \"response\": \"1\"}\n");
+    assert_eq!(reduction.manifest.artifacts[needing[0]].counts["ends_before_line"], 2);
+
+    crawl.config.inputs.perf_llm_struc = whole;
+    let reduction = crawl.run().await.unwrap().reduction.unwrap();
+    assert!(reduction.complete && reduction.manifest.complete && reduction.refused.is_empty());
+    assert!(needing.iter().all(|name| crawl.artifacts().contains_key(*name)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,9 @@
 mod adaptive;
 mod architecture;
 mod archive;
+mod case_server;
+mod cases;
+mod clocks;
 mod commits;
 mod commits_hgweb;
 mod completeness;
@@ -19,7 +22,11 @@ mod golden;
 mod hgweb_server;
 mod import;
 mod inputs;
+mod lies;
+#[cfg(target_os = "linux")]
+mod limits;
 mod metrics;
+mod online_check;
 mod options;
 mod parquet;
 mod plan;

@@ -1,6 +1,7 @@
 //! The options of a run: samples, dry runs, exclusions, redaction, relabelling.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -117,15 +118,15 @@ async fn relabelling_any_file_heeds_its_limit_and_its_frameworks() {
     let relabel = |excluded: &[u64], limit| {
         let excluded: BTreeSet<FrameworkId> = excluded.iter().copied().map(FrameworkId).collect();
         let mut output = ArtifactFile::create(crawl.folder.path(), "relabelled.jsonl").unwrap();
-        let report = relabel_with_store(&store, &excluded, &input, limit, &mut output).unwrap();
+        let report = relabel_with_store(&store, (&excluded, Semantics::Corrected), &input, limit, &mut output).unwrap();
         perfharvest::dataset::publish(crawl.folder.path(), vec![output.finish().unwrap()]).unwrap();
         let report: Value = serde_json::from_str(&report).unwrap();
-        let flipped = report["relabel"]["regressor_flipped_to_clean"].as_u64().unwrap();
+        let flipped = report["relabel"]["regressor_flipped_to_clean"].as_u64().unwrap_or_default();
         (flipped, lines(&std::fs::read(crawl.folder.path().join("relabelled.jsonl")).unwrap()).len())
     };
     assert_eq!(relabel(&[2, 6, 18], None), (6, 56));
     assert_eq!(relabel(&[], None), (0, 56));
-    assert_eq!(relabel(&[2, 6, 18], Some(5)).1, 5);
+    assert_eq!(relabel(&[2, 6, 18], NonZeroU64::new(5)).1, 5);
 }
 
 /// `datasets/sample` is there to look at before a crawl; `PERFHARVEST_BLESS=1` writes it anew.

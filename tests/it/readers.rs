@@ -41,8 +41,7 @@ async fn a_reader_beside_a_writer_sees_what_a_store_that_stopped_at_that_commit_
         assert_eq!(reason, Unavailable::InUse);
 
         // What is written from now on is not seen.
-        let settlement =
-            Settlement::discovery(vec![perfharvest::store::Pending::of(Request::Job { id: JobId(u64::from(more)) })]);
+        let settlement = Settlement::discovery(vec![Pending::of(Request::Job { id: JobId(u64::from(more)) })]);
         writer.commit(Change::Expand { settlement: Box::new(settlement) }).unwrap();
         assert_eq!(archive_of(&reader), archive_of(&Store::open(&stopped).unwrap()), "commit {commit}");
         let later = Store::open_to_read(&crawl.config.store).unwrap();

@@ -129,7 +129,7 @@ fn write_char<const ASCII: bool>(ch: char, out: &mut Vec<u8>) {
 }
 
 /// Writes `\uXXXX`, lower case.
-fn write_unit(unit: u16, out: &mut Vec<u8>) {
+pub(crate) fn write_unit(unit: u16, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let digit = |shift: u16| HEX[usize::from(unit >> shift & 0xf)];
     out.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
@@ -227,7 +227,7 @@ mod tests {
         let limit = MAX_DEPTH as usize;
         assert_eq!(dumped(&nested(limit), AsciiMode::Escape), nested(limit));
         let refused = dumps(&nested(limit + 1), &mut Vec::new(), AsciiMode::Escape);
-        assert_eq!(refused, Err(JsonTextError::TooDeep { at: limit }));
+        assert_eq!(refused, Err(JsonTextError::TooDeep { at: limit, levels: MAX_DEPTH }));
     }
 
     /// The plainest way to escape: one UTF-16 unit after the other.

@@ -18,11 +18,13 @@ pub enum JsonTextError {
         /// The tokens that the grammar allows there.
         expected: &'static str,
     },
-    /// Arrays and objects nest deeper than [`MAX_DEPTH`].
-    #[error("JSON text nests deeper than {MAX_DEPTH} levels at byte {at}")]
+    /// Arrays and objects nest too deeply.
+    #[error("JSON text nests deeper than {levels} levels at byte {at}")]
     TooDeep {
         /// Offset of the bracket that is one too many, bytes.
         at: usize,
+        /// The deepest nesting that is accepted.
+        levels: u32,
     },
     /// An integer has more digits than Python converts.
     #[error("integer of {digits} digits at byte {at} is longer than Python reads")]
@@ -131,7 +133,7 @@ impl Walk<'_> {
         out: &mut Vec<u8>,
     ) -> Result<bool, JsonTextError> {
         if self.depth == MAX_DEPTH {
-            return Err(JsonTextError::TooDeep { at: self.at });
+            return Err(JsonTextError::TooDeep { at: self.at, levels: MAX_DEPTH });
         }
         out.push(self.bytes[self.at]);
         self.at += 1;
@@ -203,38 +205,33 @@ impl Walk<'_> {
 
     /// Passes a number; true if it has a fraction or an exponent.
     fn scan_number(&mut self) -> Result<bool, JsonTextError> {
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        if self.peek() == Some(b'0') {
-            self.at += 1; // no digit may follow: it would be taken for what stands behind the number, and refused
-        } else {
-            self.digits()?;
-        }
-        let mut is_float = false;
-        if self.peek() == Some(b'.') {
-            is_float = true;
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.peek() {
-            is_float = true;
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
+        let (end, is_float) = number_end(self.bytes, self.at)?;
+        self.at = end;
         Ok(is_float)
     }
+}
 
-    fn digits(&mut self) -> Result<(), JsonTextError> {
-        let start = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == start { Err(self.expected("a digit")) } else { Ok(()) }
+/// The offset behind the number that starts at `at`, and whether it has a fraction or an exponent.
+pub(crate) fn number_end(bytes: &[u8], mut at: usize) -> Result<(usize, bool), JsonTextError> {
+    let is_at = |at: usize, wanted: &[u8]| bytes.get(at).is_some_and(|byte| wanted.contains(byte));
+    let digits = |from: usize| match bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count() {
+        0 => Err(JsonTextError::Malformed { at: from, expected: "a digit" }),
+        num => Ok(from + num),
+    };
+    at += usize::from(is_at(at, b"-"));
+    // No digit may follow a leading 0: it would be taken for what stands behind the number, and refused.
+    at = if is_at(at, b"0") { at + 1 } else { digits(at)? };
+    let mut is_float = false;
+    if is_at(at, b".") {
+        is_float = true;
+        at = digits(at + 1)?;
     }
+    if is_at(at, b"eE") {
+        is_float = true;
+        at += 1;
+        at = digits(at + usize::from(is_at(at, b"+-")))?;
+    }
+    Ok((at, is_float))
 }
 
 /// The meaning of an escape sequence.

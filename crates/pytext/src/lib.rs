@@ -4,6 +4,7 @@
 //!
 //! * [`float`]: `repr(x)` and `f"{x:.2f}"`.
 //! * [`json`]: `json.dumps`, from JSON text to JSON text without a tree between, so that numbers keep their text.
+//! * [`loads`]: `json.loads`, with `NaN`, half surrogates and deep nesting, and `json.dumps` of what it read.
 //! * [`json_value`]: a small tree with `json.dumps(indent=…, sort_keys=…)`.
 //! * [`literal`]: `repr` of strings, lists and dictionaries, from JSON text.
 //! * [`stats`] and [`counts`]: means, medians, deviations and percentiles, with Python's rounding; `counts` works on tallies
@@ -29,8 +30,9 @@
 //! # Ok::<(), pytext::JsonTextError>(())
 //! ```
 //!
-//! JSON text is untrusted: what is not JSON, or nests deeper than [`json::MAX_DEPTH`], is an error, and leaves the output as
-//! it was. Numbers beyond the range of doubles keep their text, where Python writes `inf`.
+//! JSON text is untrusted: what is not JSON, or nests deeper than [`json::MAX_DEPTH`] ([`loads::MAX_NESTING`] for `loads`), is
+//! an error, and leaves the output as it was. `json` and `literal` keep the text of numbers beyond the range of doubles, where
+//! Python writes `inf`.
 
 pub mod counts;
 mod exact;
@@ -39,6 +41,7 @@ pub mod json;
 mod json_scan;
 pub mod json_value;
 pub mod literal;
+pub mod loads;
 mod printable;
 pub mod stats;
 mod strip;

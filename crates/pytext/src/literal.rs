@@ -11,7 +11,7 @@ use crate::json_scan::{Dialect, Escaped, JsonTextError, NumberText, plain_run, r
 use crate::printable::is_printable;
 
 /// Longest integer that Python converts from text, digits (`sys.get_int_max_str_digits()`).
-const MAX_INT_DIGITS: usize = 4300;
+pub(crate) const MAX_INT_DIGITS: usize = 4300;
 
 /// Appends `repr(json.loads(raw))` to `out`.
 ///

@@ -21,11 +21,16 @@ pub struct Behaviour {
     /// Which requests fail and how; the first rule that applies wins. Whether the n-th attempt of a request fails
     /// depends only on the seed, the request and n.
     pub faults: Vec<FaultRule>,
-    /// Closes the connection of a summary request that matches more data than this, as Treeherder does when a worker
-    /// exceeds its time limit. A request for half the window may succeed. `None` is unlimited.
+    /// Ends a summary request that matches more data than this, as Treeherder does when a worker exceeds its time limit. A
+    /// request for half the window may succeed. `None` is unlimited.
     pub kill_over_data: Option<usize>,
-    /// Time until such a connection closes.
+    /// Time until such a request ends.
     pub kill_after: Duration,
+    /// Whether it ends with gunicorn's page and status 500, as behind gunicorn 26; otherwise the connection closes, as it
+    /// may behind a balancer.
+    pub kill_replies: bool,
+    /// Seconds by which the Date header is ahead of the real time.
+    pub date_skew_secs: i64,
     /// Whether connections stay open for further requests; gunicorn's default worker closes them.
     pub keep_alive: bool,
     /// Seed of random latencies and faults.
@@ -41,6 +46,8 @@ impl Default for Behaviour {
             faults: Vec::new(),
             kill_over_data: None,
             kill_after: Duration::from_secs(30),
+            kill_replies: false,
+            date_skew_secs: 0,
             keep_alive: true,
             seed: 0,
         }

@@ -16,13 +16,13 @@ pub enum Endpoint {
     Signatures,
     /// `/api/performance/summary/`
     Summary,
-    /// `/api/performance/alertsummary/`
+    /// `/api/performance/alertsummary/`, with or without an id
     AlertSummary,
     /// `/api/project/<repository>/jobs/`, with or without an id
     Jobs,
-    /// `/api/project/<repository>/push/`
+    /// `/api/project/<repository>/push/`, with or without an id
     Push,
-    /// Any other path.
+    /// Reference data (`/api/optioncollectionhash/`, `/api/performance/tag/`, `/api/machineplatforms/`) and any other path.
     Other,
 }
 
@@ -80,9 +80,14 @@ pub(crate) enum Route<'a> {
     Signatures { repository: &'a str },
     Summary,
     AlertSummary,
+    AlertSummaryDetail { id: &'a str },
+    OptionCollections,
+    PerformanceTags,
+    MachinePlatforms,
     Jobs { repository: &'a str },
     JobDetail { repository: &'a str, id: &'a str },
     Push { repository: &'a str },
+    PushDetail { repository: &'a str, id: &'a str },
     Unknown,
 }
 
@@ -94,7 +99,13 @@ impl<'a> Route<'a> {
             "/api/repository/" => return Self::Repository,
             "/api/performance/summary/" => return Self::Summary,
             "/api/performance/alertsummary/" => return Self::AlertSummary,
+            "/api/optioncollectionhash/" => return Self::OptionCollections,
+            "/api/performance/tag/" => return Self::PerformanceTags,
+            "/api/machineplatforms/" => return Self::MachinePlatforms,
             _ => {}
+        }
+        if let Some(id) = path.strip_prefix("/api/performance/alertsummary/").and_then(detail) {
+            return Self::AlertSummaryDetail { id };
         }
         let Some((repository, rest)) = path.strip_prefix("/api/project/").and_then(|rest| rest.split_once('/')) else {
             return Self::Unknown;
@@ -106,8 +117,9 @@ impl<'a> Route<'a> {
             "performance/signatures/" => Self::Signatures { repository },
             "jobs/" => Self::Jobs { repository },
             "push/" => Self::Push { repository },
-            _ => match rest.strip_prefix("jobs/").and_then(|id| id.strip_suffix('/')) {
-                Some(id) if !id.is_empty() && !id.contains('/') => Self::JobDetail { repository, id },
+            _ => match (rest.strip_prefix("jobs/").and_then(detail), rest.strip_prefix("push/").and_then(detail)) {
+                (Some(id), _) => Self::JobDetail { repository, id },
+                (_, Some(id)) => Self::PushDetail { repository, id },
                 _ => Self::Unknown,
             },
         }
@@ -119,12 +131,17 @@ impl<'a> Route<'a> {
             Self::Repository => Endpoint::Repository,
             Self::Signatures { .. } => Endpoint::Signatures,
             Self::Summary => Endpoint::Summary,
-            Self::AlertSummary => Endpoint::AlertSummary,
+            Self::AlertSummary | Self::AlertSummaryDetail { .. } => Endpoint::AlertSummary,
             Self::Jobs { .. } | Self::JobDetail { .. } => Endpoint::Jobs,
-            Self::Push { .. } => Endpoint::Push,
-            Self::Unknown => Endpoint::Other,
+            Self::Push { .. } | Self::PushDetail { .. } => Endpoint::Push,
+            Self::OptionCollections | Self::PerformanceTags | Self::MachinePlatforms | Self::Unknown => Endpoint::Other,
         }
     }
+}
+
+/// The id at the end of a path, without the slash after it.
+fn detail(rest: &str) -> Option<&str> {
+    rest.strip_suffix('/').filter(|id| !id.is_empty() && !id.contains('/'))
 }
 
 #[cfg(test)]
@@ -138,6 +155,9 @@ mod tests {
         assert_eq!(Route::of("/api/project/autoland/jobs/"), Route::Jobs { repository: "autoland" });
         assert_eq!(Route::of("/api/project/autoland/jobs/7/"), Route::JobDetail { repository: "autoland", id: "7" });
         assert_eq!(Route::of("/api/project/autoland/jobs/7/text_log_errors/"), Route::Unknown);
+        assert_eq!(Route::of("/api/project/autoland/push/7/"), Route::PushDetail { repository: "autoland", id: "7" });
+        assert_eq!(Route::of("/api/performance/alertsummary/7/"), Route::AlertSummaryDetail { id: "7" });
+        assert_eq!(Route::of("/api/performance/alertsummary/7"), Route::Unknown);
     }
 
     #[test]

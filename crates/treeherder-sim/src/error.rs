@@ -98,7 +98,7 @@ pub enum BehaviourError {
     },
     /// The kind of fault is not known.
     #[error(
-        "unknown kind of fault \"{text}\": use one of 500 502 503 504 429 403 404 reset cut hang html broken-json wrong-shape empty-body"
+        "unknown kind of fault \"{text}\": use one of 500 502 503 504 429 403 404 reset cut hang html broken-json wrong-shape empty-body gzip-members broken-gzip"
     )]
     FaultKind {
         /// The invalid text.

@@ -8,7 +8,7 @@ use crate::endpoint::Endpoint;
 use crate::error::BehaviourError;
 
 /// A kind of fault. Written `500`, `502`, `503`, `504`, `429`, `403`, `404`, `reset`, `cut`, `hang`, `html`,
-/// `broken-json`, `wrong-shape` or `empty-body`.
+/// `broken-json`, `wrong-shape`, `empty-body`, `gzip-members` or `broken-gzip`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FaultKind {
     /// An error page or a JSON error with this status, in the form that Treeherder sends.
@@ -27,10 +27,14 @@ pub enum FaultKind {
     WrongShape,
     /// 200 with an empty body.
     EmptyBody,
+    /// The answer, compressed in several gzip members, as some proxies send it. Not an error.
+    GzipMembers,
+    /// 200 with a gzip body that ends in the middle and a matching Content-Length.
+    BrokenGzip,
 }
 
 impl FaultKind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Status(500),
         Self::Status(502),
         Self::Status(503),
@@ -45,6 +49,8 @@ impl FaultKind {
         Self::BrokenJson,
         Self::WrongShape,
         Self::EmptyBody,
+        Self::GzipMembers,
+        Self::BrokenGzip,
     ];
 
     /// How the arrival log records a request with this fault.
@@ -58,6 +64,8 @@ impl FaultKind {
             Self::BrokenJson => Outcome::Fault("broken-json"),
             Self::WrongShape => Outcome::Fault("wrong-shape"),
             Self::EmptyBody => Outcome::Fault("empty-body"),
+            Self::GzipMembers => Outcome::Fault("gzip-members"),
+            Self::BrokenGzip => Outcome::Fault("broken-gzip"),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::error::SimulatorError;
 use crate::fate::Fates;
 use crate::generator::Generator;
 use crate::script::{Script, ScriptedReply};
-use crate::server::{Server, accept, date_header};
+use crate::server::{Server, accept};
 
 /// Starts simulated Treeherders.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,6 @@ impl Simulator {
         let world = World::new(dataset, now);
         let shutdown = CancellationToken::new();
         let server = Arc::new(Server {
-            date: date_header(world.now),
             world,
             fates: Fates::new(behaviour),
             script: Script::default(),

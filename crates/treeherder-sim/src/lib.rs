@@ -27,17 +27,19 @@
 //! | `/api/repository/` | `repository` |
 //! | `/api/project/<repository>/performance/signatures/` | `signatures` |
 //! | `/api/performance/summary/` | `summary` |
-//! | `/api/performance/alertsummary/` | `alertsummary` |
+//! | `/api/performance/alertsummary/` and `…/alertsummary/<id>/` | `alertsummary` |
 //! | `/api/project/<repository>/jobs/` and `…/jobs/<id>/` | `jobs` |
-//! | `/api/project/<repository>/push/` | `push` |
+//! | `/api/project/<repository>/push/` and `…/push/<id>/` | `push` |
+//! | `/api/optioncollectionhash/`, `/api/performance/tag/`, `/api/machineplatforms/` | `other` |
 //!
-//! Other paths get Treeherder's page for an unhandled error, with status 500.
+//! Other paths get the page of Treeherder's web application, with status 200.
 //!
 //! # Data
 //!
 //! [`BackendConfig`] selects the data: the recordings in the crate, recordings in a folder, or generated data of any size,
-//! of which memory holds one number per signature group. [`dump`] writes generated data to files. The server's clock does
-//! not advance, so that relative ranges (`interval`, `timerange`) select the same data in every run.
+//! of which memory holds one number per signature group. [`dump`] writes generated data to files. The clock of
+//! the data does not advance, so that relative ranges (`interval`, `timerange`) select the same data in every run; the Date
+//! header is the real time, plus [`Behaviour::date_skew_secs`].
 //! [`SimulatorHandle::after`] and [`SimulatorHandle::delete_job`] change the data of a running server.
 //!
 //! # Behaviour
@@ -46,8 +48,9 @@
 //! * **Capacity** ([`Behaviour::capacity`]): requests per second; the server answers more with 429.
 //! * **Faults** ([`FaultRule`]): a share of the requests to one or all endpoints fails, such as `502@summary=0.05` or
 //!   `cut=0.01`. [`FaultKind`] lists the kinds: error statuses, connections that reset, break or hang, and bodies that are
-//!   empty, truncated or not the expected JSON.
-//! * **Time limit** ([`Behaviour::kill_over_data`]): a summary request for too many data loses its connection.
+//!   empty, truncated, broken or in several gzip members, or not the expected JSON.
+//! * **Time limit** ([`Behaviour::kill_over_data`]): a summary request for too many data loses its connection, or is
+//!   answered with gunicorn's page and status 500 ([`Behaviour::kill_replies`]).
 //! * **Scripts** ([`SimulatorHandle::script`]): replies to the next matching requests. They take precedence.
 //!
 //! Two servers with the same configuration serve the same data, and the n-th attempt of a request has the same fault,

@@ -16,6 +16,8 @@ pub(crate) enum Content {
     Json,
     /// JSON from the alert summaries, which also allow POST.
     JsonWithPost,
+    /// JSON from one alert summary, which also allows changes.
+    JsonWithPut,
     /// A page of the application.
     Html,
     /// The page for blocked clients: chunked, and sent before the server looks at cookies.
@@ -34,14 +36,29 @@ pub(crate) struct Reply {
     pub(crate) num_data: usize,
     /// Seconds.
     pub(crate) retry_after: Option<u64>,
+    pub(crate) gzip: Gzip,
 }
+
+/// The form of a compressed body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Gzip {
+    #[default]
+    Whole,
+    /// Three members, the last one empty.
+    Members,
+    /// The first half of the bytes.
+    Broken,
+}
+
+const INDEX_PAGE: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Treeherder</title></head>\
+                          <body><div id=\"root\"></div></body></html>";
 
 /// Bodies shorter than this are never compressed.
 const SHORTEST_COMPRESSED: usize = 200;
 
 impl Reply {
     pub(crate) fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, content: Content::Json, body: body.into(), num_data: 0, retry_after: None }
+        Self { status, content: Content::Json, body: body.into(), num_data: 0, retry_after: None, gzip: Gzip::Whole }
     }
 
     pub(crate) fn html(status: u16, body: impl Into<Vec<u8>>) -> Self {
@@ -81,10 +98,22 @@ impl Reply {
         Self::html(status, page(&format!("{status} {reason}")))
     }
 
-    /// The reply with the headers of an endpoint that allows POST.
-    pub(crate) fn with_post(mut self) -> Self {
+    /// The page of gunicorn for a worker that it ended after its time limit.
+    pub(crate) fn killed() -> Self {
+        let body = "<html>\n  <head>\n    <title>Internal Server Error</title>\n  </head>\n  <body>\n    \
+                    <h1><p>Internal Server Error</p></h1>\n    \n  </body>\n</html>\n";
+        Self { content: Content::GatewayHtml, ..Self::html(500, body) }
+    }
+
+    /// The page of the web application, which production serves for every path outside of the API.
+    pub(crate) fn index_page() -> Self {
+        Self::html(200, INDEX_PAGE)
+    }
+
+    /// A JSON reply with the headers of an endpoint that allows more methods.
+    pub(crate) fn allowing(mut self, content: Content) -> Self {
         if self.content == Content::Json {
-            self.content = Content::JsonWithPost;
+            self.content = content;
         }
         self
     }
@@ -120,12 +149,11 @@ pub(crate) struct Wire<'a> {
 impl Reply {
     /// Makes the HTTP response.
     pub(crate) fn into_response(self, wire: &Wire<'_>) -> Response<Body> {
-        let Self { status, content, body, retry_after, .. } = self;
+        let Self { status, content, body, retry_after, gzip, .. } = self;
         let close = wire.close || content == Content::GatewayHtml;
-        let may_compress = body.len() >= SHORTEST_COMPRESSED && content != Content::GatewayHtml;
-        let compressed = (may_compress && wire.accepts_gzip && wire.gzip_level > 0)
-            .then(|| compress(&body, wire.gzip_level, wire.padding))
-            .flatten();
+        let is_long = body.len() >= SHORTEST_COMPRESSED && wire.gzip_level > 0;
+        let may_compress = (is_long || gzip != Gzip::Whole) && content != Content::GatewayHtml;
+        let compressed = (may_compress && wire.accepts_gzip).then(|| compress_as(gzip, &body, wire)).flatten();
         let is_compressed = compressed.is_some();
         let body = compressed.unwrap_or(body);
         let length = body.len();
@@ -146,7 +174,7 @@ impl Reply {
         put(
             header::CONTENT_TYPE,
             match content {
-                Content::Json | Content::JsonWithPost => "application/json",
+                Content::Json | Content::JsonWithPost | Content::JsonWithPut => "application/json",
                 Content::Html | Content::BlockedHtml => "text/html; charset=utf-8",
                 Content::GatewayHtml => "text/html",
             },
@@ -156,6 +184,7 @@ impl Reply {
             match content {
                 Content::Json => put(header::ALLOW, "GET, HEAD, OPTIONS"),
                 Content::JsonWithPost => put(header::ALLOW, "GET, POST, HEAD, OPTIONS"),
+                Content::JsonWithPut => put(header::ALLOW, "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"),
                 _ => {}
             }
             put(
@@ -186,6 +215,22 @@ impl Reply {
 
 /// Maximal length of the file name that pads the gzip header.
 const LONGEST_PADDING: u64 = 100;
+
+fn compress_as(gzip: Gzip, body: &[u8], wire: &Wire<'_>) -> Option<Vec<u8>> {
+    let member = |body: &[u8]| compress(body, wire.gzip_level, wire.padding);
+    match gzip {
+        Gzip::Whole => member(body),
+        Gzip::Members => {
+            let (start, end) = body.split_at(body.len() / 2);
+            Some([member(start)?, member(end)?, member(b"")?].concat())
+        }
+        Gzip::Broken => {
+            let mut whole = member(body)?;
+            whole.truncate(whole.len() / 2);
+            Some(whole)
+        }
+    }
+}
 
 fn compress(body: &[u8], level: u32, seed: u64) -> Option<Vec<u8>> {
     let mut draw = Draw::of(seed, 0, body.len() as u64, 0);
@@ -224,5 +269,6 @@ mod tests {
         assert_eq!(Reply::server_error().body.len(), 145);
         assert_eq!(Reply::forbidden().body.len(), 135);
         assert_eq!(Reply::line_too_long(6058, 4094).body.len(), 163);
+        assert_eq!(Reply::killed().body.len(), 141);
     }
 }

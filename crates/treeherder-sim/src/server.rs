@@ -30,7 +30,7 @@ use crate::endpoint::{Endpoint, Route};
 use crate::fate::Fates;
 use crate::fault::FaultKind;
 use crate::moment;
-use crate::reply::{Reply, Wire};
+use crate::reply::{Gzip, Reply, Wire};
 use crate::script::{Action, Script, ScriptedReply};
 
 /// How long connections may take to end once the server shuts down.
@@ -46,7 +46,6 @@ pub(crate) struct Server {
     pub(crate) script: Script,
     pub(crate) book: Arc<ArrivalBook>,
     pub(crate) gzip_level: u32,
-    pub(crate) date: HeaderValue,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -137,7 +136,11 @@ impl Server {
         let behaviour = self.fates.behaviour();
         if behaviour.kill_over_data.is_some_and(|most| reply.num_data > most) {
             self.pause(behaviour.kill_after).await?;
-            entry.settle(Outcome::Fault("killed"));
+            let outcome = Outcome::Fault("killed");
+            if behaviour.kill_replies {
+                return Ok(self.settle_as(outcome, entry, Reply::killed(), headers));
+            }
+            entry.settle(outcome);
             return Err(Hangup);
         }
         if endpoint == Endpoint::AlertSummary && reply.status == 200 {
@@ -158,7 +161,7 @@ impl Server {
 
     fn settle_as(&self, outcome: Outcome, entry: OpenEntry, reply: Reply, headers: &HeaderMap) -> Response<Body> {
         let wire = Wire {
-            date: &self.date,
+            date: &self.date(),
             accepts_gzip: accepts_gzip(headers),
             gzip_level: self.gzip_level,
             close: !self.fates.behaviour().keep_alive || wants_close(headers),
@@ -241,7 +244,7 @@ impl Server {
                 body.truncate(declared / 2);
                 return Ok(self.torn(body, declared));
             }
-            FaultKind::Html => Reply::html(200, INDEX_PAGE),
+            FaultKind::Html => Reply::index_page(),
             FaultKind::BrokenJson => {
                 let mut reply = answer(&self.world, asked);
                 let half = reply.body.len() / 2;
@@ -250,8 +253,15 @@ impl Server {
             }
             FaultKind::WrongShape => Reply::json(200, wrong_shape(Route::of(asked.path).endpoint())),
             FaultKind::EmptyBody => Reply::json(200, ""),
+            FaultKind::GzipMembers => Reply { gzip: Gzip::Members, ..answer(&self.world, asked) },
+            FaultKind::BrokenGzip => Reply { gzip: Gzip::Broken, ..answer(&self.world, asked) },
         };
         Ok(self.settle_as(kind.outcome(), entry, reply, headers))
+    }
+
+    /// The Date header: the real time, so that a client can compare it with its clock, and the configured skew.
+    fn date(&self) -> HeaderValue {
+        date_header(jiff::Timestamp::now().as_second().saturating_add(self.fates.behaviour().date_skew_secs))
     }
 
     /// A reply with the fewest headers: of a script or a torn one.
@@ -260,7 +270,7 @@ impl Server {
         let fields = response.headers_mut();
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        fields.insert(header::DATE, self.date.clone());
+        fields.insert(header::DATE, self.date());
         response
     }
 
@@ -291,10 +301,6 @@ fn wrong_shape(endpoint: Endpoint) -> &'static str {
         _ => "{\"unexpected\":true}",
     }
 }
-
-/// Production serves this page for every path outside of the API.
-const INDEX_PAGE: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Treeherder</title></head>\
-                          <body><div id=\"root\"></div></body></html>";
 
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     let listed = headers.get_all(header::ACCEPT_ENCODING);
@@ -359,7 +365,7 @@ impl AsyncWrite for Socket {
 }
 
 /// The value of the Date header.
-pub(crate) fn date_header(seconds: i64) -> HeaderValue {
+fn date_header(seconds: i64) -> HeaderValue {
     let date = moment::http_date(seconds).and_then(|date| HeaderValue::try_from(date).ok());
     date.unwrap_or(HeaderValue::from_static(""))
 }

@@ -9,12 +9,12 @@ const FLAGS: &[(&str, &str)] = &[
     (
         "run",
         "base-url commits config data-end dry-run end log-format no-progress out quiet repository requests-per-second \
-         same-source sample semantics set start store verbose",
+         retry-set-aside same-source sample semantics set start store verbose",
     ),
     (
         "crawl",
         "base-url commits config data-end dry-run end log-format no-progress quiet repository requests-per-second \
-         same-source sample set start store verbose",
+         retry-set-aside same-source sample set start store verbose",
     ),
     ("reduce", "commits config log-format no-progress out quiet semantics set store verbose"),
     (
@@ -23,7 +23,7 @@ const FLAGS: &[(&str, &str)] = &[
          store verbose",
     ),
     ("status", "config json log-format quiet set store verbose watch"),
-    ("failures", "config json log-format quiet set store verbose"),
+    ("failures", "config corrected json log-format quiet set store verbose"),
     ("export", "commits config format log-format out output quiet set store tables verbose"),
     ("import", "base-url config data-end end log-format quiet repository set start store verbose"),
     ("verify", "config json log-format out quiet repair set store verbose"),
@@ -33,13 +33,13 @@ const FLAGS: &[(&str, &str)] = &[
     ),
     ("relabel", "config exclude-framework-ids input limit log-format output quiet report-json set store verbose"),
     ("report", "commits config log-format out output quiet semantics set store verbose"),
-    ("config check", "config set"),
+    ("config check", "config online set"),
     ("config show", "config set"),
     ("config init", ""),
     (
         "simulate",
-        "alerts arrival-log bind capacity corpus data-per-signature dump fault kill-after kill-over-data latency now pushes \
-         retry-after seed signatures",
+        "alerts arrival-log bind capacity corpus data-per-signature date-skew dump fault kill-after kill-over-data \
+         kill-replies latency now pushes retry-after seed signatures",
     ),
     ("demo", "no-progress out store"),
     ("completions", ""),

@@ -12,7 +12,7 @@ const KEPT_LINE_NUMBERS: usize = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
-    /// Nothing but white space.
+    /// Nothing but white space, or a bracket of a list of commits.
     Blank,
     /// Not JSON, not UTF-8, or too long for a commit.
     Malformed,
@@ -20,9 +20,9 @@ pub enum SkipReason {
     Torn,
     /// JSON, but not an object.
     NotObject,
-    /// `node` is missing, empty or not a string.
+    /// `node` is missing or empty, is a list or an object, or holds half of a surrogate pair.
     WithoutNode,
-    /// `date` is missing, not of the form `[epoch, offset]`, or outside the years 1 to 9999.
+    /// `date` is missing, not a list that starts with a number, or outside the years 1 to 9999.
     Undated,
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::actor::Shutdown;
 use crate::config::{Config, Semantics};
 use crate::dataset::catalogue::Artifact;
-use crate::dataset::commits::Commits;
+use crate::dataset::commits::{Commits, NodeKey};
 use crate::dataset::error::DatasetError;
 use crate::dataset::family::{Context, Family, Making};
 use crate::dataset::manifest::JOBS_NOT_ASKED;
@@ -21,12 +21,12 @@ use crate::dataset::promise::Promised;
 use crate::dataset::summary_stats::{WaitTimes, job_wait_time_stats};
 use crate::dataset::write::json::{AsciiMode, dumps};
 use crate::dataset::write::redact_emails;
-use crate::model::{JobId, Kind, RawJson, Request, Revision};
+use crate::model::{JobId, Kind, RawJson, Request};
 use crate::observe::Reducing;
 use crate::store::columns::ColumnSet;
 use crate::store::{Store, StoreError};
 
-use super::coverage::{CommitTable, Coverage, CoverageReducer};
+use super::coverage::{CommitTable, Coverage, CoverageReducer, revision_key};
 use super::durations::job_times::{Corrections, times_of, wait_corrected, wait_reference};
 
 pub(crate) struct BusiestRevision;
@@ -56,7 +56,7 @@ pub struct RevisionJobs {
     pub jobs: Vec<JobId>,
 }
 
-/// The busiest revision by each semantics; `None` if no revision of the window has a job.
+/// The busiest revision by each semantics; `None` without revisions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BusiestRevisions {
     /// See [`inputs_of`].
@@ -111,8 +111,10 @@ fn find(
     let inputs = inputs_of(store, commits)?;
     let busiest = std::thread::scope(|scope| {
         let mut pass = Pass::new(scope, store, signatures, means);
-        let mut start =
-            |semantics| pass.start(CoverageReducer::new(CommitTable::new(commits), semantics, &means), most_jobs);
+        let mut start = |semantics| {
+            let reducer = CoverageReducer::new(CommitTable::new(commits, semantics), semantics, &means);
+            pass.start(reducer, move |coverage| most_jobs(coverage, semantics))
+        };
         let (corrected, reference) = (start(Semantics::Corrected)?, start(Semantics::Reference)?);
         pass.run("finding the busiest revision")?;
         Ok::<_, DatasetError>(vec![corrected.into_value()?, reference.into_value()?])
@@ -130,15 +132,18 @@ fn find(
 pub(crate) struct Busiest {
     pub(crate) node: String,
     pub(crate) total_jobs: u64,
+    /// How its node is compared with the revisions of data.
+    pub(crate) semantics: Semantics,
 }
 
-/// The first revision with the most jobs; `None` if no revision has any.
-fn most_jobs(coverage: Coverage) -> Result<Option<Busiest>, DatasetError> {
+/// The first revision with the most jobs, which may be 0: its jobs may all have been submitted late. `None` without
+/// revisions.
+fn most_jobs(coverage: Coverage, semantics: Semantics) -> Result<Option<Busiest>, DatasetError> {
     let mut busiest: Option<Busiest> = None;
     coverage.for_each_revision(|commit, signatures| {
         let total_jobs = signatures.len() as u64;
-        if total_jobs > busiest.as_ref().map_or(0, |busiest| busiest.total_jobs) {
-            busiest = Some(Busiest { node: commit.node.clone(), total_jobs });
+        if busiest.as_ref().is_none_or(|busiest| total_jobs > busiest.total_jobs) {
+            busiest = Some(Busiest { node: commit.node.clone(), total_jobs, semantics });
         }
         Ok(())
     })?;
@@ -152,27 +157,32 @@ pub(crate) fn jobs_of(
     revisions: Vec<Option<Busiest>>,
     means: Means<'_>,
 ) -> Result<Vec<Option<RevisionJobs>>, DatasetError> {
-    let nodes: Vec<Revision> = revisions.iter().flatten().filter_map(|busiest| busiest.node.parse().ok()).collect();
-    if nodes.is_empty() {
+    let wanted: Vec<Wanted> =
+        revisions.iter().flatten().map(|busiest| Wanted(NodeKey::of_text(&busiest.node), busiest.semantics)).collect();
+    if wanted.is_empty() {
         return Ok(vec![None; revisions.len()]);
     }
     let jobs = std::thread::scope(|scope| {
         let mut pass = Pass::new(scope, store, signatures, means);
-        let found = pass.start(JobsOf { jobs: vec![BTreeSet::new(); nodes.len()], revisions: nodes.clone() }, Ok)?;
+        let found = pass.start(JobsOf { jobs: vec![BTreeSet::new(); wanted.len()], wanted }, Ok)?;
         pass.run("finding the busiest revision's jobs")?;
         found.into_value()
     })?;
+    let mut jobs = jobs.into_iter();
     let with_jobs = |busiest: Option<Busiest>| {
         let busiest = busiest?;
-        let place = nodes.iter().position(|revision| revision.to_string() == busiest.node)?;
-        let jobs = jobs[place].iter().copied().collect();
+        let jobs = jobs.next()?.into_iter().collect();
         Some(RevisionJobs { node: busiest.node, total_jobs: busiest.total_jobs, jobs })
     };
     Ok(revisions.into_iter().map(with_jobs).collect())
 }
 
+/// The text of a revision, and how it is compared.
+#[derive(Clone)]
+struct Wanted(NodeKey, Semantics);
+
 struct JobsOf {
-    revisions: Vec<Revision>,
+    wanted: Vec<Wanted>,
     /// One set per revision.
     jobs: Vec<BTreeSet<JobId>>,
 }
@@ -184,11 +194,11 @@ impl Reducer for JobsOf {
     type Value = Vec<BTreeSet<JobId>>;
 
     fn columns(&self) -> ColumnSet {
-        ColumnSet::JOB_IDS | ColumnSet::PUSH_IDS | ColumnSet::REVISIONS
+        ColumnSet::JOB_IDS | ColumnSet::PUSH_IDS | ColumnSet::REVISIONS | ColumnSet::IRREGULAR
     }
 
     fn worker(&self) -> JobFinder {
-        JobFinder(self.revisions.clone())
+        JobFinder(self.wanted.clone())
     }
 
     fn take(&mut self, block: Vec<(usize, JobId)>) -> Result<(), DatasetError> {
@@ -203,7 +213,7 @@ impl Reducer for JobsOf {
     }
 }
 
-struct JobFinder(Vec<Revision>);
+struct JobFinder(Vec<Wanted>);
 
 impl ReducerWorker for JobFinder {
     type Block = Vec<(usize, JobId)>;
@@ -215,8 +225,11 @@ impl ReducerWorker for JobFinder {
     fn chunk(&mut self, chunk: &Chunk<'_>, block: &mut Vec<(usize, JobId)>) -> Result<(), DatasetError> {
         for at in 0..chunk.columns.len() {
             let Some(job) = chunk.columns.job_id(at) else { continue };
-            let Some(revision) = chunk.revision(at) else { continue };
-            block.extend((0..).zip(&self.0).filter(|(_, wanted)| **wanted == revision).map(|(place, _)| (place, job)));
+            let is_wanted = |Wanted(node, semantics): &Wanted| match (chunk.revision(at), chunk.columns.irregular(at)) {
+                (Some(revision), _) => *node == NodeKey::Hash(revision),
+                (None, datum) => datum.and_then(|datum| revision_key(datum, *semantics)).as_ref() == Some(node),
+            };
+            block.extend((0..).zip(&self.0).filter(|(_, wanted)| is_wanted(wanted)).map(|(place, _)| (place, job)));
         }
         Ok(())
     }
@@ -287,12 +300,13 @@ impl Waits {
     }
 }
 
-/// Writes the wanted artifacts.
+/// Writes the wanted artifacts; none of a revision without jobs.
 fn write(context: &Context<'_>, busiest: Option<&RevisionJobs>) -> Result<(), DatasetError> {
+    let Some(busiest) = busiest.filter(|busiest| !busiest.jobs.is_empty()) else { return Ok(()) };
     let mut file = context.line_file(Artifact::MaxRevisionJobs)?;
     let options = context.options();
     let mut line = Vec::new();
-    let waits = Waits::measure(context.store, options.semantics, busiest, |id, record| {
+    let waits = Waits::measure(context.store, options.semantics, Some(busiest), |id, record| {
         let Some(file) = &mut file else { return Ok(()) };
         line.clear();
         let text = if options.redact_emails { redact_emails(record.as_str()) } else { record.as_str().to_owned() };
@@ -304,7 +318,7 @@ fn write(context: &Context<'_>, busiest: Option<&RevisionJobs>) -> Result<(), Da
         line.push(b'\n');
         file.append_line(&line)
     })?;
-    let num_jobs = busiest.map_or(0, |busiest| busiest.jobs.len() as u64);
+    let num_jobs = busiest.jobs.len() as u64;
     let counts = RowCounts::from([
         ("jobs_not_there".to_owned(), num_jobs - waits.num_detailed),
         (JOBS_NOT_ASKED.to_owned(), waits.num_not_asked),
@@ -314,8 +328,7 @@ fn write(context: &Context<'_>, busiest: Option<&RevisionJobs>) -> Result<(), Da
     if let Some(file) = file {
         context.finish(file.written(), &counts)?;
     }
-    let document = busiest.and_then(|busiest| waits.document(busiest));
-    context.put(Artifact::WaitTimeStats, document.as_deref(), &counts)
+    context.put(Artifact::WaitTimeStats, waits.document(busiest).as_deref(), &counts)
 }
 
 /// The busiest revisions of the window.

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
 
-use crate::actor::{DealError, Inbox, Numbered, Shutdown, deal};
+use crate::actor::{DealError, Inbox, Numbered, Shutdown, deal, parallelism};
 use crate::config::Config;
 use crate::model::PushRevisions;
 use crate::observe::Reducing;
@@ -48,7 +48,7 @@ pub(crate) struct Means<'a> {
 impl<'a> Means<'a> {
     pub(crate) fn of(config: &Config, spill_dir: &'a Path, reducing: &'a Reducing, shutdown: &'a Shutdown) -> Self {
         let workers = match config.reduce.workers {
-            0 => std::thread::available_parallelism().map_or(1, Into::into),
+            0 => parallelism(),
             workers => workers,
         };
         Self { workers, memory_bytes: config.reduce.memory_bytes.get(), spill_dir, reducing, shutdown }

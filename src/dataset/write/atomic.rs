@@ -14,7 +14,7 @@ use tempfile::{NamedTempFile, TempPath};
 use thiserror::Error;
 
 use super::MANIFEST_NAME;
-use crate::actor::{fail_point, temporary_file};
+use crate::actor::{advice, fail_point, temporary_file};
 
 /// Bytes handed to the writing thread at once.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -37,8 +37,8 @@ pub enum ArtifactError {
         #[source]
         source: io::Error,
     },
-    /// A file cannot be written, for instance because the disk is full.
-    #[error("cannot write {}; the file that was there before is untouched; free some space or mend the disk, then run the same command again", path.display())]
+    /// A file cannot be written.
+    #[error("cannot write {}; the file that was there before is unchanged; {}", path.display(), advice(source))]
     Write {
         /// The file.
         path: PathBuf,
@@ -46,6 +46,9 @@ pub enum ArtifactError {
         #[source]
         source: io::Error,
     },
+    /// The system refused a thread.
+    #[error("cannot start a thread that writes; raise the limit of processes (`ulimit -u`)")]
+    Thread(#[source] io::Error),
 }
 
 /// Makes the folder if it is missing, and sees whether files can be created in it.
@@ -128,7 +131,7 @@ impl ArtifactFile {
         let thread = std::thread::Builder::new()
             .name(format!("write {name}"))
             .spawn(move || write_blocks(temporary, &inbox, &used))
-            .map_err(failed)?;
+            .map_err(ArtifactError::Thread)?;
         Ok(Self {
             path: folder.join(name),
             block: Vec::with_capacity(BLOCK_BYTES),
@@ -268,14 +271,15 @@ fn write_blocks(
     };
     std::thread::scope(|scope| {
         let (hasher, to_hash) = flume::bounded::<Arc<Vec<u8>>>(MAILBOX);
-        let hashing = scope.spawn(move || {
+        let hash = move || {
             let mut hash = Sha256::new();
             for block in to_hash {
                 hash.update(block.as_slice());
                 done_with(block);
             }
             hash.finalize()
-        });
+        };
+        let hashing = std::thread::Builder::new().spawn_scoped(scope, hash)?;
         let (mut bytes, mut synced) = (0, 0);
         let mut syncing: Option<ScopedJoinHandle<'_, io::Result<()>>> = None;
         let synced_well =
@@ -295,7 +299,8 @@ fn write_blocks(
             if bytes - synced >= SYNC_BYTES && syncing.as_ref().is_none_or(ScopedJoinHandle::is_finished) {
                 synced_well(syncing.take())?;
                 let file = temporary.as_file().try_clone()?;
-                syncing = Some(scope.spawn(move || file.sync_data()));
+                // Without a thread, the end waits for the disk longer.
+                syncing = std::thread::Builder::new().spawn_scoped(scope, move || file.sync_data()).ok();
                 synced = bytes;
             }
         }

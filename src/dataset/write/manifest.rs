@@ -31,11 +31,19 @@ pub struct Manifest {
     pub complete: bool,
     /// Entries by file name.
     pub artifacts: BTreeMap<String, ArtifactEntry>,
-    /// Artifacts that do not exist because their inputs have nothing for them, by file name.
+    /// Artifacts that were not made, by file name; without a reason if their inputs have nothing for them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub not_made: BTreeMap<String, NotMadeEntry>,
     /// Values that depend on the time and course of the crawl.
     pub run: RunEntry,
+}
+
+impl Manifest {
+    /// Records of all kinds that cannot be read, and are in no artifact.
+    #[must_use]
+    pub fn num_set_aside(&self) -> u64 {
+        self.run.requests.values().map(|kind| kind.set_aside).sum()
+    }
 }
 
 /// The program that wrote a manifest.
@@ -64,6 +72,12 @@ pub struct KindEntry {
     pub pending: u64,
     /// Number of stored records.
     pub records: u64,
+    /// Records that cannot be read, and are in no artifact.
+    #[serde(default)]
+    pub set_aside: u64,
+    /// Records that were corrected to be readable.
+    #[serde(default)]
+    pub corrected: u64,
 }
 
 /// Values that depend on the time and course of a crawl.
@@ -77,13 +91,16 @@ pub struct RunEntry {
     pub requests: BTreeMap<String, KindEntry>,
 }
 
-/// An artifact that was not made, because its inputs have nothing for it.
+/// An artifact that was not made, because its inputs have nothing for it, or because one of them is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotMadeEntry {
     /// Version of its columns and keys.
     pub schema_version: u32,
     /// As in [`ArtifactEntry::inputs`].
     pub inputs: BTreeMap<String, String>,
+    /// The defect of a malformed input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// An artifact.

@@ -1,4 +1,7 @@
 use super::*;
+use crate::model::{OddRecord, Signature, Timestamp};
+
+const PAGE: AskedPage = AskedPage { page: 1, limit: 100 };
 
 fn window() -> Window {
     Window { start: Timestamp::from_secs(0), end: "2027-01-01".parse().unwrap() }
@@ -81,53 +84,78 @@ fn text_that_ends_early_is_broken_json() {
     }
 }
 
+fn listed(text: &[u8]) -> Result<(Vec<OddRecord>, Vec<Signature>), SourceError> {
+    let (found, taken) = flume::bounded(1);
+    let sink: SignatureSink = Box::new(move |portion| found.send(portion).unwrap());
+    let Reply::Signatures { odd } = signatures(text, sink)? else { panic!() };
+    Ok((odd, taken.recv().unwrap()))
+}
+
 #[test]
 fn signatures_are_read_whatever_their_fields_and_lower_is_better_stays_absent() {
     let text = r#"{"12":{"id":12,"framework_id":1,"new":1e+16},"3":{"id":3,"framework_id":2,"lower_is_better":false}}"#;
-    let signatures = |text: &[u8]| {
-        let (found, taken) = flume::bounded(1);
-        let sink: SignatureSink = Box::new(move |portion| found.send(portion).unwrap());
-        super::signatures(text, sink).map(|reply| (reply, taken.recv().unwrap()))
-    };
-    let (reply, found) = signatures(text.as_bytes()).unwrap();
-    assert_eq!((reply, found.len()), (Reply::Signatures, 2));
+    let (odd, found) = listed(text.as_bytes()).unwrap();
+    assert_eq!((odd.len(), found.len()), (0, 2));
     assert_eq!(found[0].raw.as_str(), r#"{"id":12,"framework_id":1,"new":1e+16}"#);
-    assert_eq!(found[1].framework_id, FrameworkId(2));
-    for wrong in ["[]", "null", r#"{"4":{"id":5,"framework_id":1}}"#, r#"{"4":{"id":4}}"#, r#"{"4":7}"#] {
-        let error = signatures(wrong.as_bytes()).unwrap_err();
+    for wrong in ["[]", "null", r#"{"detail":{"id":4}}"#, r#"{"":{}}"#, r#"{"-4":{}}"#] {
+        let error = listed(wrong.as_bytes()).unwrap_err();
         assert!(matches!(error, SourceError::WrongShape { .. }), "{wrong}: {error}");
     }
     for broken in ["", &text[..text.len() - 1], &text[..20], "{\"12\":{\"id\":\u{7f}}}", &format!("{text} 1")] {
-        let error = signatures(broken.as_bytes()).unwrap_err();
+        let error = listed(broken.as_bytes()).unwrap_err();
         assert!(matches!(error, SourceError::BrokenJson { .. }), "{broken}: {error}");
     }
-    assert!(signatures(&b"{\"4\":{\"id\":4,\"framework_id\":1,\"suite\":\"\xff\"}}"[..]).is_err());
     assert_eq!(
         updated_signatures(text.as_bytes()).unwrap(),
         Reply::UpdatedSignatures(vec![SignatureId(12), SignatureId(3)])
     );
-    assert!(updated_signatures(&br#"{"4":{"id":5,"framework_id":1}}"#[..]).is_err());
+    assert!(updated_signatures(&br#"{"detail":{}}"#[..]).is_err());
+}
+
+#[test]
+fn an_odd_signature_costs_only_itself() {
+    let (odd, found) = listed(
+        br#"{"1":{"id":1,"framework_id":null},"2":{"id":7,"framework_id":"2"},"3":{"id":3,"x":1e400},"4":{"id":4,"x":NaN},
+            "5":{"id":5,"test":"\ud83d"},"6":7,"9223372036854775808":{},"99999999999999999999999":{},"8":{"id":8}}"#,
+    )
+    .unwrap();
+    assert_eq!(found.iter().map(|signature| signature.id.0).collect::<Vec<_>>(), [1, 2, 4, 5, 8]);
+    assert_eq!(found[3].raw.as_str(), r#"{"id":5,"test":"\ufffd"}"#);
+    let (corrected, set_aside): (Vec<_>, Vec<_>) = odd.into_iter().partition(|odd| odd.taken);
+    assert_eq!(corrected.iter().map(|odd| odd.record).collect::<Vec<_>>(), [4, 5]);
+    assert_eq!(corrected[0].text, r#"{"id":4,"x":NaN}"#);
+    assert_eq!(set_aside.len(), 4);
+    assert_eq!((set_aside[0].record, set_aside[1].record), (3, 6));
 }
 
 #[test]
 fn jobs_are_matched_by_id_and_a_job_not_asked_for_spoils_the_reply() {
     let batch = Batch::of_jobs(vec![JobId(1), JobId(2), JobId(3)]).unwrap();
-    let text = r#"{"results":[{"id":3,"end_timestamp":9,"x":1},{"id":1,"submit_timestamp":0}],"meta":{}}"#;
+    let text = br#"{"results":[{"id":3,"end_timestamp":9,"x":1},{"id":1,"submit_timestamp":0}],"meta":{}}"#;
     let Reply::Jobs(found) = jobs(text, &batch).unwrap() else { panic!() };
-    assert_eq!(found.iter().map(|job| (job.id.0, job.times.end_secs)).collect::<Vec<_>>(), [(1, None), (3, Some(9))]);
-    assert!(matches!(jobs(r#"{"results":[{"id":4}]}"#, &batch), Err(SourceError::WrongShape { .. })));
-    assert!(matches!(jobs("[]", &batch), Err(SourceError::WrongShape { .. })));
+    assert_eq!(found.taken.iter().map(|job| job.id.0).collect::<Vec<_>>(), [1, 3]);
+    let odd = br#"{"results":[{"id":3,"end_timestamp":"soon"},{"id":1.0,"x":Infinity}]}"#;
+    let Reply::Jobs(found) = jobs(odd, &batch).unwrap() else { panic!() };
+    assert_eq!(found.taken.iter().map(|job| job.id.0).collect::<Vec<_>>(), [1]);
+    assert_eq!(found.odd.iter().map(|odd| (odd.record, odd.taken)).collect::<Vec<_>>(), [(3, false), (1, true)]);
+    for wrong in [r#"{"results":[{"id":4}]}"#, r#"{"results":[{"id":4,"x":1e400}]}"#, r#"{"results":[{}]}"#, "[]"] {
+        assert!(matches!(jobs(wrong.as_bytes(), &batch), Err(SourceError::WrongShape { .. })), "{wrong}");
+    }
 }
 
 #[test]
-fn alert_pages_need_id_and_created() {
-    let text = r#"{"count":2,"next":null,"results":[{"id":1,"created":"2026-11-17T04:52:10.000001","push_timestamp":5,"notes":"\u001b[31m"}]}"#;
-    let Reply::AlertPage { count: 2, records } = alert_page(text).unwrap() else { panic!() };
-    assert_eq!(records[0].push_timestamp, Some(Timestamp::from_secs(5)));
-    assert!(alert_page(r#"{"count":1,"results":[{"id":1}]}"#).is_err());
-    let endless = alert_page(r#"{"count":1000000000000,"results":[]}"#);
+fn an_odd_alert_summary_costs_only_itself() {
+    let text =
+        br#"{"count":5,"next":null,"results":[{"id":1,"created":null,"notes":"\u001b[31m"},{"id":2,"amount":Infinity},
+        {"id":3,"x":-1e999},{"created":""},{"id":4,"id":5}]}"#;
+    let Reply::AlertPage { count: 5, records } = alert_page(text, PAGE).unwrap() else { panic!() };
+    assert_eq!(records.taken.iter().map(|summary| summary.id.0).collect::<Vec<_>>(), [1, 2, 5]);
+    assert_eq!(records.odd.iter().map(|odd| odd.taken).collect::<Vec<_>>(), [true, false, false, true]);
+    assert_eq!((records.odd[0].record, records.odd[1].record), (2, 3));
+    let endless = alert_page(br#"{"count":1000000000000,"results":[]}"#, PAGE);
     assert!(matches!(endless, Err(SourceError::WrongShape { .. })));
-    assert!(alert_page(r#"{"detail":"Invalid page."}"#).is_err());
+    assert!(alert_page(br#"{"detail":"Invalid page."}"#, PAGE).is_err());
+    assert!(alert_page(br#"{"results":[]}"#, PAGE).is_err());
 }
 
 #[test]

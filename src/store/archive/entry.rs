@@ -3,8 +3,8 @@
 use std::io::{self, Read};
 
 /// The trees that are archived, by number - 1.
-pub(super) const TREES: [&str; 8] =
-    ["meta", "pending", "settled", "failed", "provenance", "signature_ids", "pushes", "records"];
+pub(super) const TREES: [&str; 9] =
+    ["meta", "pending", "settled", "failed", "provenance", "signature_ids", "pushes", "records", "set_aside"];
 
 pub(super) const META: u8 = 1;
 pub(super) const PENDING: u8 = 2;
@@ -14,6 +14,7 @@ pub(super) const PROVENANCE: u8 = 5;
 pub(super) const SIGNATURE_IDS: u8 = 6;
 pub(super) const PUSHES: u8 = 7;
 pub(super) const RECORDS: u8 = 8;
+pub(super) const SET_ASIDE: u8 = 9;
 const END: u8 = 0;
 
 /// A key with its value.
@@ -88,7 +89,7 @@ mod tests {
     proptest! {
         #[test]
         fn entries_come_back_and_a_cut_is_seen(
-            entries in proptest::collection::vec((1_u8..=8, any::<Vec<u8>>(), any::<Vec<u8>>()), 0..10),
+            entries in proptest::collection::vec((1_u8..=9, any::<Vec<u8>>(), any::<Vec<u8>>()), 0..10),
         ) {
             let mut bytes = Vec::new();
             for (tree, key, value) in &entries {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::actor::advice;
 use crate::store::StoreError;
 
 /// Why an archive cannot be written or read. Exit code 4; [`ArchiveError::NoArchive`] and [`ArchiveError::Read`] 2.
@@ -14,7 +15,7 @@ pub enum ArchiveError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The archive cannot be written.
-    #[error("cannot write the archive")]
+    #[error("cannot write the archive; {}", advice(source))]
     Write {
         /// The system's error.
         #[source]
@@ -55,6 +56,9 @@ pub enum ArchiveError {
     /// The run was interrupted, and its output removed.
     #[error("interrupted; the unfinished output was removed")]
     Interrupted,
+    /// The system refused a thread.
+    #[error("cannot start a thread for the archive; raise the limit of processes (`ulimit -u`)")]
+    Thread(#[source] io::Error),
     /// A thread panicked.
     #[error("a thread that reads or writes the archive stopped unexpectedly; please report this")]
     WorkerPanicked,

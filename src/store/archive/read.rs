@@ -10,7 +10,7 @@ use std::path::Path;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::entry::{Entry, FAILED, META, Next, PENDING, RECORDS, SETTLED, SIGNATURE_IDS, read_next};
+use super::entry::{Entry, FAILED, META, Next, PENDING, RECORDS, SET_ASIDE, SETTLED, SIGNATURE_IDS, read_next};
 use super::header::{ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, FORMAT_KEY, MAGIC, PREAMBLE_BYTES, TRAILER_BYTES};
 use super::{ArchiveError, ArchiveHeader, ArchiveSummary};
 use crate::actor::Shutdown;
@@ -18,8 +18,8 @@ use crate::config::StoreConfig;
 use crate::model::{Kind, Request};
 use crate::store::database::{Changes, Durability};
 use crate::store::trees::Operation;
-use crate::store::value::Settled;
-use crate::store::{Incoming, Store, StoreError, Tally, frame};
+use crate::store::value::{SetAside, Settled, open_json};
+use crate::store::{Incoming, Store, StoreError, Tally, frame, key};
 
 /// Entries per batch at most, and bytes per batch, about.
 const BATCH_ENTRIES: usize = 4096;
@@ -43,11 +43,13 @@ pub fn read(path: &Path, config: &StoreConfig, shutdown: &Shutdown) -> Result<Ar
     let reader = &mut archive;
     let (num_entries, raw_bytes, tally) = std::thread::scope(|scope| {
         let (batches, inbox) = flume::bounded(MAILBOX);
-        let reading = scope.spawn(move || reader.read_entries(&batches, shutdown));
+        let reading = std::thread::Builder::new()
+            .spawn_scoped(scope, move || reader.read_entries(&batches, shutdown))
+            .map_err(ArchiveError::Thread)?;
         let written = write_batches(store, &inbox);
         drop(inbox);
         let read = reading.join().map_err(|_| ArchiveError::WorkerPanicked)?;
-        let tally = written?; // first, since a failed writer makes the reader fail too
+        let tally = written.map_err(|error| of_archive(path, error))?; // first, since a failed writer makes the reader fail too
         let (num_entries, raw_bytes) = read?;
         Ok::<_, ArchiveError>((num_entries, raw_bytes, tally))
     })?;
@@ -191,7 +193,8 @@ impl<'a> Archive<'a> {
         for kind in Kind::ALL {
             let (found, said) = (tally.of(kind), self.header.counts.of(kind));
             let counts = |of: &crate::store::KindTally| {
-                [of.pending, of.data, of.empty, of.gone, of.skipped, of.failed, of.records]
+                let odd = [of.set_aside, of.corrected];
+                ([of.pending, of.data, of.empty, of.gone, of.skipped, of.failed, of.records], odd)
             };
             if counts(found) != counts(said) || tally.digest(kind) != self.header.counts.digest(kind) {
                 return Err(damaged(
@@ -201,6 +204,14 @@ impl<'a> Archive<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Damage of an entry is damage of the archive.
+fn of_archive(path: &Path, error: ArchiveError) -> ArchiveError {
+    match error {
+        ArchiveError::Store(StoreError::Damaged { key, reason, .. }) => damaged(path, &format!("{key}: {reason}")),
+        error => error,
     }
 }
 
@@ -236,9 +247,15 @@ fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<T
 }
 
 fn count(entry: &Entry, framed: &[u8], tally: &mut Tally) -> Result<(), StoreError> {
+    let invalid = || StoreError::damaged("archive", &entry.key, "the key is invalid");
     let request = match entry.tree {
-        PENDING | SETTLED | FAILED => Request::from_key(&entry.key)
-            .ok_or_else(|| StoreError::damaged("archive", &entry.key, "the key is invalid"))?,
+        SET_ASIDE => {
+            let (request, _) = key::read_odd(&entry.key).ok_or_else(invalid)?;
+            let odd: SetAside = open_json("set_aside", &entry.key, framed)?;
+            *tally.of_mut(request.kind()).of_odd(odd.corrected) += 1;
+            return Ok(());
+        }
+        PENDING | SETTLED | FAILED => Request::from_key(&entry.key).ok_or_else(invalid)?,
         _ => return Ok(()),
     };
     match entry.tree {

@@ -4,7 +4,7 @@ use super::header::{PREAMBLE_BYTES, TRAILER_BYTES};
 use super::*;
 use crate::actor::Shutdown;
 use crate::config::StoreConfig;
-use crate::model::{FrameworkId, RawJson, Request, Signature, SignatureId};
+use crate::model::{OddRecord, RawJson, Request, Signature, SignatureId};
 use crate::store::{Change, Pending, Settlement, SignatureListing, Store, StoreError};
 
 fn config(path: &Path) -> StoreConfig {
@@ -23,14 +23,13 @@ fn filled(folder: &Path) -> Store {
     let store = Store::open(&config(&folder.join("one"))).unwrap();
     let signature = |id: u64| Signature {
         id: SignatureId(id),
-        framework_id: FrameworkId(1),
         raw: RawJson::parse(&format!("{{\"id\":{id},\"suite\":\"{}\"}}", "long".repeat(40_000))).unwrap(),
     };
     let list = Request::Signatures { framework: None };
     let mut listing = SignatureListing::default();
     listing.add((1..20).map(signature).collect());
     let settlement = listing
-        .settle(list)
+        .settle(list, vec![OddRecord::corrected(7, b"NaN"), OddRecord::set_aside(20, "odd".to_owned(), b"1e400")])
         .and(Settlement::of_ids(Request::UpdatedSignatures { framework: None }, vec![1, 2, 3]))
         .with_discovered([Pending::of(Request::AlertPage { pass: 0, page: 1 })]);
     store.commit(Change::Expand { settlement: Box::new(settlement) }).unwrap();
@@ -71,7 +70,7 @@ fn the_content_keeps_its_version_whatever_the_format_of_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = archive_of(&filled(folder.path()));
     let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-    assert_eq!([number(8), number(12)], [1, 2]);
+    assert_eq!([number(8), number(12)], [1, 3]);
     let body = &bytes[PREAMBLE_BYTES + number(16) as usize + 8..bytes.len() - TRAILER_BYTES];
     let entries = zstd::decode_all(body).unwrap();
     let mut input = entries.as_slice();
@@ -83,11 +82,11 @@ fn the_content_keeps_its_version_whatever_the_format_of_the_store() {
     }
     let keys: Vec<&[u8]> = meta.iter().map(|(key, _)| key.as_slice()).collect();
     assert_eq!(keys, [b"counts".as_slice(), b"format", b"store_id"]);
-    assert_eq!(meta[1].1, b"2");
+    assert_eq!(meta[1].1, b"3");
 
     let mut older = bytes;
-    older[12] = 3;
-    assert!(matches!(import(folder.path(), &older), Err(ArchiveError::Newer { found: 3, .. })));
+    older[12] = 4;
+    assert!(matches!(import(folder.path(), &older), Err(ArchiveError::Newer { found: 4, .. })));
 }
 
 #[test]

@@ -5,8 +5,10 @@ use std::io::{self, Write};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::entry::{FAILED, META, PENDING, PROVENANCE, PUSHES, RECORDS, SETTLED, SIGNATURE_IDS, put, put_end};
-use super::header::{ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, FORMAT_KEY, MAGIC};
+use super::entry::{
+    FAILED, META, PENDING, PROVENANCE, PUSHES, RECORDS, SET_ASIDE, SETTLED, SIGNATURE_IDS, put, put_end,
+};
+use super::header::{ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, CONTENT_WITHOUT_SET_ASIDE, FORMAT_KEY, MAGIC};
 use super::{ArchiveError, ArchiveHeader, ArchiveSummary};
 use crate::actor::Shutdown;
 use crate::model::Request;
@@ -36,7 +38,7 @@ pub fn write<W: Write + Send>(store: &Store, out: &mut W, shutdown: &Shutdown) -
     let mut head = Vec::from(MAGIC);
     let json = serde_json::to_vec(&header).map_err(|source| StoreError::Encode { source })?;
     let json_len = u32::try_from(json.len()).unwrap_or(u32::MAX); // a few kilobytes
-    for number in [ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, json_len] {
+    for number in [ARCHIVE_FORMAT_VERSION, content_version(store), json_len] {
         head.extend_from_slice(&number.to_le_bytes());
     }
     head.extend_from_slice(&json);
@@ -44,7 +46,9 @@ pub fn write<W: Write + Send>(store: &Store, out: &mut W, shutdown: &Shutdown) -
 
     std::thread::scope(|scope| {
         let (blocks, inbox) = flume::bounded(MAILBOX);
-        let compressing = scope.spawn(move || compress(out, &head, &inbox));
+        let compressing = std::thread::Builder::new()
+            .spawn_scoped(scope, move || compress(out, &head, &inbox))
+            .map_err(ArchiveError::Thread)?;
         let mut gathering = Gathering { store, shutdown, blocks, block: Vec::new(), num_entries: 0, raw_bytes: 0 };
         let gathered = gathering.gather();
         let Gathering { blocks, num_entries, raw_bytes, .. } = gathering;
@@ -60,6 +64,10 @@ pub fn write<W: Write + Send>(store: &Store, out: &mut W, shutdown: &Shutdown) -
             (Err(error), _) => Err(error),
         }
     })
+}
+
+fn content_version(store: &Store) -> u32 {
+    if store.set_aside.is_empty() { CONTENT_WITHOUT_SET_ASIDE } else { CONTENT_VERSION }
 }
 
 /// A message to the compressing thread. Without [`Block::End`] the archive is not finished.
@@ -129,6 +137,7 @@ impl Gathering<'_> {
             (PROVENANCE, &store.provenance),
             (SIGNATURE_IDS, &store.signature_ids),
             (PUSHES, &store.pushes),
+            (SET_ASIDE, &store.set_aside),
         ] {
             for entry in tree {
                 let (key, framed) = entry.map_err(reading)?;
@@ -136,7 +145,7 @@ impl Gathering<'_> {
                     continue; // only this store's
                 }
                 if number == META && key == META_FORMAT {
-                    self.put(number, FORMAT_KEY, CONTENT_VERSION.to_string().as_bytes())?; // both sort alike
+                    self.put(number, FORMAT_KEY, content_version(store).to_string().as_bytes())?; // both sort alike
                 } else if number == SIGNATURE_IDS {
                     self.put(number, &key, &[])?;
                 } else {

@@ -87,6 +87,17 @@ pub(super) fn answer(world: &World, asked: &Asked<'_>, query: &Query) -> Reply {
     Reply::json(200, out)
 }
 
+pub(super) fn answer_detail(world: &World, id: &str) -> Reply {
+    let Some(id) = python_int(id) else { return Reply::detail(404, "Not found.") };
+    let alterations = world.alterations();
+    let created = (0..alterations.created().len()).map(Row::Created);
+    let mut rows = (0..world.dataset.num_alerts()).map(Row::Base).chain(created);
+    match rows.find(|row| i128::from(head(world, &alterations, *row).id) == id) {
+        Some(row) => Reply::json(200, text(world, &alterations, row)),
+        None => Reply::detail(404, "No PerformanceAlertSummary matches the given query."),
+    }
+}
+
 fn head(world: &World, alterations: &Alterations, row: Row) -> AlertHead {
     alterations.alter(match row {
         Row::Base(rank) => world.dataset.alert_head(rank),

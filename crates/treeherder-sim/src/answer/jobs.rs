@@ -2,12 +2,12 @@
 
 use crate::alterations::World;
 use crate::draw::mix;
-use crate::json_text::write_string;
+use crate::json_text::{OrderedObject, write_string};
 use crate::moment;
 use crate::query::{Query, python_int};
 use crate::reply::Reply;
 
-use super::separate;
+use super::{bare_string, separate};
 
 const DEFAULT_COUNT: i128 = 10;
 const LARGEST_COUNT: i128 = 2000;
@@ -34,10 +34,21 @@ pub(super) fn answer(world: &World, repository_name: &str, query: &Query) -> Rep
         return Reply::server_error();
     };
 
-    let mut out = Vec::from(*b"{\"results\":[");
-    let start = out.len();
-    write_jobs(world, repository, query, skip, take, &mut out, start);
-    out.extend_from_slice(b"],\"meta\":{\"repository\":");
+    let mut results = vec![b'['];
+    write_jobs(world, repository, query, skip, take, &mut results);
+    results.push(b']');
+    // Any other type but "dict" gives lists, too; only "list" gives their names.
+    let return_type = query.get("return_type").unwrap_or("dict").to_lowercase();
+    if return_type != "dict" {
+        results = as_lists(&results);
+    }
+    let mut out = Vec::from(*b"{\"results\":");
+    out.append(&mut results);
+    if return_type == "list" {
+        out.extend_from_slice(b",\"job_property_names\":");
+        out.extend_from_slice(&property_names(world, repository));
+    }
+    out.extend_from_slice(b",\"meta\":{\"repository\":");
     write_string(&mut out, repository_name);
     out.extend_from_slice(format!(",\"offset\":{offset},\"count\":{count}}}}}").as_bytes());
     Reply::json(200, out)
@@ -57,15 +68,8 @@ pub(super) fn answer_detail(world: &World, repository_name: &str, id: &str) -> R
     }
 }
 
-fn write_jobs(
-    world: &World,
-    repository: u64,
-    query: &Query,
-    skip: usize,
-    take: usize,
-    out: &mut Vec<u8>,
-    start: usize,
-) {
+fn write_jobs(world: &World, repository: u64, query: &Query, skip: usize, take: usize, out: &mut Vec<u8>) {
+    let start = out.len();
     let alterations = world.alterations();
     let pushes = read_ids(query, "push_id").or_else(|| read_ids(query, "result_set_id"));
     let pushes = pushes.or_else(|| read_id_list(query, "push_id__in"));
@@ -115,6 +119,35 @@ fn write_jobs(
     }
 }
 
+/// The records as lists of their values.
+fn as_lists(records: &[u8]) -> Vec<u8> {
+    let records: Vec<OrderedObject<'_>> = serde_json::from_slice(records).unwrap_or_default();
+    let mut out = vec![b'['];
+    for record in records {
+        separate(&mut out, 1);
+        let values: Vec<&str> = record.0.iter().map(|(_, value)| value.get()).collect();
+        out.extend_from_slice(format!("[{}]", values.join(",")).as_bytes());
+    }
+    out.push(b']');
+    out
+}
+
+/// The names of the values, which are the same for all jobs.
+fn property_names(world: &World, repository: u64) -> Vec<u8> {
+    let mut record = Vec::new();
+    if let Some(id) = world.dataset.job_ids(repository, None, 0, 1).first() {
+        world.dataset.write_job(repository, *id, &mut record);
+    }
+    let names = serde_json::from_slice::<OrderedObject<'_>>(&record).map(|record| record.0).unwrap_or_default();
+    let mut out = vec![b'['];
+    for (name, _) in names {
+        separate(&mut out, 1);
+        write_string(&mut out, &name);
+    }
+    out.push(b']');
+    out
+}
+
 /// The ids of a filter on one id; `None` if it is absent, empty or invalid, in which case the server ignores it.
 fn read_ids(query: &Query, name: &str) -> Option<Vec<u64>> {
     let id = python_int(query.non_empty(name)?)?;
@@ -125,10 +158,4 @@ fn read_ids(query: &Query, name: &str) -> Option<Vec<u64>> {
 fn read_id_list(query: &Query, name: &str) -> Option<Vec<u64>> {
     let ids: Option<Vec<i128>> = query.non_empty(name)?.split(',').map(python_int).collect();
     Some(ids?.into_iter().filter_map(|id| u64::try_from(id).ok()).collect())
-}
-
-fn bare_string(status: u16, text: &str) -> Reply {
-    let mut body = Vec::new();
-    write_string(&mut body, text);
-    Reply::json(status, body)
 }

@@ -5,13 +5,15 @@
 mod alert_summaries;
 mod jobs;
 mod pushes;
+mod reference;
 mod signatures;
 mod summary;
 
 use super::alterations::World;
 use super::endpoint::Route;
+use super::json_text::write_string;
 use super::query::Query;
-use super::reply::Reply;
+use super::reply::{Content, Reply};
 
 /// The maximal length of a request line, bytes: gunicorn's default.
 pub(super) const LONGEST_REQUEST_LINE: usize = 4094;
@@ -40,7 +42,7 @@ pub(super) fn answer(world: &World, asked: &Asked<'_>) -> Reply {
     }
     let route = Route::of(asked.path);
     if route == Route::Unknown {
-        return Reply::server_error();
+        return Reply::index_page();
     }
     let reply = negotiate(asked).err().unwrap_or_else(|| {
         let query = Query::parse(asked.query);
@@ -50,13 +52,22 @@ pub(super) fn answer(world: &World, asked: &Asked<'_>) -> Reply {
             Route::Signatures { repository } => signatures::answer(world, repository, &query),
             Route::Summary => summary::answer(world, &query),
             Route::AlertSummary => alert_summaries::answer(world, asked, &query),
+            Route::AlertSummaryDetail { id } => alert_summaries::answer_detail(world, id),
+            Route::OptionCollections => reference::option_collections(world),
+            Route::PerformanceTags => reference::performance_tags(world),
+            Route::MachinePlatforms => reference::machine_platforms(world),
             Route::Jobs { repository } => jobs::answer(world, repository, &query),
             Route::JobDetail { repository, id } => jobs::answer_detail(world, repository, id),
             Route::Push { repository } => pushes::answer(world, repository, &query),
-            Route::Unknown => Reply::server_error(),
+            Route::PushDetail { repository, id } => pushes::answer_detail(world, repository, id),
+            Route::Unknown => Reply::index_page(),
         }
     });
-    if route == Route::AlertSummary { reply.with_post() } else { reply }
+    match route {
+        Route::AlertSummary => reply.allowing(Content::JsonWithPost),
+        Route::AlertSummaryDetail { .. } => reply.allowing(Content::JsonWithPut),
+        _ => reply,
+    }
 }
 
 fn is_blocked(user_agent: &str) -> bool {
@@ -86,6 +97,13 @@ fn negotiate(asked: &Asked<'_>) -> Result<(), Reply> {
 fn list_repositories(world: &World) -> Reply {
     let texts: Vec<&str> = world.dataset.repositories().iter().map(|repository| repository.text.as_str()).collect();
     Reply::json(200, format!("[{}]", texts.join(",")))
+}
+
+/// A JSON string without an object around it, as some errors are.
+fn bare_string(status: u16, text: &str) -> Reply {
+    let mut body = Vec::new();
+    write_string(&mut body, text);
+    Reply::json(status, body)
 }
 
 /// Adds a comma before every element except the first of a list that begins at `start`.

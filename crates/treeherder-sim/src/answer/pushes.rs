@@ -7,7 +7,7 @@ use crate::moment::{self, SECOND};
 use crate::query::{Query, python_int};
 use crate::reply::Reply;
 
-use super::separate;
+use super::{bare_string, separate};
 
 const DEFAULT_COUNT: usize = 10;
 const LARGEST_COUNT: usize = 1000;
@@ -69,6 +69,21 @@ pub(super) fn answer(world: &World, repository_name: &str, query: &Query) -> Rep
     out.extend_from_slice(b"}},\"results\":[");
     out.extend_from_slice(&results);
     out.extend_from_slice(b"]}");
+    Reply::json(200, out)
+}
+
+pub(super) fn answer_detail(world: &World, repository_name: &str, id: &str) -> Reply {
+    let Some(number) = python_int(id) else { return Reply::server_error() };
+    let repository = world.dataset.repository(repository_name).map(|repository| repository.id);
+    let is_it = |repository, rank: &usize| i128::from(world.dataset.push_head(repository, *rank).id) == number;
+    let found = repository.and_then(|repository| {
+        let rank = (0..world.dataset.num_pushes(repository)).find(|rank| is_it(repository, rank))?;
+        Some((repository, rank))
+    });
+    // An unknown repository has no such push either.
+    let Some((repository, rank)) = found else { return bare_string(404, &format!("No push with id: {id}")) };
+    let mut out = Vec::new();
+    world.dataset.write_push(repository, rank, &mut out);
     Reply::json(200, out)
 }
 

@@ -119,6 +119,32 @@ async fn a_window_with_too_many_data_is_killed_and_half_of_it_is_answered() {
     assert_eq!(simulator.arrivals()[0].outcome, Outcome::Fault("killed"));
 }
 
+#[tokio::test]
+async fn a_killed_request_is_answered_with_the_recorded_page_where_configured() {
+    let behaviour =
+        Behaviour { kill_over_data: Some(40), kill_after: Duration::ZERO, kill_replies: true, ..Behaviour::default() };
+    let simulator = start(behaviour).await;
+    let request = format!("GET {SUMMARY}5400001 HTTP/1.1\r\nHost: x\r\n\r\n");
+    let reply = String::from_utf8(raw(&simulator, &request).await.unwrap()).unwrap().to_lowercase();
+    let recorded = "http/1.1 500 internal server error\r\nconnection: close\r\ncontent-type: text/html\r\n\
+                    content-length: 141\r\n\r\n<html>\n  <head>\n    <title>internal server error</title>\n  </head>\n  \
+                    <body>\n    <h1><p>internal server error</p></h1>\n    \n  </body>\n</html>\n";
+    assert_eq!(reply, recorded);
+    assert_eq!(simulator.arrivals()[0].outcome, Outcome::Fault("killed"));
+}
+
+#[tokio::test]
+async fn the_date_is_the_real_time_and_the_configured_skew() {
+    let date = async |date_skew_secs| {
+        let simulator = start(Behaviour { date_skew_secs, ..Behaviour::default() }).await;
+        let response = get(&simulator, "/api/repository/").await.unwrap();
+        crate::moment::parse_http_date(response.headers()["date"].to_str().unwrap()).unwrap()
+    };
+    let (real, ahead) = (date(0).await, date(86_400).await);
+    assert!((real - jiff::Timestamp::now().as_second()).abs() < 600);
+    assert!((ahead - real - 86_400).abs() < 600);
+}
+
 #[test]
 fn every_kind_of_fault_has_a_name_of_its_own() {
     let names: HashSet<String> = [
@@ -136,9 +162,32 @@ fn every_kind_of_fault_has_a_name_of_its_own() {
         "broken-json",
         "wrong-shape",
         "empty-body",
+        "gzip-members",
+        "broken-gzip",
     ]
     .iter()
     .map(|name| name.parse::<FaultKind>().unwrap().to_string())
     .collect();
-    assert_eq!(names.len(), 14);
+    assert_eq!(names.len(), 16);
+}
+
+#[tokio::test]
+async fn gzip_comes_in_members_or_broken() {
+    use std::io::Read as _;
+    let url = format!("{SUMMARY}5400001");
+    let sent = async |simulator: &crate::SimulatorHandle| {
+        let plain = reqwest::Client::builder().no_gzip().no_proxy().build().unwrap();
+        let request = plain.get(format!("{}{url}", simulator.url())).header("accept-encoding", "gzip");
+        request.send().await.unwrap().bytes().await.unwrap().to_vec()
+    };
+    let whole = get(&start(Behaviour::default()).await, &url).await.unwrap().bytes().await.unwrap();
+    let members = sent(&start(fault("gzip-members=1")).await).await;
+    let mut body = Vec::new();
+    flate2::read::GzDecoder::new(&members[..]).read_to_end(&mut body).unwrap();
+    assert_eq!(body, whole[..whole.len() / 2], "the first member");
+    body.clear();
+    flate2::read::MultiGzDecoder::new(&members[..]).read_to_end(&mut body).unwrap();
+    assert_eq!(body, whole);
+    let broken = sent(&start(fault("broken-gzip=1")).await).await;
+    assert!(flate2::read::MultiGzDecoder::new(&broken[..]).read_to_end(&mut body).is_err());
 }

@@ -3,6 +3,8 @@
 mod faults;
 mod generated;
 mod lists;
+mod live;
+mod reference;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -59,7 +59,7 @@ mod tests {
         for text in [
             r#"{"id":1,"created":"1970-01-02T23:59:59.9","framework":13,"status":7,"push_timestamp":5}"#,
             r#"{"id":2,"created":"1970-01-02T00:00:00","framework":13,"status":7}"#,
-            r#"{"id":3,"created":"1969-12-31T23:00:00","framework":"13","status":null}"#,
+            r#"{"id":3,"created":"1969-12-31T23:00:00","framework":"x","status":null}"#,
             r#"{"id":4}"#,
         ] {
             history.push(&AlertSummaryView::read(&RawJson::parse(text).unwrap()).unwrap());

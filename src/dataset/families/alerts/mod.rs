@@ -1,7 +1,7 @@
 //! The table of alert summaries, and the three artifacts derived from them: regressions with a bug, failing signatures,
 //! and the time from a push to its alert.
 //!
-//! In: the server's records, in the order of its list. A field of an unexpected type counts as absent, never as an error.
+//! In: the server's records, in the order of its list. A field of an unexpected type is never an error.
 //! Value: [`AlertTables`].
 
 mod culprit;
@@ -134,7 +134,7 @@ fn cell(raw: Option<&str>) -> Result<Vec<u8>, CellError> {
         Some("true") => out.extend_from_slice(b"True"),
         Some("false") => out.extend_from_slice(b"False"),
         Some(raw) if raw.starts_with('"') => {
-            // UTF-8 cannot represent a lone surrogate; keep the server's escape.
+            // Stores of earlier versions may hold lone surrogates, which UTF-8 cannot represent.
             match serde_json::from_str::<String>(raw) {
                 Ok(text) => out.extend_from_slice(text.as_bytes()),
                 Err(_) => out.extend_from_slice(raw.trim_matches('"').as_bytes()),
@@ -198,7 +198,10 @@ fn tests_literal(row: &BugRow) -> Vec<u8> {
             }
             write_str(key, &mut out);
             out.extend_from_slice(b": ");
-            write_str(value, &mut out);
+            match value {
+                Some(value) => write_str(value, &mut out),
+                None => out.extend_from_slice(b"None"),
+            }
         }
         out.push(b'}');
     }

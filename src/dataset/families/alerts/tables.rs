@@ -13,10 +13,10 @@ use crate::model::{AlertSummaryId, RawJson, SignatureId};
 /// A test that regressed on a platform. Serializes as `{"test": …, "platform": …}`, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub(crate) struct TestOnPlatform {
-    /// The signature's test; empty if the suite has no subtests.
-    pub test: String,
+    /// The signature's test; empty if the suite has no subtests, `None` if it is null.
+    pub test: Option<String>,
     /// The signature's platform.
-    pub platform: String,
+    pub platform: Option<String>,
 }
 
 /// A row of `alerts_with_bug_and_test_info.csv`.
@@ -54,7 +54,9 @@ impl BugRow {
             .alerts
             .iter()
             .chain(&summary.related_alerts)
-            .filter(|alert| alert.is_regression && !(alert.test.is_empty() && alert.platform.is_empty()))
+            .filter(|alert| {
+                alert.is_regression && [&alert.test, &alert.platform].into_iter().flatten().any(|name| !name.is_empty())
+            })
             .map(|alert| TestOnPlatform { test: alert.test.clone(), platform: alert.platform.clone() })
             .collect();
         Some(Self {
@@ -68,8 +70,8 @@ impl BugRow {
 
     /// The tests as dictionaries: key and value pairs in the order of the column.
     #[must_use]
-    pub(crate) fn test_dicts(&self) -> Vec<[(&'static str, &str); 2]> {
-        self.tests.iter().map(|at| [("test", at.test.as_str()), ("platform", at.platform.as_str())]).collect()
+    pub(crate) fn test_dicts(&self) -> Vec<[(&'static str, Option<&str>); 2]> {
+        self.tests.iter().map(|at| [("test", at.test.as_deref()), ("platform", at.platform.as_deref())]).collect()
     }
 }
 
@@ -166,7 +168,7 @@ mod tests {
         }
         let pair = |four: &[String]| {
             assert_eq!((four[0].as_str(), four[2].as_str()), ("test", "platform"));
-            TestOnPlatform { test: four[1].clone(), platform: four[3].clone() }
+            TestOnPlatform { test: Some(four[1].clone()), platform: Some(four[3].clone()) }
         };
         texts.chunks(4).map(pair).collect()
     }
@@ -251,9 +253,9 @@ mod tests {
         assert_eq!(
             tables.bug_rows[0].test_dicts(),
             [
-                [("test", ""), ("platform", "linux")],
-                [("test", "a"), ("platform", "mac")],
-                [("test", "b"), ("platform", "linux")],
+                [("test", None), ("platform", Some("linux"))],
+                [("test", Some("a")), ("platform", Some("mac"))],
+                [("test", Some("b")), ("platform", Some("linux"))],
             ]
         );
         let failing: Vec<String> = tables.failing_rows.values().map(FailingRow::ids_text).collect();

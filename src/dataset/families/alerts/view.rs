@@ -1,16 +1,16 @@
 //! Tolerant typed views of an alert summary and its alerts.
 //!
-//! In: the text of a record. Out: the fields that the reducers need. Unknown fields are ignored, a field of an undocumented
-//! type counts as absent, and the last of duplicate keys counts, as in Python.
+//! In: the text of a record. Out: the fields that the reducers need. Unknown fields are ignored. A field of an undocumented
+//! type is read as the scripts read it, which pass the records through a CSV file: a number may be a text, and any value is
+//! true or false.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::model::{AlertSummaryId, FrameworkId, RawJson, SignatureId, Timestamp};
+use crate::model::{AlertSummaryId, FrameworkId, RawJson, SignatureId, Timestamp, exact_id, exact_integer};
 
 /// A record that is not an alert summary.
 #[derive(Debug, Error)]
@@ -53,10 +53,10 @@ pub struct AlertView {
     pub is_regression: bool,
     /// The signature that changed.
     pub signature_id: Option<SignatureId>,
-    /// The signature's test; empty if the suite has no subtests.
-    pub test: String,
+    /// The signature's test; empty if the suite has no subtests, `None` if it is null.
+    pub test: Option<String>,
     /// The signature's platform.
-    pub platform: String,
+    pub platform: Option<String>,
 }
 
 impl AlertSummaryView {
@@ -67,13 +67,14 @@ impl AlertSummaryView {
     pub fn read(raw: &RawJson) -> Result<Self, AlertViewError> {
         let fields: Fields<'_> = raw.view().map_err(AlertViewError::NotObject)?;
         Ok(Self {
-            id: fields.get("id").ok_or(AlertViewError::WithoutId)?,
+            id: fields.id("id").map(AlertSummaryId).ok_or(AlertViewError::WithoutId)?,
             status: fields.integer("status"),
-            framework: fields.get("framework"),
+            framework: fields.id("framework").map(FrameworkId),
             bug_number: fields.integer("bug_number").filter(|&number| number != 0),
-            revision: fields.get("revision").unwrap_or_default(),
-            created: fields.get("created").unwrap_or_default(),
-            push_timestamp_secs: fields.get("push_timestamp"),
+            revision: fields.text("revision").unwrap_or_default(),
+            created: fields.text("created").unwrap_or_default(),
+            // A float is no time in the scripts.
+            push_timestamp_secs: fields.integer("push_timestamp").filter(|_| !fields.is_float("push_timestamp")),
             alerts: fields.alerts("alerts"),
             related_alerts: fields.alerts("related_alerts"),
         })
@@ -96,10 +97,10 @@ impl AlertSummaryView {
 impl AlertView {
     fn read(fields: &Fields<'_>) -> Self {
         let signature: Option<Fields<'_>> = fields.nested("series_signature");
-        let text = |key| signature.as_ref().and_then(|fields| fields.get(key)).unwrap_or_default();
+        let text = |key| signature.as_ref().and_then(|fields| fields.text(key));
         Self {
-            is_regression: fields.get("is_regression").unwrap_or_default(),
-            signature_id: signature.as_ref().and_then(|fields| fields.get("id")),
+            is_regression: fields.is_true("is_regression"),
+            signature_id: signature.as_ref().and_then(|fields| fields.id("id")).map(SignatureId),
             test: text("test"),
             platform: text("machine_platform"),
         }
@@ -112,22 +113,41 @@ impl AlertView {
 struct Fields<'a>(#[serde(borrow)] HashMap<String, &'a RawValue>);
 
 impl<'a> Fields<'a> {
-    fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        self.0.get(key).and_then(|raw| serde_json::from_str(raw.get()).ok())
+    fn raw(&self, key: &str) -> Option<&'a str> {
+        self.0.get(key).map(|raw| raw.get())
+    }
+
+    fn id(&self, key: &str) -> Option<u64> {
+        self.raw(key).and_then(exact_id)
+    }
+
+    fn integer(&self, key: &str) -> Option<i64> {
+        self.raw(key).and_then(exact_integer)
+    }
+
+    fn is_float(&self, key: &str) -> bool {
+        self.raw(key).is_some_and(|raw| raw.contains(['.', 'e', 'E']))
+    }
+
+    /// A string, or the text of another value; `None` for null.
+    fn text(&self, key: &str) -> Option<String> {
+        let raw = self.raw(key).filter(|raw| *raw != "null")?;
+        Some(serde_json::from_str(raw).unwrap_or_else(|_| raw.to_owned()))
+    }
+
+    /// Whether Python takes the value for true: any but null, false, 0 and what is empty.
+    fn is_true(&self, key: &str) -> bool {
+        match self.raw(key) {
+            None | Some("null" | "false" | "\"\"") => false,
+            Some(raw) if raw.starts_with(['[', '{']) => {
+                raw.bytes().filter(|byte| !byte.is_ascii_whitespace()).count() > 2
+            }
+            Some(raw) => raw.parse::<f64>() != Ok(0.0),
+        }
     }
 
     fn nested(&self, key: &str) -> Option<Fields<'a>> {
         self.0.get(key).and_then(|raw| serde_json::from_str(raw.get()).ok())
-    }
-
-    /// Reads an integer, or a float with an integral value, which tools without nullable integers write.
-    fn integer(&self, key: &str) -> Option<i64> {
-        self.get(key).or_else(|| {
-            let float: f64 = self.get(key)?;
-            let exact = float.fract() == 0.0 && float.abs() < 9e15;
-            #[expect(clippy::cast_possible_truncation, reason = "checked to be a whole number within 2^53")]
-            exact.then_some(float as i64)
-        })
     }
 
     fn alerts(&self, key: &str) -> Vec<AlertView> {
@@ -149,17 +169,42 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_another_type_count_as_absent() {
+    fn fields_of_another_type_are_read_as_python_reads_them() {
         let view = read(
             r#"{"id":5,"status":"7","bug_number":null,"revision":null,"created":9,"push_timestamp":1.0,
-                "alerts":[null,7,{"is_regression":1,"series_signature":[]},{"series_signature":{"id":"9","test":null}}],
+                "alerts":[null,7,{"is_regression":1,"series_signature":[]},
+                    {"series_signature":{"id":"9","test":null,"machine_platform":""}}],
                 "related_alerts":{},"unknown":[{}]}"#,
         );
-        assert_eq!((view.status, view.bug_number, view.push_timestamp_secs), (None, None, None));
-        assert_eq!((view.revision.as_str(), view.created_at()), ("", None));
-        assert_eq!(view.alerts.len(), 2);
-        assert!(view.alerts.iter().all(|alert| !alert.is_regression && alert.signature_id.is_none()));
+        assert_eq!((view.status, view.bug_number, view.push_timestamp_secs), (Some(7), None, None));
+        assert_eq!((view.revision.as_str(), view.created.as_str(), view.created_at()), ("", "9", None));
+        assert_eq!(view.alerts.iter().map(|alert| alert.is_regression).collect::<Vec<_>>(), [true, false]);
+        let test = &view.alerts[1];
+        assert_eq!((test.signature_id, &test.test, test.platform.as_deref()), (Some(SignatureId(9)), &None, Some("")));
         assert!(view.related_alerts.is_empty() && !view.is_settled_with_bug());
+        assert_eq!(read(r#"{"id":5,"push_timestamp":"7"}"#).push_timestamp_secs, Some(7));
+    }
+
+    #[test]
+    fn any_value_is_a_regression_that_python_takes_for_true() {
+        for (value, expected) in [
+            ("true", true),
+            ("1", true),
+            ("-0.5", true),
+            ("\"no\"", true),
+            ("[0]", true),
+            ("{\"a\":0}", true),
+            ("false", false),
+            ("0", false),
+            ("-0.0", false),
+            ("\"\"", false),
+            ("[ ]", false),
+            ("{}", false),
+            ("null", false),
+        ] {
+            let text = format!(r#"{{"id":1,"alerts":[{{"is_regression":{value}}}]}}"#);
+            assert_eq!(read(&text).alerts[0].is_regression, expected, "{value}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use pytext::counts::ValueCounts;
 
 use crate::config::ArtifactsConfig;
 use crate::dataset::catalogue::Artifact;
-use crate::dataset::commits::isoformat;
+use crate::dataset::commits::{Commit, isoformat};
 use crate::dataset::error::DatasetError;
 use crate::dataset::family::{Context, Family, Making};
 use crate::dataset::output::{LineFile, RowCounts};
@@ -23,7 +23,7 @@ use crate::dataset::write::csv::Dialect;
 use crate::dataset::write::json::{AsciiMode, write_ids, write_str};
 use crate::model::FrameworkId;
 
-pub(crate) use self::commit_table::CommitTable;
+pub(crate) use self::commit_table::{CommitTable, revision_key};
 use self::rectified::{OnUngrouped, Rectifier};
 pub(crate) use self::reducer::{Coverage, CoverageReducer};
 use super::groups::{Groups, SignatureGroups};
@@ -45,13 +45,14 @@ impl Family for RevisionCoverage {
 
     fn start(making: &mut Making<'_, '_>) -> Result<Promised<()>, DatasetError> {
         let context = making.context;
-        let commits = CommitTable::new(context.commits_for(Artifact::JobsPerRevision)?);
+        let semantics = context.options().semantics;
+        let commits = CommitTable::new(context.commits_for(Artifact::JobsPerRevision)?, semantics);
         let by_group = if context.wants(Artifact::RectifiedDetails) {
             Some((making.value_of::<Groups>()?, making.value_of::<SignatureRecords>()?))
         } else {
             None
         };
-        let reducer = CoverageReducer::new(commits, context.options().semantics, &context.means);
+        let reducer = CoverageReducer::new(commits, semantics, &context.means);
         making.reduce(reducer, move |coverage, context| {
             let rectifier = match &by_group {
                 Some((groups, signatures)) => Some(rectifier(context.options(), groups.wait()?, signatures.wait()?)),
@@ -88,12 +89,12 @@ fn write(context: &Context<'_>, coverage: Coverage, rectifier: Option<Rectifier<
             table.write_row([commit.node.as_str(), &iso, &total_jobs.to_string()])?;
         }
         if let Some(details) = &mut details {
-            write_line(&mut line, &commit.node, &iso, "signature_ids", signatures.iter().map(|id| id.0));
+            write_line(&mut line, commit, &iso, "signature_ids", signatures.iter().map(|id| id.0));
             details.append_line(&line)?;
         }
         if let Some((file, rectifier)) = &mut by_group {
             let groups = rectifier.rectify(&commit.node, signatures)?;
-            write_line(&mut line, &commit.node, &iso, "signature_group_ids", groups.into_iter().map(u64::from));
+            write_line(&mut line, commit, &iso, "signature_group_ids", groups.into_iter().map(u64::from));
             file.append_line(&line)?;
         }
         Ok(())
@@ -110,7 +111,7 @@ fn write(context: &Context<'_>, coverage: Coverage, rectifier: Option<Rectifier<
         context.finish(file.written(), &counts)?;
     }
     context.put(Artifact::JobsStats, perf_jobs_stats(&totals).as_deref(), &corrections)?;
-    if context.wants(Artifact::JobsHistogram) {
+    if context.wants(Artifact::JobsHistogram) && !totals.is_empty() {
         let png = perf_jobs_histogram(&totals).render()?;
         context.put(Artifact::JobsHistogram, Some(&png), &corrections)?;
     }
@@ -130,10 +131,13 @@ fn counts_of(rectifier: &Rectifier<'_>) -> RowCounts {
 }
 
 /// Writes `{"revision": …, "submit_time_iso": …, "total_jobs": …, key: [ids]}`.
-fn write_line(line: &mut Vec<u8>, node: &str, iso: &str, key: &str, ids: impl ExactSizeIterator<Item = u64>) {
+fn write_line(line: &mut Vec<u8>, commit: &Commit, iso: &str, key: &str, ids: impl ExactSizeIterator<Item = u64>) {
     line.clear();
     line.extend_from_slice(b"{\"revision\": ");
-    write_str(node, line, AsciiMode::Escape);
+    match &commit.json {
+        Some(json) => line.extend_from_slice(json.as_bytes()),
+        None => write_str(&commit.node, line, AsciiMode::Escape),
+    }
     line.extend_from_slice(
         format!(", \"submit_time_iso\": \"{iso}\", \"total_jobs\": {}, \"{key}\": ", ids.len()).as_bytes(),
     );

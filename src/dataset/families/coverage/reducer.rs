@@ -11,10 +11,10 @@ use crate::dataset::error::DatasetError;
 use crate::dataset::pass::external_sort::{PairSorter, SortedPairs};
 use crate::dataset::pass::signatures::Part;
 use crate::dataset::pass::{Chunk, Means, Reducer, ReducerWorker, SignatureJobs};
-use crate::model::{PushId, Revision, SignatureId, Timestamp};
+use crate::model::{PushId, SignatureId, Timestamp};
 use crate::store::columns::ColumnSet;
 
-use super::commit_table::{CommitTable, FirstCovered};
+use super::commit_table::{CommitTable, FirstCovered, Ranks};
 
 /// Maximum time from a push to the submission of a job that counts for its revision: later jobs are retriggers.
 const ACCEPTED_SECS: i64 = 600;
@@ -41,7 +41,7 @@ impl Rule {
 pub(crate) struct CoverageReducer<'a> {
     rule: Rule,
     commits: CommitTable,
-    ranks: Arc<HashMap<Revision, u32>>,
+    ranks: Arc<Ranks>,
     means: &'a Means<'a>,
     first_covered: FirstCovered,
     num_fractions: u64,
@@ -69,7 +69,7 @@ impl Reducer for CoverageReducer<'_> {
     type Value = Coverage;
 
     fn columns(&self) -> ColumnSet {
-        ColumnSet::PUSH_IDS | ColumnSet::REVISIONS | ColumnSet::SUBMIT_TIMES
+        ColumnSet::PUSH_IDS | ColumnSet::REVISIONS | ColumnSet::SUBMIT_TIMES | ColumnSet::IRREGULAR
     }
 
     fn worker(&self) -> CoverageWorker {
@@ -97,7 +97,7 @@ impl Reducer for CoverageReducer<'_> {
 
 pub(crate) struct CoverageWorker {
     rule: Rule,
-    ranks: Arc<HashMap<Revision, u32>>,
+    ranks: Arc<Ranks>,
     /// The rank of each known push; `None` for pushes outside the window.
     rank_of_push: HashMap<PushId, Option<u32>, RandomState>,
     /// Commit ranks and signatures.
@@ -120,16 +120,19 @@ impl ReducerWorker for CoverageWorker {
         for at in 0..columns.len() {
             let push = columns.push_id(at);
             let rank = match (last, columns.inline_revision(at)) {
-                (_, Some(revision)) => self.ranks.get(&revision).copied(),
+                (_, Some(revision)) => self.ranks.get(revision),
                 (Some((same, rank)), None) if same == push => rank,
                 (_, None) if columns.is_regular(at) => {
                     let ranks = &self.ranks;
-                    let find = || chunk.revisions.get(&push).and_then(|revision| ranks.get(revision)).copied();
+                    let find = || chunk.revisions.get(&push).and_then(|revision| ranks.get(*revision));
                     let rank = *self.rank_of_push.entry(push).or_insert_with(find);
                     last = Some((push, rank));
                     rank
                 }
-                (_, None) => chunk.revision(at).and_then(|revision| self.ranks.get(&revision).copied()),
+                (_, None) => match chunk.revision(at) {
+                    Some(revision) => self.ranks.get(revision),
+                    None => self.ranks.of_text(columns.irregular(at)),
+                },
             };
             let Some(rank) = rank else { continue };
             let (accepted, by_fraction) = self.rule.accepts(columns.push_timestamp(at), columns.submit_time(at));

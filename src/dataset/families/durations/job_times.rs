@@ -7,29 +7,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
 use crate::model::{JobId, JobTimes, RawJson, SignatureId};
 use crate::store::StoreError;
 
 /// The times in the record of a job.
 pub(crate) fn times_of(record: &RawJson, id: JobId) -> Result<JobTimes, StoreError> {
-    #[derive(Deserialize)]
-    #[expect(clippy::struct_field_names, reason = "the API's names")]
-    struct View {
-        #[serde(default)]
-        submit_timestamp: Option<i64>,
-        #[serde(default)]
-        start_timestamp: Option<i64>,
-        #[serde(default)]
-        end_timestamp: Option<i64>,
-    }
-    let view: View = record.view().map_err(|error| StoreError::Damaged {
-        tree: "records",
-        key: format!("job {id}"),
-        reason: error.to_string(),
-    })?;
-    Ok(JobTimes { submit_secs: view.submit_timestamp, start_secs: view.start_timestamp, end_secs: view.end_timestamp })
+    JobTimes::of(record).map_err(|reason| StoreError::Damaged { tree: "records", key: format!("job {id}"), reason })
 }
 
 /// The reason for a missing measure in the corrected semantics.

@@ -224,8 +224,9 @@ fn write(context: &Context<'_>, durations: &Durations) -> Result<(), DatasetErro
         context.finish(file.written()?, counts)?;
     }
     let minutes: Vec<f64> = durations.minutes_by_group().into_values().collect();
-    context.put(Artifact::GroupDurationStats, sig_group_job_duration_stats(&minutes).as_deref(), counts)?;
-    if context.wants(Artifact::DurationsHistogram) {
+    let document = sig_group_job_duration_stats(&minutes, context.options().semantics);
+    context.put(Artifact::GroupDurationStats, document.as_deref(), counts)?;
+    if context.wants(Artifact::DurationsHistogram) && !minutes.is_empty() {
         let png = job_durations_histogram(&minutes).render()?;
         context.put(Artifact::DurationsHistogram, Some(&png), counts)?;
     }

@@ -1,14 +1,15 @@
 //! Relabels `perf_llm_struc.jsonl`, as an artifact of a run or for any file.
 
-mod dumps;
 pub(in crate::dataset) mod relabelling;
 mod report;
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
 use std::io::BufReader;
+use std::num::NonZeroU64;
 use std::path::Path;
 
-use crate::config::ArtifactsConfig;
+use crate::config::{ArtifactsConfig, Config, Semantics};
 use crate::dataset::catalogue::{Artifact, Input};
 use crate::dataset::error::DatasetError;
 use crate::dataset::family::{Family, Making};
@@ -18,7 +19,7 @@ use crate::dataset::write::ArtifactFile;
 use crate::model::{FrameworkId, SignatureId};
 use crate::store::Store;
 
-use self::relabelling::{FailingSignatures, RelabelRules, relabel};
+use self::relabelling::{FailingSignatures, RelabelError, RelabelRules, check_records, relabel};
 use self::report::{RelabelInputs, RelabelReport};
 use super::alerts::{AlertTables, Alerts, alert_tables};
 use super::signatures::{SignatureRecords, read_frameworks};
@@ -39,12 +40,27 @@ impl Family for Relabel {
         making.spawn(move |context| {
             let excluded = context.options().excluded_framework_ids.iter().copied().map(FrameworkId).collect();
             let (tables, signatures) = (tables.wait()?, signatures.wait()?);
-            let labels = Labels { tables, frameworks: &signatures.frameworks, excluded: &excluded };
+            let semantics = context.options().semantics;
+            let labels = Labels { tables, frameworks: &signatures.frameworks, excluded: &excluded, semantics };
             let artifact = Artifact::Relabelled;
             let mut file = ArtifactFile::create(context.folder(), artifact.file_name())?;
-            let report = labels.relabel_file(input, None, &mut file)?;
+            let report = match labels.relabel_file(input, None, &mut file) {
+                // As in the older scripts, the file ends before the line, and there is no report.
+                Err(DatasetError::Relabel(_, RelabelError::Malformed { line, written, .. }))
+                    if semantics == Semantics::Reference =>
+                {
+                    let counts = RowCounts::from([("ends_before_line".to_owned(), line)]);
+                    return context.finish(Written { artifact, file, rows: Some(written) }, &counts);
+                }
+                report => report?,
+            };
             let flipped = report.relabel.regressor_flipped_to_clean;
-            let counts = RowCounts::from([("regressors_flipped_to_clean".to_owned(), flipped)]);
+            let mut counts = RowCounts::from([("regressors_flipped_to_clean".to_owned(), flipped)]);
+            let replaced = [
+                ("half_surrogates", report.relabel.corrected_half_surrogates),
+                ("numbers_not_finite", report.relabel.corrected_numbers),
+            ];
+            counts.extend(replaced.into_iter().filter(|(_, num)| *num > 0).map(|(key, num)| (key.to_owned(), num)));
             let text = report.to_json_text().map_err(DatasetError::Report)?;
             context.put(Artifact::RelabelReport, Some(text.as_bytes()), &counts)?;
             if context.wants(artifact) {
@@ -56,21 +72,36 @@ impl Family for Relabel {
     }
 }
 
-/// Relabels the records in the file `input` from the store; returns the text of the report.
+/// Checks the file `inputs.perf_llm_struc`, if it is configured.
+///
+/// # Errors
+/// [`DatasetError::Input`] if the file is unreadable, [`DatasetError::Relabel`] if a record is malformed.
+pub fn check_llm_records(config: &Config) -> Result<(), DatasetError> {
+    let Some(input) = &config.inputs.perf_llm_struc else { return Ok(()) };
+    check_records(open(input)?, config.artifacts.semantics)
+        .map_err(|source| DatasetError::Relabel(input.clone(), source))
+}
+
+fn open(input: &Path) -> Result<BufReader<File>, DatasetError> {
+    Ok(BufReader::new(File::open(input).map_err(|source| DatasetError::Input(input.to_owned(), source))?))
+}
+
+/// Relabels the records in the file `input` from the store, by `semantics`, and writes at most `limit` of them; returns the
+/// text of the report.
 ///
 /// # Errors
 /// [`DatasetError`] if the store or the file is unreadable, or a record is malformed.
 pub fn relabel_with_store(
     store: &Store,
-    excluded: &BTreeSet<FrameworkId>,
+    (excluded, semantics): (&BTreeSet<FrameworkId>, Semantics),
     input: &Path,
-    limit: Option<u64>,
+    limit: Option<NonZeroU64>,
     output: &mut ArtifactFile,
 ) -> Result<String, DatasetError> {
     let identity = store.identity()?.ok_or(DatasetError::EmptyStore)?;
     let tables = alert_tables(store, &identity)?;
-    let frameworks = read_frameworks(store, |_, _| Ok(()))?;
-    let labels = Labels { tables: &tables, frameworks: &frameworks, excluded };
+    let frameworks = read_frameworks(store, |_, _, _| Ok(()))?;
+    let labels = Labels { tables: &tables, frameworks: &frameworks, excluded, semantics };
     let report = labels.relabel_file(input, limit, output)?;
     report.to_json_text().map_err(DatasetError::Report)
 }
@@ -80,6 +111,7 @@ struct Labels<'a> {
     tables: &'a AlertTables,
     frameworks: &'a HashMap<SignatureId, FrameworkId>,
     excluded: &'a BTreeSet<FrameworkId>,
+    semantics: Semantics,
 }
 
 impl Labels<'_> {
@@ -87,13 +119,13 @@ impl Labels<'_> {
     fn relabel_file(
         &self,
         input: &Path,
-        limit: Option<u64>,
+        limit: Option<NonZeroU64>,
         output: &mut ArtifactFile,
     ) -> Result<RelabelReport, DatasetError> {
-        let unreadable = |source| DatasetError::Input(input.to_owned(), source);
-        let records = BufReader::new(std::fs::File::open(input).map_err(unreadable)?);
+        let records = open(input)?;
         let failing = FailingSignatures::from_rows(self.tables.failing_rows.values());
-        let rules = RelabelRules { failing: &failing, frameworks: self.frameworks, excluded: self.excluded, limit };
+        let Self { frameworks, excluded, semantics, .. } = *self;
+        let rules = RelabelRules { failing: &failing, frameworks, excluded, limit, semantics };
         let names = RelabelInputs {
             alert_summary_fail_perf_sigs_csv: Artifact::FailingSignatures.file_name().to_owned(),
             all_signatures_jsonl: Artifact::AllSignatures.file_name().to_owned(),

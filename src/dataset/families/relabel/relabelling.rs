@@ -1,18 +1,24 @@
 //! Relabels the regressors of `perf_llm_struc.jsonl` whose regressions are all in excluded frameworks.
 //!
-//! In: records, line by line. Out: the same records in the same order, and a report with counts. Only `response` changes,
-//! from `"1"` to `"0"`, if the commit has failing signatures and all of them belong to excluded frameworks. A signature
-//! with an unknown framework does not count as excluded.
+//! In: records, line by line. Out: the same records in the same order, written as Python writes them, and a report with
+//! counts. Only `response` changes, from `"1"` to `"0"`, if the commit has failing signatures and all of them belong to
+//! excluded frameworks. A signature with an unknown framework does not count as excluded. The corrected semantics also
+//! replace the values that JSON excludes.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufRead, Write};
+use std::num::NonZeroU64;
 
+use pytext::JsonTextError;
+use pytext::json::AsciiMode;
+use pytext::loads::{Document, Kind, Notation, Replaced, Value};
 use thiserror::Error;
 
-use super::dumps::{DumpsError, Object, dumps_text, dumps_utf8};
 use super::report::{ExcludedSignaturesReport, FailingSignaturesReport, RelabelCounts, RelabelInputs, RelabelReport};
+use crate::config::Semantics;
 use crate::dataset::families::alerts::FailingRow;
-use crate::dataset::lines::{Lines, python_strip};
+use crate::dataset::lines::{Line, Lines, python_strip};
 use crate::model::{AlertSummaryId, FrameworkId, SignatureId};
 
 /// The failing signatures by revision: the union over the alert summaries of the revision.
@@ -30,9 +36,9 @@ impl FailingSignatures {
         let mut failing = Self::default();
         for row in rows {
             failing.rows += 1;
-            failing.summaries.insert(row.summary_id);
             let revision = python_strip(&row.revision);
             if !revision.is_empty() {
+                failing.summaries.insert(row.summary_id);
                 failing.by_revision.entry(revision.to_owned()).or_default().extend(&row.signature_ids);
             }
         }
@@ -53,37 +59,30 @@ pub(crate) struct RelabelRules<'a> {
     pub frameworks: &'a HashMap<SignatureId, FrameworkId>,
     /// The frameworks whose regressions do not count.
     pub excluded: &'a BTreeSet<FrameworkId>,
-    /// Maximum number of input lines, without blank ones; `None` for all.
-    pub limit: Option<u64>,
+    /// Maximum number of records to write; `None` for all.
+    pub limit: Option<NonZeroU64>,
+    /// The values to replace, and the lines to refuse.
+    pub semantics: Semantics,
 }
 
 /// The defect of a malformed line.
 #[derive(Debug, Error)]
 pub enum LineFault {
-    /// The line is not JSON.
+    /// Python does not read the line as JSON.
     #[error("the line is not JSON")]
-    NotJson(#[source] serde_json::Error),
+    NotJson(#[source] JsonTextError),
     /// The line is not UTF-8.
     #[error("the line is not UTF-8")]
     NotUtf8(#[source] std::str::Utf8Error),
     /// The line is longer than [`MAX_LINE_BYTES`](crate::dataset::lines::MAX_LINE_BYTES).
     #[error("the line is longer than {} MiB", crate::dataset::lines::MAX_LINE_BYTES >> 20)]
     TooLong,
-    /// The line nests lists or objects too deeply.
-    #[error("the values of the line are nested deeper than {} levels", super::dumps::MAX_DEPTH)]
-    TooDeep,
-    /// The commit id of a regressor is not a string.
+    /// The commit id is neither text nor empty.
     #[error("`commit_id` is not text")]
     CommitId,
-}
-
-impl From<DumpsError> for LineFault {
-    fn from(error: DumpsError) -> Self {
-        match error {
-            DumpsError::NotJson(source) => Self::NotJson(source),
-            DumpsError::TooDeep => Self::TooDeep,
-        }
-    }
+    /// In the reference semantics, which cannot write it.
+    #[error("a text holds half of a surrogate pair, which UTF-8 cannot hold; the corrected semantics replace it")]
+    HalfSurrogate,
 }
 
 /// A failure to relabel a file.
@@ -102,14 +101,35 @@ pub enum RelabelError {
     #[error("cannot write the relabelled records")]
     Write(#[source] io::Error),
     /// A line of the input is malformed.
-    #[error("line {line} of the records to relabel is malformed; correct it or remove it")]
+    #[error("line {line} is malformed; correct it or remove it")]
     Malformed {
         /// The line number, from 1.
         line: u64,
+        /// Records that were written before it.
+        written: u64,
         /// The defect of the line.
         #[source]
         source: LineFault,
     },
+    /// None of the lines is an object, as in a list of records.
+    #[error(
+        "none of the {lines} lines is a record; each line must be a JSON object with \"commit_id\" and \"response\""
+    )]
+    NoRecord {
+        /// Lines that are not blank.
+        lines: u64,
+    },
+}
+
+/// Checks the records of `input` without the data that decide about their labels.
+///
+/// # Errors
+/// As [`relabel`].
+pub(crate) fn check_records<R: BufRead>(input: R, semantics: Semantics) -> Result<(), RelabelError> {
+    let (failing, frameworks, excluded) = (FailingSignatures::default(), HashMap::new(), BTreeSet::new());
+    let rules =
+        RelabelRules { failing: &failing, frameworks: &frameworks, excluded: &excluded, limit: None, semantics };
+    relabel(input, io::sink(), rules, RelabelInputs::default()).map(drop)
 }
 
 /// Writes the relabelled records of `input` to `output`. `inputs`: the names of the files, for the report.
@@ -126,69 +146,82 @@ pub(crate) fn relabel<R: BufRead, W: Write>(
 ) -> Result<RelabelReport, RelabelError> {
     let mut counts = RelabelCounts::default();
     let mut lines = Lines::new(input);
-    let (mut bytes, mut record, mut number) = (Vec::new(), Vec::new(), 0);
-    while rules.limit.is_none_or(|limit| counts.input_lines_total < limit) {
-        let Some(line) = lines.read(&mut bytes).map_err(|source| RelabelError::Read { line: number, source })? else {
-            break;
-        };
+    let (mut bytes, mut record, mut document, mut number) = (Vec::new(), Vec::new(), Document::default(), 0);
+    while let Some(line) = lines.read(&mut bytes).map_err(|source| RelabelError::Read { line: number, source })? {
         number = line.number;
-        let text = if line.too_long {
-            Err(LineFault::TooLong)
-        } else {
-            std::str::from_utf8(&bytes).map_err(LineFault::NotUtf8)
-        };
-        if text.as_ref().is_ok_and(|text| python_strip(text).is_empty()) {
-            continue;
-        }
-        counts.input_lines_total += 1;
         record.clear();
-        match text.and_then(|text| relabel_record(python_strip(text), rules, &mut counts, &mut record)) {
-            Ok(LineKind::Record) => {
-                record.push(b'\n');
-                output.write_all(&record).map_err(RelabelError::Write)?;
-                counts.output_records_written += 1;
+        match relabel_line(&bytes, line, rules, &mut document, &mut counts, &mut record) {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(source) => {
+                output.flush().map_err(RelabelError::Write)?;
+                return Err(RelabelError::Malformed { line: number, written: counts.output_records_written, source });
             }
-            Ok(LineKind::NotObject) => counts.non_dict_records += 1,
-            Err(source) => return Err(RelabelError::Malformed { line: number, source }),
+        }
+        record.push(b'\n');
+        output.write_all(&record).map_err(RelabelError::Write)?;
+        counts.output_records_written += 1;
+        if rules.limit.is_some_and(|limit| counts.output_records_written == limit.get()) {
+            counts.stopped_due_to_limit = 1;
+            break;
         }
     }
     output.flush().map_err(RelabelError::Write)?;
+    if rules.semantics == Semantics::Corrected && counts.output_records_written == 0 && counts.non_dict_records > 0 {
+        return Err(RelabelError::NoRecord { lines: counts.input_lines_total });
+    }
     Ok(make_report(counts, rules, inputs))
 }
 
-enum LineKind {
-    Record,
-    NotObject,
-}
-
-/// Writes one record to `out`. Counts it only after reading and writing the whole record.
-fn relabel_record(
-    text: &str,
+/// Writes the record of a line to `out`, and counts it; false if the line has none.
+fn relabel_line(
+    bytes: &[u8],
+    line: Line,
     rules: RelabelRules<'_>,
+    document: &mut Document,
     counts: &mut RelabelCounts,
     out: &mut Vec<u8>,
-) -> Result<LineKind, LineFault> {
-    if !text.starts_with('{') {
-        serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(LineFault::NotJson)?;
-        return Ok(LineKind::NotObject);
+) -> Result<bool, LineFault> {
+    if line.too_long {
+        return Err(LineFault::TooLong);
     }
-    let object: Object<'_> = serde_json::from_str(text).map_err(LineFault::NotJson)?;
-    let verdict = judge(&object, rules)?;
+    let text = python_strip(std::str::from_utf8(bytes).map_err(LineFault::NotUtf8)?);
+    if text.is_empty() {
+        return Ok(false);
+    }
+    counts.input_lines_total += 1;
+    let value = document.load(text).map_err(LineFault::NotJson)?;
+    let Kind::Object(entries) = value.kind() else {
+        counts.non_dict_records += 1;
+        return Ok(false);
+    };
+    let verdict = judge(value, rules)?;
+    let (mode, mut replaced) = (AsciiMode::Keep, Replaced::default());
+    let notation = match rules.semantics {
+        Semantics::Reference => Notation::Python,
+        Semantics::Corrected => Notation::Standard,
+    };
     out.push(b'{');
-    for (index, (key, value)) in object.entries().enumerate() {
+    for (index, (key, value)) in entries.enumerate() {
         if index > 0 {
             out.extend_from_slice(b", ");
         }
-        dumps_text(key, out);
+        key.dumps(out, mode, notation, &mut replaced);
         out.extend_from_slice(b": ");
         match verdict {
-            Decision::Flip { .. } if key == "response" => dumps_text("0", out),
-            _ => dumps_utf8(value, out)?,
+            Decision::Flip { .. } if key.to_str() == Some("response") => out.extend_from_slice(b"\"0\""),
+            _ => value.dumps(out, mode, notation, &mut replaced),
         }
     }
     out.push(b'}');
+    if rules.semantics == Semantics::Corrected {
+        counts.corrected_half_surrogates += replaced.surrogates;
+        counts.corrected_numbers += replaced.numbers;
+    } else if replaced.surrogates > 0 {
+        return Err(LineFault::HalfSurrogate);
+    }
     verdict.count(counts);
-    Ok(LineKind::Record)
+    Ok(true)
 }
 
 /// The decision about a record.
@@ -220,34 +253,34 @@ impl Decision {
             Self::Keep { failing, excluded } => {
                 counts.regressor_with_fail_sig_mapping += 1;
                 counts.regressor_fail_sig_count_sum += failing;
-                counts.regressor_fail_sig_removed_sum += excluded;
+                *counts.regressor_fail_sig_removed_sum.get_or_insert_default() += excluded;
                 counts.regressor_kept_as_regressor += 1;
             }
             Self::Flip { failing } => {
                 counts.regressor_with_fail_sig_mapping += 1;
                 counts.regressor_fail_sig_count_sum += failing;
-                counts.regressor_fail_sig_removed_sum += failing;
+                *counts.regressor_fail_sig_removed_sum.get_or_insert_default() += failing;
                 counts.regressor_flipped_to_clean += 1;
             }
         }
     }
 }
 
-fn judge(object: &Object<'_>, rules: RelabelRules<'_>) -> Result<Decision, LineFault> {
+fn judge(record: Value<'_>, rules: RelabelRules<'_>) -> Result<Decision, LineFault> {
+    let commit_id = match record.get("commit_id").filter(|id| id.is_truthy()).map(Value::kind) {
+        None => Cow::Borrowed(""),
+        Some(Kind::Str(text)) => text.to_lossy(),
+        Some(_) => return Err(LineFault::CommitId),
+    };
     // "1" and 1 mean a regressor; 1.0 does not, because the reference compares Python's text of the value.
-    let is_regressor = match object.get("response") {
-        Some(raw) if raw.starts_with('"') => python_strip(&text_of(raw)?) == "1",
-        Some(raw) => raw == "1",
-        None => false,
+    let is_regressor = match record.get("response").map(Value::kind) {
+        Some(Kind::Str(text)) => text.to_str().is_some_and(|text| python_strip(text) == "1"),
+        Some(Kind::Int(digits)) => digits == "1",
+        _ => false,
     };
     if !is_regressor {
         return Ok(Decision::NoRegressor);
     }
-    let commit_id = match object.get("commit_id") {
-        None | Some("null") => String::new(),
-        Some(raw) if raw.starts_with('"') => text_of(raw)?,
-        Some(_) => return Err(LineFault::CommitId),
-    };
     let commit_id = python_strip(&commit_id);
     if commit_id.is_empty() {
         return Ok(Decision::WithoutCommitId);
@@ -258,10 +291,6 @@ fn judge(object: &Object<'_>, rules: RelabelRules<'_>) -> Result<Decision, LineF
     let failing = ids.len() as u64;
     let excluded = ids.iter().filter(|id| is_excluded(**id, rules)).count() as u64;
     Ok(if excluded == failing { Decision::Flip { failing } } else { Decision::Keep { failing, excluded } })
-}
-
-fn text_of(raw: &str) -> Result<String, LineFault> {
-    serde_json::from_str(raw).map_err(LineFault::NotJson)
 }
 
 fn is_excluded(id: SignatureId, rules: RelabelRules<'_>) -> bool {

@@ -38,7 +38,7 @@ pub(crate) struct ExcludedSignaturesReport {
 pub(crate) struct FailingSignaturesReport {
     /// Rows of the table of failing signatures.
     pub csv_rows_total: u64,
-    /// Distinct alert summaries in it.
+    /// Distinct alert summaries with a revision in it.
     pub unique_alert_summary_ids: u64,
     /// Distinct failing signatures.
     pub unique_failing_signature_ids: u64,
@@ -63,33 +63,59 @@ pub(crate) struct RelabelInputs {
     pub perf_llm_struc_jsonl: String,
 }
 
-/// Counts of the records.
+/// Counts of the records; as in the older scripts, those that never counted are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct RelabelCounts {
+    /// Halves of surrogate pairs that the corrected semantics replaced by U+FFFD.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub corrected_half_surrogates: u64,
+    /// Numbers that are not finite, which the corrected semantics replaced by null.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub corrected_numbers: u64,
     /// Lines that are not blank.
+    #[serde(skip_serializing_if = "is_zero")]
     pub input_lines_total: u64,
     /// Lines that are JSON but no object; they are dropped.
+    #[serde(skip_serializing_if = "is_zero")]
     pub non_dict_records: u64,
     /// Records whose `response` is not "1".
+    #[serde(skip_serializing_if = "is_zero")]
     pub non_regressor_records_total: u64,
     /// Records written.
+    #[serde(skip_serializing_if = "is_zero")]
     pub output_records_written: u64,
     /// Failing signatures, summed over the regressors that have any.
+    #[serde(skip_serializing_if = "is_zero")]
     pub regressor_fail_sig_count_sum: u64,
-    /// Those of them in an excluded framework.
-    pub regressor_fail_sig_removed_sum: u64,
+    /// Those of them in an excluded framework; 0 counts as well once a regressor has failing signatures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regressor_fail_sig_removed_sum: Option<u64>,
     /// Regressors whose label became "0".
+    #[serde(skip_serializing_if = "is_zero")]
     pub regressor_flipped_to_clean: u64,
     /// Regressors with failing signatures that stay "1".
+    #[serde(skip_serializing_if = "is_zero")]
     pub regressor_kept_as_regressor: u64,
     /// Regressors without a commit id; the next count includes them.
+    #[serde(skip_serializing_if = "is_zero")]
     pub regressor_missing_commit_id: u64,
     /// Regressors without failing signatures; they stay "1".
+    #[serde(skip_serializing_if = "is_zero")]
     pub regressor_missing_fail_sig_mapping: u64,
     /// Records whose `response` is "1".
+    #[serde(skip_serializing_if = "is_zero")]
     pub regressor_records_total: u64,
     /// Regressors with failing signatures.
+    #[serde(skip_serializing_if = "is_zero")]
     pub regressor_with_fail_sig_mapping: u64,
+    /// 1 if the limit ended the run.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub stopped_due_to_limit: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl RelabelReport {

@@ -4,8 +4,8 @@
 //! of the fields that every signature of a job has with equal values. A signature without metadata has no field in common
 //! with others.
 //!
-//! Values are compared as JSON values: the order of an object's keys does not matter, and `1` equals `1.0`. A 128-bit hash
-//! represents each value, so memory does not grow with their length.
+//! Values are compared as JSON values: the order of an object's keys does not matter, and `1` equals `1.0`; in the reference
+//! semantics as Python values, where it equals `true` too. A 128-bit hash represents each value, so memory does not grow with their length.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
@@ -45,10 +45,21 @@ pub(super) enum SignatureFieldsError {
 /// A field with its value, hashed.
 type CellHash = [u8; 16];
 
+/// When two values are equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Equality {
+    /// `true` is no number.
+    #[default]
+    Json,
+    /// `true` is 1, and `false` is 0.
+    Python,
+}
+
 /// Collects signature records.
 #[derive(Debug, Default)]
 pub(super) struct SignatureFieldsBuilder {
     excluded: BTreeSet<String>,
+    equality: Equality,
     fields: BTreeMap<String, u32>,
     /// The number of each cell: most records share most of their cells.
     cells: HashMap<CellHash, u32, RandomState>,
@@ -76,8 +87,8 @@ impl CellRange {
 impl SignatureFieldsBuilder {
     /// `excluded`: fields that never count as common, such as `id`.
     #[must_use]
-    pub(super) fn new(excluded: impl IntoIterator<Item = String>) -> Self {
-        Self { excluded: excluded.into_iter().collect(), ..Self::default() }
+    pub(super) fn new(excluded: impl IntoIterator<Item = String>, equality: Equality) -> Self {
+        Self { excluded: excluded.into_iter().collect(), equality, ..Self::default() }
     }
 
     /// Adds a signature's record; a later record of the same signature replaces it.
@@ -114,10 +125,10 @@ impl SignatureFieldsBuilder {
         };
         self.canonical.clear();
         let _ = write!(self.canonical, "{field} "); // writing to a String cannot fail
-        if is_canonical(value) {
+        if is_canonical(value) && !(self.equality == Equality::Python && matches!(value, "true" | "false")) {
             self.canonical.push_str(value);
         } else {
-            write_canonical(&serde_json::from_str(value)?, &mut self.canonical);
+            write_canonical(&serde_json::from_str(value)?, self.equality, &mut self.canonical);
         }
         Ok((xxh3_128(self.canonical.as_bytes()).to_le_bytes(), field))
     }
@@ -169,8 +180,9 @@ fn renumber(old: impl ExactSizeIterator<Item = u32>) -> Vec<u32> {
 }
 
 /// Writes a text that is equal for equal values, and only for those.
-fn write_canonical(value: &Value, out: &mut String) {
+fn write_canonical(value: &Value, equality: Equality, out: &mut String) {
     match value {
+        Value::Bool(flag) if equality == Equality::Python => out.push(if *flag { '1' } else { '0' }),
         Value::Number(number) => {
             let whole = number.as_f64().filter(|float| !number.is_i64() && !number.is_u64() && float.fract() == 0.0);
             let _ = match whole {
@@ -185,7 +197,7 @@ fn write_canonical(value: &Value, out: &mut String) {
         Value::Array(list) => {
             out.push('[');
             for element in list {
-                write_canonical(element, out);
+                write_canonical(element, equality, out);
                 out.push(',');
             }
             out.push(']');
@@ -195,7 +207,7 @@ fn write_canonical(value: &Value, out: &mut String) {
             out.push('{');
             for (key, element) in sorted {
                 let _ = write!(out, "{}:", Value::from(key.as_str()));
-                write_canonical(element, out);
+                write_canonical(element, equality, out);
                 out.push(',');
             }
             out.push('}');
@@ -283,7 +295,11 @@ mod tests {
     use crate::dataset::corpus;
 
     fn fields(excluded: &[&str], records: &[&str]) -> SignatureFields {
-        let mut builder = SignatureFieldsBuilder::new(excluded.iter().map(|&name| name.to_owned()));
+        fields_by(Equality::Json, excluded, records)
+    }
+
+    fn fields_by(equality: Equality, excluded: &[&str], records: &[&str]) -> SignatureFields {
+        let mut builder = SignatureFieldsBuilder::new(excluded.iter().map(|&name| name.to_owned()), equality);
         for (id, record) in (1..).zip(records) {
             builder.add(SignatureId(id), &RawJson::parse(record).unwrap()).unwrap();
         }
@@ -296,7 +312,7 @@ mod tests {
 
     #[test]
     fn features_are_those_of_the_reference() {
-        let mut builder = SignatureFieldsBuilder::new(["id".to_owned()]);
+        let mut builder = SignatureFieldsBuilder::new(["id".to_owned()], Equality::Python);
         for record in corpus::jsonl("golden/all_signatures.jsonl") {
             let id = SignatureId(record["id"].as_u64().unwrap());
             builder.add(id, &RawJson::parse(&record.to_string()).unwrap()).unwrap();
@@ -332,6 +348,17 @@ mod tests {
     }
 
     #[test]
+    fn true_equals_one_in_python_alone() {
+        let records = [
+            r#"{"a":1,"b":0.0,"c":[true,{"x":false}],"d":true,"e":"true"}"#,
+            r#"{"a":true,"b":false,"c":[1,{"x":0}],"d":true,"e":1}"#,
+        ];
+        let ids = [1, 2].map(SignatureId);
+        assert_eq!(names(&fields_by(Equality::Python, &[], &records).common(&ids)), ["a", "b", "c", "d"]);
+        assert_eq!(names(&fields_by(Equality::Json, &[], &records).common(&ids)), ["d"]);
+    }
+
+    #[test]
     fn a_signature_without_metadata_leaves_nothing_in_common() {
         let fields = fields(&[], &[r#"{"id":1}"#]);
         assert_eq!(names(&fields.common(&[SignatureId(1)])), ["id"]);
@@ -342,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_field_absent_in_both_is_not_common_and_the_last_record_counts() {
-        let mut builder = SignatureFieldsBuilder::new([]);
+        let mut builder = SignatureFieldsBuilder::new([], Equality::Json);
         for (id, record) in [(1, r#"{"a":1,"b":2}"#), (2, r#"{"a":1}"#), (1, r#"{"a":1,"c":3}"#)] {
             builder.add(SignatureId(id), &RawJson::parse(record).unwrap()).unwrap();
         }

@@ -7,19 +7,21 @@ mod common_features;
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
+use crate::config::Semantics;
 use crate::dataset::catalogue::Artifact;
 use crate::dataset::error::DatasetError;
 use crate::dataset::family::{Family, Making};
 use crate::dataset::output::RowCounts;
 use crate::dataset::promise::Promised;
 use crate::dataset::write::json::{AsciiMode, dumps};
-use crate::model::{FrameworkId, RawJson, SignatureId};
+use crate::model::{FrameworkId, RawJson, SignatureId, exact_id};
 use crate::store::{Store, StoreError};
 
 pub(crate) use self::common_features::CommonFeatures;
 pub(crate) use self::common_features::SignatureFields;
-use self::common_features::SignatureFieldsBuilder;
+use self::common_features::{Equality, SignatureFieldsBuilder};
 
 /// The signatures' metadata.
 #[derive(Debug)]
@@ -38,12 +40,17 @@ impl Family for SignatureRecords {
         let mut file = making.context.line_file(Artifact::AllSignatures)?;
         making.spawn(move |context| {
             let exclude = context.options().exclude_fields.iter().cloned();
-            let mut fields =
-                context.wants(Artifact::SignaturesByJobDetailed).then(|| SignatureFieldsBuilder::new(exclude));
+            let equality = match context.options().semantics {
+                Semantics::Reference => Equality::Python,
+                Semantics::Corrected => Equality::Json,
+            };
+            let mut fields = context
+                .wants(Artifact::SignaturesByJobDetailed)
+                .then(|| SignatureFieldsBuilder::new(exclude, equality));
             let mut line = Vec::new();
-            let frameworks = read_frameworks(context.store, |id, record| {
+            let frameworks = read_frameworks(context.store, |id, record, is_own| {
                 context.means.check_interrupted()?;
-                if let Some(fields) = &mut fields {
+                if let Some(fields) = fields.as_mut().filter(|_| is_own) {
                     fields.add(id, record).map_err(|error| damaged(id, error.to_string()))?;
                 }
                 if let Some(file) = &mut file {
@@ -63,24 +70,34 @@ impl Family for SignatureRecords {
     }
 }
 
-/// The framework of each signature in `store`; passes each record to `take` too, by id.
+/// The framework of each signature in `store` with metadata, that is, whose record has its id; [`FrameworkId::NONE`] if the
+/// record has no readable framework. Passes each record to `take` too, by id, and whether it has this id.
 ///
 /// # Errors
 /// [`DatasetError::Store`] if a record is missing or damaged, and errors of `take`.
 pub(crate) fn read_frameworks(
     store: &Store,
-    mut take: impl FnMut(SignatureId, &RawJson) -> Result<(), DatasetError>,
+    mut take: impl FnMut(SignatureId, &RawJson, bool) -> Result<(), DatasetError>,
 ) -> Result<HashMap<SignatureId, FrameworkId>, DatasetError> {
     #[derive(Deserialize)]
-    struct View {
-        framework_id: FrameworkId,
+    struct View<'a> {
+        #[serde(borrow)]
+        id: Option<&'a RawValue>,
+        #[serde(borrow)]
+        framework_id: Option<&'a RawValue>,
     }
     let mut frameworks = HashMap::new();
     for id in store.signature_ids()? {
         let record = store.signature(id)?.ok_or_else(|| StoreError::MissingValue { key: format!("signature {id}") })?;
-        let view: View = record.view().map_err(|error| damaged(id, error.to_string()))?;
-        frameworks.insert(id, view.framework_id);
-        take(id, &record)?;
+        let view: View<'_> = record.view().map_err(|error| damaged(id, error.to_string()))?;
+        // A text is no id or framework, as in the scripts.
+        let integer =
+            |raw: Option<&RawValue>| raw.map(RawValue::get).filter(|raw| !raw.starts_with('"')).and_then(exact_id);
+        let is_own = integer(view.id) == Some(id.0);
+        if is_own {
+            frameworks.insert(id, integer(view.framework_id).map_or(FrameworkId::NONE, FrameworkId));
+        }
+        take(id, &record, is_own)?;
     }
     Ok(frameworks)
 }

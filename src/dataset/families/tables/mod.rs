@@ -164,9 +164,9 @@ fn write_revisions(commits: Option<&Commits>, mut heads: Heads, rows: &mut Table
             head.map_or(Cell::Null, |(landed, _)| Cell::Time(landed)),
         ])
     };
-    let mut in_window: Vec<_> = commits.iter().flat_map(|commits| &commits.in_window).collect();
+    let mut in_window: Vec<_> = commits.iter().flat_map(|commits| commits.folded()).collect();
     in_window.sort_unstable_by(|a, b| (a.date, &a.node).cmp(&(b.date, &b.node)));
-    for commit in in_window {
+    for commit in &in_window {
         let head = commit.node.parse().ok().and_then(|revision| heads.remove(&revision));
         write(&commit.node, Some(commit.date), head)?;
     }

@@ -11,12 +11,12 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::dataset::write::parquet::{Cell, Column, ColumnType};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, exact_integer};
 
 /// The conversion of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// An integer, or a float with an integral value.
+    /// An integer, in any notation that is exact.
     Integer,
     /// A number.
     Float,
@@ -116,7 +116,7 @@ impl<'a> Record<'a> {
             }
         };
         match field.reading {
-            Reading::Integer => raw.and_then(integer).map_or(Cell::Null, Cell::Integer),
+            Reading::Integer => raw.and_then(exact_integer).map_or(Cell::Null, Cell::Integer),
             Reading::Float => raw.and_then(float).map_or(Cell::Null, Cell::Float),
             Reading::Flag => raw.and_then(parse).map_or(Cell::Null, Cell::Flag),
             Reading::FlagOr(absent) => Cell::Flag(raw.and_then(parse).unwrap_or(absent)),
@@ -127,7 +127,7 @@ impl<'a> Record<'a> {
                 at.map_or(Cell::Null, Cell::Time)
             }
             Reading::EpochSecs => {
-                let secs = raw.and_then(integer).filter(|&secs| secs != 0);
+                let secs = raw.and_then(exact_integer).filter(|&secs| secs != 0);
                 secs.map_or(Cell::Null, |secs| Cell::Time(Timestamp::from_secs(secs)))
             }
             Reading::Texts => {
@@ -158,15 +158,6 @@ fn float(raw: &str) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
-/// Reads an integer, or a float with an integral value, which tools without nullable integers write.
-fn integer(raw: &str) -> Option<i64> {
-    parse(raw).or_else(|| {
-        let float: f64 = parse(raw)?;
-        #[expect(clippy::cast_possible_truncation, reason = "checked to be a whole number within 2^53")]
-        (float.fract() == 0.0 && float.abs() < 9e15).then_some(float as i64)
-    })
-}
-
 /// Reads a string. UTF-8 cannot represent a lone surrogate, so its escape stays as the server wrote it.
 fn text(raw: &str) -> Option<String> {
     let quoted = raw.strip_prefix('"')?.strip_suffix('"')?;
@@ -187,7 +178,7 @@ mod tests {
     #[test]
     fn values_of_another_type_and_absent_ones_are_null_or_what_absence_means() {
         for (reading, json) in [
-            (Reading::Integer, "\"7\""),
+            (Reading::Integer, "\"seven\""),
             (Reading::Integer, "1.5"),
             (Reading::Integer, "18446744073709551615"),
             (Reading::Float, "\"1\""),
@@ -208,6 +199,7 @@ mod tests {
         assert_eq!(cell(Reading::Texts, "null"), Cell::Texts(Vec::new()));
         assert_eq!(cell(Reading::Texts, "[\"\", 7, \"a\"]"), Cell::Texts(vec![String::new(), "a".to_owned()]));
         assert_eq!(cell(Reading::Integer, "1999001.0"), Cell::Integer(1_999_001));
+        assert_eq!(cell(Reading::Integer, "\"7\""), Cell::Integer(7));
         assert_eq!(cell(Reading::Text, r#""a\ud800b""#), owned(r"a\ud800b".to_owned()));
         assert_eq!(cell(Reading::Json, "{\"a\": [1]}"), owned("{\"a\": [1]}".to_owned()));
     }

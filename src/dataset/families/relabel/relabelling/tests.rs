@@ -25,10 +25,20 @@ fn corpus_frameworks() -> HashMap<SignatureId, FrameworkId> {
         .collect()
 }
 
-fn run(input: &[u8], limit: Option<u64>) -> Result<(String, RelabelReport), RelabelError> {
+fn run(input: &[u8], limit: u64) -> Result<(String, RelabelReport), RelabelError> {
+    run_by(Semantics::Reference, input, limit)
+}
+
+fn run_by(semantics: Semantics, input: &[u8], limit: u64) -> Result<(String, RelabelReport), RelabelError> {
     let (failing, frameworks) = (corpus_failing(), corpus_frameworks());
     let excluded = [2, 6, 18].map(FrameworkId).into();
-    let rules = RelabelRules { failing: &failing, frameworks: &frameworks, excluded: &excluded, limit };
+    let rules = RelabelRules {
+        failing: &failing,
+        frameworks: &frameworks,
+        excluded: &excluded,
+        limit: NonZeroU64::new(limit),
+        semantics,
+    };
     let name = |name: &str| format!("datasets/mozilla_perf/{name}");
     let inputs = RelabelInputs {
         alert_summary_fail_perf_sigs_csv: name("alert_summary_fail_perf_sigs.csv"),
@@ -44,7 +54,7 @@ fn run(input: &[u8], limit: Option<u64>) -> Result<(String, RelabelReport), Rela
 #[test]
 fn records_and_report_are_those_of_the_reference() {
     let input = corpus::text("input/perf_llm_struc.jsonl");
-    let (output, relabelled) = run(input.as_bytes(), None).unwrap();
+    let (output, relabelled) = run(input.as_bytes(), 0).unwrap();
     let golden = corpus::text("golden/perf_llm_struc_no_fw_2_6_18.jsonl");
     // Not `lines`: the texts contain a raw U+2028.
     for (line, expected) in output.split('\n').zip(golden.split('\n')) {
@@ -54,27 +64,120 @@ fn records_and_report_are_those_of_the_reference() {
     assert_eq!(relabelled.to_json_text().unwrap(), corpus::text("golden/filter_report.json"));
 }
 
+const BOTH: [Semantics; 2] = [Semantics::Reference, Semantics::Corrected];
+
 #[test]
 fn a_malformed_line_is_named() {
-    let input =
-        b"{\"response\":\"0\"}\n\n{\"response\":\n\xff\n{\"response\":1,\"commit_id\":7}\n{\"a\":\"\\ud800\"}\n{}";
-    let error = run(input, None).unwrap_err();
-    assert!(matches!(error, RelabelError::Malformed { line: 3, source: LineFault::NotJson(_) }), "{error:?}");
+    let input = b"{\"response\":\"0\"}\n\n{\"response\":\n\xff\n";
+    let error = run(input, 0).unwrap_err();
+    assert!(
+        matches!(error, RelabelError::Malformed { line: 3, source: LineFault::NotJson(_), written: 1 }),
+        "{error:?}"
+    );
     assert!(error.to_string().contains("line 3"));
-    for malformed in [&b"\xff"[..], b"{\"response\":1,\"commit_id\":7}", b"{\"a\":\"\\ud800\"}"] {
-        let error = run(malformed, None).unwrap_err();
-        assert!(matches!(error, RelabelError::Malformed { line: 1, .. }), "{error:?}");
+    let too_deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    for malformed in [
+        &b"\xff"[..],
+        b"{\"prompt\":\"caf\xe9\"}",
+        b"{\"a\":1",
+        b"{nope",
+        b"[\n{}\n]",
+        b"{},\n{}",
+        b"{\"commit_id\":7}",
+        b"{\"commit_id\":NaN}",
+        b"{\"commit_id\":[\"a\"]}",
+        too_deep.as_bytes(),
+    ] {
+        for semantics in BOTH {
+            let error = run_by(semantics, malformed, 0).unwrap_err();
+            assert!(matches!(error, RelabelError::Malformed { line: 1, .. }), "{error:?}");
+            assert!(check_records(malformed, semantics).is_err());
+        }
     }
 }
 
 #[test]
-fn the_limit_counts_lines_that_are_not_blank() {
+fn records_are_written_as_python_writes_them() {
+    let deep = format!("{{\"a\": {}{}}}", "[".repeat(500), "]".repeat(500));
+    // Each expectation is what Python 3.13 prints for json.dumps(json.loads(text), ensure_ascii=False).
+    for (text, expected) in [
+        (
+            r#"{"a":[1E5,1.50,1e22,-0,-0.0,1e16,12345678901234567890]}"#,
+            r#"{"a": [100000.0, 1.5, 1e+22, 0, -0.0, 1e+16, 12345678901234567890]}"#,
+        ),
+        (r#"{"b":1,"a":[true,null],"b":{"c":1,"c":2}}"#, r#"{"b": {"c": 2}, "a": [true, null]}"#),
+        ("{\"a\":\"\\u00e9\\u2028\\/\\u0007\"}", "{\"a\": \"é\u{2028}/\\u0007\"}"),
+        (r#"{"commit_id":null}"#, r#"{"commit_id": null}"#),
+        (r#"{"commit_id":[],"response":"1"}"#, r#"{"commit_id": [], "response": "1"}"#),
+        (r#"{"commit_id":0.0,"response":1}"#, r#"{"commit_id": 0.0, "response": 1}"#),
+        ("{\"a\":1}\r{\"b\":2}\r\n\r[1]\n\"x\"", "{\"a\": 1}\n{\"b\": 2}"),
+        (&deep, &deep),
+    ] {
+        for semantics in BOTH {
+            assert_eq!(run_by(semantics, text.as_bytes(), 0).unwrap().0, format!("{expected}\n"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn values_that_json_excludes_are_kept_or_replaced_and_counted() {
+    let numbers = br#"{"a":[NaN,1e400,-Infinity,1.0]}"#;
+    assert_eq!(run(numbers, 0).unwrap().0, "{\"a\": [NaN, Infinity, -Infinity, 1.0]}\n");
+    let (output, report) = run_by(Semantics::Corrected, numbers, 0).unwrap();
+    assert_eq!((output.as_str(), report.relabel.corrected_numbers), ("{\"a\": [null, null, null, 1.0]}\n", 3));
+
+    let half = br#"{"a\ud800":"\udfff"}"#;
+    let error = run(half, 0).unwrap_err();
+    assert!(
+        matches!(error, RelabelError::Malformed { line: 1, source: LineFault::HalfSurrogate, written: 0 }),
+        "{error:?}"
+    );
+    let (output, report) = run_by(Semantics::Corrected, half, 0).unwrap();
+    assert_eq!((output.as_str(), report.relabel.corrected_half_surrogates), ("{\"a\u{fffd}\": \"\u{fffd}\"}\n", 2));
+    assert!(report.to_json_text().unwrap().contains("\"corrected_half_surrogates\": 2"));
+}
+
+#[test]
+fn a_list_of_records_is_refused_by_the_corrected_semantics() {
+    let list = br#"[{"commit_id":"a","response":"1"}]"#;
+    assert_eq!(run(list, 0).unwrap().0, "");
+    let error = run_by(Semantics::Corrected, list, 0).unwrap_err();
+    assert!(matches!(error, RelabelError::NoRecord { lines: 1 }), "{error:?}");
+    assert_eq!(run_by(Semantics::Corrected, b"\n", 0).unwrap().0, "");
+}
+
+#[test]
+fn the_limit_counts_written_records() {
     let input = b"\n{\"a\":1}\n[]\n\n{\"a\":2}\nnonsense";
-    let (output, relabelled) = run(input, Some(3)).unwrap();
+    let (output, relabelled) = run(input, 2).unwrap();
     assert_eq!(output, "{\"a\": 1}\n{\"a\": 2}\n");
-    let counts = relabelled.relabel;
+    let counts = &relabelled.relabel;
     assert_eq!((counts.input_lines_total, counts.non_dict_records, counts.output_records_written), (3, 1, 2));
-    assert_eq!(run(input, Some(0)).unwrap().0, "");
+    assert!(relabelled.to_json_text().unwrap().contains("\"stopped_due_to_limit\": 1\n"));
+    assert!(run(input, 0).is_err(), "0 is no limit");
+}
+
+#[test]
+fn counts_that_never_counted_are_left_out_of_the_report() {
+    let of = |input: &[u8]| serde_json::from_str::<Value>(&run(input, 0).unwrap().1.to_json_text().unwrap()).unwrap();
+    assert_eq!(of(b"")["relabel"], serde_json::json!({}));
+    let expected =
+        serde_json::json!({"input_lines_total": 1, "non_regressor_records_total": 1, "output_records_written": 1});
+    assert_eq!(of(b"{}")["relabel"], expected);
+    let rows =
+        [FailingRow { summary_id: AlertSummaryId(1), revision: "a".to_owned(), signature_ids: vec![SignatureId(1)] }];
+    let failing = FailingSignatures::from_rows(&rows);
+    let (frameworks, excluded) = (HashMap::new(), BTreeSet::new());
+    let rules = RelabelRules {
+        failing: &failing,
+        frameworks: &frameworks,
+        excluded: &excluded,
+        limit: None,
+        semantics: Semantics::Reference,
+    };
+    let record = &br#"{"commit_id":"a","response":"1"}"#[..];
+    let report = relabel(record, io::sink(), rules, RelabelInputs::default()).unwrap();
+    assert!(report.to_json_text().unwrap().contains("\"regressor_fail_sig_removed_sum\": 0,"));
 }
 
 #[test]
@@ -91,7 +194,13 @@ fn only_a_regressor_whose_failing_signatures_are_all_excluded_is_flipped() {
     let frameworks = [(1, 2), (2, 6), (3, 1)].map(|(id, framework)| (SignatureId(id), FrameworkId(framework))).into();
     let excluded = [2, 6].map(FrameworkId).into();
     let flips = |record: &str| {
-        let rules = RelabelRules { failing: &failing, frameworks: &frameworks, excluded: &excluded, limit: None };
+        let rules = RelabelRules {
+            failing: &failing,
+            frameworks: &frameworks,
+            excluded: &excluded,
+            limit: None,
+            semantics: Semantics::Reference,
+        };
         let mut output = Vec::new();
         relabel(record.as_bytes(), &mut output, rules, RelabelInputs::default()).unwrap();
         let record: Value = serde_json::from_slice(&output).unwrap();
