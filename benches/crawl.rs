@@ -44,7 +44,7 @@ async fn crawl(url: &str) -> Duration {
     url.clone_into(&mut config.source.base_url);
     config.window.start = Some("2026-07-01T00:00:00Z".parse().unwrap());
     config.window.data_end = Some("2026-11-22T00:00:00Z".parse().unwrap());
-    config.limiter.requests_per_second = NonZeroU32::new(1_000_000).unwrap();
+    config.limiter.requests_per_second = NonZeroU32::new(1_000_000).unwrap().into();
     config.limiter.burst = NonZeroU32::new(1_000_000).unwrap();
     config.limiter.adaptive = false;
     config.concurrency.summaries = CONCURRENCY.try_into().unwrap();

@@ -4,7 +4,6 @@
 //! cargo run --example crawl_simulated
 //! ```
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -25,7 +24,7 @@ async fn main() -> anyhow::Result<()> {
     config.window.start = Some("2026-07-01T00:00:00Z".parse()?);
     config.window.end = Some("2026-11-05T00:00:00Z".parse()?);
     config.window.data_end = Some("2026-11-22T08:00:00Z".parse()?);
-    config.limiter.requests_per_second = NonZeroU32::new(500).context("a rate above 0")?;
+    config.limiter.requests_per_second = 500.0.try_into()?;
     config.store.path = folder.path().join("store");
     config.inputs.commits = Some(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/input/all_commits.jsonl").into());
     config.artifacts.out = folder.path().join("dataset");

@@ -16,10 +16,10 @@ use treeherder_sim::SimulatorError;
 use crate::actor::{BlockingError, LimitError, advice};
 use crate::commits::FetchCommitsError;
 use crate::config::ConfigError;
-use crate::dataset::DatasetError;
 use crate::dataset::tables::ExportError;
 use crate::dataset::write::ArtifactError;
 use crate::dataset::write::parquet::TableError;
+use crate::dataset::{DatasetError, FolderError};
 use crate::fetch::FetchError;
 use crate::import::ImportError;
 use crate::observe::{LogError, MetricsError};
@@ -143,6 +143,7 @@ fn of_dataset(error: &DatasetError) -> u8 {
     match error {
         DatasetError::Store(error) => of_store(error),
         DatasetError::Artifact(error) => of_artifact(error),
+        DatasetError::Folder(error) => of_folder(error),
         DatasetError::NotConfigured { .. }
         | DatasetError::Commits(_)
         | DatasetError::EmptyStore
@@ -156,12 +157,20 @@ fn of_dataset(error: &DatasetError) -> u8 {
     }
 }
 
+fn of_folder(error: &FolderError) -> u8 {
+    match error {
+        FolderError::OtherStore { .. } | FolderError::Unlisted { .. } => 2,
+        FolderError::InUse { .. } => 4,
+    }
+}
+
 impl FetchCommitsError {
     /// The exit code of the process.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NotAClone { .. }
+            | Self::NotOurs { .. }
             | Self::NotInstalled { .. }
             | Self::NothingInWindow { .. }
             | Self::NoFile { .. }

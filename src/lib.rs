@@ -43,6 +43,9 @@ pub mod pipeline;
 
 pub mod cli;
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 mod error;
 
 pub use error::{EXIT_INCOMPLETE, EXIT_INTERRUPTED, Error};

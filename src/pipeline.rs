@@ -17,6 +17,7 @@
 
 mod commits;
 mod display;
+mod dry_run;
 mod identity;
 mod online;
 mod options;
@@ -31,16 +32,20 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+pub use self::dry_run::{DryRun, dry_run};
 pub use self::identity::open_crawl;
+pub(crate) use self::identity::refuse_other;
 pub use self::online::{OnlineCheck, check_online};
 pub use self::options::{LiveConfig, RunOptions, fixed_config};
+pub(crate) use self::reduction::check_owner;
 pub use self::reduction::reduce_store;
 pub use self::summary::{CrawlSummary, RunSummary};
 
 use self::commits::{bring_commits, discover_busiest_jobs};
 use self::display::Display;
+use self::identity::{check_window, foreseen_crawl, open_crawl_at};
 use self::pools::{FetcherPools, wait_for_actors};
-use self::reduction::{check_records, make_artifacts};
+use self::reduction::{check_new_owner, check_records, lock_folder, make_artifacts};
 use self::repair::RunRepair;
 use self::resume::prepare_frontier;
 use crate::Error;
@@ -52,7 +57,7 @@ use crate::fetch::{
     CrawlLimits, FetcherLinks, MAX_QUEUED, Pressure, Scheduler, SchedulerLinks, SchedulerStats, SourceAccess,
     publish_settled,
 };
-use crate::model::{Batch, Kind};
+use crate::model::{Batch, Kind, Timestamp};
 use crate::observe::{Counters, Metrics};
 use crate::source::Treeherder;
 use crate::store::{Change, CrawlIdentity, Store, StoreError, StoreWriter};
@@ -77,11 +82,19 @@ pub async fn run(
     shutdown: &Shutdown,
     counters: Arc<Counters>,
 ) -> Result<RunSummary, Error> {
-    let out = config.borrow().artifacts.out.clone();
-    crate::dataset::write::check_folder(&out)?;
-    check_records(&config.borrow())?;
-    let run = Run::open(config, options, shutdown, counters).await?;
-    crate::dataset::write::remove_leftovers(&out);
+    let initial = Arc::clone(&config.borrow());
+    let out = &initial.artifacts.out;
+    check_new_owner(&initial)?;
+    check_records(&initial)?;
+    let is_new = !out.exists();
+    let _lock = lock_folder(&initial)?;
+    let run = Run::open(config, options, shutdown, counters).await;
+    let run = run.and_then(|run| check_owner(&initial).map(|()| run).map_err(Error::from)).inspect_err(|_| {
+        if is_new {
+            let _not_empty = std::fs::remove_dir(out); // a refused run leaves nothing behind
+        }
+    })?;
+    crate::dataset::write::remove_leftovers(out);
     run.to_end(Some(artifacts)).await
 }
 
@@ -125,12 +138,25 @@ impl Run {
         counters: Arc<Counters>,
     ) -> Result<Self, Error> {
         let initial = Arc::clone(&config.borrow());
-        let (store, identity) = open_crawl(&initial, options)?;
+        let now = Timestamp::now();
+        let foreseen = foreseen_crawl(&initial, options, now)?;
+        check_window(&foreseen, now)?;
+        // Before a store is made; a file that the crawl makes itself is read when it is there.
+        let is_made = options.lists_only || initial.inputs.commits_from.is_some();
+        let early = if is_made { None } else { read_commits(&initial, &foreseen)? };
+        let (store, identity) = open_crawl_at(&initial, options, now)?;
         let pressure = Pressure::start(&initial);
-        if !options.lists_only {
+        let commits = if options.lists_only {
+            None
+        } else if early.is_some()
+            && (identity.window_start, identity.window_end) == (foreseen.window_start, foreseen.window_end)
+        {
+            early
+        } else {
             bring_commits(&initial, &identity, &pressure, shutdown).await?;
-        }
-        let commits = read_commits(&initial, &identity)?.map(Arc::new);
+            read_commits(&initial, &identity)?
+        };
+        let commits = commits.map(Arc::new);
         let (identity, shutdown) = (Arc::new(identity), shutdown.clone());
         Ok(Self { store, identity, commits, pressure, options, initial, config, shutdown, counters })
     }
@@ -175,7 +201,7 @@ impl Run {
         let Self { store, options, counters, .. } = self;
         let started = Instant::now();
         counters.set_rate(self.pressure.rate());
-        prepare_frontier(store, &self.identity, &self.config.borrow(), *options)?;
+        prepare_frontier(store, &self.identity, &self.config.borrow(), &self.pressure, *options)?;
         let bind = self.config.borrow().metrics.bind;
         let counted = Arc::clone(store);
         let num_commits = move || counted.counts().map_or(0, |counts| counts.commits);

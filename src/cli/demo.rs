@@ -10,7 +10,7 @@ use treeherder_sim::{BackendConfig, Behaviour, Latency, Simulator, SimulatorConf
 
 use super::terminal::say;
 use crate::Error;
-use crate::config::Config;
+use crate::config::{Config, Rate};
 use crate::dataset::write::{ArtifactError, ArtifactFile, publish};
 use crate::observe::counted;
 use crate::pipeline::RunOptions;
@@ -41,6 +41,9 @@ pub(super) async fn run(args: &DemoArgs) -> Result<u8, Error> {
     let mut config = Config::default();
     config.log.progress = !args.no_progress;
     crate::observe::init_logging(&config.log)?;
+    config.artifacts.out.clone_from(&args.out);
+    config.store.path = args.store.clone().unwrap_or_else(|| args.out.join("store"));
+    crate::pipeline::check_owner(&config)?;
     crate::dataset::write::check_folder(&args.out)?;
     let inputs = args.out.join("input");
     std::fs::create_dir_all(&inputs).map_err(|source| ArtifactError::Folder { folder: inputs.clone(), source })?;
@@ -53,15 +56,12 @@ pub(super) async fn run(args: &DemoArgs) -> Result<u8, Error> {
             .await?;
     say(&format!("crawling a simulated Treeherder at {}", simulator.url()));
     config.source.base_url = simulator.url();
-    let rate = NonZeroU32::new(50).unwrap_or(NonZeroU32::MIN);
-    config.limiter.requests_per_second = rate; // the server is our own
+    config.limiter.requests_per_second = NonZeroU32::new(50).map_or(Rate::LEAST, Rate::from); // the server is our own
     for (setting, text) in
         [(&mut config.window.start, START), (&mut config.window.end, END), (&mut config.window.data_end, DATA_END)]
     {
         *setting = text.parse().ok();
     }
-    config.artifacts.out.clone_from(&args.out);
-    config.store.path = args.store.clone().unwrap_or_else(|| args.out.join("store"));
     let code = super::run::run_with(config, RunOptions { same_source: true, ..RunOptions::default() }, None).await?;
     let served = simulator.shutdown().await?;
     say(&format!("the simulated server answered {}", counted(served.total(), "request", "requests")));

@@ -148,6 +148,12 @@ fn warnings(config: &Config, summary: &ExportSummary, tables: &BTreeSet<Table>) 
             counted(*rows, "record was", "records were")
         ));
     }
+    if summary.data_with_nulls > 0 {
+        text.push_str(&format!(
+            "\nwarning: {} a field of another type, which is null in data",
+            counted(summary.data_with_nulls, "datum has", "data have")
+        ));
+    }
     if tables.contains(&Table::Revisions) && config.inputs.commits.is_none() {
         text.push_str("\nwarning: without --commits, revisions contains only revisions with data, and no commit_date");
     }

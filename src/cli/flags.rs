@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::Error;
-use crate::config::{Config, Layers, LogFormat, Override, Overrides, Semantics};
+use crate::config::{Config, Layers, LogFormat, Override, Overrides, Rate, Semantics};
 
 const CONFIGURATION: &str = "Configuration (each of these options is also a key of config.toml)";
 const OUTPUT: &str = "Output";
@@ -143,7 +143,7 @@ impl FlagGroup for SourceFlags {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = CONFIGURATION)]
 pub(super) struct WindowFlags {
-    /// First commit date (UTC), such as 2026-07-01 or 2026-07-01T00:00:00Z [default: 120 days before --data-end]
+    /// First commit date (UTC), such as 2026-07-01 or 2026-07-01T00:00:00Z [default: that of the store, or of a new one 120 days before --data-end]
     #[arg(long, value_name = "TIME")]
     start: Option<String>,
     /// Last commit date (UTC), included [default: --data-end]
@@ -183,12 +183,16 @@ impl FlagGroup for SampleFlags {
 pub(super) struct RateFlags {
     /// Highest sustained request rate, in requests per second over all fetchers [default: 5]
     #[arg(long, value_name = "N")]
-    requests_per_second: Option<u32>,
+    requests_per_second: Option<Rate>,
 }
 
 impl FlagGroup for RateFlags {
     fn settings(&self) -> Vec<Setting> {
-        vec![("--requests-per-second", "limiter.requests_per_second", number(self.requests_per_second))]
+        vec![(
+            "--requests-per-second",
+            "limiter.requests_per_second",
+            self.requests_per_second.map(|rate| rate.to_string()),
+        )]
     }
 }
 

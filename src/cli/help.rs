@@ -33,7 +33,7 @@ To resume an interrupted run, run the same command again. If nothing is missing,
 const CRAWL: &str = "\
 Examples:
   perfharvest crawl --start 2026-07-01 --store crawl.store
-  perfharvest crawl --dry-run  # fetches only 10 job details
+  perfharvest crawl --dry-run  # lists the requests, sends none
 
 To resume an interrupted crawl, run the same command again. Without --commits, perfharvest cannot find the busiest \
 revision, and does not fetch the job details of its signatures.";

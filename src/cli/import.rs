@@ -10,7 +10,9 @@ use super::terminal::say;
 use crate::Error;
 use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
-use crate::import::{ALERTS_NAME, DATA_NAME, FileReport, ImportSummary, JOBS_NAME, import_folder};
+use crate::import::{
+    ALERTS_NAME, DATA_NAME, EndProof, FileReport, ImportSummary, JOBS_NAME, NamedLines, import_folder,
+};
 use crate::observe::{counted, human_bytes};
 use crate::store::archive;
 
@@ -83,11 +85,9 @@ fn folder_lines(summary: &ImportSummary) -> String {
         }
     }
     let window = summary.identity.data_window();
-    text.push_str(&format!("data from {} until {}", window.start, window.end));
-    if summary.guessed_data_end {
-        text.push_str(&format!(
-            " (the time at which {DATA_NAME} was last changed); if the data was fetched earlier, import with --data-end"
-        ));
+    text.push_str(&format!("data from {} until {} ({})", window.start, window.end, summary.end_proof));
+    if matches!(summary.end_proof, EndProof::NewestPush | EndProof::Manifest) {
+        text.push_str("; if the data goes further, import with --data-end");
     }
     text.push('\n');
     text
@@ -128,11 +128,20 @@ fn file_lines(name: &str, report: &FileReport) -> String {
             text.push_str(&format!("  {}\n", counted(count, one, many)));
         }
     }
-    for (line, what) in &report.torn.first {
-        text.push_str(&format!("    line {line}: {what}\n"));
-    }
-    if report.torn.count > report.torn.first.len() as u64 {
-        text.push_str("    …\n");
+    push_lines(&mut text, &report.torn);
+    if report.set_aside.count > 0 {
+        let (one, many) = ("datum set aside or corrected", "data set aside or corrected");
+        text.push_str(&format!("  {}\n", counted(report.set_aside.count, one, many)));
+        push_lines(&mut text, &report.set_aside);
     }
     text
+}
+
+fn push_lines(text: &mut String, lines: &NamedLines) {
+    for (line, what) in &lines.first {
+        text.push_str(&format!("    line {line}: {what}\n"));
+    }
+    if lines.count > lines.first.len() as u64 {
+        text.push_str("    …\n");
+    }
 }

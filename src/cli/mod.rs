@@ -11,6 +11,7 @@ mod command_line;
 mod commits;
 mod config;
 mod demo;
+mod dry_run;
 mod due;
 mod export;
 mod flags;

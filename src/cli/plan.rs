@@ -17,7 +17,7 @@ use super::flags::{
 };
 use super::terminal::{print, say};
 use crate::actor::Shutdown;
-use crate::config::Config;
+use crate::config::{Config, Rate};
 use crate::model::{Kind, Request, Timestamp};
 use crate::observe::{Counters, DueJobs, RunState, counted, human_bytes, human_duration};
 use crate::pipeline::{self, RunOptions};
@@ -78,7 +78,7 @@ struct Plan {
     requests: u64,
     one_by_one: u64,
     expected_bytes: Option<u64>,
-    requests_per_second: u32,
+    requests_per_second: Rate,
     eta_secs: u64,
     /// Rate reached in the last minutes of the last crawl.
     reached_per_second: Option<f64>,
@@ -124,6 +124,9 @@ async fn make(config: &Config, same_source: bool) -> Result<Option<Plan>, Error>
         }
         Err(Error::Store(StoreError::Locked(path))) => {
             let ledger = Ledger::read_existing(&path)?;
+            if let Some(identity) = &ledger.identity {
+                pipeline::refuse_other(identity, config, options)?;
+            }
             let start = ledger.identity.map_or(Timestamp::default(), |crawl| crawl.data_window().start);
             let by_day = state.as_ref().map(|state| state.pending_jobs_by_day.clone()).unwrap_or_default();
             (ledger.counts, by_day, start, true)
@@ -186,13 +189,13 @@ fn plan_of(
         })
         .collect();
     let requests: u64 = kinds.iter().map(|kind| kind.requests).sum();
-    let rate = config.limiter.requests_per_second.get();
+    let rate = config.limiter.requests_per_second;
     Plan {
         one_by_one: kinds.iter().map(|kind| kind.one_by_one).sum(),
         expected_bytes: kinds.iter().map(|kind| kind.expected_bytes).sum(),
         requests,
         requests_per_second: rate,
-        eta_secs: requests.div_ceil(u64::from(rate)),
+        eta_secs: seconds(requests, rate.get()),
         reached_per_second: reached,
         eta_at_reached_secs: reached.map(|reached| seconds(requests, reached)),
         jobs_due: DueJobs::count(by_day, Timestamp::now()),

@@ -1,6 +1,6 @@
 //! `report`: writes one HTML page about a crawl.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +15,9 @@ use crate::dataset::write::{ArtifactError, ArtifactFile, check_folder, publish};
 use crate::observe::human_bytes;
 use crate::report::make_report;
 use crate::{EXIT_INCOMPLETE, Error};
+
+/// Bytes at the beginning of a report that hold the name of the program.
+const HEAD_BYTES: u64 = 4096;
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
@@ -46,6 +49,14 @@ pub(super) async fn run(args: &ReportArgs) -> Result<u8, Error> {
         let message = format!("--output {} is not a file name; try --output report.html", output.display());
         return Err(Error::Usage { message });
     };
+    if output.exists() && !is_report(output) {
+        let message = format!(
+            "{} exists and is not a report of perfharvest, and is not overwritten; give another file with --output, or \
+             move or remove it",
+            output.display()
+        );
+        return Err(Error::Usage { message });
+    }
     let store = Arc::new(open_to_read(&config.store)?);
     check_folder(&folder).map_err(|error| at_output(output, error))?;
     let shutdown = Shutdown::new();
@@ -60,6 +71,13 @@ pub(super) async fn run(args: &ReportArgs) -> Result<u8, Error> {
     publish(&folder, vec![file.finish()?])?;
     say(&closing_line(&config, output, &report));
     Ok(if report.complete { 0 } else { EXIT_INCOMPLETE })
+}
+
+/// Begins the file as a report does?
+fn is_report(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head));
+    read.is_ok() && String::from_utf8_lossy(&head).contains("content=\"perfharvest ")
 }
 
 /// The folder in this error is the one of `--output`, not the one of the artifacts.

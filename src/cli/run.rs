@@ -15,12 +15,13 @@ use super::flags::{
 use super::reading::open_to_read;
 use super::shell::ArtifactNames;
 use super::summary::{closing_summary, crawl_lines, exit_code, missing_line, reduction_lines};
-use super::terminal::{say, say_if_quiet};
+use super::terminal::{print, say, say_if_quiet};
 use crate::actor::Shutdown;
 use crate::config::{Config, ConfigWatch, Layers};
 use crate::dataset::Artifact;
 use crate::observe::Counters;
 use crate::pipeline::{self, RunOptions};
+use crate::store::{Store, StoreError};
 use crate::{EXIT_INCOMPLETE, Error};
 
 #[derive(Debug, Default, Args)]
@@ -28,7 +29,7 @@ pub(super) struct CrawlArgs {
     /// Continue a crawl whose server has moved to a new address
     #[arg(long)]
     same_source: bool,
-    /// Fetch at most 10 new job details, as a test
+    /// Check the inputs and list the requests to make, without sending or writing anything
     #[arg(long)]
     dry_run: bool,
     /// Fetch answers again of which records were set aside
@@ -56,12 +57,7 @@ pub(super) struct CrawlArgs {
 
 impl CrawlArgs {
     fn options(&self) -> RunOptions {
-        RunOptions {
-            same_source: self.same_source,
-            dry_run: self.dry_run,
-            retry_set_aside: self.retry_set_aside,
-            lists_only: false,
-        }
+        RunOptions { same_source: self.same_source, retry_set_aside: self.retry_set_aside, ..RunOptions::default() }
     }
 }
 
@@ -97,6 +93,8 @@ pub(super) struct ReduceArgs {
     #[command(flatten)]
     file: FileFlags,
     #[command(flatten)]
+    window: WindowFlags,
+    #[command(flatten)]
     inputs: InputFlags,
     #[command(flatten)]
     store: StoreFlags,
@@ -110,11 +108,14 @@ pub(super) struct ReduceArgs {
     progress: ProgressFlags,
 }
 
-configured!(ReduceArgs: inputs, store, out, semantics, log, progress);
+configured!(ReduceArgs: window, inputs, store, out, semantics, log, progress);
 
 pub(super) async fn run(args: &RunArgs) -> Result<u8, Error> {
     let config = args.start()?;
     require_commits(&config)?;
+    if args.crawl.dry_run {
+        return dry_run(&config, args.crawl.options(), true);
+    }
     run_with(config, args.crawl.options(), Some(args.layers()?)).await
 }
 
@@ -148,6 +149,9 @@ pub(super) async fn crawl(args: &CrawlArgs) -> Result<u8, Error> {
     if config.commits_file().is_none() {
         say("note: without --commits, the busiest revision is unknown, and its job details are not fetched");
     }
+    if args.dry_run {
+        return dry_run(&config, args.options(), false);
+    }
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let (sender, live) = watch::channel(Arc::new(config.clone()));
@@ -162,9 +166,16 @@ pub(super) async fn crawl(args: &CrawlArgs) -> Result<u8, Error> {
     Ok(code)
 }
 
+fn dry_run(config: &Config, options: RunOptions, makes_artifacts: bool) -> Result<u8, Error> {
+    let dry = pipeline::dry_run(config, options, makes_artifacts)?;
+    print(&super::dry_run::lines(config, &dry, makes_artifacts))?;
+    Ok(0)
+}
+
 pub(super) async fn reduce(args: &ReduceArgs) -> Result<u8, Error> {
     let config = Arc::new(args.start()?);
     let store = Arc::new(open_to_read(&config.store)?);
+    refuse_other_window(&store, &config)?;
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let summary = pipeline::reduce_store(store, &config, &args.artifacts, &shutdown).await?;
@@ -180,6 +191,15 @@ pub(super) async fn reduce(args: &ReduceArgs) -> Result<u8, Error> {
         advice(&config, "perfharvest status")
     ));
     Ok(EXIT_INCOMPLETE)
+}
+
+/// A dataset has the window of its store; a request for another one must not get it unnoticed.
+fn refuse_other_window(store: &Store, config: &Config) -> Result<(), StoreError> {
+    let differences = store.identity()?.map(|identity| identity.window_differences(config)).unwrap_or_default();
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::OtherCrawl { path: config.store.path.clone(), differences })
 }
 
 /// A run makes the whole dataset, and most of it needs the commits.

@@ -61,15 +61,15 @@ pub(super) struct SimulateArgs {
     /// empty-body, gzip-members or broken-gzip, RATE a share from 0 to 1; can be given several times
     #[arg(long, value_name = "FAULT", help_heading = "Faults and limits")]
     fault: Vec<FaultRule>,
-    /// End summary requests for more than N data by closing the connection
+    /// Answer summary requests for more than N data with gunicorn's page and status 500, as the real server does
     #[arg(long, value_name = "N", help_heading = "Faults and limits")]
     kill_over_data: Option<usize>,
     /// Time after which --kill-over-data ends a request
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30s", help_heading = "Faults and limits")]
     kill_after: Duration,
-    /// Let --kill-over-data answer with gunicorn's page and status 500, as the real server does
+    /// Let --kill-over-data close the connection instead
     #[arg(long, requires = "kill_over_data", help_heading = "Faults and limits")]
-    kill_replies: bool,
+    kill_hangs_up: bool,
     /// Seconds by which the Date header is ahead of the real time; negative if it is behind
     #[arg(
         long,
@@ -126,7 +126,7 @@ pub(super) async fn run(args: &SimulateArgs) -> Result<u8, Error> {
         faults: args.fault.clone(),
         kill_over_data: args.kill_over_data,
         kill_after: args.kill_after,
-        kill_replies: args.kill_replies,
+        kill_hangs_up: args.kill_hangs_up,
         date_skew_secs: args.date_skew,
         seed: args.seed,
         ..Behaviour::default()

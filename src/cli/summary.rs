@@ -2,6 +2,7 @@
 
 use super::advice::advice;
 use crate::config::Config;
+use crate::dataset::commits::check::share_of;
 use crate::dataset::{Artifact, Input, ReduceSummary};
 use crate::model::Kind;
 use crate::observe::{Counters, counted, form, human_bytes, human_duration};
@@ -97,9 +98,8 @@ pub(super) fn missing_line(config: &Config, crawl: &CrawlSummary) -> String {
             counted(failed, "request", "requests")
         )
     } else if crawl.counts.pending() > 0 {
-        // Only a dry run leaves any.
-        "incomplete: this was a dry run, and some job details are still to fetch; a run without --dry-run fetches them"
-            .to_owned()
+        // Only a run with a limit of job details leaves any.
+        "incomplete: some job details are still to fetch; the next run fetches them".to_owned()
     } else if crawl.alerts_moved {
         "incomplete: the list of alert summaries changed each time it was read, so some may be missing; the next run reads \
          it again"
@@ -113,7 +113,7 @@ pub(super) fn missing_line(config: &Config, crawl: &CrawlSummary) -> String {
     }
 }
 
-/// What is missing because records were set aside, and the command that lists them.
+/// Says how many records were set aside, and which command lists them.
 pub(super) fn set_aside_line(config: &Config, num: u64) -> String {
     format!(
         "{} set aside: no artifact has {}, since {} cannot be read; `{}` lists {}",
@@ -139,6 +139,9 @@ pub(super) fn reduction_lines(config: &Config, asked: &[Artifact], reduction: &R
         reduction.unchanged.len(),
         config.artifacts.out.display()
     );
+    if let Some((listed, with_data)) = share_of(&reduction.manifest.commits) {
+        text.push_str(&format!("revisions with data: {listed} of {with_data} are in the commits file\n"));
+    }
     if asked.is_empty() {
         text.push_str(&not_made_lines(config));
     }

@@ -12,8 +12,8 @@ use super::flags::{Configured, FileFlags, LogFlags, OutFlags, StoreFlags, config
 use super::terminal::{print, say};
 use crate::Error;
 use crate::config::Config;
-use crate::dataset::Artifact;
 use crate::dataset::write::{ArtifactEntry, MANIFEST_NAME, Manifest, leftovers_in};
+use crate::dataset::{Artifact, FolderError, FolderKind, Owner};
 use crate::observe::counted;
 use crate::store::{Finding, Remedy, StoreError, verify_store};
 
@@ -57,7 +57,7 @@ impl Tally {
             Remedy::Repaired => self.num_repaired += 1,
             // A repair has put the request back into the frontier, or removed the artifact: no damage is left.
             Remedy::RunAgain | Remedy::Reduce if repair => self.num_repaired += 1,
-            Remedy::Repair | Remedy::RunAgain | Remedy::Reduce | Remedy::Lost => self.num_open += 1,
+            Remedy::Repair | Remedy::RunAgain | Remedy::Reduce | Remedy::Move | Remedy::Lost => self.num_open += 1,
         }
         if !self.remedies.contains(&remedy) {
             self.remedies.push(remedy);
@@ -128,6 +128,7 @@ fn text_line(finding: &Finding) -> String {
         Remedy::RunAgain => "needs run",
         Remedy::Reduce => "needs reduce",
         Remedy::Repaired => "repaired",
+        Remedy::Move => "needs you",
         Remedy::Lost => "lost",
     };
     let what: String = finding.what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -142,6 +143,19 @@ fn json_line(finding: &Finding) -> Result<String, Error> {
 /// Compares the artifacts with their manifest. A repair removes damaged ones, so that they are made again.
 fn verify_artifacts(config: &Config, repair: bool, found: &mut dyn FnMut(Finding)) {
     let folder = &config.artifacts.out;
+    if !folder.is_dir() {
+        let reduce = advice(config, "perfharvest reduce");
+        let what = format!("{}: there is no such folder; `{reduce}` makes the artifacts", folder.display());
+        return found(Finding::new(what, Remedy::None));
+    }
+    let kind = FolderKind::artifacts();
+    let unlisted = match Owner::at(&config.store.path).map(|owner| kind.check(folder, &owner)) {
+        Some(Err(error @ FolderError::OtherStore { .. })) => {
+            return found(Finding::new(error.to_string(), Remedy::Move));
+        }
+        Some(Err(error)) => Some(error),
+        Some(Ok(())) | None => None,
+    };
     let reduce = advice(config, "perfharvest reduce");
     for leftover in leftovers_in(folder) {
         let remedy = if repair && std::fs::remove_file(&leftover).is_ok() { Remedy::Repaired } else { Remedy::None };
@@ -159,6 +173,14 @@ fn verify_artifacts(config: &Config, repair: bool, found: &mut dyn FnMut(Finding
         Ok(manifest) => manifest,
         Err(why) => return report_damage(config, &path, &why, repair, found),
     };
+    if let Some(error) = unlisted {
+        found(Finding::new(error.to_string(), Remedy::Move));
+    }
+    for name in &manifest.run.publishing {
+        let what =
+            format!("{}: a process was killed while it replaced it; `{reduce}` makes it", folder.join(name).display());
+        found(Finding::new(what, Remedy::Reduce));
+    }
     for (name, entry) in &manifest.artifacts {
         let path = folder.join(name);
         if is_missing(&path) {
@@ -174,7 +196,10 @@ fn verify_artifacts(config: &Config, repair: bool, found: &mut dyn FnMut(Finding
 fn report_missing_manifest(folder: &Path, reduce: &str, found: &mut dyn FnMut(Finding)) {
     if Artifact::ALL.iter().any(|artifact| folder.join(artifact.file_name()).exists()) {
         let path = folder.join(MANIFEST_NAME);
-        let what = format!("{}: missing, so the artifacts cannot be checked; `{reduce}` makes it", path.display());
+        let what = format!(
+            "{}: missing, so the artifacts cannot be checked; `{reduce}` makes it, unless they are of other origin",
+            path.display()
+        );
         found(Finding::new(what, Remedy::Reduce));
     }
 }

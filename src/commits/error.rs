@@ -24,6 +24,16 @@ pub enum FetchCommitsError {
         /// The folder that was given.
         folder: PathBuf,
     },
+    /// The file was made by another program, or changed since it was made.
+    #[error(
+        "{} exists, and perfharvest did not make it or it was changed since; it is not overwritten; give another file with \
+         --output, or move this one, then run the same command again",
+        path.display()
+    )]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+    },
     /// The program that reads the clone cannot be started.
     #[error("cannot start `{program}` to read the clone in {}; install {package}, and check that it is on PATH", folder.display())]
     NotInstalled {

@@ -9,17 +9,34 @@ use super::pages::{self, Done, Fetched, Pages};
 use super::{clone, days, log_pages};
 use crate::actor::Shutdown;
 use crate::config::{CommitsFrom, Config};
+use crate::dataset::write::publish;
 use crate::fetch::{Asker, Pressure};
 use crate::source::{Hgweb, PushList};
 
 /// Makes the file with the commits of its window, as the source has them now.
 ///
 /// # Errors
-/// [`FetchCommitsError`]; the file is then unchanged, and fetched pages are kept beside it.
+/// [`FetchCommitsError`]; the file is then unchanged, and fetched pages are kept beside it. A file that was not made here, or
+/// changed since, is not replaced.
 ///
 /// # Cancel safety
 /// Dropping the future abandons the requests in flight; pages already fetched are kept.
 pub async fn fetch_commits(
+    order: CommitsOrder<'_>,
+    config: &Arc<Config>,
+    pressure: &Pressure,
+    shutdown: &Shutdown,
+) -> Result<CommitsSummary, FetchCommitsError> {
+    if order.output.is_file()
+        && let Some((_, sha256)) = output::digest_of(order.output)?
+        && !pages::made_for(order.output)?.contains(&sha256)
+    {
+        return Err(FetchCommitsError::NotOurs { path: order.output.to_owned() });
+    }
+    fetch(order, config, pressure, shutdown).await
+}
+
+async fn fetch(
     order: CommitsOrder<'_>,
     config: &Arc<Config>,
     pressure: &Pressure,
@@ -65,7 +82,7 @@ pub async fn ensure_commits(
             return Ok(None);
         }
     }
-    fetch_commits(order, config, pressure, shutdown).await.map(Some)
+    fetch(order, config, pressure, shutdown).await.map(Some) // a file that changed since it was made is made again
 }
 
 async fn fetch_into(
@@ -91,7 +108,12 @@ async fn fetch_into(
             write_pages(pages, &fetched, begin()?)?
         }
     };
-    let WrittenCommits { num_commits, bytes, sha256, changed } = written;
+    let WrittenCommits { num_commits, bytes, sha256, finished } = written;
+    let changed = finished.is_some();
+    if let Some(finished) = finished {
+        pages.set_made(&sha256)?; // first: a file that a killed process left must be known as this program's
+        publish(output::place_of(output)?.0, vec![finished])?;
+    }
     pages.set_done(Done { start: window.start, end: window.end, bytes, sha256 })?;
     let num_requests = asker.num_attempts();
     Ok(CommitsSummary { path: output.to_owned(), num_commits, changed, num_requests, num_kept_pages, num_unlisted })

@@ -11,7 +11,7 @@ use super::error::FetchCommitsError;
 use super::order::CommitWindow;
 use crate::config::CommitsFrom;
 use crate::dataset::write::json::{AsciiMode, dumps, write_str};
-use crate::dataset::write::{ArtifactError, ArtifactFile, leftovers_in, publish};
+use crate::dataset::write::{ArtifactError, ArtifactFile, Finished, leftovers_in};
 use crate::model::CommitRecord;
 
 /// A file that is being written. Dropped without [`CommitsFile::finish`], it leaves nothing behind.
@@ -27,14 +27,14 @@ pub(super) struct CommitsFile {
     line: Vec<u8>,
 }
 
-/// A finished file.
+/// A file that is complete, and has not appeared yet.
 pub(super) struct WrittenCommits {
     pub(super) num_commits: u64,
     pub(super) bytes: u64,
     /// 64 hex digits.
     pub(super) sha256: String,
-    /// False if the file already had the same bytes.
-    pub(super) changed: bool,
+    /// `None` if the file already has the same bytes.
+    pub(super) finished: Option<Finished>,
 }
 
 /// Splits `path` into folder and name.
@@ -104,21 +104,17 @@ impl CommitsFile {
         Ok(self.file.write_all(&self.line).map_err(failed)?)
     }
 
-    /// Publishes the file, unless it already has the same bytes.
+    /// Completes the file under its temporary name.
     pub(super) fn finish(self) -> Result<WrittenCommits, FetchCommitsError> {
         if self.num_commits == 0 {
             drop(self.file.finish()?); // removes the temporary file
             let CommitWindow { start, end } = self.window;
             return Err(FetchCommitsError::NothingInWindow { from: self.from, start, end });
         }
-        let (folder, _) = place_of(&self.path)?;
         let finished = self.file.finish()?;
         let (bytes, sha256) = (finished.bytes, hex(&finished.sha256));
         let changed = digest_of(&self.path)? != Some((bytes, sha256.clone()));
-        if changed {
-            publish(folder, vec![finished])?;
-        }
-        Ok(WrittenCommits { num_commits: self.num_commits, bytes, sha256, changed })
+        Ok(WrittenCommits { num_commits: self.num_commits, bytes, sha256, finished: changed.then_some(finished) })
     }
 }
 
@@ -167,12 +163,13 @@ mod tests {
             file.finish().unwrap()
         };
         let written = write();
-        assert_eq!((written.num_commits, written.changed), (2, true));
+        assert_eq!(written.num_commits, 2);
+        crate::dataset::write::publish(folder.path(), vec![written.finished.unwrap()]).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.len() as u64, written.bytes);
         let first = r#", "desc": "caf\u00e9 \u001b[31m \u00e9 \ud800/", "date": [10, -3600], "parents": ["0000"#;
         assert!(text.starts_with("{\"node\": \"bbbb") && text.contains(first), "{text}");
-        assert!(!write().changed, "the same bytes are left alone");
+        assert!(write().finished.is_none(), "the same bytes are left alone");
     }
 
     #[test]

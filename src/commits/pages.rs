@@ -6,7 +6,7 @@
 //!
 //! Memory holds only the offsets of the pages. A file lock allows one process at a time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -52,6 +52,7 @@ enum Entry {
     Source { format: u32, source: String },
     Page { key: String, page: Page },
     Forgotten { key: String },
+    Made { sha256: String },
     Done(Done),
 }
 
@@ -74,6 +75,8 @@ pub(super) struct Pages {
     /// Offset and length of the line of each key, bytes.
     places: HashMap<String, (u64, usize)>,
     done: Option<Done>,
+    /// SHA-256 of every file that was made here, also from other sources.
+    made: BTreeSet<String>,
     end: u64,
 }
 
@@ -82,6 +85,31 @@ pub(super) fn path_beside(output: &Path) -> PathBuf {
     let mut name = output.as_os_str().to_owned();
     name.push(".pages");
     name.into()
+}
+
+/// SHA-256 of every file that was made at `output`, from any source.
+pub(super) fn made_for(output: &Path) -> Result<BTreeSet<String>, FetchCommitsError> {
+    let path = path_beside(output);
+    let made = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        opened => opened.and_then(|file| read_made(&file)),
+    };
+    made.map_err(|source| FetchCommitsError::Pages { path, source })
+}
+
+fn read_made(file: &File) -> io::Result<BTreeSet<String>> {
+    let mut reader = BufReader::with_capacity(1 << 18, file);
+    reader.seek(SeekFrom::Start(0))?;
+    let (mut made, mut line) = (BTreeSet::new(), Vec::new());
+    loop {
+        line.clear();
+        reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
+        match read_line(&line) {
+            Some(Entry::Made { sha256 } | Entry::Done(Done { sha256, .. })) => drop(made.insert(sha256)),
+            Some(_) => {}
+            None => return Ok(made),
+        }
+    }
 }
 
 impl Pages {
@@ -97,7 +125,9 @@ impl Pages {
             Err(TryLockError::WouldBlock) => return Err(FetchCommitsError::InUse { path }),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let mut pages = Self { path: path.clone(), file, places: HashMap::new(), done: None, end: 0 };
+        let mut pages =
+            Self { path: path.clone(), file, places: HashMap::new(), done: None, made: BTreeSet::new(), end: 0 };
+        pages.made = read_made(&pages.file).map_err(failed)?;
         let known = pages.read_lines(source).map_err(failed)?;
         let length = pages.file.metadata().map_err(failed)?.len();
         if known && pages.end < length {
@@ -113,6 +143,9 @@ impl Pages {
         }
         if !known {
             pages.append(&Entry::Source { format: FORMAT, source: source.to_owned() })?;
+            for sha256 in std::mem::take(&mut pages.made) {
+                pages.set_made(&sha256)?;
+            }
         }
         Ok(pages)
     }
@@ -137,6 +170,7 @@ impl Pages {
                 Entry::Forgotten { key } => {
                     self.places.remove(&key);
                 }
+                Entry::Made { .. } => {}
                 Entry::Done(done) => self.done = Some(done),
             }
             self.end += line.len() as u64;
@@ -198,6 +232,14 @@ impl Pages {
         self.done.as_ref()
     }
 
+    /// Records the SHA-256 of a file before it appears.
+    pub(super) fn set_made(&mut self, sha256: &str) -> Result<(), FetchCommitsError> {
+        if self.made.insert(sha256.to_owned()) {
+            self.append(&Entry::Made { sha256: sha256.to_owned() })?;
+        }
+        Ok(())
+    }
+
     /// Records that the file was made.
     pub(super) fn set_done(&mut self, done: Done) -> Result<(), FetchCommitsError> {
         if self.done.as_ref() != Some(&done) {
@@ -209,7 +251,7 @@ impl Pages {
 
     /// Removes the file if it holds neither pages nor a record of a made file.
     pub(super) fn remove_if_empty(&self) {
-        if self.places.is_empty() && self.done.is_none() {
+        if self.places.is_empty() && self.made.is_empty() {
             let _a_leftover_is_harmless = std::fs::remove_file(&self.path);
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use super::Config;
+use super::{Config, LimiterConfig};
 
 /// The levels of `log.level`; any other text is a list of filter directives.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -48,7 +48,9 @@ impl Config {
         if self.retry.max_delay < self.retry.initial_delay {
             return Err(("retry.max_delay", "is shorter than retry.initial_delay".to_owned()));
         }
-        if self.limiter.min_requests_per_second > self.limiter.requests_per_second {
+        // A rate below the default minimum needs no second key.
+        let (rate, least) = (self.limiter.requests_per_second, self.limiter.min_requests_per_second);
+        if least > rate && least > LimiterConfig::default().min_requests_per_second {
             return Err(("limiter.min_requests_per_second", "is above limiter.requests_per_second".to_owned()));
         }
         if self.batch.job_ids.get() > 2000 {

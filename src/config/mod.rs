@@ -6,11 +6,13 @@
 mod check;
 mod commits_from;
 mod load;
+mod rate;
 mod tables;
 mod watch;
 
 pub use commits_from::{CommitsFrom, ParseCommitsFromError};
 pub use load::{ConfigError, Override, Overrides};
+pub use rate::{InvalidRate, Rate};
 pub use tables::{
     ArtifactsConfig, BatchConfig, ConcurrencyConfig, Config, InputsConfig, JOB_LIFE_DAYS, LimiterConfig, LogConfig,
     LogFormat, MetricsConfig, ReduceConfig, RetryConfig, SampleConfig, Semantics, ShutdownConfig, SourceConfig,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::CommitsFrom;
+use super::{CommitsFrom, Rate};
 use crate::model::{Kind, Timestamp};
 
 /// The whole configuration.
@@ -126,8 +126,8 @@ pub struct SampleConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimiterConfig {
-    /// Sustained rate over **all** fetchers, requests per second, retries included.
-    pub requests_per_second: NonZeroU32,
+    /// Sustained rate over **all** fetchers, requests per second, retries included. It may be below 1.
+    pub requests_per_second: Rate,
     /// Bucket capacity, requests: in any T seconds at most `requests_per_second x T + burst` are sent. 1 spaces them evenly
     /// and loses the delay of each timer (a millisecond, more on a busy machine); 2 compensates for it, above 100/s a fiftieth
     /// of the rate does; more lets a run start with a burst.
@@ -137,8 +137,8 @@ pub struct LimiterConfig {
     pub max_retry_after: Duration,
     /// Lower the rate when the server shows strain, and raise it again when it is calm.
     pub adaptive: bool,
-    /// Lowest adaptive rate, requests per second.
-    pub min_requests_per_second: NonZeroU32,
+    /// Lowest adaptive rate, requests per second; `requests_per_second` where that is lower.
+    pub min_requests_per_second: Rate,
 }
 
 /// The `[concurrency]` table: numbers of fetchers. Rate x latency (in seconds) = concurrency needed.
@@ -356,11 +356,11 @@ const fn non_zero_usize(n: usize) -> NonZeroUsize {
 impl Default for LimiterConfig {
     fn default() -> Self {
         Self {
-            requests_per_second: non_zero(5),
+            requests_per_second: Rate::whole(5),
             burst: non_zero(2),
             max_retry_after: secs(600),
             adaptive: true,
-            min_requests_per_second: non_zero(1),
+            min_requests_per_second: Rate::whole(1),
         }
     }
 }

@@ -163,6 +163,7 @@ impl Hangups {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Rate;
     use super::*;
 
     struct File(tempfile::TempDir);
@@ -208,7 +209,7 @@ mod tests {
         );
         take_over(&layers, &sender);
         let now = Arc::clone(&receiver.borrow());
-        assert_eq!((now.limiter.requests_per_second.get(), now.concurrency.summaries.get()), (9, 3));
+        assert_eq!((now.limiter.requests_per_second, now.concurrency.summaries.get()), (Rate::whole(9), 3));
         assert_eq!(now.batch, before.batch);
     }
 
@@ -225,7 +226,7 @@ mod tests {
         ] {
             file.write(wrong);
             take_over(&layers, &sender);
-            assert_eq!(receiver.borrow().limiter.requests_per_second.get(), 5, "{wrong}");
+            assert_eq!(receiver.borrow().limiter.requests_per_second, Rate::whole(5), "{wrong}");
             assert!(!receiver.has_changed().unwrap());
         }
     }
@@ -243,7 +244,7 @@ mod tests {
         file.write("[limiter]\nrequests_per_second = 9\nburst = 4\n");
         take_over(&layers, &sender);
         let now = Arc::clone(&receiver.borrow());
-        assert_eq!((now.limiter.requests_per_second.get(), now.limiter.burst.get()), (7, 4));
+        assert_eq!((now.limiter.requests_per_second, now.limiter.burst.get()), (Rate::whole(7), 4));
     }
 
     #[tokio::test(start_paused = true)]
@@ -255,6 +256,6 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(10)).await;
         file.write("[limiter]\nrequests_per_second = 50\n");
         tokio::time::timeout(Duration::from_secs(2), receiver.changed()).await.unwrap().unwrap();
-        assert_eq!(receiver.borrow().limiter.requests_per_second.get(), 50);
+        assert_eq!(receiver.borrow().limiter.requests_per_second, Rate::whole(50));
     }
 }

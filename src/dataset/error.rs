@@ -9,6 +9,7 @@ use super::commits::CommitsError;
 use super::families::coverage::rectified::UngroupedError;
 use super::families::groups::grouping::GroupsError;
 use super::families::relabel::relabelling::RelabelError;
+use super::ownership::{FolderError, LockError};
 use super::pass::external_sort::SortError;
 use super::write::ArtifactError;
 use super::write::parquet::TableError;
@@ -24,6 +25,9 @@ pub enum DatasetError {
     /// A file or the folder is not writable.
     #[error("cannot write the artifacts")]
     Artifact(#[from] ArtifactError),
+    /// The folder belongs to another store or program, or another process writes to it.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// Sorting failed to write or read its temporary files.
     #[error("cannot sort the data")]
     Sort(#[from] SortError),
@@ -99,5 +103,14 @@ impl DatasetError {
 
     pub(super) fn write(path: PathBuf, source: std::io::Error) -> Self {
         Self::Artifact(ArtifactError::Write { path, source })
+    }
+}
+
+impl From<LockError> for DatasetError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Folder(error) => error.into(),
+            LockError::Artifact(error) => error.into(),
+        }
     }
 }

@@ -1,15 +1,16 @@
-//! Reads, prepares and removes `manifest.json`, which lists the artifacts of a folder with their inputs.
+//! Reads, prepares and replaces `manifest.json`, which lists the artifacts of a folder with their inputs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::dataset::write::{
     ArtifactEntry, ArtifactFile, Finished, KindEntry, MANIFEST_FORMAT, MANIFEST_NAME, Manifest, NotMadeEntry, RunEntry,
-    ToolEntry,
+    ToolEntry, publish,
 };
 use crate::model::{Kind, Timestamp};
 
 use super::catalogue::Artifact;
+use super::commits::check::warn_of_share;
 use super::error::DatasetError;
 use super::sources::{SEMANTICS, Sources};
 
@@ -94,13 +95,21 @@ impl Sources<'_> {
                 && contents.made.iter().all(|(name, entry)| self.lacks_nothing(name, entry)),
             artifacts: contents.made,
             not_made: contents.not_made,
+            commits: self.commit_counts(before.as_ref()),
             run: RunEntry {
                 created_at: Timestamp::now(),
+                store: self.store_id.clone(),
+                publishing: Vec::new(),
                 requests_made: Kind::ALL.iter().map(|kind| self.counts.of(*kind).attempts).sum(),
                 requests: Kind::ALL.iter().map(|kind| (kind.name().to_owned(), entry(*kind))).collect(),
             },
         };
         if let Some(before) = before {
+            let is_described =
+                |name: &String| manifest.artifacts.contains_key(name) || manifest.not_made.contains_key(name);
+            // Those that a killed process left and that this reduction did not replace are still this store's.
+            let left = before.run.publishing.iter().filter(|name| !is_described(name)).cloned();
+            manifest.run.publishing = left.collect();
             let written_at = std::mem::replace(&mut manifest.run.created_at, before.run.created_at);
             if manifest == before && !changes_files {
                 return Ok((before, None));
@@ -109,12 +118,18 @@ impl Sources<'_> {
                 manifest.run.created_at = written_at;
             }
         }
-        let mut text = serde_json::to_vec_pretty(&manifest).map_err(DatasetError::Report)?;
-        text.push(b'\n');
-        let mut file = ArtifactFile::create(folder, MANIFEST_NAME)?;
-        let path = file.path().to_owned();
-        std::io::Write::write_all(&mut file, &text).map_err(|source| DatasetError::write(path, source))?;
-        Ok((manifest, Some(file.finish()?)))
+        let file = write_manifest(folder, &manifest)?;
+        Ok((manifest, Some(file)))
+    }
+
+    /// Those of the previous manifest if no commits are configured now: its artifacts stay.
+    fn commit_counts(&self, before: Option<&Manifest>) -> BTreeMap<String, u64> {
+        let Some(commits) = self.commits else {
+            return before.map(|before| before.commits.clone()).unwrap_or_default();
+        };
+        let counts = commits.counts(&self.store.push_revisions(), self.config.artifacts.semantics);
+        warn_of_share(self.config.commits_file(), &counts);
+        counts
     }
 
     /// True if the artifact covers the whole crawl. An artifact of an earlier reduction may cover less.
@@ -132,15 +147,29 @@ pub(crate) fn lacks_jobs(entry: &ArtifactEntry) -> bool {
     entry.counts.get(JOBS_NOT_ASKED).is_some_and(|count| *count > 0)
 }
 
-/// Removes the manifest, durably.
-pub(crate) fn withdraw_manifest(folder: &Path) -> Result<(), DatasetError> {
-    let path = folder.join(MANIFEST_NAME);
-    let removed = match std::fs::remove_file(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    };
-    let durably = removed.and_then(|()| std::fs::File::open(folder)?.sync_all());
-    durably.map_err(|source| DatasetError::write(path, source))
+/// Replaces the manifest, durably, by one that lists `publishing` without describing them. A process killed between the
+/// renames must leave neither a manifest that describes the previous files, nor files that nobody claims.
+pub(crate) fn claim_files<'a>(
+    folder: &Path,
+    manifest: &Manifest,
+    publishing: impl Iterator<Item = &'a str>,
+) -> Result<(), DatasetError> {
+    let mut claim = Manifest { complete: false, ..manifest.clone() };
+    for name in publishing {
+        claim.artifacts.remove(name);
+        claim.not_made.remove(name);
+        claim.run.publishing.push(name.to_owned());
+    }
+    Ok(publish(folder, vec![write_manifest(folder, &claim)?])?)
+}
+
+fn write_manifest(folder: &Path, manifest: &Manifest) -> Result<Finished, DatasetError> {
+    let mut text = serde_json::to_vec_pretty(manifest).map_err(DatasetError::Report)?;
+    text.push(b'\n');
+    let mut file = ArtifactFile::create(folder, MANIFEST_NAME)?;
+    let path = file.path().to_owned();
+    std::io::Write::write_all(&mut file, &text).map_err(|source| DatasetError::write(path, source))?;
+    Ok(file.finish()?)
 }
 
 /// Reads the manifest; `None` if it is missing or unreadable. The next reduction replaces an unreadable one.

@@ -19,6 +19,7 @@ use crate::store::columns::ColumnSet;
 use crate::store::{CrawlIdentity, Store};
 
 use super::commits::Commits;
+use super::commits::check::share_of;
 use super::error::DatasetError;
 use super::families::alerts::{AlertHistory, AlertSummaryView, for_each_summary};
 use super::families::busiest::{self, Busiest, RevisionJobs, Waits};
@@ -66,6 +67,8 @@ pub struct Overview {
     pub semantics: Semantics,
     /// The commits of the window, in the order of `perf_jobs_per_revision.csv`; `None` if no commits are configured.
     pub revisions: Option<Vec<CoveredRevision>>,
+    /// The number of revisions with data that the file of commits lists, and of all; `None` without commits.
+    pub revisions_listed: Option<(u64, u64)>,
     /// The `total_jobs` of these commits.
     pub total_jobs: ValueCounts,
     /// Signatures that always run together.
@@ -189,6 +192,8 @@ impl StoreReader<'_> {
             semantics: self.semantics,
             total_jobs: revisions.iter().map(count).collect(),
             revisions: commits.is_some().then_some(revisions),
+            revisions_listed: commits
+                .and_then(|commits| share_of(&commits.counts(&self.store.push_revisions(), self.semantics))),
             minutes_by_group: durations.minutes_by_group(),
             groups,
             wait_document: busiest.as_ref().and_then(|busiest| waits.document(busiest)),

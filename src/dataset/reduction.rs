@@ -14,11 +14,12 @@ use super::error::DatasetError;
 use super::families;
 use super::families::relabel::check_llm_records;
 use super::family::{Context, Making};
-use super::manifest::{Contents, lacks_jobs, read_manifest, withdraw_manifest};
+use super::manifest::{Contents, claim_files, lacks_jobs, read_manifest};
 use super::output::OnDisk;
+use super::ownership::{FolderKind, Owner};
 use super::pass::Means;
 use super::pass::signatures::Signatures;
-use super::sources::{Sources, file_digest};
+use super::sources::{Sources, input_digest};
 use super::write::{Manifest, check_folder, publish, remove_leftovers};
 
 /// The parameters of a reduction.
@@ -60,13 +61,16 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Da
     let identity = store.identity()?.ok_or(DatasetError::EmptyStore)?;
     let folder = &config.artifacts.out;
     check_folder(folder)?;
+    let (kind, owner) = (FolderKind::artifacts(), Owner::at(store.path()));
+    let unlisted = owner.as_ref().map(|owner| kind.unlisted(folder, owner)).transpose()?.unwrap_or_default();
     remove_leftovers(folder);
     let sources = Sources {
         store,
         config,
         counts: store.counts()?,
         commits,
-        llm_digest: config.inputs.perf_llm_struc.as_deref().map(file_digest).transpose()?,
+        llm_digest: config.inputs.perf_llm_struc.as_deref().map(input_digest).transpose()?,
+        store_id: owner.as_ref().and_then(Owner::id).map(str::to_owned),
         identity,
     };
     let asked = sources.makeable(artifacts)?;
@@ -94,11 +98,11 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Da
     let written: Vec<Artifact> = outputs.entries.keys().copied().collect();
     let unchanged = current.into_iter().filter(|artifact| contents.holds(*artifact)).collect();
     reducing.enter("publishing the artifacts");
+    kind.refuse_others(folder, &unlisted, &outputs.finished, &stale)?;
     let changes_files = !outputs.finished.is_empty() || !stale.is_empty();
     let (manifest, described) = sources.prepare_manifest(folder, contents, before, changes_files)?;
     if changes_files {
-        // A process killed between the renames must not leave a manifest that describes the previous files.
-        withdraw_manifest(folder)?;
+        claim_files(folder, &manifest, wanted.iter().map(|artifact| artifact.file_name()))?;
     }
     for path in stale {
         std::fs::remove_file(&path).map_err(|source| DatasetError::write(path, source))?;

@@ -3,17 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::config::Config;
-use crate::dataset::write::Manifest;
-use crate::model::Kind;
+use crate::dataset::write::{Manifest, file_digest};
+use crate::model::{Kind, Timestamp};
 use crate::store::{CrawlIdentity, Store, Tally};
 
 use super::catalogue::{Artifact, Input};
 use super::error::DatasetError;
 use super::families;
-use crate::dataset::commits::Commits;
+use crate::dataset::commits::{Commits, CommitsError};
 
 /// Key in `ArtifactEntry::inputs`: the semantics of the artifact.
 pub(crate) const SEMANTICS: &str = "semantics";
@@ -26,6 +24,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) counts: Tally,
     pub(crate) commits: Option<&'a Commits>,
     pub(crate) llm_digest: Option<String>,
+    pub(crate) store_id: Option<String>,
 }
 
 impl Sources<'_> {
@@ -60,7 +59,14 @@ impl Sources<'_> {
         let Some(entry) = before.artifacts.get(artifact.file_name()) else { return false };
         entry.schema_version == artifact.schema_version()
             && entry.inputs == self.input_digests(artifact)
-            && std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == entry.bytes)
+            && std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() == entry.bytes)
+            && file_digest(&path).is_ok_and(|digest| {
+                let is_same = digest == format!("sha256:{}", entry.sha256);
+                if !is_same {
+                    tracing::warn!(file = %path.display(), "the file was changed after it was made; making it again");
+                }
+                is_same
+            })
     }
 
     pub(crate) fn input_digests(&self, artifact: Artifact) -> BTreeMap<String, String> {
@@ -110,16 +116,12 @@ impl Sources<'_> {
     }
 }
 
-/// The SHA-256 of a file, in the format of `manifest.json`.
-pub(crate) fn file_digest(path: &Path) -> Result<String, DatasetError> {
-    let unreadable = |source| DatasetError::Input(path.to_owned(), source);
-    let mut hash = Sha256::new();
-    let mut file = std::fs::File::open(path).map_err(unreadable)?;
-    std::io::copy(&mut file, &mut hash).map_err(unreadable)?;
-    Ok(format!("sha256:{}", hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+/// The digest of an input file.
+pub(crate) fn input_digest(path: &Path) -> Result<String, DatasetError> {
+    file_digest(path).map_err(|source| DatasetError::Input(path.to_owned(), source))
 }
 
-/// Reads the configured commits; `None` if none are configured.
+/// Reads the configured commits, and checks that they can belong to the crawl; `None` if none are configured.
 ///
 /// # Errors
 /// [`DatasetError::Commits`].
@@ -132,5 +134,8 @@ pub fn read_commits(config: &Config, identity: &CrawlIdentity) -> Result<Option<
     if commits.report.skipped.total_not_blank() > 0 {
         tracing::warn!(file = %path.display(), "skipped lines of the commits: {}", commits.report.skipped);
     }
+    commits
+        .check(&path, identity, config.artifacts.semantics, Timestamp::now())
+        .map_err(|error| CommitsError::Mismatch(path, Box::new(error)))?;
     Ok(Some(commits))
 }

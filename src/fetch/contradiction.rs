@@ -1,7 +1,7 @@
 //! Answers that what the server has said before contradicts: an empty list where others show that signatures exist, no data
 //! where the newest datum is in the window.
 //!
-//! An answer goes in, the contradiction comes out, as words that follow "contradicts". Such a reply is no answer: it is
+//! An answer goes in, the contradiction comes out, as words that follow "contradicts". Such a reply is not an answer: it is
 //! asked again, and recorded as failed in the end, never settled as empty. Only empty answers are compared, so the others
 //! cost nothing.
 
@@ -88,8 +88,21 @@ impl Suspicion {
     }
 
     /// The contradiction with alert summaries.
-    pub(super) fn contradicted_by_alerts(self, alerts: &[AlertSummary], identity: &CrawlIdentity) -> Option<String> {
-        alerts.iter().find(|alert| self.is_contradicted_by(alert.raw.as_str(), identity)).map(|alert| named(alert.id.0))
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub(super) fn contradicted_by_alerts(
+        self,
+        alerts: &[AlertSummary],
+        store: &Store,
+        identity: &CrawlIdentity,
+    ) -> Result<Option<String>, StoreError> {
+        for alert in alerts {
+            if self.is_contradicted_by(alert.raw.as_str(), store, identity)? {
+                return Ok(Some(named(alert.id.0)));
+            }
+        }
+        Ok(None)
     }
 
     fn contradicted_by_stored_alerts(
@@ -98,29 +111,52 @@ impl Suspicion {
         identity: &CrawlIdentity,
     ) -> Result<Option<String>, StoreError> {
         for id in store.alert_listing()? {
-            if store.alert_summary(id)?.is_some_and(|alert| self.is_contradicted_by(alert.as_str(), identity)) {
+            if let Some(alert) = store.alert_summary(id)?
+                && self.is_contradicted_by(alert.as_str(), store, identity)?
+            {
                 return Ok(Some(named(id.0)));
             }
         }
         Ok(None)
     }
 
-    fn is_contradicted_by(self, alert: &str, identity: &CrawlIdentity) -> bool {
+    /// An alert shows that its signature exists, and that it has a datum of that push. Once signatures are listed, only an
+    /// alert of a listed one counts.
+    fn is_contradicted_by(self, alert: &str, store: &Store, identity: &CrawlIdentity) -> Result<bool, StoreError> {
         #[derive(Deserialize)]
         struct View {
             repository: String,
             framework: u64,
             push_timestamp: i64,
+            alerts: Vec<Alert>,
         }
-        let Ok(View { repository, framework, push_timestamp }) = serde_json::from_str(alert) else { return false };
-        let is_of = |asked: Option<FrameworkId>| asked.is_none_or(|asked| asked.0 == framework);
-        let is_recent = Timestamp::from_secs(push_timestamp) >= identity.data_window().start;
-        repository == identity.repository
-            && match self {
-                Self::Signatures { framework } => is_of(framework),
-                Self::Updated { framework } => is_of(framework) && is_recent,
-                Self::Data { .. } => false,
+        #[derive(Deserialize)]
+        struct Alert {
+            series_signature: Series,
+        }
+        #[derive(Deserialize)]
+        struct Series {
+            id: SignatureId,
+        }
+        let Ok(view) = serde_json::from_str::<View>(alert) else { return Ok(false) };
+        let (Self::Signatures { framework } | Self::Updated { framework }) = self else { return Ok(false) };
+        let is_of_list = framework.is_none_or(|asked| asked.0 == view.framework);
+        if view.repository != identity.repository || !is_of_list {
+            return Ok(false);
+        }
+        if matches!(self, Self::Signatures { .. }) {
+            return Ok(!view.alerts.is_empty());
+        }
+        let is_recent = Timestamp::from_secs(view.push_timestamp) >= identity.data_window().start;
+        if !is_recent || view.alerts.is_empty() || store.signature_ids()?.is_empty() {
+            return Ok(is_recent && !view.alerts.is_empty());
+        }
+        for alert in view.alerts {
+            if store.lists_signature(alert.series_signature.id)? {
+                return Ok(true);
             }
+        }
+        Ok(false)
     }
 }
 

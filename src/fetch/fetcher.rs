@@ -15,8 +15,8 @@ use super::retry::RetryDelays;
 use super::scheduler::MAX_QUEUED;
 use super::settlement::{AnswerContext, failure_of, settlement_of};
 use super::verdict::{FailedAttempt, Failures, Verdict};
-use crate::model::{Batch, Kind, Request};
-use crate::source::{Answer, SourceError, Split, batches_of, split};
+use crate::model::{Batch, Kind, Request, SignatureId};
+use crate::source::{Answer, Reply, SourceError, Split, batches_of, split};
 use crate::store::{Change, CrawlIdentity, Pending, SignatureListing, StoreHandle};
 
 /// After so many single jobs of a batch have failed in a row, the rest is not asked: the endpoint is broken, not the jobs.
@@ -113,6 +113,15 @@ impl Fetcher {
         Ok((self.kind, self.number))
     }
 
+    /// The verdict on a failed attempt after a probe; `None` if the run ends.
+    async fn probe(&self, failed: FailedAttempt<'_>) -> Result<Option<Verdict>, FetchError> {
+        Ok(match self.links.access.probe().await? {
+            Probed::Answered => Some(FailedAttempt { source_answered: true, ..failed }.verdict()),
+            Probed::Failed => Some(Verdict::AwaitSource),
+            Probed::Ended => None,
+        })
+    }
+
     /// Makes attempts until the batch is off this fetcher's hands.
     async fn settle(&self, batch: &Batch, trail: &mut Trail) -> Result<Ending, FetchError> {
         let access = &self.links.access;
@@ -124,7 +133,11 @@ impl Fetcher {
         let mut delays = RetryDelays::new(&access.config.borrow().retry);
         let mut failures = Failures::default();
         let answers_before = access.pressure.breaker.num_answers();
+        let signature = signature_of(batch);
         loop {
+            if let Some(error) = signature.and_then(|id| access.pressure.sizes.hopeless(id)) {
+                return self.record(batch, trail.attempts + failures.num, &error).await;
+            }
             if !access.may_ask().await? {
                 return Ok(Ending::LeftPending);
             }
@@ -139,31 +152,29 @@ impl Fetcher {
             };
             let in_outage = access.note_error(batch, attempt, &error)?;
             let max_attempts = access.config.borrow().retry.max_attempts.get();
+            let failures_now = failures.and(batch, &error, max_attempts);
+            let avoidable = !in_outage && failures_now.num_avoidable > failures.num_avoidable;
             let failed = FailedAttempt {
                 batch,
                 error: &error,
-                failures: failures.and(batch, &error, max_attempts),
+                failures: failures_now,
                 max_attempts,
                 in_outage,
                 source_answered: access.pressure.breaker.num_answers() != answers_before,
+                signature_failures: self.count_failure(signature.filter(|_| avoidable), &error),
             };
             let mut verdict = failed.verdict();
             if verdict == Verdict::Probe {
-                verdict = match access.probe().await? {
-                    Probed::Answered => FailedAttempt { source_answered: true, ..failed }.verdict(),
-                    Probed::Failed => Verdict::AwaitSource,
-                    Probed::Ended => return Ok(Ending::LeftPending),
-                };
+                let Some(after_probe) = self.probe(failed).await? else { return Ok(Ending::LeftPending) };
+                verdict = after_probe;
                 if verdict == Verdict::AwaitSource {
                     failures = Failures::default(); // they all met the outage
                 }
             } else if !in_outage {
                 failures = failed.failures;
             }
-            if matches!(verdict, Verdict::Split | Verdict::Record)
-                && is_whole_list(batch)
-                && !access.check_repository().await?
-            {
+            let ends = matches!(verdict, Verdict::Split | Verdict::Record);
+            if ends && is_whole_list(batch) && !access.check_repository().await? {
                 return Ok(Ending::LeftPending);
             }
             match verdict {
@@ -184,6 +195,14 @@ impl Fetcher {
     }
 }
 
+/// The signature whose data a batch asks for.
+fn signature_of(batch: &Batch) -> Option<SignatureId> {
+    match batch.requests()[0] {
+        Request::Summary { signature, .. } => Some(signature),
+        _ => None,
+    }
+}
+
 /// True for a list of all signatures: the server answers 500 when it lacks the repository.
 fn is_whole_list(batch: &Batch) -> bool {
     matches!(
@@ -194,6 +213,11 @@ fn is_whole_list(batch: &Batch) -> bool {
 
 /// One function for each verdict.
 impl Fetcher {
+    /// Counts a failure of a signature's request; returns how many there were in a row.
+    fn count_failure(&self, signature: Option<SignatureId>, error: &Arc<SourceError>) -> u32 {
+        signature.map_or(0, |id| self.links.access.pressure.sizes.signature_failed(id, error))
+    }
+
     async fn store(
         &self,
         batch: &Batch,
@@ -206,6 +230,11 @@ impl Fetcher {
         links.access.note_answer(batch, attempts, &answer);
         if let Some(secs) = self.secs_of_part(batch) {
             links.access.pressure.sizes.part_worked(secs);
+        }
+        if let (Some(id), Reply::Summary(summary)) = (signature_of(batch), &answer.reply)
+            && !summary.data.is_empty()
+        {
+            links.access.pressure.sizes.signature_answered(id);
         }
         trail.failed_in_a_row = 0;
         let page_size = links.access.config.borrow().batch.alert_page.get();
@@ -225,7 +254,7 @@ impl Fetcher {
         let known = suspicion.contradicted_by(store.store(), identity)?;
         let found = match (known, suspicion.witness()) {
             (None, Some(witness)) => match access.ask_witness(&witness).await? {
-                Some(records) => suspicion.contradicted_by_alerts(&records, identity),
+                Some(records) => suspicion.contradicted_by_alerts(&records, store.store(), identity)?,
                 None => Some("nothing that can be checked: no alert summaries to compare it with".to_owned()),
             },
             (known, _) => known,

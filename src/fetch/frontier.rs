@@ -1,24 +1,40 @@
 //! The frontier in memory: which requests are pending, which are in flight, and which batch is next.
 //!
 //! Plain data, without channels. A request is in flight at most once. Jobs go out in full batches, the oldest first, since
-//! the server deletes those first.
+//! the server deletes those first. Parts of a window go before whole windows, one part of a signature at a time, so that a
+//! signature that keeps the server busy holds one fetcher at most; of those that were split again and again, few are in flight. While parts
+//! wait, whole windows go to free fetchers only.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{Batch, JobId, Kind, Request, Timestamp};
+use crate::model::{Batch, JobId, Kind, Request, SignatureId, Timestamp, Window};
 use crate::store::Pending;
 
 /// A batch of jobs that is not full goes out this long after the last one, so that jobs are not left to the end.
 pub(super) const PARTIAL_JOBS_INTERVAL: Duration = Duration::from_mins(5);
 
+/// A signature that was split so often without an answer in between holds a fetcher for long each time.
+const SLOW_SPLITS: u32 = 3;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Frontier {
-    /// Requests to hand out, one a batch; job details are in `jobs`.
+    /// Requests to hand out, one a batch; job details are in `jobs`, parts of windows in `parts`.
     queues: [VecDeque<Request>; 4],
+    parts: VecDeque<Request>,
+    /// The window of summaries that are not parts.
+    data_window: Window,
+    /// Splits of a signature since it was answered.
+    splits: HashMap<SignatureId, u32>,
+    /// Signatures with a part in flight.
+    in_parts: HashSet<SignatureId>,
+    /// Maximum of slow signatures among them while other work waits.
+    most_slow: usize,
+    /// Fetchers of summaries.
+    concurrency: usize,
     /// Jobs to ask for, by when they were submitted.
     jobs: BTreeSet<(Timestamp, JobId)>,
     jobs_handed_out_at: Instant,
@@ -30,10 +46,16 @@ pub(super) struct Frontier {
 }
 
 impl Frontier {
-    /// An empty frontier, which hands out at most `jobs_allowed` job details.
-    pub(super) fn new(jobs_allowed: Option<usize>) -> Self {
+    /// An empty frontier of a crawl of `data_window`, which hands out at most `jobs_allowed` job details.
+    pub(super) fn new(data_window: Window, jobs_allowed: Option<usize>) -> Self {
         Self {
             queues: Default::default(),
+            parts: VecDeque::new(),
+            data_window,
+            splits: HashMap::new(),
+            in_parts: HashSet::new(),
+            most_slow: 1,
+            concurrency: 1,
             jobs: BTreeSet::new(),
             jobs_handed_out_at: Instant::now(),
             jobs_allowed,
@@ -46,14 +68,58 @@ impl Frontier {
     pub(super) fn push(&mut self, pending: Pending) {
         match pending.request {
             Request::Job { id } => drop(self.jobs.insert((pending.submitted, id))),
+            request if self.signature_of_part(&request).is_some() => self.parts.push_back(request),
             request => self.queues[request.kind().index()].push_back(request),
         }
+    }
+
+    /// The signature of a part of a window; `None` for everything else.
+    fn signature_of_part(&self, request: &Request) -> Option<SignatureId> {
+        match request {
+            Request::Summary { signature, window } if *window != self.data_window => Some(*signature),
+            _ => None,
+        }
+    }
+
+    /// A summary was replaced by `parts`, which go out next, or is settled when there are none.
+    pub(super) fn note_split(&mut self, request: &Request, parts: &[Request]) {
+        let Request::Summary { signature, .. } = request else { return };
+        if parts.is_empty() {
+            self.splits.remove(signature);
+        } else {
+            *self.splits.entry(*signature).or_default() += 1;
+        }
+        for part in parts.iter().rev() {
+            self.push_front(*part);
+        }
+    }
+
+    /// Sets the number of fetchers of summaries; slow signatures may hold half of them.
+    pub(super) fn set_concurrency(&mut self, concurrency: usize) {
+        self.most_slow = (concurrency / 2).max(1);
+        self.concurrency = concurrency;
+    }
+
+    /// The next part: of a signature that has none in flight.
+    fn take_part(&mut self) -> Option<Request> {
+        let is_slow = |id: &SignatureId| self.splits.get(id).is_some_and(|splits| *splits >= SLOW_SPLITS);
+        let slow_in_flight = self.in_parts.iter().filter(|id| is_slow(id)).count();
+        let others_wait = !self.queues[Kind::Summaries.index()].is_empty();
+        let may_be_slow = slow_in_flight < self.most_slow || !others_wait;
+        let position = self.parts.iter().position(|part| {
+            let id = self.signature_of_part(part);
+            id.is_some_and(|id| !self.in_parts.contains(&id) && (may_be_slow || !is_slow(&id)))
+        })?;
+        let part = self.parts.remove(position)?;
+        self.in_parts.extend(self.signature_of_part(&part));
+        Some(part)
     }
 
     /// Adds a pending request that goes out next.
     pub(super) fn push_front(&mut self, request: Request) {
         match request {
             Request::Job { id } => drop(self.jobs.insert((Timestamp::default(), id))),
+            request if self.signature_of_part(&request).is_some() => self.parts.push_front(request),
             request => self.queues[request.kind().index()].push_front(request),
         }
     }
@@ -62,6 +128,14 @@ impl Frontier {
     pub(super) fn take(&mut self, kind: Kind, jobs_per_batch: usize, more_to_come: bool) -> Option<Batch> {
         let batch = match kind {
             Kind::JobDetails => self.take_jobs(jobs_per_batch, more_to_come)?,
+            Kind::Summaries => {
+                let part = self.take_part();
+                // No whole window in advance while parts wait for others of their signature: those show first which lengths
+                // the server answers.
+                let may_be_whole = self.parts.is_empty() || self.num_in_flight(kind) < self.concurrency;
+                let whole = || if may_be_whole { self.queues[kind.index()].pop_front() } else { None };
+                Batch::of(part.or_else(whole)?)
+            }
             _ => Batch::of(self.queues[kind.index()].pop_front()?),
         };
         self.in_flight.extend(batch.requests());
@@ -104,6 +178,9 @@ impl Frontier {
             if self.in_flight.remove(request) {
                 self.num_in_flight[batch.kind().index()] -= 1;
             }
+            if let Some(signature) = self.signature_of_part(request) {
+                self.in_parts.remove(&signature);
+            }
         }
     }
 
@@ -111,6 +188,7 @@ impl Frontier {
     pub(super) fn num_pending(&self, kind: Kind) -> usize {
         match kind {
             Kind::JobDetails => self.jobs.len(),
+            Kind::Summaries => self.queues[kind.index()].len() + self.parts.len(),
             _ => self.queues[kind.index()].len(),
         }
     }
@@ -148,6 +226,74 @@ impl Frontier {
 mod tests {
     use super::*;
 
+    const WINDOW: Window = Window { start: Timestamp::from_micros(0), end: Timestamp::from_micros(1 << 40) };
+
+    /// Part `number` of a signature's window; 0 is the whole.
+    fn summary(signature: u64, number: i64) -> Request {
+        let window = match number {
+            0 => WINDOW,
+            _ => Window { start: Timestamp::from_secs(number), end: Timestamp::from_secs(number + 1) },
+        };
+        Request::Summary { signature: SignatureId(signature), window }
+    }
+
+    fn take_summary(frontier: &mut Frontier) -> Option<Request> {
+        frontier.take(Kind::Summaries, 1, false).map(|batch| batch.requests()[0])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_part_of_a_signature_goes_out_at_a_time_before_the_whole_windows() {
+        let mut frontier = Frontier::new(WINDOW, None);
+        frontier.set_concurrency(3);
+        for request in [summary(1, 1), summary(1, 2), summary(2, 1), summary(3, 0)] {
+            frontier.push(Pending::of(request));
+        }
+        let taken: Vec<_> = std::iter::from_fn(|| take_summary(&mut frontier)).collect();
+        assert_eq!(taken, [summary(1, 1), summary(2, 1), summary(3, 0)]);
+        assert!(frontier.is_busy(Kind::Summaries) && frontier.num_pending(Kind::Summaries) == 1);
+        frontier.land(&Batch::of(summary(1, 1)));
+        assert_eq!(take_summary(&mut frontier), Some(summary(1, 2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_whole_window_goes_out_in_advance_while_parts_wait() {
+        let mut frontier = Frontier::new(WINDOW, None);
+        for request in [summary(1, 1), summary(1, 2), summary(2, 0), summary(3, 0)] {
+            frontier.push(Pending::of(request));
+        }
+        assert_eq!(take_summary(&mut frontier), Some(summary(1, 1)));
+        assert_eq!(take_summary(&mut frontier), None);
+        frontier.land(&Batch::of(summary(1, 1)));
+        let taken: Vec<_> = std::iter::from_fn(|| take_summary(&mut frontier)).collect();
+        assert_eq!(taken, [summary(1, 2), summary(2, 0), summary(3, 0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_signatures_hold_half_of_the_fetchers_until_nothing_else_waits() {
+        let mut frontier = Frontier::new(WINDOW, None);
+        frontier.set_concurrency(4);
+        for signature in 1..=3 {
+            for number in 1..=i64::from(SLOW_SPLITS) {
+                frontier.note_split(&summary(signature, 0), &[summary(signature, number)]);
+            }
+        }
+        frontier.push(Pending::of(summary(9, 0)));
+        frontier.push(Pending::of(summary(10, 0)));
+        let signatures = |frontier: &mut Frontier, num: usize| -> Vec<u64> {
+            let id = |request| match request {
+                Request::Summary { signature, .. } => signature.0,
+                _ => 0,
+            };
+            (0..num).map_while(|_| take_summary(frontier)).map(id).collect()
+        };
+        assert_eq!(signatures(&mut frontier, 4), [3, 2, 9, 10]);
+        assert_eq!(signatures(&mut frontier, 4), [1], "nothing else waits");
+        frontier.push(Pending::of(summary(11, 0)));
+        frontier.note_split(&summary(3, 3), &[]);
+        frontier.land(&Batch::of(summary(3, 3)));
+        assert_eq!(signatures(&mut frontier, 1), [3], "it was answered");
+    }
+
     fn job(id: u64, submitted: i64) -> Pending {
         Pending { request: Request::Job { id: JobId(id) }, submitted: Timestamp::from_secs(submitted) }
     }
@@ -158,7 +304,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_oldest_jobs_go_first_and_a_partial_batch_waits_while_more_may_come() {
-        let mut frontier = Frontier::new(None);
+        let mut frontier = Frontier::new(WINDOW, None);
         for (id, submitted) in [(1, 30), (2, 10), (3, 20)] {
             frontier.push(job(id, submitted));
         }
@@ -173,7 +319,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_more_jobs_go_out_than_are_allowed_and_a_batch_put_back_goes_out_next() {
-        let mut frontier = Frontier::new(Some(3));
+        let mut frontier = Frontier::new(WINDOW, Some(3));
         for id in 1..=5 {
             frontier.push(job(id, 100 + i64::try_from(id).unwrap()));
         }
@@ -185,7 +331,7 @@ mod tests {
         frontier.land(&second);
         assert!(frontier.is_idle(Kind::ALL), "the jobs left may not go out");
 
-        let mut frontier = Frontier::new(None);
+        let mut frontier = Frontier::new(WINDOW, None);
         frontier.push(Pending::of(Request::Frameworks));
         frontier.push(Pending::of(Request::Signatures { framework: None }));
         let batch = frontier.take(Kind::Signatures, 1, false).unwrap();

@@ -200,7 +200,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn many_fetchers_never_exceed_the_bucket_and_use_all_of_it() {
-        for (rate, size) in [(5.0, 1), (5.0, 2), (50.0, 2), (500.0, 2), (500.0, 8)] {
+        for (rate, size) in [(0.5, 1), (5.0, 1), (5.0, 2), (50.0, 2), (500.0, 2), (500.0, 8)] {
             let (bucket, handle) = TokenBucket::new(rate, burst(size));
             let actor = tokio::spawn(bucket.run());
             let instants = take(&handle, 40, 8).await;

@@ -14,6 +14,7 @@ use super::error::FetchError;
 use super::limiter::{TokenBucket, TokenBucketHandle};
 use super::sizes::WorkedSizes;
 use crate::config::{Config, LimiterConfig};
+use crate::model::SignatureId;
 use crate::observe::Counters;
 use crate::source::{ServerClock, SourceError};
 
@@ -32,7 +33,7 @@ pub struct Pressure {
 }
 
 fn rates(limiter: &LimiterConfig) -> (f64, f64) {
-    (f64::from(limiter.requests_per_second.get()), f64::from(limiter.min_requests_per_second.get()))
+    (limiter.requests_per_second.get(), limiter.min_requests_per_second.get())
 }
 
 /// The sign of strain in `error`, if it is one.
@@ -63,6 +64,11 @@ impl Pressure {
             controller: Arc::new(Mutex::new(RateController::new(rate, least))),
             clock: ServerClock::default(),
         }
+    }
+
+    /// Parts of the signature's window failed in an earlier run: they are not split all over again.
+    pub(crate) fn note_earlier_failure(&self, signature: SignatureId) {
+        self.sizes.signature_failed_before(signature);
     }
 
     /// Tokens per second, now.

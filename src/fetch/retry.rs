@@ -27,11 +27,12 @@ pub(super) fn classify(error: &SourceError) -> Retryability {
         SourceError::Forbidden | SourceError::UnknownRepository { .. } | SourceError::ClockSkew { .. } => {
             Retryability::Refused
         }
-        // The server ends every query after 30 s: by a dropped connection, or through its balancer by 502, 503, 504.
-        SourceError::Timeout { .. } | SourceError::Interrupted { .. } | SourceError::TooLarge { .. } => {
-            Retryability::TooMuch
-        }
-        SourceError::Status { status: 502..=504 | 413 | 414, .. } => Retryability::TooMuch,
+        // The server ends every query after 30 s: by 500, by a dropped connection, or through its balancer by 502, 503, 504.
+        SourceError::GaveUp { .. }
+        | SourceError::Timeout { .. }
+        | SourceError::Interrupted { .. }
+        | SourceError::TooLarge { .. }
+        | SourceError::Status { status: 502..=504 | 413 | 414, .. } => Retryability::TooMuch,
         error if error.is_of_the_request() => Retryability::Lasting,
         // Among these are the replies of a proxy or a login page: a state of the way to the source.
         SourceError::Status { .. }

@@ -106,10 +106,11 @@ impl Scheduler {
     /// A scheduler over the store's frontier.
     #[must_use]
     pub(crate) fn new(links: SchedulerLinks, limits: CrawlLimits) -> Self {
+        let frontier = Frontier::new(links.identity.data_window(), limits.job_details);
         Self {
             links,
             limits,
-            frontier: Frontier::new(limits.job_details),
+            frontier,
             to_expand: VecDeque::new(),
             expanding: 0,
             samples_completed: limits.lists_only || limits.jobs_only,
@@ -169,12 +170,11 @@ impl Scheduler {
     /// Takes note of a durable change.
     fn note_commit(&mut self, event: StoreEvent) -> Result<(), FetchError> {
         let StoreEvent::Committed { batch, mut fresh, failed } = event;
-        if batch.as_ref().is_some_and(|batch| batch.kind() == Kind::Summaries) {
+        if let Some(batch) = batch.as_ref().filter(|batch| batch.kind() == Kind::Summaries && !failed) {
             // Parts of a window go first: which length works is known before the next signature must be split.
-            let parts = fresh.extract_if(.., |pending| pending.request.kind() == Kind::Summaries).collect::<Vec<_>>();
-            for part in parts.into_iter().rev() {
-                self.frontier.push_front(part.request);
-            }
+            let parts = fresh.extract_if(.., |pending| pending.request.kind() == Kind::Summaries);
+            let parts: Vec<_> = parts.map(|part| part.request).collect();
+            self.frontier.note_split(&batch.requests()[0], &parts);
         }
         for pending in fresh {
             self.frontier.push(pending);
@@ -259,6 +259,9 @@ impl Scheduler {
                 let config = self.links.config.borrow();
                 (config.concurrency_of(kind), config.batch.job_ids.get())
             };
+            if kind == Kind::Summaries {
+                self.frontier.set_concurrency(concurrency);
+            }
             let requests_per_batch = if kind == Kind::JobDetails { job_ids } else { 1 };
             let most = (concurrency + MAX_QUEUED + MAX_UNCOMMITTED).saturating_mul(requests_per_batch);
             let more_to_come = kind == Kind::JobDetails && self.more_jobs_may_come();

@@ -5,7 +5,7 @@
 //! | an answer | stored: with data, as empty, or as gone ([`settlement_of`](super::settlement::settlement_of)) |
 //! | 403, or no such repository | the crawl stops |
 //! | an outage | wait until the source answers; the attempt does not count |
-//! | an error that smaller requests may avoid, often enough | split |
+//! | an error that smaller requests may avoid, often enough | split, unless too many for the signature have failed in a row |
 //! | an error that may pass | retry after a delay |
 //! | the last attempt allowed, or an error that lasts | recorded as failed |
 //!
@@ -13,10 +13,11 @@
 //! the batch.
 
 use super::retry::{Retryability, classify};
+use super::sizes::HOPELESS;
 use crate::model::Batch;
 use crate::source::{SourceError, Split, split};
 
-/// Failures that a smaller request may avoid, before the batch is split.
+/// Failures that a smaller request may avoid, before the batch is split. One is enough where a larger request failed too.
 const REPEATS: u32 = 2;
 
 /// A fetcher's next step after a failed attempt.
@@ -65,6 +66,8 @@ pub(super) struct FailedAttempt<'a> {
     pub(super) in_outage: bool,
     /// The source has answered someone since the first attempt at this batch.
     pub(super) source_answered: bool,
+    /// Failures of the signature's requests that a smaller request may avoid, this one included, without data in between.
+    pub(super) signature_failures: u32,
 }
 
 impl FailedAttempt<'_> {
@@ -79,10 +82,16 @@ impl FailedAttempt<'_> {
             return Verdict::AwaitSource;
         }
         let lasts = retryability == Retryability::Lasting;
+        let larger_failed = self.signature_failures > failures.num_avoidable;
         let splits = failures_before_split(batch, error, max_attempts)
-            .is_some_and(|before| failures.num_avoidable >= before)
+            .is_some_and(|before| failures.num_avoidable >= if larger_failed { 1 } else { before })
+            // The last allowed failure is kept for a second attempt at the same.
+            && self.signature_failures + 1 < HOPELESS
             && split(batch, None) != Split::Indivisible;
-        let is_last = lasts || failures.num >= max_attempts;
+        // Each repetition of a slow query costs the server 30 s again.
+        let is_slow = larger_failed || matches!(error, SourceError::GaveUp { .. });
+        let most = if is_slow && failures.num_avoidable > 0 { REPEATS.min(max_attempts) } else { max_attempts };
+        let is_last = lasts || failures.num >= most || self.signature_failures >= HOPELESS;
         match (splits, is_last) {
             (false, false) => Verdict::Retry,
             _ if !lasts && !self.source_answered => Verdict::Probe,
@@ -96,7 +105,9 @@ impl FailedAttempt<'_> {
 fn failures_before_split(batch: &Batch, error: &SourceError, max_attempts: u32) -> Option<u32> {
     let several = batch.requests().len() > 1;
     match error {
-        SourceError::Status { status: 413 | 414, .. } => Some(1),
+        SourceError::Status { status: 413 | 414, .. } | SourceError::GaveUp { .. } => Some(1),
+        // Treeherder's answer to a query that it ended may also come soon: under load, or by another limit.
+        SourceError::Status { status: 500, .. } if !several => Some(REPEATS.min(max_attempts)),
         error if classify(error) == Retryability::TooMuch => Some(REPEATS.min(max_attempts)),
         // One of several may spoil the reply to all.
         SourceError::Status { status: 400, .. } if several => Some(1),
@@ -117,6 +128,14 @@ mod tests {
         SourceError::Status { status, retry_after: None, excerpt: String::new() }
     }
 
+    fn gave_up() -> SourceError {
+        SourceError::GaveUp { status: 500, took: std::time::Duration::from_secs(30) }
+    }
+
+    fn encoding() -> SourceError {
+        SourceError::BrokenEncoding { source: std::io::ErrorKind::InvalidData.into() }
+    }
+
     /// A summary over `days`.
     fn summary(days: i64) -> Batch {
         let window = Window { start: Timestamp::from_secs(0), end: Timestamp::from_secs(days * 86_400) };
@@ -130,8 +149,13 @@ mod tests {
     /// The verdict on the `num`th failure, all by the same error, while others are answered.
     fn verdict(batch: &Batch, error: &SourceError, num: u32) -> Verdict {
         let failures = (0..num).fold(Failures::default(), |failures, _| failures.and(batch, error, MAX_ATTEMPTS));
-        let (in_outage, source_answered) = (false, true);
-        FailedAttempt { batch, error, failures, max_attempts: MAX_ATTEMPTS, in_outage, source_answered }.verdict()
+        verdict_in(batch, error, failures, failures.num_avoidable)
+    }
+
+    /// The verdict when `signature_failures` requests of the signature have failed in a row.
+    fn verdict_in(batch: &Batch, error: &SourceError, failures: Failures, signature_failures: u32) -> Verdict {
+        let (max_attempts, in_outage, source_answered) = (MAX_ATTEMPTS, false, true);
+        FailedAttempt { batch, error, failures, max_attempts, in_outage, source_answered, signature_failures }.verdict()
     }
 
     #[test]
@@ -144,7 +168,14 @@ mod tests {
             (summary(8), SourceError::Forbidden, [StopCrawl; 5]),
             (summary(8), status(404), [Record; 5]),
             (summary(8), status(429), [Retry, Retry, Retry, Retry, Record]),
-            (summary(8), status(500), [Retry, Retry, Retry, Retry, Record]),
+            (summary(8), status(500), [Retry, Split, Split, Split, Split]),
+            (summary(1), status(500), [Retry, Retry, Retry, Retry, Record]),
+            (summary(8), gave_up(), [Split; 5]),
+            (summary(1), gave_up(), [Retry, Record, Record, Record, Record]),
+            (jobs(4), gave_up(), [Split; 5]),
+            (jobs(1), gave_up(), [Retry, Record, Record, Record, Record]),
+            (Batch::of(Request::Signatures { framework: None }), gave_up(), [Split; 5]),
+            (summary(8), encoding(), [Retry, Retry, Retry, Retry, Record]),
             (summary(8), page, [Retry, Retry, Retry, Retry, Record]),
             (summary(8), status(401), [Retry, Retry, Retry, Retry, Record]),
             (summary(8), SourceError::UnknownRepository { repository: String::new() }, [StopCrawl; 5]),
@@ -169,9 +200,10 @@ mod tests {
         let batch = summary(8);
         let failed = |error: SourceError, num, in_outage| {
             let failures = Failures { num, num_avoidable: num };
-            let source_answered = false;
+            let (source_answered, signature_failures) = (false, num);
             let (batch, error, max_attempts) = (&batch, &error, MAX_ATTEMPTS);
-            FailedAttempt { batch, error, failures, max_attempts, in_outage, source_answered }.verdict()
+            FailedAttempt { batch, error, failures, max_attempts, in_outage, source_answered, signature_failures }
+                .verdict()
         };
         assert_eq!(failed(status(503), 1, true), Verdict::AwaitSource);
         assert_eq!(failed(SourceError::Forbidden, 1, true), Verdict::StopCrawl);
@@ -179,6 +211,22 @@ mod tests {
         assert_eq!(failed(status(503), 2, false), Verdict::Probe);
         assert_eq!(failed(status(500), 5, false), Verdict::Probe);
         assert_eq!(failed(status(404), 1, false), Verdict::Record, "an error of its own is an answer");
+    }
+
+    #[test]
+    fn parts_of_a_failing_signature_are_split_sooner_and_not_without_end() {
+        let failed = |days, error: SourceError, num, signature_failures| {
+            let batch = summary(days);
+            let failures = (0..num).fold(Failures::default(), |failures, _| failures.and(&batch, &error, MAX_ATTEMPTS));
+            verdict_in(&batch, &error, failures, signature_failures)
+        };
+        assert_eq!(failed(8, status(502), 1, 3), Verdict::Split, "the whole has failed twice");
+        assert_eq!(failed(1, status(502), 1, 9), Verdict::Retry);
+        assert_eq!(failed(1, status(502), 2, 10), Verdict::Record);
+        assert_eq!(failed(8, status(502), 1, HOPELESS - 1), Verdict::Retry);
+        assert_eq!(failed(8, status(502), 2, HOPELESS), Verdict::Record);
+        assert_eq!(failed(8, gave_up(), 1, HOPELESS), Verdict::Record);
+        assert_eq!(failed(8, status(429), 1, HOPELESS - 1), Verdict::Retry, "not the signature's fault");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::blocks::{Block, BlockReader};
 use super::rows::{Row, RowLine, read_line};
 use super::{FileReport, ImportError};
 use crate::actor::{DealError, InOrder, Inbox, Numbered, Shutdown, Ticket, deal, parallelism};
-use crate::model::{Request, SignatureId, Window, bring_to_api_order};
+use crate::model::{Request, SignatureId, Sorted, Window, bring_to_api_order};
 use crate::store::{BulkWriter, Pending, Settlement, Store};
 
 /// The place of a row in the file.
@@ -42,6 +42,7 @@ struct Parsed {
     num_lines: u64,
     rows: Vec<Taken>,
     torn: Vec<(u64, String)>,
+    set_aside: Vec<(u64, String)>,
     /// The block's buffer, for another block.
     buffer: Vec<u8>,
 }
@@ -113,7 +114,9 @@ fn parse_block(block: Block, store: &Store, window: Window) -> Parsed {
             }
             RowLine::Blank => None,
         };
-        if let Some(row) = row {
+        if let Some(mut row) = row {
+            let reasons = row.data.odd.drain(..).map(|odd| odd.reason.replace(char::is_control, " "));
+            parsed.set_aside.extend(reasons.map(|reason| (parsed.num_lines, reason)));
             let fingerprint = xxh3_64(&block.bytes[at..at + len]);
             let span = RowSpan { offset: block.offset + at as u64, len, fingerprint };
             parsed.rows.push(prepare(row, span, store, window));
@@ -126,7 +129,7 @@ fn parse_block(block: Block, store: &Store, window: Window) -> Parsed {
 }
 
 fn prepare(row: Row, span: RowSpan, store: &Store, window: Window) -> Taken {
-    let Row { signature, mut data } = row;
+    let Row { signature, data: Sorted { taken: mut data, .. } } = row;
     let num_read = data.len() as u64;
     let is_empty = data.is_empty();
     data.retain(|record| window.contains(record.push_timestamp()));
@@ -172,6 +175,9 @@ impl Collector<'_, '_> {
         for (line, what) in parsed.torn {
             self.report.torn.add(self.report.lines + line + 1, what);
         }
+        for (line, what) in parsed.set_aside {
+            self.report.set_aside.add(self.report.lines + line + 1, what);
+        }
         self.report.lines += parsed.num_lines;
         let mut settlements = Vec::with_capacity(parsed.rows.len());
         for row in parsed.rows {
@@ -208,14 +214,14 @@ impl Collector<'_, '_> {
         }
         let mut file = File::open(path).map_err(failed)?;
         for (signature, spans) in std::mem::take(&mut self.doubled) {
-            let mut joined = Row { signature, data: Vec::new() };
+            let mut joined = Row { signature, data: Sorted::default() };
             let mut first = None;
             for span in &spans {
                 let mut text = vec![0; span.len];
                 file.seek(SeekFrom::Start(span.offset)).and_then(|_| file.read_exact(&mut text)).map_err(failed)?;
                 let (RowLine::Whole(row) | RowLine::BehindFragment(row), _) = read_line(&text) else { continue };
-                first.get_or_insert(row.data.is_empty());
-                joined.data.extend(row.data);
+                first.get_or_insert(row.data.taken.is_empty());
+                joined.data.taken.extend(row.data.taken);
             }
             let before = self.report.data;
             let span = spans[0];

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::data_end::{EndProof, proven_end};
 use super::report::{DATA_NAME, FileReport, JOBS_NAME, SIGNATURES_NAME};
 use super::{ImportError, data, lists};
 use crate::actor::Shutdown;
@@ -15,8 +16,8 @@ use crate::store::{BulkWriter, CrawlIdentity, Incoming, Store, Tally};
 pub struct ImportSummary {
     /// Identity of the new store's crawl.
     pub identity: CrawlIdentity,
-    /// True if `data_end` was derived from the file's modification time.
-    pub guessed_data_end: bool,
+    /// The source of its `data_end`.
+    pub end_proof: EndProof,
     /// By file name; `None` for a missing file.
     pub files: [(&'static str, Option<FileReport>); 3],
     /// Tally of the new store.
@@ -36,8 +37,11 @@ pub fn import_folder(folder: &Path, config: &Config, shutdown: &Shutdown) -> Res
     if data.is_none() && signatures.is_none() && jobs.is_none() {
         return Err(ImportError::NothingThere(folder.to_owned()));
     }
-    let guess = data.as_deref().filter(|_| config.window.data_end.is_none()).and_then(age_of);
-    let identity = CrawlIdentity::create(config, guess.unwrap_or_else(Timestamp::now));
+    let (data_end, end_proof) = match config.window.data_end {
+        Some(end) => (end, EndProof::Configured),
+        None => proven_end(folder, data.as_deref(), Timestamp::now(), shutdown)?,
+    };
+    let identity = CrawlIdentity::create(config, data_end);
 
     let incoming = Incoming::begin(&config.store)?;
     let store: &Store = incoming.store()?;
@@ -52,15 +56,8 @@ pub fn import_folder(folder: &Path, config: &Config, shutdown: &Shutdown) -> Res
     incoming.finish()?;
     Ok(ImportSummary {
         identity,
-        guessed_data_end: guess.is_some(),
+        end_proof,
         files: [(DATA_NAME, of_data), (SIGNATURES_NAME, of_signatures), (JOBS_NAME, of_jobs)],
         counts,
     })
-}
-
-/// Modification time of a file: nothing in it can be younger.
-fn age_of(path: &Path) -> Option<Timestamp> {
-    let written = std::fs::metadata(path).ok()?.modified().ok()?;
-    let since = written.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(Timestamp::from_secs(i64::try_from(since.as_secs()).ok()?))
 }

@@ -5,9 +5,9 @@
 //!   all_signatures.jsonl, max_revision_jobs.jsonl -> lines ------------------^
 //! ```
 //!
-//! Complete rows are settled as if they had been crawled; the next run does not ask for them again. An empty list may be a
-//! swallowed error, so its signature becomes pending. Torn rows are counted and left out; a row that was appended to a torn one
-//! is imported. The lists (signatures, alerts) stay pending, so the next run fetches whatever the files lack.
+//! Complete rows are settled as if they had been crawled; the next run does not ask for them again. A datum of a row that
+//! cannot be read is set aside, counted and named. An empty list may be a swallowed error, so its signature becomes pending.
+//! Torn rows are counted and left out; a row that was appended to a torn one is imported. The lists (signatures, alerts) stay pending, so the next run fetches whatever the files lack.
 //! [`ALERTS_NAME`] is not read: alerts never expire, and its Python literals do not distinguish null from an empty text.
 //!
 //! Memory holds a few blocks of a file, and a few words per signature.
@@ -15,12 +15,15 @@
 mod blocks;
 mod compact;
 mod data;
+mod data_end;
 mod error;
 mod folder;
 mod lists;
 mod report;
 mod rows;
 
+pub use data_end::EndProof;
 pub use error::ImportError;
 pub use folder::{ImportSummary, import_folder};
-pub use report::{ALERTS_NAME, DATA_NAME, FileReport, JOBS_NAME, SIGNATURES_NAME, TornLines};
+pub use report::{ALERTS_NAME, DATA_NAME, FileReport, JOBS_NAME, NamedLines, SIGNATURES_NAME};
+pub(crate) use rows::read_data;

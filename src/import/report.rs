@@ -10,16 +10,16 @@ pub const JOBS_NAME: &str = "max_revision_jobs.jsonl";
 /// Alert summaries, which are not read.
 pub const ALERTS_NAME: &str = "alert_summaries.csv";
 
-/// Lines that could not be imported; numbers start at 1.
+/// Lines, or data in them, that were not imported as they are; numbers start at 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TornLines {
-    /// Number of lines.
+pub struct NamedLines {
+    /// Their number.
     pub count: u64,
-    /// The first ones, each with its error.
+    /// The first ones, each with its line and its error.
     pub first: Vec<(u64, String)>,
 }
 
-impl TornLines {
+impl NamedLines {
     /// Most entries of `first`.
     const NAMED: usize = 10;
 
@@ -50,5 +50,7 @@ pub struct FileReport {
     /// correction.
     pub corrected: u64,
     /// Torn or malformed rows; a complete row after some of them was imported.
-    pub torn: TornLines,
+    pub torn: NamedLines,
+    /// Data that were set aside, or taken with a correction.
+    pub set_aside: NamedLines,
 }

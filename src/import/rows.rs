@@ -5,17 +5,16 @@
 
 use std::fmt;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::compact::compact;
-use crate::model::{DatumRecord, SignatureId, Spacing, parse_datum, scan_datum};
+use crate::model::{DatumRecord, Fault, Pieces, Refusal, SignatureId, Sorted, Spacing, accept, exact_id, scan_datum};
 
 /// A complete row.
 #[derive(Debug, PartialEq)]
 pub(super) struct Row {
     pub(super) signature: SignatureId,
-    pub(super) data: Vec<DatumRecord>,
+    pub(super) data: Sorted<DatumRecord>,
 }
 
 /// The content of a line.
@@ -46,6 +45,17 @@ const FRAMES: [Frame; 2] = [
 /// The first bytes of every row.
 const BEGINNING: &str = "{\"signature_id\"";
 
+/// Some editors put it before the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The data that are taken from one line.
+pub(crate) fn read_data(line: &[u8]) -> Vec<DatumRecord> {
+    match read_line(line) {
+        (RowLine::Whole(row) | RowLine::BehindFragment(row), _) => row.data.taken,
+        (RowLine::Torn(_) | RowLine::Blank, _) => Vec::new(),
+    }
+}
+
 /// Reads the line at the beginning of `text`; also returns its length with the line end.
 pub(super) fn read_line(text: &[u8]) -> (RowLine, usize) {
     if let Some((row, len)) = scan_row(text) {
@@ -60,6 +70,7 @@ fn read_unusual(line: &[u8]) -> RowLine {
     if line.is_empty() {
         return RowLine::Blank;
     }
+    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
     let line = String::from_utf8_lossy(line); // a row with invalid characters is torn, but one after it may be complete
     match parse_row(&line) {
         Ok(row) => RowLine::Whole(row),
@@ -85,21 +96,19 @@ fn scan_row(text: &[u8]) -> Option<(Row, usize)> {
     at += digits;
     let literal = |at: usize, expected: &[u8]| text[at..].starts_with(expected).then(|| at + expected.len());
     at = literal(at, frame.jobs)?;
-    let mut data = Vec::new();
+    let mut data = Sorted::default();
     let mut line: Option<&str> = None;
     if literal(at, b"]").is_none() {
-        loop {
+        for number in 1.. {
             if let Some((view, len)) = scan_datum(&text[at..], frame.spacing) {
-                data.push(DatumRecord::Regular(view.into()));
+                data.taken.push(DatumRecord::Regular(view.into()));
                 at += len;
             } else {
                 let whole = match line {
                     Some(line) => line,
                     None => *line.insert(line_of(text)?),
                 };
-                let (datum, len) = irregular(whole.get(at..)?)?;
-                data.push(datum);
-                at += len;
+                at += add_irregular(number, whole.get(at..)?, &mut data)?;
             }
             match literal(at, frame.comma) {
                 Some(behind) => at = behind,
@@ -121,35 +130,75 @@ fn line_of(text: &[u8]) -> Option<&str> {
     std::str::from_utf8(&text[..end]).ok()
 }
 
-/// The irregular datum at the beginning of `text`, and its length.
-fn irregular(text: &str) -> Option<(DatumRecord, usize)> {
+/// Adds the datum at the beginning of `text`; returns its length.
+fn add_irregular(number: usize, text: &str, data: &mut Sorted<DatumRecord>) -> Option<usize> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     let raw = values.next()?.ok()?;
-    let len = values.byte_offset();
-    Some((parse_datum(&compact(raw.get())).ok()?, len))
+    data.add_datum(number, compact(raw.get()).as_bytes()).ok()?;
+    Some(values.byte_offset())
 }
 
+/// Reads a row of any form; a datum that cannot be read is set aside.
 fn parse_row(line: &str) -> Result<Row, RowError> {
-    #[derive(Deserialize)]
-    struct View<'a> {
-        signature_id: SignatureId,
-        #[serde(borrow)]
-        jobs: Vec<&'a RawValue>,
+    let (mut signature, mut jobs) = (None, None);
+    let mut row = Pieces::of_object(line.as_bytes())?;
+    while row.next()? {
+        match row.key.as_slice() {
+            b"signature_id" => signature = Some(std::mem::take(&mut row.value)),
+            b"jobs" => jobs = Some(std::mem::take(&mut row.value)),
+            _ => match accept(&row.value) {
+                Err(Refusal::NotJson(error)) => return Err(error.into()),
+                Ok(_) | Err(Refusal::Unreadable(_)) => {} // not stored
+            },
+        }
     }
-    let view: View<'_> = serde_json::from_str(line).map_err(RowError)?;
-    let data = view.jobs.into_iter().map(|raw| parse_datum(&compact(raw.get())).map_err(RowError));
-    Ok(Row { signature: view.signature_id, data: data.collect::<Result<_, _>>()? })
+    let missing = |name: &str| RowError::Other(format!("no {name}"));
+    let signature = signature.ok_or_else(|| missing("signature_id"))?;
+    let signature = String::from_utf8_lossy(&signature);
+    let not_an_id = || RowError::Other(format!("signature_id {signature} is not an id"));
+    let signature = SignatureId(exact_id(&signature).ok_or_else(not_an_id)?);
+    let jobs = jobs.ok_or_else(|| missing("jobs"))?;
+    let mut jobs = Pieces::of_list(jobs.as_slice())?;
+    let mut data = Sorted::default();
+    let mut number = 0;
+    while jobs.next()? {
+        number += 1;
+        data.add_datum(number, compact(&String::from_utf8_lossy(&jobs.value)).as_bytes())?;
+    }
+    Ok(Row { signature, data })
 }
 
-struct RowError(serde_json::Error);
+/// Why a line is not a row.
+enum RowError {
+    CutOff,
+    Other(String),
+}
+
+impl From<Fault> for RowError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::EndsEarly => Self::CutOff,
+            Fault::OtherShape => Self::Other("not an object with a list of jobs".to_owned()),
+            Fault::Broken(reason) => Self::Other(reason.to_owned()),
+        }
+    }
+}
+
+impl From<serde_json::Error> for RowError {
+    fn from(error: serde_json::Error) -> Self {
+        if error.is_eof() { Self::CutOff } else { Self::Other(error.to_string()) }
+    }
+}
 
 impl fmt::Display for RowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_eof() {
-            return f.write_str("cut off");
+        match self {
+            Self::CutOff => f.write_str("cut off"),
+            // Without control characters, which could steer a terminal.
+            Self::Other(reason) => {
+                reason.chars().filter(|char| !char.is_control()).take(120).try_for_each(|char| write!(f, "{char}"))
+            }
         }
-        // Without control characters, which could steer a terminal.
-        self.0.to_string().chars().filter(|char| !char.is_control()).take(120).try_for_each(|char| write!(f, "{char}"))
     }
 }
 
@@ -157,6 +206,7 @@ impl fmt::Display for RowError {
 mod tests {
     use super::*;
     use crate::dataset::write::json::{AsciiMode, dumps};
+    use crate::model::parse_datum;
 
     const REGULAR: &str = concat!(
         r#"{"job_id":5,"id":2,"value":586.85,"push_timestamp":"2026-07-28T14:48:47","push_id":1800028,"#,
@@ -185,10 +235,38 @@ mod tests {
         for line in [&compact, &python(&compact), &other] {
             for end in ["", "\n", "\r\n"] {
                 let row = row_of(&format!("{line}{end}"));
-                assert_eq!((row.signature, row.data.as_slice()), (SignatureId(7), expected.as_slice()));
+                assert_eq!((row.signature, row.data.taken.as_slice()), (SignatureId(7), expected.as_slice()));
             }
         }
-        assert_eq!(row_of("{\"signature_id\": 7, \"jobs\": []}\n").data, []);
+        assert_eq!(row_of("{\"signature_id\": 7, \"jobs\": []}\n").data.taken, []);
+    }
+
+    #[test]
+    fn a_datum_that_cannot_be_read_costs_itself() {
+        let odd = REGULAR.replace("586.85", "NaN").replace("\"m\"", r#""\ud83d""#);
+        let line = python(&format!(r#"{{"signature_id":7,"jobs":[{REGULAR},{{"job_id":1}},0,{REGULAR}]}}"#));
+        let line = line.replace(" 0, ", &format!("{odd}, "));
+        let row = row_of(&line);
+        let corrected = odd.replace("NaN", "null").replace("d83d", "fffd");
+        let expected = [REGULAR, &corrected, REGULAR].map(|text| parse_datum(text).unwrap());
+        assert_eq!(row.data.taken, expected);
+        let named: Vec<_> = row.data.odd.iter().map(|odd| (&odd.reason[..7], odd.text.as_str())).collect();
+        assert_eq!(named, [("datum 2", r#"{"job_id":1}"#), ("datum 3", odd.as_str())]);
+    }
+
+    #[test]
+    fn ids_as_other_tools_write_them_and_a_byte_order_mark_are_read() {
+        let plain = python(&format!(r#"{{"signature_id":7,"jobs":[{REGULAR}]}}"#));
+        for line in [
+            plain.replacen('7', "\"7\"", 1),
+            plain.replacen('7', "7.0", 1),
+            format!("\u{feff}{plain}"),
+            format!("\u{feff}{}", plain.replacen('7', "7.0", 1)),
+        ] {
+            assert_eq!(row_of(&line), row_of(&plain));
+        }
+        let float = plain.replacen("\"job_id\": 5", "\"job_id\": 5.0", 1);
+        assert_eq!(row_of(&float).data.taken[0].job_id(), Some(crate::model::JobId(5)));
     }
 
     #[test]
@@ -208,7 +286,6 @@ mod tests {
             let (RowLine::Torn(what), _) = read_line(torn.as_bytes()) else { panic!("{torn}") };
             assert!(!what.chars().any(char::is_control));
         }
-        assert!(matches!(read_line(b"{\"signature_id\": 7, \"jobs\": [{\"job_id\": 1}]}").0, RowLine::Torn(_)));
         assert!(matches!(read_line(b"\xff\xfe{\"signature_id\": 7, \"jobs\": []}").0, RowLine::BehindFragment(_)));
     }
 }

@@ -34,17 +34,17 @@ pub struct Datum {
 pub struct IrregularDatum {
     /// The original text.
     pub raw: RawJson,
-    /// See [`Datum::job_id`].
+    /// See [`Datum::job_id`]; also `None` if it cannot be read, which the text tells apart.
     pub job_id: Option<JobId>,
-    /// See [`Datum::id`].
-    pub id: DatumId,
+    /// See [`Datum::id`]; `None` if the server gave none.
+    pub id: Option<DatumId>,
     /// See [`Datum::push_timestamp`].
     pub push_timestamp: Timestamp,
     /// See [`Datum::push_id`]; 0 if the server gave none.
     pub push_id: PushId,
     /// `None` if it is not a hash.
     pub revision: Option<Revision>,
-    /// See [`Datum::submit_time`].
+    /// See [`Datum::submit_time`]; also `None` if it cannot be read, which the text tells apart.
     pub submit_time: Option<Timestamp>,
 }
 
@@ -57,9 +57,9 @@ pub enum DatumRecord {
     Irregular(Box<IrregularDatum>),
 }
 
-/// The order of the data of a signature: `push_timestamp`, `push_id`, `job_id` (null last), then `id`, which breaks the ties
-/// whose order the server leaves undefined.
-type ApiOrder = (Timestamp, PushId, bool, JobId, DatumId);
+/// The order of the data of a signature: `push_timestamp`, `push_id`, `job_id` (null last), then `id` (none last), which
+/// breaks the ties whose order the server leaves undefined.
+type ApiOrder = (Timestamp, PushId, bool, JobId, bool, DatumId);
 
 /// The sort key of a datum.
 #[must_use]
@@ -69,29 +69,30 @@ pub fn api_order(record: &DatumRecord) -> ApiOrder {
         record.push_id(),
         record.job_id().is_none(),
         record.job_id().unwrap_or_default(),
-        record.id(),
+        record.id().is_none(),
+        record.id().unwrap_or_default(),
     )
 }
 
-/// Sorts data as the API does, and keeps only the first datum of each id.
+/// Sorts data as the API does, and keeps only the first datum of each id, and all without one.
 pub fn bring_to_api_order(data: &mut Vec<DatumRecord>) {
     if !data.is_sorted_by_key(api_order) {
         data.sort_by_key(api_order);
     }
-    let mut ids: Vec<u64> = data.iter().map(|record| record.id().0).collect();
+    let mut ids: Vec<DatumId> = data.iter().filter_map(DatumRecord::id).collect();
     ids.sort_unstable();
     if ids.windows(2).any(|pair| pair[0] == pair[1]) {
         let mut seen = HashSet::with_capacity(data.len());
-        data.retain(|record| seen.insert(record.id()));
+        data.retain(|record| record.id().is_none_or(|id| seen.insert(id)));
     }
 }
 
 impl DatumRecord {
-    /// See [`Datum::id`].
+    /// See [`Datum::id`]; `None` for an irregular datum without one.
     #[must_use]
-    pub fn id(&self) -> DatumId {
+    pub fn id(&self) -> Option<DatumId> {
         match self {
-            Self::Regular(datum) => datum.id,
+            Self::Regular(datum) => Some(datum.id),
             Self::Irregular(datum) => datum.id,
         }
     }

@@ -3,23 +3,22 @@
 //! A datum is [`DatumRecord::Regular`] if and only if its typed form gives the same bytes again, so that typed data are
 //! stored without loss. Every other datum keeps its text.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de;
 use serde_json::value::RawValue;
 
+use super::datum_fields::{DatumFields, IDS_END, Submission};
 use super::datum_scan::{Spacing, scan_datum};
 use super::datum_text::{DatumView, USUAL_TEXT_BYTES, is_plain};
 use super::{Datum, DatumId, DatumRecord, IrregularDatum, JobId, PushId, RawJson, Timestamp};
 
 /// Reads the text of one datum.
 ///
-/// It needs an `id`, a non-negative integer, and a `push_timestamp`, a string with a time. If other fields are missing, added
-/// or of another type, the datum is irregular. It is regular if [`Datum::write_compact`] gives the same bytes.
+/// It needs a `push_timestamp`, a string with a time. If other fields are missing, added or of another type, the datum is
+/// irregular. It is regular if [`Datum::write_compact`] gives the same bytes. Text from a server or a file goes through
+/// [`super::Sorted::add_datum`], because JSON may hold what readers of the dataset cannot take.
 ///
 /// # Errors
-/// `serde_json`'s, when the text is not one JSON object, or `id` or `push_timestamp` is missing or invalid.
+/// `serde_json`'s, when the text is not one JSON object, `push_timestamp` is missing or invalid, or an id is 2^63 or more.
 pub fn parse_datum(raw: &str) -> Result<DatumRecord, serde_json::Error> {
     if let Some((view, len)) = scan_datum(raw.as_bytes(), Spacing::Compact)
         && len == raw.len()
@@ -31,6 +30,9 @@ pub fn parse_datum(raw: &str) -> Result<DatumRecord, serde_json::Error> {
         None => parse_irregular(raw).map(|datum| DatumRecord::Irregular(Box::new(datum))),
     }
 }
+
+/// Most digits of an id in an error, characters.
+const MAX_SHOWN: usize = 40;
 
 /// The documented form. Strings with escapes cannot be borrowed, so they fail here: such data are irregular.
 #[derive(serde::Deserialize)]
@@ -63,7 +65,8 @@ fn parse_regular(raw: &str) -> Option<Datum> {
         },
         machine_name: strict.machine_name,
     };
-    if !view.machine_name.is_none_or(is_plain) {
+    let ids = [strict.job_id.unwrap_or_default(), strict.id, strict.push_id];
+    if !view.machine_name.is_none_or(is_plain) || ids.iter().any(|id| *id >= IDS_END) {
         return None;
     }
     let mut again = Vec::with_capacity(USUAL_TEXT_BYTES);
@@ -71,69 +74,26 @@ fn parse_regular(raw: &str) -> Option<Datum> {
     (again == raw.as_bytes()).then(|| view.into())
 }
 
-/// The used fields as text. The last one of repeated keys counts, as in Python.
-#[derive(Default)]
-struct LooseDatum<'a> {
-    job_id: Option<&'a RawValue>,
-    id: Option<&'a RawValue>,
-    push_timestamp: Option<&'a RawValue>,
-    push_id: Option<&'a RawValue>,
-    revision: Option<&'a RawValue>,
-    submit_time: Option<&'a RawValue>,
-}
-
-impl<'de> Deserialize<'de> for LooseDatum<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct LooseVisitor;
-        impl<'de> Visitor<'de> for LooseVisitor {
-            type Value = LooseDatum<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a datum, an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LooseDatum<'de>, A::Error> {
-                let mut datum = LooseDatum::default();
-                while let Some((key, value)) = map.next_entry::<Cow<'de, str>, &'de RawValue>()? {
-                    match &*key {
-                        "job_id" => datum.job_id = Some(value),
-                        "id" => datum.id = Some(value),
-                        "push_timestamp" => datum.push_timestamp = Some(value),
-                        "push_id" => datum.push_id = Some(value),
-                        "revision" => datum.revision = Some(value),
-                        "submit_time" => datum.submit_time = Some(value),
-                        _ => {}
-                    }
-                }
-                Ok(datum)
-            }
-        }
-        deserializer.deserialize_map(LooseVisitor)
-    }
-}
-
 fn parse_irregular(raw: &str) -> Result<IrregularDatum, serde_json::Error> {
-    let loose: LooseDatum<'_> = serde_json::from_str(raw)?;
-    let id = loose.id.ok_or_else(|| de::Error::missing_field("id"))?;
-    let landed = loose.push_timestamp.ok_or_else(|| de::Error::missing_field("push_timestamp"))?;
+    let fields = DatumFields::read(raw)?;
+    let landed = fields.push_timestamp.ok_or_else(|| de::Error::missing_field("push_timestamp"))?;
     let landed: String = serde_json::from_str(landed.get())?;
+    if let Some((name, text)) = fields.too_large() {
+        let shown: String = text.chars().take(MAX_SHOWN).collect();
+        return Err(de::Error::custom(format!("{name} {shown} is not below 2^63")));
+    }
     Ok(IrregularDatum {
-        job_id: integer(loose.job_id).map(JobId),
-        id: DatumId(serde_json::from_str(id.get())?),
+        job_id: fields.job_id(),
+        id: fields.id(),
         push_timestamp: landed.parse().map_err(de::Error::custom)?,
-        push_id: PushId(integer(loose.push_id).unwrap_or_default()),
-        revision: string(loose.revision).and_then(|text| text.parse().ok()),
-        submit_time: string(loose.submit_time).and_then(|text| text.parse().ok()),
+        push_id: fields.push_id().unwrap_or_default(),
+        revision: fields.revision(),
+        submit_time: match fields.submission() {
+            Submission::At(time) => Some(time),
+            Submission::Deleted | Submission::Unreadable => None,
+        },
         raw: RawJson::parse(raw)?,
     })
-}
-
-fn integer(raw: Option<&RawValue>) -> Option<u64> {
-    serde_json::from_str(raw?.get()).ok()
-}
-
-fn string(raw: Option<&RawValue>) -> Option<String> {
-    serde_json::from_str(raw?.get()).ok()
 }
 
 #[cfg(test)]
@@ -141,7 +101,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::Revision;
+    use crate::model::{Revision, Sorted};
 
     const REGULAR: &str = concat!(
         r#"{"job_id":560000479,"id":2150001859,"value":825817.8979898616,"push_timestamp":"2026-07-28T14:48:47","#,
@@ -185,7 +145,6 @@ mod tests {
             ("825817.8979898616", "\"high\""),
             ("825817.8979898616", "null"),
             ("825817.8979898616", "1e16"),
-            ("825817.8979898616", "1e999"),
             ("2026-07-28T14:48:47", "2026-07-28T14:48:47Z"),
             ("2026-07-28T14:48:47", "2026-07-28T14:48:47.000000"),
             ("2026-07-31T19:43:55.323121", "soon"),
@@ -209,32 +168,64 @@ mod tests {
         let raw = REGULAR.replacen("2026-07-28T14:48:47", "2026-07-28T16:48:47+02:00", 1);
         let datum = irregular(&raw);
         assert_eq!(datum.job_id, Some(JobId(560_000_479)));
-        assert_eq!(datum.id, DatumId(2_150_001_859));
+        assert_eq!(datum.id, Some(DatumId(2_150_001_859)));
         assert_eq!(datum.push_timestamp, "2026-07-28T14:48:47".parse().unwrap());
         assert_eq!(datum.push_id, PushId(1_800_028));
         assert_eq!(datum.revision.unwrap().to_string(), "4a0848c8a72f6b814209205af46df1dbc1688697");
         assert_eq!(datum.submit_time, Some("2026-07-31T19:43:55.323121".parse().unwrap()));
         let least = irregular(r#"{"push_timestamp":"2026-07-28","id":3,"id":4,"submit_time":7,"revision":"no"}"#);
-        assert_eq!((least.id, least.job_id, least.push_id), (DatumId(4), None, PushId(0)));
+        assert_eq!((least.id, least.job_id, least.push_id), (Some(DatumId(4)), None, PushId(0)));
         assert_eq!((least.revision, least.submit_time), (None, None));
     }
 
     #[test]
-    fn datum_without_identity_or_time_is_an_error() {
-        for raw in [
-            "",
-            "null",
-            "[null,1]",
-            r#"{"id":1}"#,
-            r#"{"push_timestamp":"2026-07-28T14:48:47"}"#,
-            r#"{"id":-1,"push_timestamp":"2026-07-28T14:48:47"}"#,
-            r#"{"id":"1","push_timestamp":"2026-07-28T14:48:47"}"#,
-            r#"{"id":1,"push_timestamp":"soon"}"#,
-            r#"{"id":1,"push_timestamp":{"a":"2026-07-28T14:48:47"}}"#,
-            r#"{"id":1,"push_timestamp":1785250127}"#,
-            r#"{"id":1,"push_timestamp":"2026-07-28T14:48:47"} 2"#,
-            r#"[null,1,1.0,"2026-07-28T14:48:47",1,"4a0848c8a72f6b814209205af46df1dbc1688697",null,null]"#,
+    fn a_datum_without_a_usable_id_is_taken() {
+        for id in ["null", "\"seven\"", "7.5", "-7", "true", "{}"] {
+            let datum = irregular(&REGULAR.replacen("2150001859", id, 1));
+            assert_eq!((datum.id, datum.job_id), (None, Some(JobId(560_000_479))), "{id}");
+        }
+        assert_eq!(irregular(&REGULAR.replacen("\"id\":2150001859,", "", 1)).id, None);
+        assert_eq!(irregular(&REGULAR.replacen("2150001859", "2150001859.0", 1)).id, Some(DatumId(2_150_001_859)));
+    }
+
+    #[test]
+    fn a_datum_that_no_reader_could_take_is_set_aside() {
+        let deep = format!("{}7{}", "[".repeat(120), "]".repeat(120));
+        let long = "7".repeat(400);
+        for (from, to) in [
+            ("560000479", "9223372036854775808"),
+            ("2150001859", "18446744073709551615"),
+            ("1800028", "99999999999999999999"),
+            ("825817.8979898616", "1e400"),
+            ("825817.8979898616", "-1e400"),
+            ("825817.8979898616", &long),
+            ("825817.8979898616", &deep),
+            ("2026-07-28T14:48:47", "soon"),
+            ("\"2026-07-28T14:48:47\"", "{\"a\":\"2026-07-28T14:48:47\"}"),
+            ("\"2026-07-28T14:48:47\"", "1785250127"),
+            ("\"push_timestamp\":\"2026-07-28T14:48:47\",", ""),
         ] {
+            let raw = REGULAR.replacen(from, to, 1);
+            assert_ne!(raw, REGULAR);
+            let mut data = Sorted::<DatumRecord>::default();
+            data.add_datum(3, raw.as_bytes()).unwrap();
+            let [odd] = data.odd.as_slice() else { panic!("{raw}") };
+            assert!(data.taken.is_empty() && !odd.taken, "{raw}");
+            assert!(odd.reason.starts_with("datum 3: ") && odd.reason.len() < 120, "{}", odd.reason);
+        }
+        for (from, to, corrected) in [
+            ("825817.8979898616", "[NaN,-Infinity,1]", "[null,null,1]"),
+            ("t-linux64-ms-010", "a\\ud83d b\\ude00 \\ud83d\\ude00", "a\\ufffd b\\ufffd \\ud83d\\ude00"),
+            ("submit_time", "\\ud83d", "\u{fffd}"),
+        ] {
+            let mut data = Sorted::<DatumRecord>::default();
+            let raw = REGULAR.replacen(from, to, 1);
+            data.add_datum(3, raw.as_bytes()).unwrap();
+            assert_eq!(data.taken, [parse_datum(&REGULAR.replacen(from, corrected, 1)).unwrap()]);
+            assert_eq!((data.odd[0].taken, data.odd[0].text.as_str()), (true, raw.as_str()));
+        }
+        let regular = format!("[null,1,1.0,{REGULAR}]");
+        for raw in ["", "null", "[null,1]", &format!("{REGULAR} 2"), &regular] {
             assert!(parse_datum(raw).is_err(), "{raw}");
         }
     }
@@ -242,11 +233,11 @@ mod tests {
     proptest! {
         #[test]
         fn every_datum_of_the_documented_form_is_read_as_it_was_written(
-            job_id in proptest::option::of(any::<u64>()),
-            id: u64,
+            job_id in proptest::option::of(0..IDS_END),
+            id in 0..IDS_END,
             bits: u64,
             push_micros in -60_000_000_000_000_000_i64..250_000_000_000_000_000,
-            push_id: u64,
+            push_id in 0..IDS_END,
             revision: [u8; 20],
             submit_micros in proptest::option::of(-60_000_000_000_000_000_i64..250_000_000_000_000_000),
             machine_name in proptest::option::of("[ !#-\\[\\]-~]{0,40}"),

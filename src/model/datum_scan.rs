@@ -8,6 +8,7 @@ use std::cell::RefCell;
 
 use pytext::float::write_repr;
 
+use super::datum_fields::IDS_END;
 use super::datum_text::{COMPACT, DatumView, PYTHON, Template, is_plain};
 use super::{DatumId, DatumRecord, JobId, PushId, Revision, Timestamp};
 
@@ -92,14 +93,14 @@ impl<'a> Scan<'a> {
         &rest[..rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len())]
     }
 
-    /// An integer without leading zeros, of at most 19 digits, which fit into 64 bits.
+    /// An id without leading zeros, of at most 19 digits, which fit into 64 bits.
     fn integer(&mut self) -> Option<u64> {
         let digits = self.digits();
         if digits.is_empty() || digits.len() > 19 || (digits[0] == b'0' && digits.len() > 1) {
             return None;
         }
         self.at += digits.len();
-        Some(digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+        Some(digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))).filter(|id| *id < IDS_END)
     }
 
     fn float(&mut self) -> Option<f64> {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::accept::{Accepted, OddRecord, Refusal, accept, exact_id, exact_integer, stand_in};
-use super::{AlertSummaryId, DatumRecord, JobId, RawJson, SignatureId};
+use super::{AlertSummaryId, DatumRecord, JobId, RawJson, SignatureId, parse_datum};
 
 /// One record of `performance/signatures`.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +24,8 @@ pub struct Summary {
     pub header: Option<RawJson>,
     /// The data in the requested window, each id once, in the order of [`super::api_order`].
     pub data: Vec<DatumRecord>,
+    /// The records that were corrected or set aside: data, also outside the window, or the header.
+    pub odd: Vec<OddRecord>,
 }
 
 /// One record of `performance/alertsummary`.
@@ -71,8 +73,8 @@ impl<T> Default for Sorted<T> {
 }
 
 impl<T> Sorted<T> {
-    /// Adds the record with this text. `id_of` gives the id under which it is stored, from the accepted text, or the reason
-    /// why it cannot be used; `known_id` is the one of a text that was refused.
+    /// Adds the record with this text. `of` makes the record and its id from the accepted text, or gives the reason why it
+    /// cannot be used; `known_id` is the one of a text that was refused.
     ///
     /// # Errors
     /// `serde_json`'s, when the text is not JSON. Then the whole reply is broken.
@@ -98,6 +100,19 @@ impl<T> Sorted<T> {
         let id = known_id().unwrap_or_else(|| stand_in(text));
         self.odd.push(OddRecord::set_aside(id, reason, text));
         Ok(())
+    }
+
+    /// As [`Sorted::add`], for a record that is stored under its own id.
+    fn add_by_id(
+        &mut self,
+        text: &[u8],
+        of: impl FnOnce(u64, RawJson) -> Result<T, String>,
+    ) -> Result<(), serde_json::Error> {
+        let of = |raw: RawJson| match id_in(raw.as_str().as_bytes()) {
+            Some(id) => of(id, raw).map(|record| (id, record)),
+            None => Err(NO_ID.to_owned()),
+        };
+        self.add(text, || id_in(text), of)
     }
 }
 
@@ -132,11 +147,7 @@ impl Sorted<Signature> {
     /// # Errors
     /// `serde_json`'s, when the text is not JSON.
     pub fn add_own_signature(&mut self, text: &[u8]) -> Result<(), serde_json::Error> {
-        let of = |raw: RawJson| match id_in(raw.as_str().as_bytes()) {
-            Some(id) => Ok((id, Signature { id: SignatureId(id), raw })),
-            None => Err(NO_ID.to_owned()),
-        };
-        self.add(text, || id_in(text), of)
+        self.add_by_id(text, |id, raw| Ok(Signature { id: SignatureId(id), raw }))
     }
 }
 
@@ -146,11 +157,7 @@ impl Sorted<AlertSummary> {
     /// # Errors
     /// `serde_json`'s, when the text is not JSON.
     pub fn add_alert_summary(&mut self, text: &[u8]) -> Result<(), serde_json::Error> {
-        let of = |raw: RawJson| match id_in(raw.as_str().as_bytes()) {
-            Some(id) => Ok((id, AlertSummary { id: AlertSummaryId(id), raw })),
-            None => Err(NO_ID.to_owned()),
-        };
-        self.add(text, || id_in(text), of)
+        self.add_by_id(text, |id, raw| Ok(AlertSummary { id: AlertSummaryId(id), raw }))
     }
 }
 
@@ -161,12 +168,33 @@ impl Sorted<Job> {
     /// # Errors
     /// `serde_json`'s, when the text is not JSON.
     pub fn add_job(&mut self, text: &[u8]) -> Result<(), serde_json::Error> {
-        let of = |raw: RawJson| {
-            let id = id_in(raw.as_str().as_bytes()).ok_or_else(|| NO_ID.to_owned())?;
-            JobTimes::of(&raw)?;
-            Ok((id, Job { id: JobId(id), raw }))
+        self.add_by_id(text, |id, raw| JobTimes::of(&raw).map(|_| Job { id: JobId(id), raw }))
+    }
+}
+
+impl Sorted<DatumRecord> {
+    /// Adds the datum with this text, the `number`th of its list, from 1. It needs the time of its push.
+    ///
+    /// # Errors
+    /// `serde_json`'s, when the text is not JSON.
+    pub fn add_datum(&mut self, number: usize, text: &[u8]) -> Result<(), serde_json::Error> {
+        if let Ok(text) = std::str::from_utf8(text)
+            && let Ok(regular @ DatumRecord::Regular(_)) = parse_datum(text)
+        {
+            self.taken.push(regular);
+            return Ok(());
+        }
+        let num_odd = self.odd.len();
+        let of = |raw: RawJson| match parse_datum(raw.as_str()) {
+            // Several data of a list may have one id, or none.
+            Ok(datum) => Ok((stand_in(text), datum)),
+            Err(error) => Err(error.to_string()),
         };
-        self.add(text, || id_in(text), of)
+        self.add(text, || None, of)?;
+        for odd in &mut self.odd[num_odd..] {
+            odd.reason = format!("datum {number}: {}", odd.reason);
+        }
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::model::Timestamp;
 use crate::observe::Counters;
 use crate::store::{Change, CrawlIdentity, Settlement, Store, job_pending};
 
-/// Makes the file of commits when it is missing and the configuration names a source for it.
+/// Makes the file of commits when it is missing and the configuration names a source for it. Does nothing otherwise.
 pub(super) async fn bring_commits(
     config: &Arc<Config>,
     identity: &CrawlIdentity,

@@ -12,7 +12,7 @@ use crate::config::Config;
 pub struct RunOptions {
     /// The stored crawl's server has another address now.
     pub same_source: bool,
-    /// Fetch at most ten new job details.
+    /// Fetch at most ten new job details: a crawl that ends early, on purpose.
     pub dry_run: bool,
     /// Ask again for the answers with records that were set aside.
     pub retry_set_aside: bool,

@@ -1,12 +1,15 @@
 //! The reduction as a step of the pipeline: on threads of its own, so that the runtime stays free for signals.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use crate::Error;
 use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
 use crate::dataset::commits::Commits;
-use crate::dataset::{Artifact, DatasetError, ReduceOrder, ReduceSummary, check_llm_records, read_commits, reduce};
+use crate::dataset::{
+    Artifact, DatasetError, FolderKind, Owner, ReduceOrder, ReduceSummary, check_llm_records, read_commits, reduce,
+};
 use crate::observe::{Counters, Progress};
 use crate::store::Store;
 
@@ -25,9 +28,28 @@ pub async fn reduce_store(
 ) -> Result<ReduceSummary, Error> {
     let identity = store.identity()?.ok_or(DatasetError::EmptyStore)?;
     let commits = read_commits(config, &identity)?.map(Arc::new);
+    let _lock = lock_folder(config)?;
     let counters = Arc::new(Counters::default());
     let _progress = Progress::start(Arc::clone(&counters), config.log.progress, &[]);
     make_artifacts(&store, config, commits.as_ref(), artifacts, shutdown, &counters).await
+}
+
+/// Refuses a folder of artifacts that holds files of another store or program. Changes nothing.
+pub(crate) fn check_owner(config: &Config) -> Result<(), DatasetError> {
+    match Owner::at(&config.store.path) {
+        Some(owner) => Ok(FolderKind::artifacts().check(&config.artifacts.out, &owner)?),
+        None => Ok(()), // opening the store reports the damage
+    }
+}
+
+/// As [`check_owner`], of a store that does not exist yet. An existing one must be opened first: its ledger may be damaged.
+pub(super) fn check_new_owner(config: &Config) -> Result<(), DatasetError> {
+    if config.store.path.join("db").exists() { Ok(()) } else { check_owner(config) }
+}
+
+/// Makes the folder of the artifacts, and keeps other processes from writing to it while the result lives.
+pub(super) fn lock_folder(config: &Config) -> Result<Option<File>, DatasetError> {
+    Ok(FolderKind::artifacts().lock(&config.artifacts.out)?)
 }
 
 /// Warns before the crawl if the records to relabel are malformed: the crawl may take days, and the file can be corrected

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::RunOptions;
 use crate::config::Config;
-use crate::fetch::{first_requests, lost_parts};
+use crate::fetch::{Pressure, first_requests, lost_parts};
 use crate::model::{Kind, Request};
 use crate::store::{Change, CrawlIdentity, Pending, Settlement, Store, StoreError};
 
@@ -14,6 +14,7 @@ pub(super) fn prepare_frontier(
     store: &Store,
     identity: &CrawlIdentity,
     config: &Config,
+    pressure: &Pressure,
     options: RunOptions,
 ) -> Result<(), StoreError> {
     let counts = store.counts()?;
@@ -22,7 +23,7 @@ pub(super) fn prepare_frontier(
         store.commit(Change::Expand { settlement })?;
     }
     if counts.failed() > 0 {
-        retry_failures(store, options.lists_only)?;
+        retry_failures(store, identity, pressure, options.lists_only)?;
     }
     if options.retry_set_aside {
         retry_set_aside(store)?;
@@ -56,11 +57,22 @@ fn retry_set_aside(store: &Store) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn retry_failures(store: &Store, lists_only: bool) -> Result<(), StoreError> {
+fn retry_failures(
+    store: &Store,
+    identity: &CrawlIdentity,
+    pressure: &Pressure,
+    lists_only: bool,
+) -> Result<(), StoreError> {
     let mut requests = Vec::new();
     for failure in store.failures() {
         let (request, failure) = failure?;
         if !lists_only || matches!(request.kind(), Kind::Alerts | Kind::Signatures) {
+            match request {
+                Request::Summary { signature, window } if window != identity.data_window() => {
+                    pressure.note_earlier_failure(signature);
+                }
+                _ => {}
+            }
             requests.push(Pending { request, submitted: failure.submitted });
         }
     }

@@ -16,6 +16,9 @@ pub(super) fn section(facts: &Facts) -> Markup {
     html! {
         section id="coverage" {
             h2 { "Coverage" }
+            @if let Some((listed, with_data)) = facts.overview.revisions_listed {
+                p { "Revisions with data: " (text::count(listed)) " of " (text::count(with_data)) " are in the commits file." }
+            }
             @match &facts.overview.revisions {
                 None => p { "Coverage is unknown without the commits. Add " code { "--commits all_commits.jsonl" } "." },
                 Some(revisions) if revisions.is_empty() => p { "The window contains no commits." },

@@ -63,6 +63,14 @@ pub enum SourceError {
     /// 403: the server blocks this client.
     #[error("the server refuses this client (403 Forbidden)")]
     Forbidden,
+    /// An error of the server after a long time: it ends its own queries after 30 s.
+    #[error("the server gave up on the request after {} s ({status})", took.as_secs())]
+    GaveUp {
+        /// The HTTP status.
+        status: u16,
+        /// From sending to the reply.
+        took: Duration,
+    },
     /// Any other status than 200.
     #[error("the server answered {status}{}", excerpt_of(.excerpt))]
     Status {
@@ -130,7 +138,10 @@ impl SourceError {
         match self {
             Self::Forbidden => Some(403),
             Self::UnknownRepository { .. } => Some(404),
-            Self::Status { status, .. } | Self::NotJson { status, .. } | Self::Redirect { status, .. } => Some(*status),
+            Self::Status { status, .. }
+            | Self::GaveUp { status, .. }
+            | Self::NotJson { status, .. }
+            | Self::Redirect { status, .. } => Some(*status),
             Self::TooLarge { .. }
             | Self::BrokenEncoding { .. }
             | Self::BrokenJson { .. }
@@ -151,7 +162,7 @@ impl SourceError {
             Self::Redirect { .. } => "redirect".to_owned(),
             Self::Forbidden => "http_403".to_owned(),
             Self::UnknownRepository { .. } => "unknown_repository".to_owned(),
-            Self::Status { status, .. } => format!("http_{status}"),
+            Self::Status { status, .. } | Self::GaveUp { status, .. } => format!("http_{status}"),
             Self::NotJson { .. } => "not_json".to_owned(),
             Self::TooLarge { .. } => "too_large".to_owned(),
             Self::BrokenEncoding { .. } => "broken_encoding".to_owned(),

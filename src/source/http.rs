@@ -11,6 +11,7 @@ use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER,
 };
 use reqwest::{Client, Response, StatusCode, Url};
+use tokio::time::Instant;
 
 use super::body::{ACCEPTED_ENCODINGS, BodyDecoder};
 use super::clock::ServerClock;
@@ -21,6 +22,9 @@ use crate::model::Timestamp;
 
 /// Larger bodies are parsed outside the runtime's own threads, bytes: a millisecond's work.
 const PARSE_INLINE_BYTES: usize = 256 << 10;
+
+/// A server error after this long ends a query that took too long: the server allows 30 s. Other errors come at once.
+const GAVE_UP_AFTER: Duration = Duration::from_secs(25);
 
 /// Initial capacity for a body, bytes; most are shorter. The length after decompression is not known before the end.
 const USUAL_BODY_BYTES: usize = 64 << 10;
@@ -125,8 +129,12 @@ impl HttpServer {
     /// Asks once; returns a JSON reply with status 200, its body not read yet.
     async fn ask(&self, url: Url, accept: &'static str) -> Result<OpenReply, SourceError> {
         let request = self.client.get(url).header(ACCEPT, accept).header(ACCEPT_ENCODING, ACCEPTED_ENCODINGS);
+        let sent = Instant::now();
         let response = request.send().await.map_err(|error| self.transport_error(error))?;
         let status = response.status();
+        if gave_up(status, sent.elapsed()) {
+            return Err(SourceError::GaveUp { status: status.as_u16(), took: sent.elapsed() });
+        }
         if status != StatusCode::OK {
             return Err(self.status_error(response).await);
         }
@@ -275,6 +283,10 @@ pub(super) async fn read_body<T: Send + 'static>(
     }
 }
 
+fn gave_up(status: StatusCode, took: Duration) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 504) && took >= GAVE_UP_AFTER
+}
+
 fn content_type_of(response: &Response) -> String {
     let value = response.headers().get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     value.map_or_else(|| "no content type".to_owned(), |value| printable(&value, 80))
@@ -322,6 +334,15 @@ mod tests {
         assert_eq!(retry_after("soon", now), None);
         assert_eq!(retry_after("-1", now), None);
         assert_eq!(retry_after(&"9".repeat(40), now), Some(Duration::from_secs(u64::MAX)), "huge is huge, not absent");
+    }
+
+    #[test]
+    fn a_late_server_error_ends_a_slow_query_and_an_early_one_is_an_error() {
+        let is_late = |status, secs| gave_up(StatusCode::from_u16(status).unwrap(), Duration::from_secs(secs));
+        for status in [500, 502, 504] {
+            assert!(is_late(status, 25) && is_late(status, 31) && !is_late(status, 24), "{status}");
+        }
+        assert!(!is_late(404, 31) && !is_late(503, 31) && !is_late(429, 31) && !is_late(200, 31));
     }
 
     #[test]

@@ -31,3 +31,4 @@ pub(crate) use reply::{Reply, SignatureSink};
 pub(crate) use split::batches_of;
 pub use split::{Split, split};
 pub(crate) use treeherder::{Answer, Treeherder};
+pub(crate) use wire::summary as read_summary;

@@ -125,9 +125,7 @@ impl Treeherder {
                 Box::new(move |body| wire::alert_page(body, asked))
             }
             Request::Frameworks => Box::new(|body| wire::frameworks(text_of(body)?)),
-            Request::Summary { signature, window } => {
-                Box::new(move |body| wire::summary(text_of(body)?, signature, window))
-            }
+            Request::Summary { signature, window } => Box::new(move |body| wire::summary(body, signature, window)),
             Request::Job { .. } => {
                 let batch = batch.clone();
                 Box::new(move |body| wire::jobs(body, &batch))
@@ -159,7 +157,8 @@ impl Treeherder {
         Ok(Answer { reply, body_bytes, latency: sent.elapsed() })
     }
 
-    fn url_of(&self, batch: &Batch) -> Url {
+    /// The address of the request for `batch`.
+    pub(crate) fn url_of(&self, batch: &Batch) -> Url {
         let repository = &self.source.repository;
         let (path, query) = match &batch.requests()[0] {
             Request::AlertPage { page, .. } => {

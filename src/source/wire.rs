@@ -3,7 +3,6 @@
 //! A reply of another shape is [`SourceError::WrongShape`], never an empty answer. Each record in it is taken, corrected or set
 //! aside by the acceptance test of `model`, so that an odd one costs only itself.
 
-mod pieces;
 #[cfg(test)]
 mod store_tests;
 #[cfg(test)]
@@ -16,14 +15,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use self::pieces::{Fault, Pieces};
 use super::error::SourceError;
 use super::page::{AskedPage, contradiction};
 use super::printable::printable;
 use super::reply::{Reply, SignatureSink};
 use crate::model::{
-    AlertSummaryId, Batch, DatumRecord, FrameworkId, Job, JobId, RawEntries, RawJson, SignatureId, Sorted, Summary,
-    Window, bring_to_api_order, parse_datum, scan_data,
+    Accepted, AlertSummaryId, Batch, DatumRecord, Fault, FrameworkId, Job, JobId, OddRecord, Pieces, RawEntries,
+    RawJson, Refusal, SignatureId, Sorted, Summary, Window, accept, bring_to_api_order, exact_id, scan_data, stand_in,
 };
 
 /// Reject longer lists: each of their pages would become a request. All of Mozilla's alert summaries of ten years are less
@@ -52,9 +50,11 @@ impl Shape {
     }
 
     fn cannot_cut(self, fault: Fault) -> SourceError {
+        let broken = |reason| SourceError::BrokenJson { source: serde::de::Error::custom(reason) };
         match fault {
             Fault::OtherShape => self.wrong("a JSON value of another type"),
-            Fault::Broken(reason) => SourceError::BrokenJson { source: serde::de::Error::custom(reason) },
+            Fault::EndsEarly => broken("EOF while parsing a reply"),
+            Fault::Broken(reason) => broken(reason),
         }
     }
 
@@ -151,7 +151,7 @@ pub(super) fn updated_signatures(body: impl Read) -> Result<Reply, SourceError> 
     Ok(Reply::UpdatedSignatures(ids))
 }
 
-/// Hands each signature of a list, and its key, to `take` as it arrives: the list may hold 10^5. A key that is no number
+/// Hands each signature of a list, and its key, to `take` as it arrives: the list may hold 10^5. A key that is not a number
 /// shows that the reply is something else, and must not make signatures look as if they had no data.
 fn each_signature(
     body: impl Read,
@@ -171,91 +171,120 @@ fn each_signature(
     Ok(())
 }
 
-/// Reads data one by one, when some are not of the documented form.
-fn parse_each(shape: Shape, list: &RawValue) -> Result<Vec<DatumRecord>, SourceError> {
-    let texts: Vec<&RawValue> = serde_json::from_str(list.get()).map_err(|source| shape.wrong(source))?;
-    let parse =
-        |text: &&RawValue| parse_datum(text.get()).map_err(|source| shape.wrong(format!("{source} in {}", text.get())));
-    texts.iter().map(parse).collect()
-}
-
-/// Reads `performance/summary` for `asked`, and keeps the data in `window`.
-pub(super) fn summary(text: &str, asked: SignatureId, window: Window) -> Result<Reply, SourceError> {
+/// Reads `performance/summary` for `asked`, and keeps the data in `window`. A datum that cannot be read is set aside.
+pub(crate) fn summary(text: &[u8], asked: SignatureId, window: Window) -> Result<Reply, SourceError> {
     let shape = Shape("performance/summary");
-    if let Some(cut) = cut_out_data(text)
-        && let Ok(Some(entries)) = only_entries(shape, &cut.rest)
-        && entries.0.iter().any(|(key, raw)| key == "data" && offset_in(&cut.rest, raw) == cut.at)
-    {
-        return summary_of(shape, &entries, cut.data, asked, window);
-    }
-    let Some(entries) = only_entries(shape, text)? else {
-        return Ok(Reply::Summary(Summary { signature_id: asked, header: None, data: Vec::new() }));
+    let cut = match std::str::from_utf8(text).ok().and_then(cut_regular) {
+        Some(cut) => Some(cut),
+        None => cut_odd(shape, text)?,
     };
-    let raw_data = field(&entries, "data").ok_or_else(|| shape.wrong("no data field"))?;
-    let data = parse_each(shape, raw_data)?;
-    summary_of(shape, &entries, data, asked, window)
+    let (header, Sorted { taken: mut data, mut odd }) = match cut {
+        Some(cut) if cut.id == Some(asked) => (Some(accept_header(&cut.header, asked)?), cut.data),
+        Some(cut) => return Err(shape.wrong(format!("signature {:?} instead of {asked}", cut.id))),
+        None => (None, Sorted::default()),
+    };
+    data.retain(|record| window.contains(record.push_timestamp()));
+    bring_to_api_order(&mut data);
+    let header = header.map(|(header, of_header)| {
+        odd.extend(of_header);
+        header
+    });
+    Ok(Reply::Summary(Summary { signature_id: asked, header, data, odd }))
 }
 
-/// A reply whose data have been read and cut out, so that the bulk of it is read once.
+/// A summary, cut into its parts.
 struct Cut {
-    /// The reply, with an empty list for data.
-    rest: String,
-    /// The offset of that list in it, bytes.
-    at: usize,
-    data: Vec<DatumRecord>,
+    /// The object without its `data`; unchecked.
+    header: String,
+    id: Option<SignatureId>,
+    data: Sorted<DatumRecord>,
 }
 
-/// Cuts out the first list under a key `data`, if all data in it are regular. The caller checks that the key is the
-/// summary's own when it parses the rest.
-fn cut_out_data(text: &str) -> Option<Cut> {
+/// Cuts a reply of which all data are regular, so that the bulk of it is read once. `None` for any other text.
+fn cut_regular(text: &str) -> Option<Cut> {
     const KEY: &str = "\"data\":";
     let at = text.find(KEY)? + KEY.len();
     let (data, len) = scan_data(&text.as_bytes()[at..])?;
-    Some(Cut { rest: [&text[..at], "[]", &text[at + len..]].concat(), at, data })
-}
-
-fn offset_in(text: &str, raw: &RawValue) -> usize {
-    raw.get().as_ptr().addr().wrapping_sub(text.as_ptr().addr())
-}
-
-/// The fields of the one signature in a reply; `None` for an empty list.
-fn only_entries(shape: Shape, text: &str) -> Result<Option<RawEntries<'_>>, SourceError> {
-    let mut list: Vec<RawEntries<'_>> = shape.read(text)?;
-    if list.len() > 1 {
-        return Err(shape.wrong(format!("{} signatures instead of one", list.len())));
+    let rest = [&text[..at], "[]", &text[at + len..]].concat();
+    let list: Vec<RawEntries<'_>> = serde_json::from_str(&rest).ok()?;
+    let [RawEntries(entries)] = list.as_slice() else { return None };
+    // The key may have been that of another object; of repeated keys, the last one counts.
+    let (_, own) = entries.iter().rfind(|(key, _)| key == "data")?;
+    if own.get().as_ptr().addr() != rest.as_ptr().addr() + at {
+        return None;
     }
-    Ok(list.pop())
+    let entries = entries.iter().map(|(key, raw)| Some((serde_json::to_string(key).ok()?, raw.get())));
+    let (header, id) = header_of(entries.collect::<Option<Vec<_>>>()?.into_iter());
+    Some(Cut { header, id, data: Sorted { taken: data, odd: Vec::new() } })
 }
 
-fn field<'a>(entries: &RawEntries<'a>, name: &str) -> Option<&'a RawValue> {
-    entries.0.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw)
-}
-
-fn summary_of(
-    shape: Shape,
-    entries: &RawEntries<'_>,
-    mut data: Vec<DatumRecord>,
-    asked: SignatureId,
-    window: Window,
-) -> Result<Reply, SourceError> {
-    let id: Option<SignatureId> = field(entries, "signature_id").map(|raw| shape.view(raw)).transpose()?;
-    if id != Some(asked) {
-        return Err(shape.wrong(format!("signature {id:?} instead of {asked}")));
+/// Cuts any reply; `None` for an empty list.
+fn cut_odd(shape: Shape, text: &[u8]) -> Result<Option<Cut>, SourceError> {
+    let cut = |fault| shape.cannot_cut(fault);
+    let mut list = Pieces::of_list(text).map_err(cut)?;
+    if !list.next().map_err(cut)? {
+        return Ok(None);
     }
-    data.retain(|record| window.contains(record.push_timestamp()));
-    bring_to_api_order(&mut data);
+    let record = std::mem::take(&mut list.value);
+    if list.next().map_err(cut)? {
+        return Err(shape.wrong("several signatures instead of one"));
+    }
+    let mut entries = Vec::new();
+    let mut listed = None;
+    let mut fields = Pieces::of_object(record.as_slice()).map_err(cut)?;
+    while fields.next().map_err(cut)? {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        match fields.key.as_slice() {
+            b"data" => listed = Some(std::mem::take(&mut fields.value)),
+            key => entries.push((format!("\"{}\"", text(key)), text(&fields.value))),
+        }
+    }
+    let listed = listed.ok_or_else(|| shape.wrong("no data field"))?;
+    let mut data = Sorted::default();
+    let mut texts = Pieces::of_list(listed.as_slice()).map_err(cut)?;
+    let mut number = 0;
+    while texts.next().map_err(cut)? {
+        number += 1;
+        data.add_datum(number, &texts.value).map_err(|source| SourceError::BrokenJson { source })?;
+    }
+    let (header, id) = header_of(entries.iter().map(|(key, text)| (key.as_str(), text.as_str())));
+    Ok(Some(Cut { header, id, data }))
+}
+
+/// The object of the entries but `data`, and the signature that it names. Keys are in quotes.
+fn header_of<'a>(entries: impl Iterator<Item = (impl AsRef<str>, &'a str)>) -> (String, Option<SignatureId>) {
     let mut header = String::from("{");
-    for (key, raw) in entries.0.iter().filter(|(key, _)| key != "data") {
+    let mut id = None;
+    for (key, text) in entries {
+        let key = key.as_ref();
+        match key {
+            "\"data\"" => continue,
+            "\"signature_id\"" => id = exact_id(text).map(SignatureId),
+            _ => {}
+        }
         if header.len() > 1 {
             header.push(',');
         }
-        header.push_str(&serde_json::to_string(key).map_err(|source| SourceError::BrokenJson { source })?);
+        header.push_str(key);
         header.push(':');
-        header.push_str(raw.get());
+        header.push_str(text);
     }
     header.push('}');
-    let header = RawJson::parse(&header).map_err(|source| SourceError::BrokenJson { source })?;
-    Ok(Reply::Summary(Summary { signature_id: asked, header: Some(header), data }))
+    (header, id)
+}
+
+/// The header to store; of one that cannot be read only the id, and the record that it is set aside as.
+fn accept_header(header: &str, id: SignatureId) -> Result<(RawJson, Option<OddRecord>), SourceError> {
+    let text = header.as_bytes();
+    match accept(text) {
+        Ok(Accepted { raw, corrected }) => Ok((raw, corrected.then(|| OddRecord::corrected(stand_in(text), text)))),
+        Err(Refusal::NotJson(source)) => Err(SourceError::BrokenJson { source }),
+        Err(Refusal::Unreadable(reason)) => {
+            let raw = RawJson::parse(&format!("{{\"signature_id\":{id}}}"));
+            let odd = OddRecord::set_aside(stand_in(text), reason, text);
+            raw.map(|raw| (raw, Some(odd))).map_err(|source| SourceError::BrokenJson { source })
+        }
+    }
 }
 
 /// Reads `jobs` for the jobs of `batch`. A job that was not asked for shows that the server ignored the filter, and one

@@ -3,7 +3,7 @@
 //! Settings that the configuration leaves open (above all `data_end`) are decided once, so that a resumed crawl asks for the
 //! same ranges as on its first day.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::{Config, JOB_LIFE_DAYS};
 use crate::model::{Timestamp, Window};
@@ -11,7 +11,8 @@ use crate::model::{Timestamp, Window};
 /// The identity of a crawl, pinned in its store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrawlIdentity {
-    /// Root of the server, without `/api`.
+    /// Root of the server, without `/api`, and without the login that a store of an earlier version may hold.
+    #[serde(deserialize_with = "without_login")]
     pub base_url: String,
     /// Name, such as `autoland`.
     pub repository: String,
@@ -88,18 +89,37 @@ impl CrawlIdentity {
         if !same_source {
             rows.push(("source.base_url", self.base_url.clone(), asked.base_url));
         }
-        for (key, stored, given) in [
+        rows.retain(|(_, stored, asked)| stored != asked);
+        rows.extend(self.window_differences(config));
+        rows
+    }
+
+    /// As [`CrawlIdentity::differences`], of the window alone; what `config` leaves open is not compared.
+    #[must_use]
+    pub fn window_differences(&self, config: &Config) -> Vec<(&'static str, String, String)> {
+        let rows = [
             ("window.start", self.window_start, config.window.start),
             ("window.end", self.window_end, config.window.end),
             ("window.data_end", self.data_end, config.window.data_end),
-        ] {
-            if let Some(given) = given {
-                rows.push((key, stored.to_string(), given.to_string()));
-            }
-        }
-        rows.retain(|(_, stored, asked)| stored != asked);
-        rows
+        ];
+        let differs = |(key, stored, given): (_, Timestamp, Option<Timestamp>)| {
+            let given = given.filter(|given| *given != stored)?;
+            Some((key, stored.to_string(), given.to_string()))
+        };
+        rows.into_iter().filter_map(differs).collect()
     }
+}
+
+/// Leaves out the user, password, query and fragment of an address, which may be secrets.
+fn without_login<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let mut address = String::deserialize(deserializer)?;
+    address.truncate(address.find(['?', '#']).unwrap_or(address.len()));
+    let host = address.find("://").map_or(0, |at| at + 3);
+    let path = address[host..].find('/').map_or(address.len(), |at| host + at);
+    if let Some(at) = address[host..path].rfind('@') {
+        address.replace_range(host..=host + at, "");
+    }
+    Ok(address)
 }
 
 #[cfg(test)]
@@ -126,5 +146,21 @@ mod tests {
         let keys = |same| identity.differences(&config, same).into_iter().map(|row| row.0).collect::<Vec<_>>();
         assert_eq!(keys(false), ["source.repository", "source.base_url", "window.end"]);
         assert_eq!(keys(true), ["source.repository", "window.end"]);
+    }
+
+    #[test]
+    fn a_login_in_a_stored_address_is_left_out() {
+        let identity = CrawlIdentity::create(&Config::default(), Timestamp::from_secs(1_790_000_000));
+        for (stored, kept) in [
+            ("https://user:s3cret@a.example/th", "https://a.example/th"),
+            ("https://s3cret@a.example", "https://a.example"),
+            ("https://us@er:s3cret@a.example:8080/@x", "https://a.example:8080/@x"),
+            ("https://a.example/?key=s3cret", "https://a.example/"),
+            ("https://treeherder.mozilla.org", "https://treeherder.mozilla.org"),
+        ] {
+            let stored = CrawlIdentity { base_url: stored.to_owned(), ..identity.clone() };
+            let read: CrawlIdentity = serde_json::from_slice(&serde_json::to_vec(&stored).unwrap()).unwrap();
+            assert_eq!(read.base_url, kept);
+        }
     }
 }

@@ -254,14 +254,19 @@ fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
     reason_of(&text.unwrap_or_else(|| "sled cannot read it".to_owned()))
 }
 
-/// Removes a database that a killed process left half created: sled writes its `conf` in two steps, and refuses one that
-/// ends between them. No data are lost, because the database file is still empty.
+/// Removes a database that a killed process left half created: sled writes its `conf` in two steps before it creates the
+/// database file, and refuses one that ends between them. No data are lost, because the database file is empty or missing.
 fn remove_half_made(folder: &Path) -> std::io::Result<()> {
-    match std::fs::metadata(folder.join("db")) {
-        Ok(file) if file.len() == 0 => match std::fs::remove_file(folder.join("conf")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        },
+    let not_found = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    let is_empty = match std::fs::metadata(folder.join("db")) {
+        Ok(file) => file.len() == 0,
+        Err(error) => not_found(&error),
+    };
+    if !is_empty {
+        return Ok(());
+    }
+    match std::fs::remove_file(folder.join("conf")) {
+        Err(error) if !not_found(&error) => Err(error),
         _ => Ok(()),
     }
 }

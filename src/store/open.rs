@@ -74,7 +74,8 @@ impl Store {
     }
 
     /// True when there is something of a store in the folder.
-    pub(super) fn exists(path: &Path) -> bool {
+    #[must_use]
+    pub fn exists(path: &Path) -> bool {
         path.join("db").is_dir() || ValueLog::path_in(path).exists() || Ledger::path_in(path).exists()
     }
 
@@ -360,10 +361,13 @@ mod tests {
         let config = |path: &Path| StoreConfig { path: path.to_owned(), ..StoreConfig::default() };
         drop(Store::open(&config(whole.path())).unwrap());
         let conf = std::fs::read(whole.path().join("db/conf")).unwrap();
-        for written in [0, 1, conf.len() - 5, conf.len() - 4, conf.len()] {
-            let killed = tempfile::tempdir().unwrap();
+        for (written, has_file) in
+            [0, 1, conf.len() - 5, conf.len() - 4, conf.len()].map(|len| [(len, false), (len, true)]).as_flattened()
+        {
+            let (written, killed) = (*written, tempfile::tempdir().unwrap());
             std::fs::create_dir(killed.path().join("db")).unwrap();
-            for (name, bytes) in [("db/db", &[][..]), ("db/conf", &conf[..written])] {
+            let files = [("db/conf", &conf[..written]), ("db/db", &[][..])];
+            for (name, bytes) in &files[..=usize::from(*has_file)] {
                 let mut file = File::options().create_new(true).write(true).open(killed.path().join(name)).unwrap();
                 std::io::Write::write_all(&mut file, bytes).unwrap();
             }

@@ -201,6 +201,7 @@ impl Settlement {
         let mut settlement = Self::default();
         settlement.put_text(&key::header(&request), header);
         settlement.put_data(store, request, summary.signature_id, &summary.data);
+        settlement.odd = summary.odd.iter().map(|odd| (request, odd.clone())).collect();
         if whole_window {
             settlement.discover_sample(&summary.data);
         }

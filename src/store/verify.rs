@@ -28,6 +28,8 @@ pub enum Remedy {
     RunAgain,
     /// `perfharvest reduce`, which makes the missing artifact.
     Reduce,
+    /// Moving files that are not of this store, by hand.
+    Move,
     /// Nothing: it was repaired just now.
     Repaired,
     /// It cannot be repaired: restore the store from a backup, or start again.

@@ -139,8 +139,8 @@ async fn folders_that_turned_read_only_are_named_with_what_to_do() {
     disk.remount("rw");
 
     crawl.config.store.path = disk.path("store");
+    crawl.config.artifacts.out = crawl.folder.path().join("elsewhere"); // the other folder belongs to the first store
     assert_eq!(run(&crawl).await.code(), Some(0));
-    crawl.config.artifacts.out = crawl.folder.path().join("elsewhere");
     disk.remount("ro");
     assert_refused(&run(&crawl).await, 4, "store");
     disk.remount("rw");

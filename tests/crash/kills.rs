@@ -31,8 +31,8 @@ const FAIL_POINTS: &[(&str, u64)] = &[
     ("ledger.after_rename", 6),
     ("artifact.before_fsync", 23),
     ("artifact.before_rename", 22),
-    ("artifact.before_manifest", 1),
-    ("artifact.after_renames", 1),
+    ("artifact.before_manifest", 2),
+    ("artifact.after_renames", 2),
 ];
 
 /// The seed of this run of the tests: fresh, unless the environment repeats one.

@@ -60,7 +60,7 @@ async fn a_crawl_survives_its_terminal() {
         let mut crawl = Crawl::of(&simulator.url());
         crawl.config.log.progress = true;
         let (window, program) = terminal(columns);
-        crawl.config.limiter.requests_per_second = NonZeroU32::new(30).unwrap(); // seconds of crawling after the close
+        crawl.config.limiter.requests_per_second = NonZeroU32::new(30).unwrap().into(); // seconds of crawling after the close
         crawl.config.limiter.burst = NonZeroU32::MIN;
         // The command holds the program's end too.
         let child = on_terminal(&command(&crawl, &["run", "--same-source", "-v"]), &program).env("TERM", term).spawn();

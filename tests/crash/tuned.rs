@@ -50,7 +50,7 @@ async fn a_changed_file_retunes_a_running_crawl_and_a_wrong_one_is_refused() {
 async fn a_running_crawl_is_watched_and_planned_from_other_processes_without_a_request() {
     let simulator = simulator(Behaviour::default()).await;
     let mut crawl = Crawl::of(&simulator.url());
-    crawl.config.limiter.requests_per_second = NonZeroU32::new(20).unwrap();
+    crawl.config.limiter.requests_per_second = NonZeroU32::new(20).unwrap().into();
     crawl.config.limiter.burst = NonZeroU32::MIN;
     // Its fetchers stand still in the end, so that every further request would be another process's.
     simulator.script(ScriptedReply::hang().at(Endpoint::AlertSummary).times(1000));

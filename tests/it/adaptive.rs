@@ -22,7 +22,7 @@ async fn a_crawl_above_the_servers_capacity_slows_down_and_loses_nothing() {
     let simulator =
         Simulator::start(SimulatorConfig { backend, behaviour, ..SimulatorConfig::default() }).await.unwrap();
     let mut crawl = Crawl::of(&simulator.url());
-    crawl.config.limiter.requests_per_second = NonZeroU32::new(160).unwrap();
+    crawl.config.limiter.requests_per_second = NonZeroU32::new(160).unwrap().into();
     crawl.config.limiter.burst = NonZeroU32::new(2).unwrap();
     crawl.config.limiter.adaptive = true;
     crawl.config.concurrency.summaries = 16.try_into().unwrap();

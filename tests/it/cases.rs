@@ -13,21 +13,6 @@ use crate::case_server::serve;
 use crate::golden::{cell, rows, without_tasks};
 use crate::support::Crawl;
 
-/// Cases that still differ although they should not. A case that is equal must be removed from here.
-const NOT_YET: &[&str] = &[
-    "alert-bug-text",
-    "alert-created-null",
-    "alert-is-regression-number",
-    "alert-revision-null",
-    "alert-test-null",
-    "datum-id-null",
-    "datum-job-id-missing",
-    "datum-submit-time-zero-fraction",
-    "job-time-huge",
-    "signature-equal-numbers",
-    "signature-framework-null",
-];
-
 /// Keys that hold paths of the run, or that depend on how often the scripts were interrupted.
 const OF_THE_RUN: &[&str] = &["definition", "detailed_jobs_fetched_this_run", "input_csv", "inputs"];
 
@@ -35,7 +20,6 @@ const OF_THE_RUN: &[&str] = &["definition", "detailed_jobs_fetched_this_run", "i
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn case(#[files("tests/cases/*/input/options.json")] options: PathBuf) {
     let folder = options.parent().and_then(Path::parent).unwrap();
-    let name = folder.file_name().unwrap().to_str().unwrap();
     let mut crawl = Crawl::of(&serve(&folder.join("api")).await);
     configure(&mut crawl, folder, &options);
     let code = crawl.run().await.map_or_else(|error| error.exit_code(), |_| 0);
@@ -44,11 +28,7 @@ async fn case(#[files("tests/cases/*/input/options.json")] options: PathBuf) {
         return;
     }
     let differences = differences(&folder.join("golden"), &crawl.config.artifacts.out);
-    if NOT_YET.contains(&name) {
-        assert!(!differences.is_empty(), "{name} is equal now; remove it from NOT_YET");
-    } else {
-        assert!(differences.is_empty(), "{}", differences.join("\n"));
-    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
 fn configure(crawl: &mut Crawl, folder: &Path, options: &Path) {

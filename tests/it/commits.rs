@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use treeherder_sim::{BackendConfig, Behaviour, Endpoint, GeneratorConfig, ScriptedReply, Simulator, SimulatorConfig};
 
+use crate::support::tamper::put;
 use crate::support::{Crawl, simulator};
 
 const NOW: i64 = 1_795_334_400; // 2026-11-22T08:00:00Z
@@ -244,4 +245,22 @@ fn wrong_uses_are_exit_2_and_name_the_three_sources() {
         assert!(said.contains(words), "{arguments:?}: {said}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_not_made_here_or_was_edited_is_not_overwritten() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    let output = crawl.folder.path().join("all_commits.jsonl");
+    put(&output, b"mine");
+    let refused = make(&crawl, &output, NOW).await.unwrap_err();
+    assert!(refused.exit_code() == 2 && refused.to_string().contains("all_commits.jsonl"), "{refused}");
+    assert_eq!((std::fs::read(&output).unwrap(), simulator.served().total()), (b"mine".to_vec(), 0));
+    assert_eq!(std::fs::read_dir(crawl.folder.path()).unwrap().count(), 1, "nothing is left beside it");
+
+    std::fs::remove_file(&output).unwrap();
+    make(&crawl, &output, NOW).await.unwrap();
+    make(&crawl, &output, NOW + 86_400).await.unwrap();
+    put(&output, b"edited");
+    assert!(matches!(make(&crawl, &output, NOW).await, Err(FetchCommitsError::NotOurs { .. })));
 }

@@ -39,7 +39,7 @@ impl Making {
         let mut config = Config::default();
         config.batch.commits = PAGE.try_into().unwrap();
         config.window.lookback = Duration::from_mins(5);
-        config.limiter.requests_per_second = 100_000.try_into().unwrap();
+        config.limiter.requests_per_second = 100_000.0.try_into().unwrap();
         config.limiter.burst = 1000.try_into().unwrap();
         config.retry.max_attempts = 3.try_into().unwrap();
         config.retry.initial_delay = Duration::from_millis(1);

@@ -30,7 +30,6 @@ async fn run_on_healthy_server(crawl: &mut Crawl) -> SimulatorHandle {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_still_fails_is_recorded_and_the_next_run_asks_exactly_that() {
     let faults = [
-        (ScriptedReply::status(500), "http_500", Some(500), 5),
         (ScriptedReply::status(404).with_body("{\"detail\": \"Not found.\"}"), "http_404", Some(404), 1),
         (ScriptedReply::status(400).with_body("{\"signature\": [\"no\"]}"), "http_400", Some(400), 1),
         (ScriptedReply::status(429), "http_429", Some(429), 5),

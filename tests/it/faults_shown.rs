@@ -68,7 +68,7 @@ async fn control_characters_reach_neither_the_terminal_nor_a_log_line() {
         simulator.script(ScriptedReply::body(nasty_signatures()).at(Endpoint::Signatures));
         let replies = [
             ScriptedReply::status(400).with_body(format!("{{\"detail\": \"{NASTY}\"}}")),
-            ScriptedReply::status(500).with_body(NASTY),
+            ScriptedReply::status(501).with_body(NASTY),
             ScriptedReply::body(format!("[{{\"signature_id\": {in_json}}}]")),
             ScriptedReply::body(format!("[{{\"signature_id\": {NASTY}")),
             ScriptedReply::body(format!("{{\"{NASTY}\": 1}}")),

@@ -26,9 +26,13 @@ fn windows(simulator: &SimulatorHandle) -> BTreeMap<String, Vec<(String, Outcome
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn windows_that_hold_too_much_are_asked_in_parts_and_merge_to_the_whole() {
-    for kill_over_data in [70, 9] {
-        let kill =
-            Behaviour { kill_over_data: Some(kill_over_data), kill_after: Duration::ZERO, ..Behaviour::default() };
+    for (kill_over_data, kill_hangs_up) in [(70, false), (9, false), (9, true)] {
+        let kill = Behaviour {
+            kill_over_data: Some(kill_over_data),
+            kill_after: Duration::ZERO,
+            kill_hangs_up,
+            ..Behaviour::default()
+        };
         let simulator = simulator(kill).await;
         ends_as_undisturbed(&Crawl::of(&simulator.url())).await;
         let most = windows(&simulator).values().map(Vec::len).max().unwrap();
@@ -41,9 +45,8 @@ async fn windows_that_hold_too_much_are_asked_in_parts_and_merge_to_the_whole() 
 async fn a_window_that_times_out_or_meets_a_gateway_error_is_halved() {
     let path = &calm().await.summaries[75];
     let dates = path.split("&startday=").nth(1).unwrap();
-    let [hang, r502, r503, r504] =
-        [ScriptedReply::hang(), ScriptedReply::status(502), ScriptedReply::status(503), ScriptedReply::status(504)];
-    for (fault, timeout) in [(hang, 2), (r502, 60), (r503, 60), (r504, 60)] {
+    let statuses = [500, 502, 503, 504].map(|status| (ScriptedReply::status(status), 60));
+    for (fault, timeout) in [(ScriptedReply::hang(), 2)].into_iter().chain(statuses) {
         let simulator = simulator(Behaviour::default()).await;
         simulator.script(fault.containing(&path[path.find("signature=").unwrap()..]).times(ALWAYS));
         let mut crawl = Crawl::of(&simulator.url());
@@ -68,8 +71,8 @@ async fn a_length_that_worked_is_taken_at_once_for_the_next_signature() {
         .map(|asked| asked.iter().filter(|(_, outcome)| *outcome != Outcome::Status(200)).count())
         .collect();
     let learned = killed.iter().filter(|&&killed| killed == 2).count();
-    // Those that were on their way before any part was answered are halved down.
-    assert!(learned >= 10, "{learned} of {} signatures were cut to the right length at once: {killed:?}", killed.len());
+    // The others have more data in some part than those before them.
+    assert!(learned >= 60, "{learned} of {} signatures were cut to the right length at once: {killed:?}", killed.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,6 +119,52 @@ async fn a_signature_that_is_broken_on_one_day_fails_for_that_day_alone() {
     crawl.config.source.base_url = healthy.url();
     ends_as_undisturbed(&crawl).await;
     assert_eq!(healthy.served().of(Endpoint::Summary), 1, "only that day is requested");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signature_that_fails_in_every_part_costs_a_few_requests_and_fewer_in_later_runs() {
+    let path = &calm().await.summaries[75];
+    let fragment = signature_of(path);
+    for fault in [ScriptedReply::status(500), ScriptedReply::status(502), ScriptedReply::close()] {
+        let simulator = simulator(Behaviour::default()).await;
+        simulator.script(fault.containing(&fragment).times(ALWAYS));
+        let mut crawl = Crawl::of(&simulator.url());
+        let mut asked_before = 0;
+        for most in [16, 2, 2] {
+            let probes_before = simulator.served().of(Endpoint::Framework);
+            let summary = crawl.run().await.unwrap();
+            assert!(summary.crawl.counts.failed() > 2 && !summary.reduction.unwrap().manifest.complete);
+            let asked = windows(&simulator)[&fragment].len();
+            let probes = simulator.served().of(Endpoint::Framework) - probes_before;
+            assert!((1..=most).contains(&(asked - asked_before)), "{asked_before} requests, then {asked}");
+            assert!(usize::try_from(probes).unwrap() <= most + 4, "{probes} probes");
+            asked_before = asked;
+        }
+        let healthy = crate::support::simulator(Behaviour::default()).await;
+        crawl.config.source.base_url = healthy.url();
+        ends_as_undisturbed(&crawl).await;
+    }
+}
+
+/// Many signatures that never answer do not keep the others from being fetched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signatures_that_fail_in_every_part_leave_the_others_complete() {
+    let simulator = simulator(Behaviour::default()).await;
+    let broken: Vec<String> = calm().await.summaries.iter().step_by(10).map(|path| signature_of(path)).collect();
+    for fragment in &broken {
+        simulator.script(ScriptedReply::status(500).containing(fragment).times(ALWAYS));
+    }
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let windows = windows(&simulator);
+    for (signature, asked) in &windows {
+        let most = if broken.contains(signature) { 40 } else { 1 };
+        assert!(asked.len() <= most, "{} requests for {signature}", asked.len());
+    }
+    assert_eq!(windows.len(), calm().await.summaries.len());
+    let healthy = crate::support::simulator(Behaviour::default()).await;
+    crawl.config.source.base_url = healthy.url();
+    ends_as_undisturbed(&crawl).await;
 }
 
 /// Runs with job batches of 64, of which the server bears at most `bears`; gives the sizes asked, with their number.

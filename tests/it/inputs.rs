@@ -122,3 +122,73 @@ async fn a_store_in_use_is_exit_4_and_says_so() {
     drop(held);
     crawl.run().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_that_no_data_can_match_are_refused_before_a_store_or_folder_is_made() {
+    let (hash, within) = ("a1".repeat(20), 1_783_000_000);
+    for (text, told) in [
+        (format!("{{\"node\": \"0123456789ab\", \"date\": [{within}, 0]}}\n"), "40 hex digits"),
+        (format!("{{\"node\": \"{hash}\", \"date\": [5, 0]}}\n"), "no commit in the window"),
+        (
+            format!("{{\"a\": [\n{{}},\n{{\"node\": \"{hash}\", \"date\": [{within}, 0]}}\n]}}"),
+            "lines that are not JSON",
+        ),
+        (format!("node,date\n{hash},{within}\n"), "no usable commit"),
+    ] {
+        let mut folders = None;
+        let (code, said) = refused(|crawl| {
+            let path = crawl.folder.path().join("commits.jsonl");
+            put(&path, &text);
+            crawl.config.inputs.commits = Some(path);
+            crawl.config.artifacts.semantics = Semantics::Corrected;
+            folders = Some([crawl.config.store.path.clone(), crawl.config.artifacts.out.clone()]);
+        })
+        .await;
+        assert!(code == 2 && said.contains(told) && said.contains("commits.jsonl"), "{code} {said}");
+        assert!(folders.unwrap().iter().all(|folder| !folder.exists()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_in_the_future_is_refused() {
+    let (code, text) = refused(|crawl| {
+        crawl.config.inputs.commits = None;
+        crawl.config.window.start = Some("2999-01-01T00:00:00Z".parse().unwrap());
+        crawl.config.window.end = None;
+        crawl.config.window.data_end = Some("2999-02-01T00:00:00Z".parse().unwrap());
+    })
+    .await;
+    assert!(code == 2 && text.contains("in the future"), "{code} {text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_of_another_repository_are_counted_in_the_manifest() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    let whole = crawl.run().await.unwrap().reduction.unwrap().manifest.commits;
+    assert!(whole["revisions_with_data_in_file"] > whole["revisions_with_data"] / 2, "{whole:?}");
+    let path = crawl.folder.path().join("commits.jsonl");
+    put(&path, &format!("{{\"node\": \"{}\", \"date\": [1783000000, 0]}}\n", "a1".repeat(20)));
+    crawl.config.inputs.commits = Some(path);
+    let other = crawl.run().await.unwrap().reduction.unwrap().manifest.commits;
+    assert_eq!((other["in_file"], other["in_window"], other["not_revisions"]), (1, 1, 0));
+    assert_eq!((other["revisions_with_data_in_file"], other["revisions_with_data"]), (0, whole["revisions_with_data"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reduce_refuses_a_window_that_its_store_does_not_have() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let reduce = |start: &str| {
+        let mut program = assert_cmd::Command::cargo_bin("perfharvest").unwrap();
+        program.current_dir(crawl.folder.path()).args(["reduce", "alert_summaries", "--start", start]);
+        program.arg("--store").arg(&crawl.config.store.path).arg("--out").arg(crawl.folder.path().join("again"));
+        let output = program.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let stored = crawl.config.window.start.unwrap().to_string();
+    assert_eq!(reduce(&stored).0, Some(0));
+    let (code, said) = reduce("2026-09-01");
+    assert!(code == Some(2) && said.contains("window.start") && said.contains(&stored), "{said}");
+}

@@ -1,6 +1,10 @@
 //! A server whose replies are well-formed and wrong: none of its lies is settled, and nothing is called complete by them.
 
+use std::sync::Arc;
+
+use perfharvest::actor::Shutdown;
 use perfharvest::model::{Kind, Request};
+use perfharvest::pipeline::{self, RunOptions};
 use perfharvest::store::Store;
 use serde_json::{Value, json};
 use treeherder_sim::{Behaviour, Endpoint, ScriptedReply};
@@ -50,6 +54,28 @@ async fn assert_never_settled(lie: ScriptedReply, label: &str, kind: Kind) {
         let is_of_a_batch = kind == Kind::JobDetails; // whose attempts count
         assert!(failure.attempts <= 5 || is_of_a_batch, "{request}: {}", failure.attempts);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_was_set_aside_is_missed_until_it_is_fetched_again() {
+    let simulator = simulator(Behaviour::default()).await;
+    let odd = page(|page| rows(page)[3]["notes"] = json!("odd")).replace("\"odd\"", "1e400");
+    simulator.script(ScriptedReply::body(odd).at(Endpoint::AlertSummary));
+    let crawl = Crawl::of(&simulator.url());
+    let first = crawl.run().await.unwrap();
+    let manifest = first.reduction.unwrap().manifest;
+    assert_eq!((first.crawl.counts.set_aside(), first.crawl.counts.is_whole()), (1, false));
+    assert_eq!((manifest.num_set_aside(), manifest.complete), (1, true));
+    let before = simulator.served().total();
+    crawl.run().await.unwrap();
+    assert_eq!(simulator.served().total(), before, "it is settled");
+
+    let (_keep, live) = pipeline::fixed_config(crawl.config.clone());
+    let options = RunOptions { same_source: true, retry_set_aside: true, ..RunOptions::default() };
+    let again = pipeline::run(live, options, &[], &Shutdown::new(), Arc::default()).await.unwrap();
+    assert_eq!(simulator.served().total(), before + 1);
+    assert!(again.crawl.counts.is_whole() && again.reduction.unwrap().manifest.num_set_aside() == 0);
+    assert_same_artifacts(&crawl.artifacts(), &calm().await.artifacts);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

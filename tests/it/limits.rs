@@ -9,12 +9,23 @@ use treeherder_sim::Behaviour;
 
 use crate::support::{Crawl, simulator};
 
-/// Nobody else runs processes as this user. Root is not limited in its number of processes.
-const USER: u32 = 61_997;
+/// A user who runs no other processes, also while other runs of this test go on. Root is not limited in its number of
+/// processes.
+fn user() -> u32 {
+    1_000_000_000 + std::process::id()
+}
+
+/// The program and the commits in the folder of the crawl: another user may not see the folder of the build.
+fn copy_files(crawl: &mut Crawl) {
+    std::fs::copy(assert_cmd::cargo::cargo_bin("perfharvest"), crawl.folder.path().join("perfharvest")).unwrap();
+    let commits = crawl.folder.path().join("commits.jsonl");
+    std::fs::copy(crawl.config.inputs.commits.as_deref().unwrap(), &commits).unwrap();
+    crawl.config.inputs.commits = Some(commits);
+}
 
 /// `reduce` into a folder of its own, by a shell that first sets the limit (not every `sh` knows them all).
 fn reduce(crawl: &Crawl, limit: &str, user: Option<u32>) -> Output {
-    let binary = assert_cmd::cargo::cargo_bin("perfharvest");
+    let binary = crawl.folder.path().join("perfharvest");
     let mut command = Command::new("bash");
     command.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")]).arg(binary).arg("reduce");
     command.arg("--store").arg(&crawl.config.store.path);
@@ -23,7 +34,7 @@ fn reduce(crawl: &Crawl, limit: &str, user: Option<u32>) -> Output {
     if let Some(user) = user {
         command.uid(user).gid(user);
     }
-    command.output().unwrap()
+    command.current_dir(crawl.folder.path()).output().unwrap()
 }
 
 /// Returns whether it worked.
@@ -48,7 +59,8 @@ fn is_root(folder: &Path) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_few_threads_addresses_or_files_it_works_or_says_which_limit_to_raise() {
     let simulator = simulator(Behaviour::default()).await;
-    let crawl = Crawl::of(&simulator.url());
+    let mut crawl = Crawl::of(&simulator.url());
+    copy_files(&mut crawl);
     crawl.run().await.unwrap();
     for kilobytes in [200_000, 600_000, 1_000_000, 1_500_000, 2_000_000] {
         let limit = format!("-v {kilobytes}");
@@ -70,7 +82,7 @@ async fn with_few_threads_addresses_or_files_it_works_or_says_which_limit_to_rai
     let mut worked = Vec::new();
     for threads in [1, 3, 6, 10, 20, 30, 38, 39, 40, 41, 43, 46, 64, 1000] {
         let limit = format!("-u {threads}");
-        worked.push(assert_works_or_explains(&reduce(&crawl, &limit, Some(USER)), &limit));
+        worked.push(assert_works_or_explains(&reduce(&crawl, &limit, Some(user())), &limit));
     }
     assert!(worked.is_sorted() && !worked[0] && worked[worked.len() - 1], "{worked:?}");
 }

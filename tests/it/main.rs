@@ -18,6 +18,7 @@ mod faults;
 mod faults_lasting;
 mod faults_shown;
 mod faults_split;
+mod fuzz_inputs;
 mod golden;
 mod hgweb_server;
 mod import;
@@ -26,8 +27,10 @@ mod lies;
 #[cfg(target_os = "linux")]
 mod limits;
 mod metrics;
+mod odd_data;
 mod online_check;
 mod options;
+mod ownership;
 mod parquet;
 mod plan;
 mod rate;

@@ -26,7 +26,7 @@ async fn arrivals_at(rate: u32, burst: u32) -> (Vec<Arrival>, f64) {
     let simulator = simulator(Behaviour { faults, ..Behaviour::default() }).await;
     let server_started = Instant::now();
     let mut crawl = Crawl::of(&simulator.url());
-    crawl.config.limiter.requests_per_second = non_zero(rate);
+    crawl.config.limiter.requests_per_second = non_zero(rate).into();
     crawl.config.limiter.burst = non_zero(burst);
     crawl.config.concurrency.summaries = 12.try_into().unwrap();
     crawl.config.retry.max_attempts = non_zero(20);
@@ -61,7 +61,7 @@ async fn job_details_go_out_in_full_batches_while_summaries_still_go_on() {
     crawl.config.concurrency.summaries = 1.try_into().unwrap();
     crawl.config.concurrency.job_details = 1.try_into().unwrap();
     let fast = Arc::new(crawl.config.clone());
-    crawl.config.limiter.requests_per_second = non_zero(10);
+    crawl.config.limiter.requests_per_second = non_zero(10).into();
     crawl.config.limiter.burst = non_zero(60);
     let (sender, live) = pipeline::fixed_config(crawl.config.clone());
     let shutdown = Shutdown::new();

@@ -14,6 +14,7 @@ use serde_json::Value;
 use sha2::Digest as _;
 use treeherder_sim::{Behaviour, Endpoint, ScriptedReply};
 
+use crate::support::tamper::put;
 use crate::support::{Crawl, HOSTILE, assert_same_artifacts, hostile_simulator, simulator};
 
 fn report(crawl: &Crawl) -> Report {
@@ -310,6 +311,9 @@ async fn a_store_in_use_is_read_and_a_name_that_is_none_is_refused_with_the_next
     let blocked = call(&crawl, &["report", "--output", "store/ledger.json/report.html"]);
     assert_eq!(blocked.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&blocked.stderr).contains("cannot write --output store/ledger.json/report.html"));
+    put(&crawl.folder.path().join("notes.html"), b"<p>mine</p>");
+    let kept = call(&crawl, &["report", "--output", "notes.html"]);
+    assert!(kept.status.code() == Some(2) && String::from_utf8_lossy(&kept.stderr).contains("not a report"));
     for name in [".", "/", "out/.."] {
         let output = call(&crawl, &["report", "--output", name]);
         assert_eq!(output.status.code(), Some(2), "{name}");

@@ -31,7 +31,7 @@ async fn rate_and_concurrency_changed_in_the_middle_lose_and_double_no_request()
         for (asked, rate, summaries) in [(20, 200, 1), (45, 100_000, 12), (70, 400, 2), (95, 100_000, 1)] {
             wait_until("the requests are served", || simulator.served().total() >= asked).await;
             let mut config = crawl.config.clone();
-            config.limiter.requests_per_second = NonZeroU32::new(rate).unwrap();
+            config.limiter.requests_per_second = NonZeroU32::new(rate).unwrap().into();
             config.concurrency.summaries = summaries.try_into().unwrap();
             sender.send_replace(Arc::new(config));
         }

@@ -61,18 +61,43 @@ pub(crate) trait Dialect {
 pub(crate) fn transcode<D: Dialect>(raw: &str, dialect: &mut D, out: &mut Vec<u8>) -> Result<(), JsonTextError> {
     let before = out.len();
     out.reserve(raw.len() + raw.len() / 8);
-    let walked = Walk { raw, bytes: raw.as_bytes(), at: 0, depth: 0, objects: 0 }.run(dialect, out);
+    let walked = Walk { cursor: Cursor::new(raw), depth: 0, objects: 0 }.run(dialect, out);
     if walked.is_err() {
         out.truncate(before);
     }
     walked
 }
 
+/// A place in JSON text.
+pub(crate) struct Cursor<'a> {
+    pub(crate) raw: &'a str,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(raw: &'a str) -> Self {
+        Self { raw, bytes: raw.as_bytes(), at: 0 }
+    }
+
+    pub(crate) fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    pub(crate) fn expected(&self, expected: &'static str) -> JsonTextError {
+        JsonTextError::Malformed { at: self.at, expected }
+    }
+
+    pub(crate) fn skip_blanks(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+}
+
 /// One walk; the open brackets are bits, 1 for an object.
 struct Walk<'a> {
-    raw: &'a str,
-    bytes: &'a [u8],
-    at: usize,
+    cursor: Cursor<'a>,
     depth: u32,
     objects: u128,
 }
@@ -80,10 +105,10 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn run<D: Dialect>(&mut self, dialect: &mut D, out: &mut Vec<u8>) -> Result<(), JsonTextError> {
         loop {
-            self.skip_blanks();
-            let opened = match self.peek() {
+            self.cursor.skip_blanks();
+            let opened = match self.cursor.peek() {
                 Some(b'"') => {
-                    self.at = dialect.string(self.raw, self.at + 1, out)?;
+                    self.cursor.at = dialect.string(self.cursor.raw, self.cursor.at + 1, out)?;
                     false
                 }
                 Some(b'{') => self.open(true, b'}', dialect, out)?,
@@ -92,31 +117,17 @@ impl Walk<'_> {
                 Some(b'f') => self.word(b"false", D::FALSE, out)?,
                 Some(b'n') => self.word(b"null", D::NULL, out)?,
                 Some(b'-' | b'0'..=b'9') => {
-                    let start = self.at;
+                    let start = self.cursor.at;
                     let is_float = self.scan_number()?;
-                    let text = &self.raw[start..self.at];
+                    let text = &self.cursor.raw[start..self.cursor.at];
                     dialect.number(NumberText { text, at: start, is_float }, out)?;
                     false
                 }
-                _ => return Err(self.expected("a value")),
+                _ => return Err(self.cursor.expected("a value")),
             };
             if !opened && self.close(dialect, out)? {
                 return Ok(());
             }
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn expected(&self, expected: &'static str) -> JsonTextError {
-        JsonTextError::Malformed { at: self.at, expected }
-    }
-
-    fn skip_blanks(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
         }
     }
 
@@ -133,14 +144,14 @@ impl Walk<'_> {
         out: &mut Vec<u8>,
     ) -> Result<bool, JsonTextError> {
         if self.depth == MAX_DEPTH {
-            return Err(JsonTextError::TooDeep { at: self.at, levels: MAX_DEPTH });
+            return Err(JsonTextError::TooDeep { at: self.cursor.at, levels: MAX_DEPTH });
         }
-        out.push(self.bytes[self.at]);
-        self.at += 1;
-        self.skip_blanks();
-        if self.peek() == Some(closing) {
+        out.push(self.cursor.bytes[self.cursor.at]);
+        self.cursor.at += 1;
+        self.cursor.skip_blanks();
+        if self.cursor.peek() == Some(closing) {
             out.push(closing);
-            self.at += 1;
+            self.cursor.at += 1;
             return Ok(false);
         }
         self.depth += 1;
@@ -154,59 +165,63 @@ impl Walk<'_> {
     /// Behind a value: passes closing brackets up to the next comma; true at the end of the text.
     fn close<D: Dialect>(&mut self, dialect: &mut D, out: &mut Vec<u8>) -> Result<bool, JsonTextError> {
         loop {
-            self.skip_blanks();
+            self.cursor.skip_blanks();
             if self.depth == 0 {
-                return if self.at == self.bytes.len() { Ok(true) } else { Err(self.expected("the end of the text")) };
+                return if self.cursor.at == self.cursor.bytes.len() {
+                    Ok(true)
+                } else {
+                    Err(self.cursor.expected("the end of the text"))
+                };
             }
             let closing = if self.in_object() { b'}' } else { b']' };
-            match self.peek() {
+            match self.cursor.peek() {
                 Some(b',') => {
-                    self.at += 1;
+                    self.cursor.at += 1;
                     out.extend_from_slice(b", ");
                     if self.in_object() {
-                        self.skip_blanks();
+                        self.cursor.skip_blanks();
                         self.key(dialect, out)?;
                     }
                     return Ok(false);
                 }
                 Some(byte) if byte == closing => {
-                    self.at += 1;
+                    self.cursor.at += 1;
                     out.push(closing);
                     self.depth -= 1;
                     self.objects >>= 1;
                 }
-                _ => return Err(self.expected("a comma or a closing bracket")),
+                _ => return Err(self.cursor.expected("a comma or a closing bracket")),
             }
         }
     }
 
     fn key<D: Dialect>(&mut self, dialect: &mut D, out: &mut Vec<u8>) -> Result<(), JsonTextError> {
-        if self.peek() != Some(b'"') {
-            return Err(self.expected("a key"));
+        if self.cursor.peek() != Some(b'"') {
+            return Err(self.cursor.expected("a key"));
         }
-        self.at = dialect.string(self.raw, self.at + 1, out)?;
-        self.skip_blanks();
-        if self.peek() != Some(b':') {
-            return Err(self.expected("a colon"));
+        self.cursor.at = dialect.string(self.cursor.raw, self.cursor.at + 1, out)?;
+        self.cursor.skip_blanks();
+        if self.cursor.peek() != Some(b':') {
+            return Err(self.cursor.expected("a colon"));
         }
-        self.at += 1;
+        self.cursor.at += 1;
         out.extend_from_slice(b": ");
         Ok(())
     }
 
     fn word(&mut self, word: &[u8], written: &[u8], out: &mut Vec<u8>) -> Result<bool, JsonTextError> {
-        if !self.bytes[self.at..].starts_with(word) {
-            return Err(self.expected("a value"));
+        if !self.cursor.bytes[self.cursor.at..].starts_with(word) {
+            return Err(self.cursor.expected("a value"));
         }
-        self.at += word.len();
+        self.cursor.at += word.len();
         out.extend_from_slice(written);
         Ok(false)
     }
 
     /// Passes a number; true if it has a fraction or an exponent.
     fn scan_number(&mut self) -> Result<bool, JsonTextError> {
-        let (end, is_float) = number_end(self.bytes, self.at)?;
-        self.at = end;
+        let (end, is_float) = number_end(self.cursor.bytes, self.cursor.at)?;
+        self.cursor.at = end;
         Ok(is_float)
     }
 }

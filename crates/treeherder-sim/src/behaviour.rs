@@ -26,9 +26,9 @@ pub struct Behaviour {
     pub kill_over_data: Option<usize>,
     /// Time until such a request ends.
     pub kill_after: Duration,
-    /// Whether it ends with gunicorn's page and status 500, as behind gunicorn 26; otherwise the connection closes, as it
-    /// may behind a balancer.
-    pub kill_replies: bool,
+    /// Whether the connection closes then, as it may behind a balancer; otherwise the reply is gunicorn's page with status
+    /// 500, as that of the real server.
+    pub kill_hangs_up: bool,
     /// Seconds by which the Date header is ahead of the real time.
     pub date_skew_secs: i64,
     /// Whether connections stay open for further requests; gunicorn's default worker closes them.
@@ -46,7 +46,7 @@ impl Default for Behaviour {
             faults: Vec::new(),
             kill_over_data: None,
             kill_after: Duration::from_secs(30),
-            kill_replies: false,
+            kill_hangs_up: false,
             date_skew_secs: 0,
             keep_alive: true,
             seed: 0,

@@ -137,11 +137,11 @@ impl Server {
         if behaviour.kill_over_data.is_some_and(|most| reply.num_data > most) {
             self.pause(behaviour.kill_after).await?;
             let outcome = Outcome::Fault("killed");
-            if behaviour.kill_replies {
-                return Ok(self.settle_as(outcome, entry, Reply::killed(), headers));
+            if behaviour.kill_hangs_up {
+                entry.settle(outcome);
+                return Err(Hangup);
             }
-            entry.settle(outcome);
-            return Err(Hangup);
+            return Ok(self.settle_as(outcome, entry, Reply::killed(), headers));
         }
         if endpoint == Endpoint::AlertSummary && reply.status == 200 {
             self.world.alert_request_answered();

@@ -16,7 +16,7 @@ const FLAGS: &[(&str, &str)] = &[
         "base-url commits config data-end dry-run end log-format no-progress quiet repository requests-per-second \
          retry-set-aside same-source sample set start store verbose",
     ),
-    ("reduce", "commits config log-format no-progress out quiet semantics set store verbose"),
+    ("reduce", "commits config data-end end log-format no-progress out quiet semantics set start store verbose"),
     (
         "plan",
         "base-url config data-end end json log-format quiet repository requests-per-second same-source sample set start \
@@ -38,8 +38,8 @@ const FLAGS: &[(&str, &str)] = &[
     ("config init", ""),
     (
         "simulate",
-        "alerts arrival-log bind capacity corpus data-per-signature date-skew dump fault kill-after kill-over-data \
-         kill-replies latency now pushes retry-after seed signatures",
+        "alerts arrival-log bind capacity corpus data-per-signature date-skew dump fault kill-after kill-hangs-up \
+         kill-over-data latency now pushes retry-after seed signatures",
     ),
     ("demo", "no-progress out store"),
     ("completions", ""),
@@ -55,6 +55,7 @@ const SETTINGS: &[(&str, &str, &str, &str)] = &[
     ("end", "2026-07-02", "window.end", "\"2026-07-02T00:00:00Z\""),
     ("data-end", "2026-07-03", "window.data_end", "\"2026-07-03T00:00:00Z\""),
     ("sample", "5", "sample.signatures", "5"),
+    ("requests-per-second", "0.5", "limiter.requests_per_second", "0.5"),
     ("requests-per-second", "7", "limiter.requests_per_second", "7"),
     ("commits", "c.jsonl", "inputs.commits", "\"c.jsonl\""),
     ("store", "1", "store.path", "\"1\""),
@@ -186,7 +187,10 @@ fn a_configuration_file_is_read_by_each_command_that_takes_one() {
 fn a_flag_of_its_own_wins_over_set_and_a_file_name_that_looks_like_a_number_is_a_name() {
     let given = ["--set", "limiter.requests_per_second=3", "--requests-per-second", "7", "--store", "1"];
     let config = config_of(&parsed("run", &given));
-    assert_eq!((config.limiter.requests_per_second.get(), config.store.path), (7, PathBuf::from("1")));
+    assert_eq!(
+        (config.limiter.requests_per_second.to_string(), config.store.path),
+        ("7".to_owned(), PathBuf::from("1"))
+    );
     let refused = parsed("run", &["--set", "limiter.burst"]);
     let said = configured(&refused).unwrap().layers().unwrap_err().to_string();
     assert!(said.contains("--set limiter.burst: expected TABLE.KEY=VALUE"), "{said}");

@@ -31,7 +31,7 @@ impl Family for JobIndex {
         let context = making.context;
         let detailed = context.wants(Artifact::SignaturesByJobDetailed);
         let signatures = if detailed { Some(making.value_of::<SignatureRecords>()?) } else { None };
-        making.reduce(JobIndexReducer { means: &context.means }, move |pairs, context| {
+        making.reduce(JobIndexReducer { means: &context.means, num_unreadable: 0 }, move |pairs, context| {
             let fields = match &signatures {
                 Some(signatures) => signatures.wait()?.fields.as_ref(),
                 None => None,
@@ -44,12 +44,14 @@ impl Family for JobIndex {
 /// Sorts pairs of job and signature.
 struct JobIndexReducer<'a> {
     means: &'a Means<'a>,
+    /// Data with a job id that cannot be read, which are listed under no job.
+    num_unreadable: u64,
 }
 
 impl Reducer for JobIndexReducer<'_> {
-    type Block = ();
+    type Block = u64;
     type Worker = PairSorter;
-    type Value = SortedPairs;
+    type Value = (SortedPairs, u64);
 
     fn columns(&self) -> ColumnSet {
         ColumnSet::JOB_IDS
@@ -59,28 +61,37 @@ impl Reducer for JobIndexReducer<'_> {
         self.means.sorter()
     }
 
-    fn take(&mut self, _block: ()) -> Result<(), DatasetError> {
+    fn take(&mut self, num_unreadable: u64) -> Result<(), DatasetError> {
+        self.num_unreadable += num_unreadable;
         Ok(())
     }
 
-    fn finish(self, workers: Vec<PairSorter>) -> Result<SortedPairs, DatasetError> {
-        Ok(PairSorter::finish_all(workers)?)
+    fn finish(self, workers: Vec<PairSorter>) -> Result<(SortedPairs, u64), DatasetError> {
+        Ok((PairSorter::finish_all(workers)?, self.num_unreadable))
     }
 }
 
 impl ReducerWorker for PairSorter {
-    type Block = ();
+    /// Data with a job id that cannot be read.
+    type Block = u64;
 
-    fn open(&mut self, _signatures: &[Part]) {}
+    fn open(&mut self, _signatures: &[Part]) -> u64 {
+        0
+    }
 
-    fn end_signature(&mut self, jobs: &mut SignatureJobs, _block: &mut ()) -> Result<(), DatasetError> {
+    fn end_signature(&mut self, jobs: &mut SignatureJobs, num_unreadable: &mut u64) -> Result<(), DatasetError> {
+        *num_unreadable += jobs.num_unreadable;
         let signature = jobs.signature.0;
         Ok(self.extend(jobs.distinct().iter().map(|job| (*job, signature)))?)
     }
 }
 
 /// Writes the wanted artifacts.
-fn write(context: &Context<'_>, pairs: SortedPairs, fields: Option<&SignatureFields>) -> Result<(), DatasetError> {
+fn write(
+    context: &Context<'_>,
+    (pairs, num_unreadable): (SortedPairs, u64),
+    fields: Option<&SignatureFields>,
+) -> Result<(), DatasetError> {
     let mut plain = context.line_file(Artifact::SignaturesByJob)?;
     let mut detailed = context.line_file(Artifact::SignaturesByJobDetailed)?;
     let mut common = fields.map(CommonFeatures::new);
@@ -110,8 +121,10 @@ fn write(context: &Context<'_>, pairs: SortedPairs, fields: Option<&SignatureFie
         }
         Ok(())
     })?;
+    let mut counts = RowCounts::from([("data_with_an_unreadable_job_id".to_owned(), num_unreadable)]);
+    counts.retain(|_, rows| *rows > 0);
     for file in [plain, detailed].into_iter().flatten() {
-        context.finish(file.written(), &RowCounts::new())?;
+        context.finish(file.written(), &counts)?;
     }
     Ok(())
 }

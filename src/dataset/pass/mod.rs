@@ -166,7 +166,10 @@ impl<'scope, 'env> Pass<'scope, 'env> {
 
     fn read(&self, seats: Vec<Seats<'scope>>, stage: &'static str) -> Result<(), DatasetError> {
         let num_workers = self.num_workers();
-        let wanted = seats.iter().fold(ColumnSet::NONE, |wanted, seats| wanted | seats.columns);
+        let mut wanted = seats.iter().fold(ColumnSet::NONE, |wanted, seats| wanted | seats.columns);
+        if wanted.contains(ColumnSet::JOB_IDS) {
+            wanted = wanted | ColumnSet::IRREGULAR; // for `SignatureJobs`
+        }
         self.means.reducing.pass(stage, self.signatures.len() as u64);
         let revisions = self.store.push_revisions();
         let mut seats: Vec<_> = seats.into_iter().map(|seats| seats.workers.into_iter()).collect();

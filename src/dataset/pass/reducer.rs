@@ -98,6 +98,10 @@ pub(crate) struct SignatureJobs {
     pub(crate) signature: SignatureId,
     /// One per datum, in the order of the data; `None` if the server has deleted the job.
     pub(crate) ids: Vec<Option<JobId>>,
+    /// The jobs of data without the key `job_id`, which are listed and never sampled.
+    without_key: Vec<u64>,
+    /// Data with a job id that cannot be read.
+    pub(crate) num_unreadable: u64,
     distinct: Vec<u64>,
     is_sorted: bool,
 }
@@ -106,18 +110,28 @@ impl SignatureJobs {
     pub(super) fn begin(&mut self, signature: SignatureId) {
         self.signature = signature;
         self.ids.clear();
+        self.without_key.clear();
+        self.num_unreadable = 0;
         self.is_sorted = false;
     }
 
     pub(super) fn extend(&mut self, columns: &Columns) {
-        self.ids.extend((0..columns.len()).map(|at| columns.job_id(at)));
+        for at in 0..columns.len() {
+            let job = columns.job_id(at);
+            self.ids.push(job);
+            if let Some(fields) = columns.fields(at).filter(|_| job.is_none()) {
+                self.without_key.extend(fields.job_without_key().map(|job| job.0));
+                self.num_unreadable += u64::from(fields.has_unreadable_job_id());
+            }
+        }
     }
 
-    /// The distinct jobs, ascending; computed once per signature for all reducers.
+    /// The distinct jobs under which the data are listed, ascending; computed once per signature for all reducers.
     pub(crate) fn distinct(&mut self) -> &[u64] {
         if !self.is_sorted {
             self.distinct.clear();
             self.distinct.extend(self.ids.iter().flatten().map(|job| job.0));
+            self.distinct.extend_from_slice(&self.without_key);
             self.distinct.sort_unstable();
             self.distinct.dedup();
             self.is_sorted = true;

@@ -34,6 +34,9 @@ pub struct Manifest {
     /// Artifacts that were not made, by file name; without a reason if their inputs have nothing for them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub not_made: BTreeMap<String, NotMadeEntry>,
+    /// Counts of the file of commits, and of the revisions with data that it lists; empty without a file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub commits: BTreeMap<String, u64>,
     /// Values that depend on the time and course of the crawl.
     pub run: RunEntry,
 }
@@ -85,6 +88,12 @@ pub struct KindEntry {
 pub struct RunEntry {
     /// Time of writing the manifest.
     pub created_at: Timestamp,
+    /// Random id of the store, which distinguishes it from other stores of the same crawl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// Files that were being replaced when the process was killed; empty in a finished manifest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publishing: Vec<String>,
     /// HTTP requests of all runs whose answers or failures were stored.
     pub requests_made: u64,
     /// Counts by kind. The parts of a split request count one by one.

@@ -4,6 +4,7 @@
 
 mod atomic;
 pub mod csv;
+mod digest;
 mod manifest;
 pub mod parquet;
 pub mod plot;
@@ -13,6 +14,7 @@ pub use atomic::{
     ArtifactError, ArtifactFile, Completing, Finished, Publication, check_folder, leftovers_in, publish,
     remove_leftovers,
 };
+pub(crate) use digest::file_digest;
 pub use manifest::{
     ArtifactEntry, KindEntry, MANIFEST_FORMAT, MANIFEST_NAME, Manifest, NotMadeEntry, RunEntry, ToolEntry,
 };

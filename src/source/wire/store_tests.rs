@@ -1,4 +1,4 @@
-//! What is taken from a reply can be read by everything that reads a store: the reducers in both semantics, the tables, the
+//! Everything that reads a store can read the records that are taken from a reply: the reducers in both semantics, the tables, the
 //! report and the search for damage.
 
 use std::collections::BTreeSet;
@@ -176,7 +176,7 @@ fn fill(store: &Store, identity: &CrawlIdentity, signatures: &[String], alerts: 
             r#"{{"job_id":11,"id":{id},"value":4.36e-05,"push_timestamp":"2026-07-28T14:48:47","push_id":5,"revision":"{REVISION}","submit_time":null,"machine_name":null}}"#
         );
         let text = format!(r#"[{{"signature_id":{id},"data":[{datum}]}}]"#);
-        let Reply::Summary(summary) = super::summary(&text, id, window).unwrap() else { panic!() };
+        let Reply::Summary(summary) = super::summary(text.as_bytes(), id, window).unwrap() else { panic!() };
         commit(Settlement::of_summary(store, Request::Summary { signature: id, window }, true, &summary));
     }
 }

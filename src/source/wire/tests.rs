@@ -14,6 +14,10 @@ fn datum(id: u64, at: &str) -> String {
     )
 }
 
+fn summary(text: &str, asked: SignatureId, window: Window) -> Result<Reply, SourceError> {
+    super::summary(text.as_bytes(), asked, window)
+}
+
 fn summary_text(data: &[String]) -> String {
     format!(r#"[{{"signature_id":7,"suite":"s","tags":"a b","data":[{}],"alert_threshold":2.0}}]"#, data.join(","))
 }
@@ -28,7 +32,7 @@ fn a_summary_keeps_its_header_verbatim_and_each_datum_of_the_window_once() {
         summary.header.unwrap().as_str(),
         r#"{"signature_id":7,"suite":"s","tags":"a b","alert_threshold":2.0}"#
     );
-    assert_eq!(summary.data.iter().map(|record| record.id().0).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(summary.data.iter().map(|record| record.id().unwrap().0).collect::<Vec<_>>(), [2, 3]);
 }
 
 #[test]
@@ -38,7 +42,7 @@ fn data_under_a_key_of_another_object_are_not_the_summarys() {
     for (own, num_regular) in [(&own, 1), (&irregular, 0)] {
         let text = format!(r#"[{{"signature_id":7,"more":{{"data":[{nested}]}},"data":[{own}]}}]"#);
         let Reply::Summary(summary) = summary(&text, SignatureId(7), window()).unwrap() else { panic!() };
-        assert_eq!(summary.data.iter().map(|record| record.id().0).collect::<Vec<_>>(), [3]);
+        assert_eq!(summary.data.iter().map(|record| record.id().unwrap().0).collect::<Vec<_>>(), [3]);
         let is_regular = |record: &&DatumRecord| matches!(record, DatumRecord::Regular(_));
         assert_eq!(summary.data.iter().filter(is_regular).count(), num_regular);
         let header = format!(r#"{{"signature_id":7,"more":{{"data":[{nested}]}}}}"#);
@@ -49,6 +53,51 @@ fn data_under_a_key_of_another_object_are_not_the_summarys() {
     assert_eq!(twice.data.len(), 1);
     let unfinished = format!(r#"[{{"signature_id":7,"data":[{own}]}}"#);
     assert!(matches!(summary(&unfinished, SignatureId(7), window()), Err(SourceError::BrokenJson { .. })));
+}
+
+#[test]
+fn a_datum_that_cannot_be_read_costs_itself_and_nothing_else() {
+    let good = datum(3, "2026-07-02T00:00:00");
+    for (odd, taken) in [
+        (good.replace("\"2026-07-02T00:00:00\"", "null"), false),
+        (good.replace("4.36e-05", "1e400"), false),
+        (good.replace("\"id\":3", "\"id\":9223372036854775808"), false),
+        (good.replace("4.36e-05", "NaN"), true),
+        (good.replace("\"machine_name\":null", r#""machine_name":"\udc00""#), true),
+        ("7".to_owned(), false),
+    ] {
+        let odd = odd.replace("\"id\":3", "\"id\":4");
+        for threshold in ["2.0", "NaN", "-Infinity"] {
+            let text = summary_text(&[good.clone(), odd.clone()]).replace(":2.0", &format!(":{threshold}"));
+            let Reply::Summary(summary) = summary(&text, SignatureId(7), window()).unwrap() else { panic!() };
+            assert_eq!(summary.data.len(), 1 + usize::from(taken), "{text}");
+            let of_data: Vec<_> = summary.odd.iter().filter(|odd| odd.reason.starts_with("datum 2: ")).collect();
+            assert!(of_data.len() == 1 && of_data[0].text == odd && of_data[0].taken == taken, "{text}: {of_data:?}");
+            let header = summary.header.unwrap();
+            let kept = if threshold == "2.0" { "2.0" } else { "null" };
+            assert!(header.as_str().ends_with(&format!(r#""alert_threshold":{kept}}}"#)), "{header:?}");
+            assert_eq!(summary.odd.len(), 1 + usize::from(kept == "null"));
+            for cut in [text.len() - 1, text.len() / 2] {
+                let error = super::summary(&text.as_bytes()[..cut], SignatureId(7), window()).unwrap_err();
+                assert!(matches!(error, SourceError::BrokenJson { .. }), "{cut}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_header_that_cannot_be_read_costs_no_data() {
+    let (good, irregular) =
+        (datum(3, "2026-07-02T00:00:00"), datum(3, "2026-07-02T00:00:00").replace(",\"push_id\":5", ""));
+    for datum in [good, irregular] {
+        for (value, taken) in [("1e400", false), (r#""\ud800""#, true)] {
+            let text = summary_text(std::slice::from_ref(&datum)).replace(":2.0", &format!(":{value}"));
+            let Reply::Summary(summary) = summary(&text, SignatureId(7), window()).unwrap() else { panic!() };
+            assert_eq!((summary.data.len(), summary.odd.len(), summary.odd[0].taken), (1, 1, taken));
+            let header = summary.header.unwrap();
+            assert_eq!(header.as_str() == r#"{"signature_id":7}"#, !taken, "{header:?}");
+        }
+    }
 }
 
 #[test]

@@ -73,6 +73,21 @@ pub(super) fn read_next(input: &mut impl Read) -> io::Result<Next> {
     Ok(Next::Entry(Entry { tree: tree[0], key, value }))
 }
 
+/// Reads entries to the first error, and panics if one is not written as it was read.
+pub(crate) fn check_entries(body: &[u8]) {
+    let mut rest = body;
+    loop {
+        let before = rest;
+        let mut again = Vec::new();
+        match read_next(&mut rest) {
+            Ok(Next::Entry(Entry { tree, key, value })) => assert!(put(tree, &key, &value, &mut again)),
+            Ok(Next::End { num_entries }) => put_end(num_entries, &mut again),
+            Err(_) => return,
+        }
+        assert!(before.len() == again.len() + rest.len() && before.starts_with(&again));
+    }
+}
+
 /// Reads exactly `len` bytes; allocates for bytes that are there, not for those that are announced.
 fn read_bytes(input: &mut impl Read, len: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(len.min(64 << 10)).unwrap_or_default());

@@ -38,6 +38,7 @@ mod header;
 mod read;
 mod write;
 
+pub(crate) use entry::check_entries;
 pub use error::ArchiveError;
 pub use header::{ArchiveHeader, ArchiveSummary};
 pub use read::read;

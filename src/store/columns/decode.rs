@@ -7,7 +7,7 @@ use super::integers::decode_integers;
 use super::names::Names;
 use super::values::decode_values;
 use super::varint::Reader;
-use crate::model::{DatumId, JobId, PushId, Revision, Timestamp};
+use crate::model::{DatumFields, DatumId, JobId, PushId, Revision, Timestamp};
 
 /// The decoded columns of one chunk, and the buffers to decode the next into.
 ///
@@ -225,10 +225,17 @@ impl Columns {
         self.job_id(index).map(|id| (id, submitted()))
     }
 
-    /// The datum's own id; needs [`ColumnSet::IDS`].
+    /// The job under which a datum is listed: also without the key `job_id`, as [`DatumFields::job_without_key`] says. Needs
+    /// [`ColumnSet::JOB_IDS`] and [`ColumnSet::IRREGULAR`].
     #[must_use]
-    pub fn id(&self, index: usize) -> DatumId {
-        DatumId(self.ids[index])
+    pub fn listed_job(&self, index: usize) -> Option<JobId> {
+        self.job_id(index).or_else(|| self.fields(index)?.job_without_key())
+    }
+
+    /// The datum's own id; `None` for an irregular datum without one. Needs [`ColumnSet::IDS`].
+    #[must_use]
+    pub fn id(&self, index: usize) -> Option<DatumId> {
+        Some(DatumId(self.ids[index])).filter(|id| id.0 != 0 || self.is_regular(index))
     }
 
     /// The value of a regular datum; needs [`ColumnSet::VALUES`].
@@ -299,6 +306,12 @@ impl Columns {
         let at = self.text_ends.partition_point(|&(datum, _)| datum < index);
         let start = at.checked_sub(1).map_or(0, |before| self.text_ends[before].1);
         Some(&self.texts[start..self.text_ends[at].1])
+    }
+
+    /// The fields of an irregular datum; needs [`ColumnSet::IRREGULAR`].
+    #[must_use]
+    pub fn fields(&self, index: usize) -> Option<DatumFields<'_>> {
+        DatumFields::read(self.irregular(index)?).ok()
     }
 }
 

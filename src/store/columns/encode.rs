@@ -81,7 +81,7 @@ impl<'a> Gathered<'a> {
     fn add(&mut self, record: &'a DatumRecord, interned: &mut dyn FnMut(PushId, Revision) -> bool) {
         let mut flags = 0;
         let landed = record.push_timestamp();
-        self.ids.push(record.id().0);
+        self.ids.push(record.id().unwrap_or_default().0);
         self.push_ids.push(record.push_id().0);
         self.push_timestamps.add(landed.as_micros());
         if let Some(job_id) = record.job_id() {

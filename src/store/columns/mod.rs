@@ -16,7 +16,7 @@
 //! |---|---|
 //! | flags | the distinct flag bytes (count, bytes), then the index of each datum's |
 //! | job ids | of the data with a job |
-//! | ids | of all |
+//! | ids | of all; 0 for irregular data without one |
 //! | values | of regular data: decimal integers and their scale, or bits |
 //! | push timestamps | of all: seconds, then microseconds of the second |
 //! | push ids | of all |

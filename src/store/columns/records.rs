@@ -22,7 +22,7 @@ impl Columns {
         Some(DatumView {
             value: self.value(index)?,
             job_id: self.job_id(index),
-            id: self.id(index),
+            id: self.id(index)?,
             push_timestamp: self.push_timestamp(index),
             push_id: self.push_id(index),
             revision,

@@ -55,7 +55,7 @@ fn record() -> impl Strategy<Value = DatumRecord> {
         Err((text, revision)) => DatumRecord::Irregular(Box::new(IrregularDatum {
             raw: RawJson::parse(&format!("{{\"note\": \"{text}\"}}")).unwrap(),
             job_id,
-            id,
+            id: Some(id).filter(|id| id.0 != 0),
             push_timestamp,
             push_id,
             revision,

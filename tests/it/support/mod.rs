@@ -73,7 +73,7 @@ impl Crawl {
         config.window.start = Some("2026-07-01T00:00:00Z".parse().unwrap());
         config.window.end = Some("2026-11-05T00:00:00Z".parse().unwrap());
         config.window.data_end = Some("2026-11-22T08:00:00Z".parse().unwrap());
-        config.limiter.requests_per_second = NonZeroU32::new(100_000).unwrap();
+        config.limiter.requests_per_second = NonZeroU32::new(100_000).unwrap().into();
         config.limiter.burst = NonZeroU32::new(1000).unwrap();
         config.limiter.adaptive = false;
         config.retry.initial_delay = Duration::from_millis(1);
@@ -140,7 +140,7 @@ async fn run_config(config: Config, shutdown: &Shutdown) -> Result<RunSummary, E
 /// Lets a crawl send `requests` immediately, then one a second, so that it still runs when a test reacts to its progress,
 /// even on a slow machine.
 pub(crate) fn limit_to(config: &mut Config, requests: u32) {
-    config.limiter.requests_per_second = NonZeroU32::MIN;
+    config.limiter.requests_per_second = NonZeroU32::MIN.into();
     config.limiter.burst = NonZeroU32::new(requests).unwrap();
 }
 

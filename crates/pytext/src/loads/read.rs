@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::value::{Document, MAX_NESTING, Token, Value};
-use crate::json_scan::{Escaped, JsonTextError, number_end, plain_run, read_escape};
+use crate::json_scan::{Cursor, Escaped, JsonTextError, number_end, plain_run, read_escape};
 use crate::literal::MAX_INT_DIGITS;
 
 /// Objects with more keys are searched for repeated ones with a hash table.
@@ -17,7 +17,7 @@ impl Document {
     pub fn load(&mut self, text: &str) -> Result<Value<'_>, JsonTextError> {
         self.tokens.clear();
         self.text.clear();
-        Reader { raw: text, bytes: text.as_bytes(), at: 0, document: self, open: Vec::new() }.run()?;
+        Reader { cursor: Cursor::new(text), document: self, open: Vec::new() }.run()?;
         Ok(Value { document: self, at: 0 })
     }
 
@@ -62,9 +62,7 @@ impl Document {
 }
 
 struct Reader<'t, 'd> {
-    raw: &'t str,
-    bytes: &'t [u8],
-    at: usize,
+    cursor: Cursor<'t>,
     document: &'d mut Document,
     /// The places of the lists and objects that are not closed yet.
     open: Vec<usize>,
@@ -73,8 +71,8 @@ struct Reader<'t, 'd> {
 impl Reader<'_, '_> {
     fn run(&mut self) -> Result<(), JsonTextError> {
         loop {
-            self.skip_blanks();
-            let is_complete = match self.peek() {
+            self.cursor.skip_blanks();
+            let is_complete = match self.cursor.peek() {
                 Some(b'{') => self.open(Token::Object(1), b'}')?,
                 Some(b'[') => self.open(Token::Array(1), b']')?,
                 _ => {
@@ -89,30 +87,16 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn expected(&self, expected: &'static str) -> JsonTextError {
-        JsonTextError::Malformed { at: self.at, expected }
-    }
-
-    fn skip_blanks(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
-        }
-    }
-
     /// Enters a list or an object; true if it is empty, and thus complete.
     fn open(&mut self, token: Token, closing: u8) -> Result<bool, JsonTextError> {
         if self.open.len() == MAX_NESTING as usize {
-            return Err(JsonTextError::TooDeep { at: self.at, levels: MAX_NESTING });
+            return Err(JsonTextError::TooDeep { at: self.cursor.at, levels: MAX_NESTING });
         }
         self.document.tokens.push(token);
-        self.at += 1;
-        self.skip_blanks();
-        if self.peek() == Some(closing) {
-            self.at += 1;
+        self.cursor.at += 1;
+        self.cursor.skip_blanks();
+        if self.cursor.peek() == Some(closing) {
+            self.cursor.at += 1;
             return Ok(true);
         }
         self.open.push(self.document.tokens.len() - 1);
@@ -125,16 +109,20 @@ impl Reader<'_, '_> {
     /// Behind a value: passes closing brackets up to the next comma; true at the end of the text.
     fn close(&mut self) -> Result<bool, JsonTextError> {
         loop {
-            self.skip_blanks();
+            self.cursor.skip_blanks();
             let Some(&at) = self.open.last() else {
-                return if self.at == self.bytes.len() { Ok(true) } else { Err(self.expected("the end of the text")) };
+                return if self.cursor.at == self.cursor.bytes.len() {
+                    Ok(true)
+                } else {
+                    Err(self.cursor.expected("the end of the text"))
+                };
             };
             let is_object = matches!(self.document.tokens[at], Token::Object(_));
-            match self.peek() {
+            match self.cursor.peek() {
                 Some(b',') => {
-                    self.at += 1;
+                    self.cursor.at += 1;
                     if is_object {
-                        self.skip_blanks();
+                        self.cursor.skip_blanks();
                         self.key()?;
                     }
                     return Ok(false);
@@ -143,24 +131,24 @@ impl Reader<'_, '_> {
                 Some(b']') if !is_object => {
                     self.document.tokens[at] = Token::Array(self.document.tokens.len() - at);
                 }
-                _ => return Err(self.expected("a comma or a closing bracket")),
+                _ => return Err(self.cursor.expected("a comma or a closing bracket")),
             }
-            self.at += 1;
+            self.cursor.at += 1;
             self.open.pop();
         }
     }
 
     fn key(&mut self) -> Result<(), JsonTextError> {
-        if self.peek() != Some(b'"') {
-            return Err(self.expected("a key"));
+        if self.cursor.peek() != Some(b'"') {
+            return Err(self.cursor.expected("a key"));
         }
         let key = self.string()?;
         self.document.tokens.push(key);
-        self.skip_blanks();
-        if self.peek() != Some(b':') {
-            return Err(self.expected("a colon"));
+        self.cursor.skip_blanks();
+        if self.cursor.peek() != Some(b':') {
+            return Err(self.cursor.expected("a colon"));
         }
-        self.at += 1;
+        self.cursor.at += 1;
         Ok(())
     }
 
@@ -173,22 +161,22 @@ impl Reader<'_, '_> {
             (b"Infinity", Token::Float(f64::INFINITY)),
             (b"-Infinity", Token::Float(f64::NEG_INFINITY)),
         ];
-        let rest = &self.bytes[self.at..];
+        let rest = &self.cursor.bytes[self.cursor.at..];
         match rest.first() {
             Some(b'"') => return self.string(),
             Some(b'-' | b'0'..=b'9') if rest.get(1) != Some(&b'I') => return self.number(),
             _ => {}
         }
         let word = WORDS.iter().find(|(word, _)| rest.starts_with(word));
-        let (word, token) = word.ok_or_else(|| self.expected("a value"))?;
-        self.at += word.len();
+        let (word, token) = word.ok_or_else(|| self.cursor.expected("a value"))?;
+        self.cursor.at += word.len();
         Ok(*token)
     }
 
     fn number(&mut self) -> Result<Token, JsonTextError> {
-        let (end, is_float) = number_end(self.bytes, self.at)?;
-        let (at, text) = (self.at, &self.raw[self.at..end]);
-        self.at = end;
+        let (end, is_float) = number_end(self.cursor.bytes, self.cursor.at)?;
+        let (at, text) = (self.cursor.at, &self.cursor.raw[self.cursor.at..end]);
+        self.cursor.at = end;
         if is_float {
             // JSON's numbers are a part of what Rust reads, so this cannot fail.
             return text.parse().map(Token::Float).map_err(|_| JsonTextError::Malformed { at, expected: "a number" });
@@ -206,25 +194,25 @@ impl Reader<'_, '_> {
     fn string(&mut self) -> Result<Token, JsonTextError> {
         let text = &mut self.document.text;
         let start = text.len();
-        self.at += 1;
+        self.cursor.at += 1;
         loop {
-            let run = plain_run::<false>(&self.bytes[self.at..]);
-            text.extend_from_slice(&self.bytes[self.at..self.at + run]);
-            self.at += run;
-            match self.bytes.get(self.at) {
+            let run = plain_run::<false>(&self.cursor.bytes[self.cursor.at..]);
+            text.extend_from_slice(&self.cursor.bytes[self.cursor.at..self.cursor.at + run]);
+            self.cursor.at += run;
+            match self.cursor.bytes.get(self.cursor.at) {
                 Some(b'"') => break,
                 Some(b'\\') => {
-                    let (escaped, next) = read_escape(self.bytes, self.at)?;
+                    let (escaped, next) = read_escape(self.cursor.bytes, self.cursor.at)?;
                     match escaped {
                         Escaped::Char(ch) => text.extend_from_slice(ch.encode_utf8(&mut [0; 4]).as_bytes()),
                         Escaped::LoneSurrogate(unit) => text.extend_from_slice(&wtf8(unit)),
                     }
-                    self.at = next;
+                    self.cursor.at = next;
                 }
-                _ => return Err(JsonTextError::Malformed { at: self.at, expected: "the rest of a string" }),
+                _ => return Err(JsonTextError::Malformed { at: self.cursor.at, expected: "the rest of a string" }),
             }
         }
-        self.at += 1;
+        self.cursor.at += 1;
         Ok(Token::Str { start, len: text.len() - start })
     }
 }

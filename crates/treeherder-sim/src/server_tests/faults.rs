@@ -111,7 +111,8 @@ async fn above_its_capacity_it_answers_429_with_retry_after() {
 
 #[tokio::test]
 async fn a_window_with_too_many_data_is_killed_and_half_of_it_is_answered() {
-    let behaviour = Behaviour { kill_over_data: Some(40), kill_after: Duration::ZERO, ..Behaviour::default() };
+    let behaviour =
+        Behaviour { kill_over_data: Some(40), kill_after: Duration::ZERO, kill_hangs_up: true, ..Behaviour::default() };
     let simulator = start(behaviour).await;
     assert!(get(&simulator, &format!("{SUMMARY}5400001")).await.is_err());
     let half = "/api/performance/summary/?repository=autoland&signature=5400001&all_data=True&startday=2026-07-01&endday=2026-09-20";
@@ -120,9 +121,8 @@ async fn a_window_with_too_many_data_is_killed_and_half_of_it_is_answered() {
 }
 
 #[tokio::test]
-async fn a_killed_request_is_answered_with_the_recorded_page_where_configured() {
-    let behaviour =
-        Behaviour { kill_over_data: Some(40), kill_after: Duration::ZERO, kill_replies: true, ..Behaviour::default() };
+async fn a_killed_request_is_answered_with_the_recorded_page() {
+    let behaviour = Behaviour { kill_over_data: Some(40), kill_after: Duration::ZERO, ..Behaviour::default() };
     let simulator = start(behaviour).await;
     let request = format!("GET {SUMMARY}5400001 HTTP/1.1\r\nHost: x\r\n\r\n");
     let reply = String::from_utf8(raw(&simulator, &request).await.unwrap()).unwrap().to_lowercase();

@@ -73,7 +73,7 @@ impl AlertSummaryView {
             bug_number: fields.integer("bug_number").filter(|&number| number != 0),
             revision: fields.text("revision").unwrap_or_default(),
             created: fields.text("created").unwrap_or_default(),
-            // A float is no time in the scripts.
+            // The scripts do not accept a float as a time.
             push_timestamp_secs: fields.integer("push_timestamp").filter(|_| !fields.is_float("push_timestamp")),
             alerts: fields.alerts("alerts"),
             related_alerts: fields.alerts("related_alerts"),

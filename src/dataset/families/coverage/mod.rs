@@ -71,7 +71,10 @@ fn rectifier<'a>(options: &ArtifactsConfig, groups: &'a SignatureGroups, signatu
 
 /// Writes the wanted artifacts.
 fn write(context: &Context<'_>, coverage: Coverage, rectifier: Option<Rectifier<'_>>) -> Result<(), DatasetError> {
-    let corrections = RowCounts::from([("jobs_with_a_fraction_of_a_second".to_owned(), coverage.num_fractions)]);
+    let mut corrections = RowCounts::from([("jobs_with_a_fraction_of_a_second".to_owned(), coverage.num_fractions)]);
+    if coverage.num_unreadable > 0 {
+        corrections.insert("data_with_an_unreadable_submit_time".to_owned(), coverage.num_unreadable);
+    }
     let header = ["revision", "submit_time_iso", "total_jobs"];
     let mut table = context.csv_file(Artifact::JobsPerRevision, Dialect::CsvModule, &header)?;
     let mut details = context.line_file(Artifact::JobsPerRevisionDetails)?;

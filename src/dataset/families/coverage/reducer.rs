@@ -11,8 +11,8 @@ use crate::dataset::error::DatasetError;
 use crate::dataset::pass::external_sort::{PairSorter, SortedPairs};
 use crate::dataset::pass::signatures::Part;
 use crate::dataset::pass::{Chunk, Means, Reducer, ReducerWorker, SignatureJobs};
-use crate::model::{PushId, SignatureId, Timestamp};
-use crate::store::columns::ColumnSet;
+use crate::model::{DatumFields, PushId, SignatureId, Submission, Timestamp};
+use crate::store::columns::{ColumnSet, RevisionPlace};
 
 use super::commit_table::{CommitTable, FirstCovered, Ranks};
 
@@ -23,17 +23,41 @@ const ACCEPTED_SECS: i64 = 600;
 #[derive(Clone, Copy, Debug)]
 struct Rule(Semantics);
 
+/// Whether a job counts for a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Counts,
+    /// It counts, but the reference semantics would drop it because its time has a fraction of a second.
+    CountsByFraction,
+    CountsNot,
+    /// It does not count because its time cannot be read.
+    Unreadable,
+}
+
 impl Rule {
-    /// True if a job submitted at `submitted` counts for the push at `pushed`; deleted jobs always count. The second value
-    /// is true if the reference semantics would drop the job because its time has a fraction of a second.
-    fn accepts(self, pushed: Timestamp, submitted: Option<Timestamp>) -> (bool, bool) {
-        let Some(submitted) = submitted else { return (true, false) };
+    /// The verdict on a datum of the documented form; deleted jobs always count.
+    fn judge(self, pushed: Timestamp, submitted: Option<Timestamp>) -> Verdict {
+        let Some(submitted) = submitted else { return Verdict::Counts };
         let has_fraction = submitted.subsec_micros() != 0 || pushed.subsec_micros() != 0;
-        let delay = submitted.as_micros() - pushed.as_micros();
-        let in_time = (0..=ACCEPTED_SECS * 1_000_000).contains(&delay);
+        let delay = submitted.as_micros().saturating_sub(pushed.as_micros());
         match self.0 {
-            Semantics::Reference => (in_time && !has_fraction, false),
-            Semantics::Corrected => (in_time, in_time && has_fraction),
+            _ if !(0..=ACCEPTED_SECS * 1_000_000).contains(&delay) => Verdict::CountsNot,
+            _ if !has_fraction => Verdict::Counts,
+            Semantics::Reference => Verdict::CountsNot,
+            Semantics::Corrected => Verdict::CountsByFraction,
+        }
+    }
+
+    /// The verdict on a datum of another form. The columns hold `submitted` as [`DatumFields::submission`] reads it.
+    fn judge_irregular(self, fields: &DatumFields<'_>, pushed: Timestamp, submitted: Option<Timestamp>) -> Verdict {
+        match self.0 {
+            Semantics::Reference => match fields.scripts_delay_secs() {
+                Ok(delay) if (0..=ACCEPTED_SECS).contains(&delay) => Verdict::Counts,
+                Err(Submission::Deleted) => Verdict::Counts,
+                Ok(_) | Err(_) => Verdict::CountsNot,
+            },
+            Semantics::Corrected if fields.submission() == Submission::Unreadable => Verdict::Unreadable,
+            Semantics::Corrected => self.judge(pushed, submitted),
         }
     }
 }
@@ -45,12 +69,21 @@ pub(crate) struct CoverageReducer<'a> {
     means: &'a Means<'a>,
     first_covered: FirstCovered,
     num_fractions: u64,
+    num_unreadable: u64,
 }
 
 impl<'a> CoverageReducer<'a> {
     pub(crate) fn new(commits: CommitTable, semantics: Semantics, means: &'a Means<'a>) -> Self {
         let ranks = Arc::new(commits.ranks());
-        Self { rule: Rule(semantics), commits, ranks, means, first_covered: FirstCovered::default(), num_fractions: 0 }
+        Self {
+            rule: Rule(semantics),
+            commits,
+            ranks,
+            means,
+            first_covered: FirstCovered::default(),
+            num_fractions: 0,
+            num_unreadable: 0,
+        }
     }
 }
 
@@ -61,6 +94,8 @@ pub(crate) struct Covered {
     first: Vec<u32>,
     /// Jobs that count only because fractions of a second are read.
     num_fractions: u64,
+    /// Data whose submission time cannot be read.
+    num_unreadable: u64,
 }
 
 impl Reducer for CoverageReducer<'_> {
@@ -85,13 +120,14 @@ impl Reducer for CoverageReducer<'_> {
     fn take(&mut self, block: Covered) -> Result<(), DatasetError> {
         self.first_covered.extend(&block.first);
         self.num_fractions += block.num_fractions;
+        self.num_unreadable += block.num_unreadable;
         Ok(())
     }
 
     fn finish(self, workers: Vec<CoverageWorker>) -> Result<Coverage, DatasetError> {
         let pairs = PairSorter::finish_all(workers.into_iter().map(|worker| worker.pairs).collect())?;
-        let Self { commits, first_covered, num_fractions, .. } = self;
-        Ok(Coverage { commits, first_covered, pairs, num_fractions })
+        let Self { commits, first_covered, num_fractions, num_unreadable, .. } = self;
+        Ok(Coverage { commits, first_covered, pairs, num_fractions, num_unreadable })
     }
 }
 
@@ -119,25 +155,28 @@ impl ReducerWorker for CoverageWorker {
         let mut last: Option<(PushId, Option<u32>)> = None;
         for at in 0..columns.len() {
             let push = columns.push_id(at);
-            let rank = match (last, columns.inline_revision(at)) {
-                (_, Some(revision)) => self.ranks.get(revision),
-                (Some((same, rank)), None) if same == push => rank,
-                (_, None) if columns.is_regular(at) => {
+            let rank = match (last, columns.revision_place(at)) {
+                (_, RevisionPlace::Unknown) => self.ranks.of_text(columns.irregular(at)),
+                (_, RevisionPlace::Inline(revision)) => self.ranks.get(revision),
+                (Some((same, rank)), RevisionPlace::PushTable) if same == push => rank,
+                (_, RevisionPlace::PushTable) => {
                     let ranks = &self.ranks;
                     let find = || chunk.revisions.get(&push).and_then(|revision| ranks.get(*revision));
                     let rank = *self.rank_of_push.entry(push).or_insert_with(find);
                     last = Some((push, rank));
                     rank
                 }
-                (_, None) => match chunk.revision(at) {
-                    Some(revision) => self.ranks.get(revision),
-                    None => self.ranks.of_text(columns.irregular(at)),
-                },
             };
             let Some(rank) = rank else { continue };
-            let (accepted, by_fraction) = self.rule.accepts(columns.push_timestamp(at), columns.submit_time(at));
-            block.num_fractions += u64::from(by_fraction);
-            if accepted && self.covered.last() != Some(&rank) {
+            let (pushed, submitted) = (columns.push_timestamp(at), columns.submit_time(at));
+            let verdict = match columns.fields(at) {
+                None => self.rule.judge(pushed, submitted),
+                Some(fields) => self.rule.judge_irregular(&fields, pushed, submitted),
+            };
+            block.num_fractions += u64::from(verdict == Verdict::CountsByFraction);
+            block.num_unreadable += u64::from(verdict == Verdict::Unreadable);
+            let counts = matches!(verdict, Verdict::Counts | Verdict::CountsByFraction);
+            if counts && self.covered.last() != Some(&rank) {
                 self.covered.push(rank);
             }
         }
@@ -160,6 +199,8 @@ pub(crate) struct Coverage {
     pairs: SortedPairs,
     /// Jobs that count only because fractions of a second are read.
     pub(crate) num_fractions: u64,
+    /// Data that do not count because their submission time cannot be read.
+    pub(crate) num_unreadable: u64,
 }
 
 impl Coverage {
@@ -201,21 +242,52 @@ mod tests {
     #[test]
     fn jobs_count_from_their_push_to_ten_minutes_after_both_included() {
         let push = Timestamp::from_secs(1000);
-        for (after, counts) in [(-1, false), (0, true), (600, true), (601, false)] {
+        for (after, verdict) in [
+            (-1, Verdict::CountsNot),
+            (0, Verdict::Counts),
+            (600, Verdict::Counts),
+            (601, Verdict::CountsNot),
+            (i64::MAX, Verdict::CountsNot),
+        ] {
             for semantics in [Semantics::Corrected, Semantics::Reference] {
-                assert_eq!(Rule(semantics).accepts(push, Some(push.plus_secs(after))).0, counts, "{after}");
+                assert_eq!(Rule(semantics).judge(push, Some(push.plus_secs(after))), verdict, "{after}");
             }
         }
-        assert_eq!(Rule(Semantics::Reference).accepts(push, None), (true, false));
+        assert_eq!(Rule(Semantics::Reference).judge(push, None), Verdict::Counts);
     }
 
     #[test]
     fn fractions_of_a_second_are_read_by_the_corrected_semantics_alone() {
         let push = Timestamp::from_secs(1000);
         let submitted = Some(Timestamp::from_micros(1_000_500_000));
-        assert_eq!(Rule(Semantics::Corrected).accepts(push, submitted), (true, true));
-        assert_eq!(Rule(Semantics::Reference).accepts(push, submitted), (false, false));
+        assert_eq!(Rule(Semantics::Corrected).judge(push, submitted), Verdict::CountsByFraction);
+        assert_eq!(Rule(Semantics::Reference).judge(push, submitted), Verdict::CountsNot);
         let late = Some(Timestamp::from_micros(1_600_000_001));
-        assert_eq!(Rule(Semantics::Corrected).accepts(push, late), (false, false));
+        assert_eq!(Rule(Semantics::Corrected).judge(push, late), Verdict::CountsNot);
+    }
+
+    #[test]
+    fn other_notations_of_times_count_for_the_corrected_semantics_and_unreadable_ones_for_none() {
+        use Verdict::{Counts, CountsNot, Unreadable};
+        for (submit_time, reference, corrected) in [
+            ("\"2026-07-01T00:00:05\"", Counts, Counts),
+            ("\"2026-07-01T00:00:05.000000\"", CountsNot, Counts),
+            ("\"2026-07-01T00:00:05Z\"", CountsNot, Counts),
+            ("\"2026-07-01T02:00:05+02:00\"", CountsNot, Counts),
+            ("\"2026-07-01T00:00:05+02:00\"", CountsNot, CountsNot),
+            ("\"2026-7-1T0:0:5\"", Counts, Counts),
+            ("\"soon\"", CountsNot, Unreadable),
+            ("\"\"", Counts, Unreadable),
+            ("17", CountsNot, Unreadable),
+            ("null", Counts, Counts),
+        ] {
+            let raw = format!(r#"{{"id":1,"push_timestamp":"2026-07-01T00:00:00","submit_time":{submit_time}}}"#);
+            let datum = crate::model::parse_datum(&raw).unwrap();
+            let fields = DatumFields::read(&raw).unwrap();
+            for (semantics, expected) in [(Semantics::Reference, reference), (Semantics::Corrected, corrected)] {
+                let verdict = Rule(semantics).judge_irregular(&fields, datum.push_timestamp(), datum.submit_time());
+                assert_eq!(verdict, expected, "{submit_time} {semantics:?}");
+            }
+        }
     }
 }

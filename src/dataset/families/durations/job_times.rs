@@ -2,10 +2,12 @@
 //!
 //! In: job ids and [`JobTimes`]. Out: minutes and seconds. Each measure exists twice: `…_reference` follows the older
 //! scripts, which accept times of 0 and reversed intervals; `…_corrected` omits such a measure and returns the reason
-//! ([`Flaw`]). Floats are summed from left to right without compensation, because any other summation changes the last
-//! written digit of some means.
+//! ([`Flaw`]). Floats are summed as the scripts sum them: the samples of a signature by Python's built-in `sum`, the values of
+//! a group one by one. Any other summation changes the last written digit of some means.
 
 use std::collections::BTreeMap;
+
+use pytext::stats::builtin_sum;
 
 use crate::model::{JobId, JobTimes, RawJson, SignatureId};
 use crate::store::StoreError;
@@ -83,21 +85,20 @@ fn interval(from: Option<i64>, to: Option<i64>) -> Result<f64, Flaw> {
     if to < from { Err(Flaw::Reversed) } else { Ok(secs_between(from, to)) }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "differences of real times are far below 2^53; others only need a sign")]
+/// The difference of the times as floats, as the reference scripts take it; exact for real times, which are below 2^53.
+#[expect(clippy::cast_precision_loss, reason = "as the reference scripts")]
 fn secs_between(from: i64, to: i64) -> f64 {
-    to.saturating_sub(from) as f64
+    to as f64 - from as f64
 }
 
-/// The mean of the samples, summed from left to right; `None` without samples.
+/// The mean of the samples, with the sum of Python's built-in `sum`; `None` without samples.
 #[must_use]
-pub(crate) fn mean(samples: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let mut running = RunningMean::default();
-    for sample in samples {
-        running.push(sample);
-    }
-    running.mean()
+#[expect(clippy::cast_precision_loss, reason = "a few samples")]
+pub(crate) fn mean(samples: &[f64]) -> Option<f64> {
+    (!samples.is_empty()).then(|| builtin_sum(samples.iter().copied()) / samples.len() as f64)
 }
 
+/// The mean of values that the scripts add one by one, without compensation.
 #[derive(Clone, Copy, Debug, Default)]
 struct RunningMean {
     sum: f64,
@@ -179,7 +180,7 @@ mod tests {
             let samples = sample(&job_ids(&data));
             let minutes: Vec<f64> =
                 samples.iter().filter_map(|job| times.get(job)).filter_map(|times| duration(*times)).collect();
-            Some(vec![id.to_string(), minutes_text(mean(minutes)?)])
+            Some(vec![id.to_string(), minutes_text(mean(&minutes)?)])
         };
         corpus_data().into_iter().filter_map(row).collect()
     }
@@ -242,7 +243,7 @@ mod tests {
         assert_eq!(golden["observations"].as_u64(), Some(waits.len() as u64));
         assert_eq!(golden["seconds"]["min"].as_f64(), waits.iter().copied().reduce(f64::min));
         assert_eq!(golden["seconds"]["max"].as_f64(), waits.iter().copied().reduce(f64::max));
-        assert_eq!(golden["seconds"]["mean"].as_f64(), mean(waits));
+        assert_eq!(golden["seconds"]["mean"].as_f64(), mean(&waits));
     }
 
     #[test]
@@ -271,8 +272,19 @@ mod tests {
     #[test]
     fn text_and_means_are_those_of_python() {
         assert_eq!([0.125, 2.675, -0.001, 28.285].map(minutes_text), ["0.12", "2.67", "-0.00", "28.29"]);
-        assert_eq!(mean([]), None);
-        // 28.284999999999997 summed from left to right, 28.285 with a compensated sum.
-        assert_eq!(mean([27.07, 31.93, 27.07, 27.07]).map(minutes_text).as_deref(), Some("28.28"));
+        assert_eq!(mean(&[]), None);
+        // 28.284999999999997 summed one by one, 28.285 with a compensated sum.
+        let minutes = [27.07, 31.93, 27.07, 27.07];
+        assert_eq!(mean(&minutes).map(minutes_text).as_deref(), Some("28.29"));
+        let rows = (1..).map(SignatureId).zip(minutes.map(|minutes| minutes.to_string()));
+        assert_eq!(group_means(rows, |_| Some(0))[&0], "28.28");
+        // The last bit of times beyond 2^53 depends on both subtraction and summation.
+        let huge = [
+            (1_784_316_551, 9_007_199_254_741_000),
+            (1_786_377_164, 9_007_199_254_740_993),
+            (1_786_376_937, 1_786_378_081),
+        ];
+        let minutes = huge.map(|(start, end)| duration_reference(times(0, start, end)).unwrap());
+        assert_eq!(mean(&minutes).map(minutes_text).as_deref(), Some("100079971882163.45"));
     }
 }

@@ -188,7 +188,7 @@ impl Durations {
                     Semantics::Corrected => corrections.keep(duration_corrected(times)),
                 });
             }
-            rows.extend(mean(minutes).map(|mean| (sample.signature, minutes_text(mean))));
+            rows.extend(mean(&minutes).map(|mean| (sample.signature, minutes_text(mean))));
         }
         let counts = RowCounts::from([
             ("sampled_jobs_not_there".to_owned(), missing_jobs),

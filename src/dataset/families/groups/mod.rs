@@ -102,9 +102,10 @@ impl ReducerWorker for Fingerprinter {
 fn distinct_jobs(store: &Store, parts: &[Part]) -> Result<Vec<u64>, StoreError> {
     let mut chunks = ChunkReader::new(store);
     let mut jobs = Vec::new();
+    let columns = ColumnSet::JOB_IDS | ColumnSet::IRREGULAR;
     for part in parts {
-        chunks.for_each::<StoreError>(&part.request(), part.num_chunks, ColumnSet::JOB_IDS, |columns| {
-            jobs.extend((0..columns.len()).filter_map(|at| columns.job_id(at)).map(|job| job.0));
+        chunks.for_each::<StoreError>(&part.request(), part.num_chunks, columns, |columns| {
+            jobs.extend((0..columns.len()).filter_map(|at| columns.listed_job(at)).map(|job| job.0));
             Ok(())
         })?;
     }

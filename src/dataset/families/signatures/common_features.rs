@@ -48,7 +48,7 @@ type CellHash = [u8; 16];
 /// When two values are equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Equality {
-    /// `true` is no number.
+    /// `true` is not a number.
     #[default]
     Json,
     /// `true` is 1, and `false` is 0.

@@ -90,7 +90,7 @@ pub(crate) fn read_frameworks(
     for id in store.signature_ids()? {
         let record = store.signature(id)?.ok_or_else(|| StoreError::MissingValue { key: format!("signature {id}") })?;
         let view: View<'_> = record.view().map_err(|error| damaged(id, error.to_string()))?;
-        // A text is no id or framework, as in the scripts.
+        // A text is not an id or a framework, as in the scripts.
         let integer =
             |raw: Option<&RawValue>| raw.map(RawValue::get).filter(|raw| !raw.starts_with('"')).and_then(exact_id);
         let is_own = integer(view.id) == Some(id.0);

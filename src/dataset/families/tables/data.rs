@@ -5,16 +5,12 @@ use std::collections::HashMap;
 
 use smol_str::SmolStr;
 
-use super::reading::{Field, Reading, Record};
 use crate::dataset::error::DatasetError;
 use crate::dataset::pass::signatures::Part;
 use crate::dataset::pass::{Chunk, Reducer, ReducerWorker, SignatureJobs};
 use crate::dataset::write::parquet::{Cell, TableError, TableWriter};
 use crate::model::{DatumId, JobId, PushId, Revision, SignatureId, Timestamp};
 use crate::store::columns::{ColumnSet, Columns};
-
-/// The fields that are read from the text of an irregular datum; the columns hold its other fields.
-const IRREGULAR: &[Field] = &[Field::nullable("value", Reading::Float), Field::nullable("machine_name", Reading::Text)];
 
 /// The time of a push, and its id.
 pub(super) type Head = (Timestamp, Option<PushId>);
@@ -53,12 +49,36 @@ impl DataRow {
     }
 }
 
-pub(super) struct DataReducer(pub(super) TableWriter);
+pub(super) struct DataReducer {
+    rows: TableWriter,
+    counts: DataCounts,
+}
+
+impl DataReducer {
+    pub(super) fn new(rows: TableWriter) -> Self {
+        Self { rows, counts: DataCounts::default() }
+    }
+}
+
+/// Data that are not in the table as the server sent them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct DataCounts {
+    /// Data without a row, because they lack an id.
+    pub(super) without_row: u64,
+    /// Data with a field of another type, which is null in the table.
+    pub(super) with_nulls: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct DataRows {
+    rows: Vec<DataRow>,
+    counts: DataCounts,
+}
 
 impl Reducer for DataReducer {
-    type Block = Vec<DataRow>;
+    type Block = DataRows;
     type Worker = RowMaker;
-    type Value = TableWriter;
+    type Value = (TableWriter, DataCounts);
 
     fn columns(&self) -> ColumnSet {
         ColumnSet::ALL
@@ -68,34 +88,44 @@ impl Reducer for DataReducer {
         RowMaker
     }
 
-    fn take(&mut self, block: Vec<DataRow>) -> Result<(), DatasetError> {
-        Ok(block.iter().try_for_each(|row| row.write(&mut self.0))?)
+    fn take(&mut self, block: DataRows) -> Result<(), DatasetError> {
+        self.counts.without_row += block.counts.without_row;
+        self.counts.with_nulls += block.counts.with_nulls;
+        Ok(block.rows.iter().try_for_each(|row| row.write(&mut self.rows))?)
     }
 
-    fn finish(self, _workers: Vec<RowMaker>) -> Result<TableWriter, DatasetError> {
-        Ok(self.0)
+    fn finish(self, _workers: Vec<RowMaker>) -> Result<(TableWriter, DataCounts), DatasetError> {
+        Ok((self.rows, self.counts))
     }
 }
 
 pub(super) struct RowMaker;
 
 impl ReducerWorker for RowMaker {
-    type Block = Vec<DataRow>;
+    type Block = DataRows;
 
-    fn open(&mut self, signatures: &[Part]) -> Vec<DataRow> {
-        Vec::with_capacity(signatures.iter().map(|part| part.num_data as usize).sum())
+    fn open(&mut self, signatures: &[Part]) -> DataRows {
+        let num_data = signatures.iter().map(|part| part.num_data as usize).sum();
+        DataRows { rows: Vec::with_capacity(num_data), counts: DataCounts::default() }
     }
 
-    fn chunk(&mut self, chunk: &Chunk<'_>, block: &mut Vec<DataRow>) -> Result<(), DatasetError> {
+    fn chunk(&mut self, chunk: &Chunk<'_>, block: &mut DataRows) -> Result<(), DatasetError> {
         let columns = chunk.columns;
-        block.extend((0..columns.len()).map(|at| {
-            let (value, machine) = match columns.irregular(at) {
-                None => (columns.value(at), columns.machine_name(at).map(SmolStr::new)),
-                Some(text) => read_irregular(text),
+        for at in 0..columns.len() {
+            let Some(id) = columns.id(at) else {
+                block.counts.without_row += 1;
+                continue;
             };
-            DataRow {
+            let (value, machine) = match columns.fields(at) {
+                None => (columns.value(at), columns.machine_name(at).map(SmolStr::new)),
+                Some(fields) => {
+                    block.counts.with_nulls += u64::from(fields.has_unreadable());
+                    (fields.value(), fields.machine_name())
+                }
+            };
+            block.rows.push(DataRow {
                 signature: chunk.part.signature,
-                id: columns.id(at),
+                id,
                 job: columns.job_id(at),
                 push: push_id(columns, at),
                 pushed: columns.push_timestamp(at),
@@ -103,8 +133,8 @@ impl ReducerWorker for RowMaker {
                 submitted: columns.submit_time(at),
                 value,
                 machine,
-            }
-        }));
+            });
+        }
         Ok(())
     }
 }
@@ -187,17 +217,6 @@ fn push_id(columns: &Columns, at: usize) -> Option<PushId> {
     Some(columns.push_id(at)).filter(|push| columns.is_regular(at) || push.0 != 0)
 }
 
-fn read_irregular(raw: &str) -> (Option<f64>, Option<SmolStr>) {
-    let mut cells = Vec::new();
-    if let Some(record) = Record::read(raw) {
-        record.append_cells(IRREGULAR, &mut cells);
-    }
-    let mut cells = cells.into_iter();
-    let value = cells.next().and_then(|cell| if let Cell::Float(value) = cell { Some(value) } else { None });
-    let machine = cells.next().and_then(|cell| if let Cell::Text(name) = cell { Some(name.into()) } else { None });
-    (value, machine)
-}
-
 fn text(text: Option<Cow<'_, str>>) -> Cell<'_> {
     text.map_or(Cell::Null, Cell::Text)
 }
@@ -238,6 +257,7 @@ mod tests {
                 }
                 let raw = serde_json::json!({ "value": number, "machine_name": machine, "more": [1] }).to_string();
                 let raw = RawJson::parse(&raw).unwrap();
+                let id = Some(id).filter(|id| id.0 != 0);
                 let datum = IrregularDatum { raw, job_id, id, push_timestamp, push_id, revision, submit_time };
                 (DatumRecord::Irregular(Box::new(datum)), number, machine)
             },
@@ -266,12 +286,14 @@ mod tests {
                 TableWriter::create(folder.path(), Table::Data.schema(), &[], RowGroupLimits::default()).unwrap();
             let (mut columns, mut heads) = (Columns::default(), HeadFinder::default());
             let part = Part::for_test(7);
+            let mut num_without_id = 0;
             for chunk in &chunks {
                 columns.decode(&chunk.bytes, ColumnSet::ALL).unwrap();
                 let chunk = Chunk { part: &part, columns: &columns, revisions: &revisions };
-                let mut block = Vec::new();
+                let mut block = DataRows::default();
                 RowMaker.chunk(&chunk, &mut block).unwrap();
-                for row in &block {
+                num_without_id += block.counts.without_row;
+                for row in &block.rows {
                     row.write(&mut rows).unwrap();
                 }
                 heads.chunk(&chunk, &mut ()).unwrap();
@@ -284,7 +306,7 @@ mod tests {
                 .collect();
 
             let mut expected_heads = Heads::new();
-            let expected: Vec<Vec<Read>> = data.iter().map(|(record, value, machine)| {
+            let expected: Vec<Vec<Read>> = data.iter().filter_map(|(record, value, machine)| {
                 let (push_id, irregular) = match record {
                     DatumRecord::Regular(datum) => (datum.push_id, false),
                     DatumRecord::Irregular(datum) => (datum.push_id, true),
@@ -295,9 +317,10 @@ mod tests {
                     let order = |(at, push): (Timestamp, Option<PushId>)| (at, push.is_none(), push);
                     *head = std::cmp::min_by_key(*head, (record.push_timestamp(), push), |one| order(*one));
                 }
-                vec![
+                let id = record.id()?;
+                Some(vec![
                     Read::Long(7),
-                    long(Some(record.id().0)),
+                    Read::Long(id.0.cast_signed()),
                     long(record.job_id().map(|job| job.0)),
                     long(push.map(|push| push.0)),
                     time(Some(record.push_timestamp())),
@@ -305,8 +328,9 @@ mod tests {
                     time(record.submit_time()),
                     value.map_or(Read::Null, Read::Double),
                     machine.clone().map_or(Read::Null, Read::Str),
-                ]
+                ])
             }).collect();
+            prop_assert_eq!(num_without_id, (data.len() - expected.len()) as u64);
             prop_assert_eq!(found, expected);
             prop_assert_eq!(heads, expected_heads);
         }

@@ -10,12 +10,12 @@ use super::error::ExportError;
 use super::table::{SCHEMA_VERSION, Table};
 use crate::config::Config;
 use crate::dataset::commits::Commits;
-use crate::dataset::write::{ArtifactError, ArtifactFile, Finished, ToolEntry};
+use crate::dataset::write::{ArtifactError, ArtifactFile, Finished, ToolEntry, publish};
 use crate::model::Kind;
 use crate::store::{CrawlIdentity, Tally};
 
-/// The file's name. The file is removed before the tables are replaced, and written after them: a folder without it has no
-/// finished export.
+/// The file's name. The file is replaced before the tables and after them: while it lists tables as `publishing`, the folder
+/// has no finished export.
 pub const EXPORT_NAME: &str = "export.json";
 
 /// The content of `export.json`.
@@ -33,6 +33,9 @@ pub struct Description {
     pub inputs: BTreeMap<String, String>,
     /// Entries by table name.
     pub tables: BTreeMap<String, TableEntry>,
+    /// Tables that were being replaced when the process was killed; empty in a finished export.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publishing: Vec<String>,
 }
 
 /// The description of a table's file.
@@ -78,6 +81,7 @@ impl Description {
             complete: counts.is_complete(),
             inputs,
             tables: BTreeMap::new(),
+            publishing: Vec::new(),
         }
     }
 
@@ -98,7 +102,8 @@ impl Description {
         // An unreadable description counts as none.
         let before: Option<Self> =
             std::fs::read(folder.join(EXPORT_NAME)).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        let agrees = |before: &Self| Self { tables: self.tables.clone(), ..before.clone() } == *self;
+        let agrees =
+            |before: &Self| Self { tables: self.tables.clone(), publishing: Vec::new(), ..before.clone() } == *self;
         let kept = before.filter(agrees).map(|before| before.tables).unwrap_or_default();
         let mut contradicting = Vec::new();
         for table in Table::ALL {
@@ -127,17 +132,19 @@ impl Description {
     }
 }
 
-/// Removes the description of an earlier export and the given tables, durably.
-pub(super) fn withdraw(folder: &Path, tables: &[Table]) -> Result<(), ArtifactError> {
-    let names = std::iter::once(EXPORT_NAME.to_owned()).chain(tables.iter().map(|table| table.schema().file_name()));
-    for path in names.map(|name| folder.join(name)) {
+/// Replaces the description, durably, by one that lists all tables without describing them, and removes `tables`. A process
+/// killed from here on must leave neither a description of other files, nor files that nobody claims.
+pub(super) fn claim(folder: &Path, description: &Description, tables: &[Table]) -> Result<(), ExportError> {
+    let publishing = Table::ALL.iter().map(|table| table.name().to_owned()).collect();
+    let claim = Description { tables: BTreeMap::new(), complete: false, publishing, ..description.clone() };
+    publish(folder, vec![claim.write(folder)?])?;
+    for path in tables.iter().map(|table| folder.join(table.schema().file_name())) {
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(ArtifactError::Write { path, source });
+                return Err(ArtifactError::Write { path, source }.into());
             }
             _ => {}
         }
     }
-    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|source| ArtifactError::Write { path: folder.to_owned(), source })
+    Ok(())
 }

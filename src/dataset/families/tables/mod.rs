@@ -15,8 +15,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use self::data::{DataReducer, Head, Heads, HeadsReducer};
-use self::description::withdraw;
+use self::data::{DataCounts, DataReducer, Head, Heads, HeadsReducer};
+use self::description::claim;
 pub use self::description::{Description, EXPORT_NAME, TableEntry};
 pub use self::error::ExportError;
 use self::records::Records;
@@ -26,12 +26,13 @@ use crate::config::Config;
 use crate::dataset::commits::Commits;
 use crate::dataset::error::DatasetError;
 use crate::dataset::families::groups::{GroupsReducer, SignatureGroups};
+use crate::dataset::ownership::{FolderKind, Owner};
 use crate::dataset::pass::signatures::Signatures;
 use crate::dataset::pass::{Means, Pass};
 use crate::dataset::promise::Promised;
 use crate::dataset::sources::read_commits;
 use crate::dataset::write::parquet::{Cell, FinishedTable, RowGroupLimits, TableWriter};
-use crate::dataset::write::{Publication, check_folder, publish, remove_leftovers};
+use crate::dataset::write::{Publication, publish, remove_leftovers};
 use crate::model::Timestamp;
 use crate::observe::Reducing;
 use crate::store::{CrawlIdentity, Store, Tally};
@@ -43,6 +44,8 @@ pub struct ExportSummary {
     pub description: Description,
     /// Number of records without a row, by table.
     pub unreadable: BTreeMap<Table, u64>,
+    /// Data with a field of an undocumented type, which is null in the table.
+    pub data_with_nulls: u64,
     /// The crawl's tally: answers of pending and failed requests are missing from the tables.
     pub counts: Tally,
     /// Removed tables of an earlier export, of another store or of an earlier state of this one.
@@ -62,7 +65,11 @@ pub fn export(
 ) -> Result<ExportSummary, ExportError> {
     let identity = store.identity()?.ok_or(DatasetError::EmptyStore)?;
     let commits = read_commits(config, &identity)?;
-    check_folder(folder)?;
+    let files = Table::ALL.iter().map(|table| (table.name().to_owned(), table.schema().file_name())).collect();
+    let kind = FolderKind::export(EXPORT_NAME, files);
+    let _lock = kind.lock(folder).map_err(DatasetError::from)?;
+    let owner = Owner::at(store.path());
+    let unlisted = owner.as_ref().map(|owner| kind.unlisted(folder, owner)).transpose().map_err(DatasetError::from)?;
     remove_leftovers(folder);
     let counts = store.counts()?;
     let description = Description::of(&identity, &counts, commits.as_ref(), config);
@@ -72,10 +79,14 @@ pub fn export(
         writers.insert(*table, TableWriter::create(folder, table.schema(), &notes, RowGroupLimits::default())?);
     }
     let records = Records { store, redact_emails: config.artifacts.redact_emails, shutdown };
-    let mut summary = ExportSummary { description, unreadable: BTreeMap::new(), counts, removed: Vec::new() };
+    let mut summary =
+        ExportSummary { description, unreadable: BTreeMap::new(), data_with_nulls: 0, counts, removed: Vec::new() };
     write_records(&records, &identity, &mut writers, &mut summary.unreadable)?;
     let reducing = Reducing::default();
-    write_data(store, commits.as_ref(), Means::of(config, folder, &reducing, shutdown), &mut writers)?;
+    let means = Means::of(config, folder, &reducing, shutdown);
+    let DataCounts { without_row, with_nulls } = write_data(store, commits.as_ref(), means, &mut writers)?;
+    summary.unreadable.extend(Some((Table::Data, without_row)).filter(|(_, data)| *data > 0));
+    summary.data_with_nulls = with_nulls;
 
     let mut publication = Publication::new();
     for (table, writer) in writers {
@@ -87,9 +98,11 @@ pub fn export(
         return Err(ExportError::Interrupted);
     }
     summary.removed = summary.description.take_over(folder);
+    let unlisted = unlisted.unwrap_or_default();
+    let removed: Vec<_> = summary.removed.iter().map(|table| folder.join(table.schema().file_name())).collect();
+    kind.refuse_others(folder, &unlisted, &publication, &removed).map_err(DatasetError::from)?;
     publication.push(summary.description.write(folder)?);
-    // A process killed from here on must not leave a description of other files.
-    withdraw(folder, &summary.removed)?;
+    claim(folder, &summary.description, &summary.removed)?;
     publish(folder, publication)?;
     Ok(summary)
 }
@@ -120,22 +133,22 @@ fn write_records(
     Ok(())
 }
 
-/// Writes the tables of data, in one pass.
+/// Writes the tables of data, in one pass; counts the data that are not in them as they were sent.
 fn write_data(
     store: &Store,
     commits: Option<&Commits>,
     means: Means<'_>,
     writers: &mut Writers,
-) -> Result<(), ExportError> {
+) -> Result<DataCounts, ExportError> {
     let signatures = Signatures::complete(store)?;
     let [data, mut revisions, mut groups] =
         [Table::Data, Table::Revisions, Table::SigGroups].map(|table| writers.remove(&table));
     if data.is_none() && revisions.is_none() && groups.is_none() {
-        return Ok(());
+        return Ok(DataCounts::default());
     }
     let (data, heads, found) = std::thread::scope(|scope| {
         let mut pass = Pass::new(scope, store, &signatures, means);
-        let data = data.map(|rows| pass.start(DataReducer(rows), Ok)).transpose()?;
+        let data = data.map(|rows| pass.start(DataReducer::new(rows), Ok)).transpose()?;
         let heads = revisions.is_some().then(|| pass.start(HeadsReducer, Ok)).transpose()?;
         let found = groups.is_some().then(|| pass.start(GroupsReducer::new(store, &signatures), Ok)).transpose()?;
         pass.run("reading the data")?;
@@ -149,9 +162,10 @@ fn write_data(
     if let (Some(rows), Some(found)) = (&mut groups, found) {
         write_groups(&found, rows)?;
     }
+    let (data, counts) = data.unzip();
     let tables = [(Table::Data, data), (Table::Revisions, revisions), (Table::SigGroups, groups)];
     writers.extend(tables.into_iter().filter_map(|(table, rows)| Some((table, rows?))));
-    Ok(())
+    Ok(counts.unwrap_or_default())
 }
 
 /// Writes the commits of the window by date, then by name; then the revisions that only data refer to.

@@ -154,7 +154,7 @@ fn the_limit_counts_written_records() {
     let counts = &relabelled.relabel;
     assert_eq!((counts.input_lines_total, counts.non_dict_records, counts.output_records_written), (3, 1, 2));
     assert!(relabelled.to_json_text().unwrap().contains("\"stopped_due_to_limit\": 1\n"));
-    assert!(run(input, 0).is_err(), "0 is no limit");
+    assert!(run(input, 0).is_err(), "0 means all");
 }
 
 #[test]

@@ -7,39 +7,39 @@ use std::io::{self, BufRead};
 
 /// Why a text cannot be cut.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// It is another JSON value.
     OtherShape,
-    /// It is not JSON, or ends early.
+    /// It ends early.
+    EndsEarly,
+    /// It is not JSON.
     Broken(&'static str),
 }
 
 impl From<io::Error> for Fault {
     fn from(_: io::Error) -> Self {
-        Self::Broken("the reply cannot be read")
+        Self::Broken("it cannot be read")
     }
 }
 
-const ENDS_EARLY: Fault = Fault::Broken("EOF while parsing a reply");
-
 /// The elements of a list or an object that are not read yet.
 #[derive(Debug)]
-pub(super) struct Pieces<R> {
+pub(crate) struct Pieces<R> {
     input: R,
     closing: u8,
     is_first: bool,
     /// The text of the element that was read last.
-    pub(super) value: Vec<u8>,
+    pub(crate) value: Vec<u8>,
     /// Its key, without quotes and with its escapes; empty in a list.
-    pub(super) key: Vec<u8>,
+    pub(crate) key: Vec<u8>,
 }
 
 impl<R: BufRead> Pieces<R> {
-    pub(super) fn of_object(input: R) -> Result<Self, Fault> {
+    pub(crate) fn of_object(input: R) -> Result<Self, Fault> {
         Self::open(input, b'{', b'}')
     }
 
-    pub(super) fn of_list(input: R) -> Result<Self, Fault> {
+    pub(crate) fn of_list(input: R) -> Result<Self, Fault> {
         Self::open(input, b'[', b']')
     }
 
@@ -49,14 +49,14 @@ impl<R: BufRead> Pieces<R> {
             Some(byte) if byte == opening => pieces.input.consume(1),
             Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => return Err(Fault::OtherShape),
             Some(_) => return Err(Fault::Broken("expected value")),
-            None => return Err(ENDS_EARLY),
+            None => return Err(Fault::EndsEarly),
         }
         Ok(pieces)
     }
 
     /// Reads the next element; false behind the last one, where nothing may follow.
-    pub(super) fn next(&mut self) -> Result<bool, Fault> {
-        match self.peek()?.ok_or(ENDS_EARLY)? {
+    pub(crate) fn next(&mut self) -> Result<bool, Fault> {
+        match self.peek()?.ok_or(Fault::EndsEarly)? {
             byte if byte == self.closing => {
                 self.input.consume(1);
                 return match self.peek()? {
@@ -118,7 +118,7 @@ impl<R: BufRead> Pieces<R> {
     }
 
     fn expect(&mut self, expected: u8) -> Result<(), Fault> {
-        if self.peek()?.ok_or(ENDS_EARLY)? != expected {
+        if self.peek()?.ok_or(Fault::EndsEarly)? != expected {
             return Err(Fault::Broken(if expected == b':' { "expected `:`" } else { "key must be a string" }));
         }
         self.input.consume(1);
@@ -131,7 +131,7 @@ fn take_until(input: &mut impl BufRead, out: &mut Vec<u8>, mut ends: impl FnMut(
     loop {
         let chunk = input.fill_buf()?;
         if chunk.is_empty() {
-            return Err(ENDS_EARLY);
+            return Err(Fault::EndsEarly);
         }
         let end = chunk.iter().position(|byte| ends(*byte));
         let len = end.unwrap_or(chunk.len());
@@ -180,9 +180,10 @@ mod tests {
     fn text_that_ends_early_or_goes_on_is_broken() {
         let whole = r#"{"a": [1, "x"], "b": 2}"#;
         for cut in 0..whole.len() {
-            assert!(matches!(pieces_of(&whole.as_bytes()[..cut], 4), Err(Fault::Broken(_))), "{cut}");
+            assert!(matches!(pieces_of(&whole.as_bytes()[..cut], 4), Err(Fault::EndsEarly)), "{cut}");
         }
-        for text in ["[1] 2", "[1}", "[1]]", "{\"a\" 1}", "{a:1}", "[\"a\"\"b\"", "\u{7f}"] {
+        assert!(matches!(pieces_of(b"[\"a\"\"b\"", 4), Err(Fault::EndsEarly)));
+        for text in ["[1] 2", "[1}", "[1]]", "{\"a\" 1}", "{a:1}", "\u{7f}"] {
             assert!(matches!(pieces_of(text.as_bytes(), 4), Err(Fault::Broken(_))), "{text}");
         }
         for text in ["null", "7", "\"a\"", "true"] {
