@@ -12,7 +12,7 @@ mod workers;
 
 pub(crate) use fail_point::fail_point;
 pub use shutdown::Shutdown;
-pub(crate) use temporary::temporary_file;
+pub(crate) use temporary::{no_follow, temporary_file};
 pub(crate) use threads::{BlockingError, blocking, parallelism};
 pub use threads::{LimitError, prepare_threads};
 pub(crate) use trouble::advice;

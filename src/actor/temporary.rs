@@ -1,4 +1,6 @@
-//! Temporary files that take the place of others.
+//! Temporary files that take the place of others, and files that must not be links.
+
+use std::fs::OpenOptions;
 
 use tempfile::Builder;
 
@@ -9,4 +11,30 @@ pub(crate) fn temporary_file<'a>(prefix: &'a str, suffix: &'a str) -> Builder<'a
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder
+}
+
+/// Refuses to open a symbolic link: nothing is followed out of the folder of a store, which others may be able to write.
+pub(crate) fn no_follow(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let flag = rustix::fs::OFlags::NOFOLLOW.bits();
+        options.custom_flags(i32::try_from(flag).unwrap_or_default());
+    }
+    options
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_not_followed_and_a_file_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        no_follow(OpenOptions::new().write(true).create_new(true)).open(path("file")).unwrap();
+        std::os::unix::fs::symlink("file", path("link")).unwrap();
+        assert!(no_follow(OpenOptions::new().read(true)).open(path("file")).is_ok());
+        assert!(no_follow(OpenOptions::new().read(true)).open(path("link")).is_err());
+    }
 }

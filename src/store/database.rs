@@ -13,7 +13,7 @@ use super::index::{Applied, Index};
 use super::lock::Unavailable;
 use super::trees::{META, Operation, RECORDS, operations_to_bytes};
 use super::value::{open_json, seal_json};
-use super::value_log::{Place, ValueLog};
+use super::value_log::{Place, Position, ValueLog};
 use super::{CrawlIdentity, Ledger, StoreError, Tally};
 use crate::actor::fail_point;
 use crate::model::{PushId, PushRevisions, Revision, Timestamp};
@@ -167,7 +167,6 @@ impl Store {
         drop(values);
         *applied = Some(match durability {
             Durability::Now => {
-                fail_point("log.before_sync");
                 self.values.sync().map_err(failed)?;
                 fail_point("index.before_apply");
                 let after = self.index.apply(before, &operations, position)?;
@@ -202,20 +201,23 @@ impl Store {
         self.write(Changes { operations: vec![operation], ..Changes::default() }, Durability::Now)
     }
 
-    /// The number of the last commit in the log that is in the database.
-    pub(super) fn last_commit(&self) -> u64 {
+    /// Behind the last commit in the log that is in the database.
+    pub(super) fn position(&self) -> Position {
         let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        applied.map_or(0, |applied| applied.position.number)
+        applied.map_or_else(Position::default, |applied| applied.position)
     }
 
     pub(super) fn write_ledger(&self, counts: &Tally) -> Result<(), StoreError> {
+        let position = self.position();
         let ledger = Ledger {
             format: STORE_FORMAT_VERSION,
             store_id: self.get_meta(META_STORE_ID)?.unwrap_or_default(),
             identity: self.identity()?,
             counts: counts.clone(),
-            last_commit: self.last_commit(),
+            last_commit: position.number,
+            log_end: position.end,
             written_at: Timestamp::now(),
+            check: String::new(), // see `Ledger::write`
         };
         ledger.write(&self.path)
     }

@@ -82,9 +82,10 @@ impl Index {
 
     /// Opens the database in `folder` and reads all of it. sled panics on some damage and never returns from other.
     pub(super) fn open_checked(folder: &Path, cache_bytes: u64) -> Result<(Self, Applied), Fault> {
-        if !folder.is_dir() {
+        if !folder.is_dir() && !folder.is_symlink() {
             return Err(Fault::Missing);
         }
+        refuse_links(folder).map_err(Fault::Refused)?;
         let len = std::fs::metadata(folder.join("db")).map_or(0, |file| file.len());
         let deadline = LEAST_DEADLINE + DEADLINE_PER_MIB * u32::try_from(len >> 20).unwrap_or(u32::MAX);
         let (sender, receiver) = flume::bounded(1);
@@ -241,6 +242,18 @@ impl Index {
     }
 }
 
+/// sled follows links, and would write to a file elsewhere.
+fn refuse_links(folder: &Path) -> Result<(), StoreError> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    match std::iter::once(folder.to_owned()).chain(entries).find(|path| path.is_symlink()) {
+        None => Ok(()),
+        Some(path) => {
+            let source = std::io::Error::other("it is a symbolic link; remove the link: the log has what it held");
+            Err(StoreError::Folder { path, source })
+        }
+    }
+}
+
 fn fault_of(error: StoreError) -> Fault {
     match error {
         StoreError::Corrupt(reason) | StoreError::Unopenable { reason, .. } => Fault::Damaged(reason),
@@ -290,6 +303,9 @@ fn open_sled(folder: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
     match opened {
         Ok(Ok(db)) => Ok(db),
         Ok(Err(sled::Error::Io(error))) if is_lock_error(&error) => Err(StoreError::Locked(store_of(folder))),
+        Ok(Err(sled::Error::Io(source))) if source.kind() == std::io::ErrorKind::StorageFull => {
+            Err(StoreError::database("make its database", source.into()))
+        }
         Ok(Err(sled::Error::Io(source))) if is_of_the_system(&source) => {
             Err(StoreError::Folder { path: folder.to_owned(), source })
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::StoreError;
+use crate::actor::no_follow;
 
 const NAME: &str = "lock";
 
@@ -49,10 +50,11 @@ pub(super) fn take_if_free(store: &Path) -> Result<File, Unavailable> {
 
 fn open(path: &Path) -> Result<File, StoreError> {
     let failed = |source| StoreError::Folder { path: path.to_owned(), source };
+    // Opening a FIFO would wait for its other end.
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.is_file() => return Err(failed(io::Error::other("it is not a regular file"))),
         Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(failed(source)),
         _ => {}
     }
-    OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(failed)
+    no_follow(OpenOptions::new().create(true).truncate(false).write(true)).open(path).map_err(failed)
 }

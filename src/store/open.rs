@@ -275,12 +275,11 @@ impl Opening<'_> {
     /// Refuses a log that has lost data, or accepts the loss.
     fn check(&self, replayed: &Replayed, losses: &mut Losses) -> Result<(), StoreError> {
         let path = self.config.path.clone();
-        losses.num_missing = replayed.num_missing;
+        let (expected, found) = (self.acknowledged(), replayed.position.number);
+        losses.num_missing = replayed.lost(expected);
         if !self.accept_loss && replayed.num_missing > 0 {
             return Err(StoreError::CommitsLost { path, lost: replayed.num_missing });
         }
-        let (expected, found) = (self.acknowledged(), replayed.position.number);
-        losses.num_missing += expected.saturating_sub(found);
         if !self.accept_loss && found < expected {
             return Err(StoreError::BehindLedger { path, expected, found });
         }

@@ -154,6 +154,13 @@ pub(super) struct Replayed {
     pub(super) torn: Option<u64>,
 }
 
+impl Replayed {
+    /// The number of groups that are missing up to number `last`.
+    pub(super) fn lost(&self, last: u64) -> u64 {
+        self.num_missing + last.saturating_sub(self.position.number)
+    }
+}
+
 /// Passes the groups of `reader` to `take`, in order. The last one is left out if its values are not whole and its number is
 /// greater than `acknowledged`: a crash interrupted it.
 pub(super) fn replay(

@@ -253,7 +253,10 @@ impl ValueLog {
 
     /// Flushes all values to the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.get().map_or(Ok(()), File::sync_data)
+        fail_point("log.before_sync");
+        self.file.get().map_or(Ok(()), File::sync_data)?;
+        fail_point("log.after_sync");
+        Ok(())
     }
 
     /// Passes the value at `place` to `read`; [`io::ErrorKind::InvalidData`] when another value is there.

@@ -113,8 +113,9 @@ fn look_at(config: &StoreConfig, found: &mut dyn FnMut(Finding)) -> Result<(), S
     let log = ValueLog::open(path, false)?;
     let unreadable = |source| StoreError::Folder { path: log.path().to_owned(), source };
     let (content, replayed) = Content::read(&log, seen.acknowledged()).map_err(unreadable)?;
-    let lost = replayed.num_missing + seen.acknowledged().saturating_sub(replayed.position.number);
     let index = open_index(config, replayed.position.number, found)?;
+    let applied = index.as_ref().map_or(0, |(_, _, applied)| applied.position.number);
+    let lost = replayed.lost(applied.max(seen.acknowledged()));
     let store = match index {
         Some((lock, index, applied)) if applied.position.end > log.len() || lost > 0 => {
             // What the log has lost, the database may still have.
@@ -203,8 +204,9 @@ fn repair_store(config: &StoreConfig, found: &mut dyn FnMut(Finding)) -> Result<
     let open = |lock| Store::open_locked(config, lock, seen.ledger.as_ref(), true);
     let (mut store, mut losses) = open(held.take().map_or_else(|| lock::take(path), Ok)?)?;
     let unreadable = |source| StoreError::Folder { path: path.clone(), source };
-    let (content, replayed) = Content::read(&store.values, 0).map_err(unreadable)?;
-    losses.num_missing = losses.num_missing.max(replayed.num_missing);
+    let applied = store.position().number;
+    let (content, replayed) = Content::read(&store.values, applied).map_err(unreadable)?;
+    losses.num_missing = losses.num_missing.max(replayed.lost(applied));
     if losses.num_missing == 0 && !losses.is_cut && content.sum() != store.index.sum()? {
         found(Finding::new(differs(path), Remedy::Repaired));
         drop(store);

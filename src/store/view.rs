@@ -3,13 +3,17 @@
 //!
 //! The store is seen as of the last commit at the time of opening, and stays so: the log is only appended to.
 
+use std::path::Path;
+
 use super::database::View;
-use super::format::META_FORMAT;
+use super::format::{META_COUNTS, META_FORMAT, META_IDENTITY};
 use super::index::{Applied, Index};
 use super::lock::Unavailable;
 use super::open::refuse_other_format;
-use super::replay::{Content, Replayed};
-use super::value_log::ValueLog;
+use super::replay::{Content, Reader, Replayed, replay};
+use super::trees::{META, Operation};
+use super::value::open_json;
+use super::value_log::{Position, ValueLog};
 use super::{Ledger, Store, StoreError, lock};
 use crate::config::StoreConfig;
 
@@ -30,6 +34,40 @@ impl Store {
             },
             Err(reason) => Self::open_view(config, reason),
         }
+    }
+
+    /// Tally and identity as of the last commit: those of the ledger, which may be a second older, brought to the end of the
+    /// log. Without the log, those of the ledger.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] without a store, [`StoreError::Ledger`] when only the ledger is missing or cannot be read, and
+    /// the errors for another format.
+    pub fn latest_ledger(path: &Path) -> Result<Ledger, StoreError> {
+        let mut ledger = match Ledger::read(path)? {
+            Some(ledger) => ledger,
+            None if Self::exists(path) => {
+                return Err(StoreError::Ledger { path: Ledger::path_in(path), reason: "is missing".to_owned() });
+            }
+            None => return Err(StoreError::Missing(path.to_owned())),
+        };
+        refuse_other_format(path, Some(ledger.format))?;
+        let Ok(log) = ValueLog::open(path, false) else { return Ok(ledger) };
+        let known = Position { number: ledger.last_commit, end: ledger.log_end };
+        let _unreadable = replay(Reader::new(&log, known, None), known.number, |group| {
+            for Operation { tree, key, value } in group.operations {
+                match (tree, key.as_slice(), value) {
+                    (META, META_COUNTS, Some(framed)) => {
+                        ledger.counts = open_json("meta", &key, &framed).unwrap_or_else(|_| ledger.counts.clone());
+                    }
+                    (META, META_IDENTITY, Some(framed)) => {
+                        ledger.identity = open_json("meta", &key, &framed).ok().or_else(|| ledger.identity.take());
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
+        });
+        Ok(ledger)
     }
 
     fn open_view(config: &StoreConfig, reason: Unavailable) -> Result<Self, StoreError> {
@@ -79,6 +117,6 @@ impl Store {
     /// For a store that was opened for reading only: the reason, and the number of the last commit that is seen.
     #[must_use]
     pub fn as_of(&self) -> Option<(Unavailable, u64)> {
-        self.view.as_ref().map(|view| (view.reason, self.last_commit()))
+        self.view.as_ref().map(|view| (view.reason, self.position().number))
     }
 }

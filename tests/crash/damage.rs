@@ -1,7 +1,5 @@
 //! Damages of the database and of the log of a store whose database has several segments. Nothing is asked again but what
 //! the log itself has lost.
-//!
-//! `PERFHARVEST_CRASH_LONG=1` makes as many damages as a release is held against.
 
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -13,16 +11,12 @@ use rand::Rng as _;
 use rand::rngs::StdRng;
 use treeherder_sim::{BackendConfig, Behaviour, GeneratorConfig, Simulator, SimulatorConfig, SimulatorHandle};
 
-use crate::kills::seeded;
+use crate::kills::{is_long, seeded};
 use crate::support::tamper::{copy, cut};
 use crate::support::{Crawl, assert_same_artifacts, simulator};
 
 const PAGE_BYTES: u64 = 4096;
 const SEGMENT_BYTES: u64 = 512 << 10;
-
-fn is_long() -> bool {
-    std::env::var_os("PERFHARVEST_CRASH_LONG").is_some()
-}
 
 /// Flips a bit, or zeroes a page.
 fn damage(path: &Path, at: u64, is_page: bool) {
@@ -44,20 +38,20 @@ fn archive_of(store: &Store) -> Vec<u8> {
     bytes
 }
 
-/// A crawl of generated data, whose database has several of sled's segments.
-async fn large() -> (SimulatorHandle, Crawl) {
-    let generator = GeneratorConfig {
-        signatures: 2000,
-        data_per_signature: 6,
-        pushes: 300,
-        alerts: 30,
-        ..GeneratorConfig::default()
-    };
+async fn generated(signatures: usize, data_per_signature: usize) -> (SimulatorHandle, Crawl) {
+    let generator =
+        GeneratorConfig { signatures, data_per_signature, pushes: 300, alerts: 30, ..GeneratorConfig::default() };
     let config = SimulatorConfig { backend: BackendConfig::Generated(generator), ..SimulatorConfig::default() };
     let simulator = Simulator::start(config).await.unwrap();
     let mut crawl = Crawl::of(&simulator.url());
     crawl.config.inputs.commits = None;
     crawl.config.inputs.perf_llm_struc = None;
+    (simulator, crawl)
+}
+
+/// A crawl whose database has several of sled's segments.
+async fn with_large_database() -> (SimulatorHandle, Crawl) {
+    let (simulator, crawl) = generated(2000, 6).await;
     crawl.crawl_only().await.unwrap();
     (simulator, crawl)
 }
@@ -69,27 +63,43 @@ fn places(random: &mut StdRng, len: u64) -> Vec<(u64, bool)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_with_a_flipped_bit_or_a_zeroed_page_is_whole_again_when_it_is_opened() {
-    let (_simulator, crawl) = large().await;
+    let (_simulator, crawl) = with_large_database().await;
     let folder = tempfile::tempdir().unwrap();
     let whole = archive_of(&Store::open(&crawl.config.store).unwrap());
     let len = std::fs::metadata(crawl.config.store.path.join("db/db")).unwrap().len();
     assert!(len > 3 * SEGMENT_BYTES, "{len} bytes are too few segments");
     let mut random = seeded("damages of the database");
     let config = StoreConfig { path: folder.path().join("store"), ..crawl.config.store.clone() };
-    for (at, is_page) in places(&mut random, len) {
+    for (number, (at, is_page)) in places(&mut random, len).into_iter().enumerate() {
+        let what = format!("byte {at}, page {is_page}");
         let _none_at_first = std::fs::remove_dir_all(&config.path);
         copy(&crawl.config.store.path, &config.path);
         damage(&config.path.join("db/db"), at, is_page);
-        let store = Store::open(&config).unwrap_or_else(|error| panic!("byte {at}, page {is_page}: {error}"));
-        assert!(!store.needs_repair().unwrap(), "byte {at}, page {is_page}");
-        assert!(archive_of(&store) == whole, "byte {at}, page {is_page}: another content");
+        if number % 2 == 0 {
+            let repaired = findings(&config, true);
+            assert!(repaired.iter().all(|finding| finding.remedy == Remedy::Repaired), "{what}: {repaired:?}");
+        }
+        let store = Store::open(&config).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(!store.needs_repair().unwrap(), "{what}");
+        assert!(archive_of(&store) == whole, "{what}: another content");
+    }
+    for keep in [None, Some(0), Some(SEGMENT_BYTES), Some(len / 2), Some(len - 1)] {
+        let database = config.path.join("db");
+        match keep {
+            None => std::fs::remove_dir_all(&database).unwrap(),
+            Some(keep) => cut(&database.join("db"), keep),
+        }
+        if keep != Some(len / 2) {
+            findings(&config, true);
+        }
+        assert!(archive_of(&Store::open(&config).unwrap()) == whole, "{keep:?}");
     }
 }
 
 /// The files of sled beside its database: snapshot and parameters.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_of_the_database_that_are_damaged_cut_or_missing_are_made_again() {
-    let (_simulator, crawl) = large().await;
+    let (_simulator, crawl) = with_large_database().await;
     let folder = tempfile::tempdir().unwrap();
     let whole = archive_of(&Store::open(&crawl.config.store).unwrap());
     let config = StoreConfig { path: folder.path().join("store"), ..crawl.config.store.clone() };
@@ -115,44 +125,64 @@ async fn files_of_the_database_that_are_damaged_cut_or_missing_are_made_again() 
     }
 }
 
-fn findings(crawl: &Crawl, repair: bool) -> Vec<Finding> {
+fn findings(config: &StoreConfig, repair: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
-    verify_store(&crawl.config.store, repair, &mut |finding| findings.push(finding)).unwrap();
+    verify_store(config, repair, &mut |finding| findings.push(finding)).unwrap();
     findings
 }
 
-/// Bytes of the log: values, heads and operations of commits.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_with_a_flipped_bit_or_a_zeroed_page_has_only_its_own_answers_asked_again() {
-    let simulator = simulator(Behaviour::default()).await;
-    let crawl = Crawl::of(&simulator.url());
+/// Damages the log of a finished crawl, repairs it, and crawls again; in turn with a sound database, without one, and with
+/// one that is lost after the repair.
+async fn damage_the_log(test: &str, simulator: &SimulatorHandle, crawl: &Crawl, num_damages: usize) {
+    let store = &crawl.config.store;
     crawl.run().await.unwrap();
     let (whole, asked) = (crawl.artifacts(), simulator.served().total());
     let sound = crawl.folder.path().join("sound");
-    copy(&crawl.config.store.path, &sound);
+    copy(&store.path, &sound);
     let len = std::fs::metadata(sound.join("values")).unwrap().len();
-    let mut random = seeded("damages of the log");
-    let (mut num_repaired, num_damages) = (0, if is_long() { 100 } else { 24 });
+    let mut random = seeded(test);
+    let (mut num_commits, mut num_again) = (0, 0);
     for number in 0..num_damages {
-        let (at, is_page) = (random.random_range(0..len), number % 3 == 0);
-        std::fs::remove_dir_all(&crawl.config.store.path).unwrap();
-        copy(&sound, &crawl.config.store.path);
-        damage(&crawl.config.store.path.join("values"), at, is_page);
-        let what = format!("byte {at}, page {is_page}");
-        let found = findings(&crawl, false);
+        let (at, is_page, database) = (random.random_range(0..len), number % 3 == 0, number % 4);
+        let what = format!("{test}: byte {at}, page {is_page}, database {database}");
+        std::fs::remove_dir_all(&store.path).unwrap();
+        copy(&sound, &store.path);
+        damage(&store.path.join("values"), at, is_page);
+        if database == 1 {
+            std::fs::remove_dir_all(store.path.join("db")).unwrap();
+        }
+        let found = findings(store, false);
         assert!(!found.is_empty(), "{what}: not found");
-        num_repaired += usize::from(found.iter().any(|finding| finding.remedy == Remedy::Repair));
-        let repaired = findings(&crawl, true);
+        num_commits += usize::from(found.iter().any(|finding| finding.what.contains("commit")));
+        let repaired = findings(store, true);
         assert!(repaired.iter().all(|finding| finding.remedy != Remedy::Lost), "{what}: {repaired:?}");
-        // The repair does not need the database: the log has it all again.
-        std::fs::remove_dir_all(crawl.config.store.path.join("db")).unwrap();
+        if database == 2 {
+            // The log has it all again.
+            std::fs::remove_dir_all(store.path.join("db")).unwrap();
+        }
         std::fs::remove_dir_all(&crawl.config.artifacts.out).unwrap();
         let before = simulator.served().total();
         crawl.run().await.unwrap_or_else(|error| panic!("{what}: {error}"));
         let again = simulator.served().total() - before;
         assert!(again <= asked / 4, "{what}: {again} of {asked} requests were asked again");
+        num_again += again;
         assert_same_artifacts(&whole, &crawl.artifacts());
-        assert_eq!(findings(&crawl, false), [], "{what}");
+        assert_eq!(findings(store, false), [], "{what}");
     }
-    println!("{num_repaired} of {num_damages} damages hit a commit");
+    println!(
+        "{test}: {num_damages} damages of {len} bytes, {num_commits} of a commit; {num_again} requests asked again, {asked} at first"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_with_a_flipped_bit_or_a_zeroed_page_has_only_its_own_answers_asked_again() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    damage_the_log("damages of a small log", &simulator, &crawl, if is_long() { 100 } else { 20 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_of_several_megabytes_with_a_flipped_bit_or_a_zeroed_page_has_only_its_own_answers_asked_again() {
+    let (simulator, crawl) = generated(1000, 120).await;
+    damage_the_log("damages of a large log", &simulator, &crawl, if is_long() { 100 } else { 4 }).await;
 }

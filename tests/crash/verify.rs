@@ -53,16 +53,26 @@ async fn a_repair_that_is_killed_is_made_again_and_nothing_is_called_complete_me
     let whole = crawl.artifacts();
     assert_eq!(finish(command(&crawl, &["status"])).code(), Some(0));
     std::fs::remove_file(values(&crawl)).unwrap();
-    for portion in [1, 4] {
+    let points =
+        ["checkpoint.within:1", "log.mid_write:3", "checkpoint.within:9", "log.before_sync:1", "log.after_sync:1"];
+    for point in [&points[..], &["repair.within:1", "repair.within:4"]].concat() {
         let mut repair = command(&crawl, &["verify", "--repair"]);
         let killed = finish({
-            repair.env("PERFHARVEST_FAIL_POINT", format!("repair.within:{portion}"));
+            repair.env("PERFHARVEST_FAIL_POINT", point);
             repair
         });
-        assert!(killed.signal().is_some(), "{}", killed.stderr);
-        let status = finish(command(&crawl, &["status"]));
-        assert_eq!(status.code(), Some(3), "it is not complete: {}", status.stdout);
-        assert_eq!(verify(&crawl, &[]).code(), Some(4));
+        assert!(killed.signal().is_some(), "{point}: {}", killed.stderr);
+        if point.starts_with("repair") {
+            let status = finish(command(&crawl, &["status"]));
+            assert_eq!(status.code(), Some(3), "{point}: it is not complete: {}", status.stdout);
+        }
+        assert_eq!(verify(&crawl, &[]).code(), Some(4), "{point}");
+        // A reader beside the process that had come so far.
+        let lock = std::fs::File::options().write(true).open(crawl.config.store.path.join("lock")).unwrap();
+        lock.try_lock().unwrap();
+        let read = finish(command(&crawl, &["failures"]));
+        let is_refused = read.code() == Some(4) && read.stderr.contains("verify --repair");
+        assert!(is_refused || matches!(read.code(), Some(0 | 3)), "{point}: {:?} {}", read.code(), read.stderr);
     }
     let again = run_command(&crawl);
     let again = tokio::task::spawn_blocking(|| finish(again)).await.unwrap();
@@ -185,7 +195,12 @@ async fn a_second_process_on_a_store_is_refused_and_the_first_goes_on() {
     }
     let status = finish(command(&crawl, &["status"]));
     assert_eq!(status.code(), Some(3), "status needs no lock; it is incomplete as yet: {}", status.stderr);
-    for reading in [&["failures"][..], &["reduce"], &["verify"], &["export", "--format", "archive", "--output", "a"]] {
+    for reading in [
+        &["failures"][..],
+        &["reduce", "--out", "elsewhere"],
+        &["verify"],
+        &["export", "--format", "archive", "--output", "a"],
+    ] {
         let read = finish(command(&crawl, reading));
         assert!(matches!(read.code(), Some(0 | 3)), "{reading:?}: {:?} {}{}", read.code(), read.stdout, read.stderr);
         let said = format!("{}{}", read.stdout, read.stderr);

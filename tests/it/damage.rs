@@ -276,12 +276,20 @@ async fn a_ledger_that_is_missing_foreign_or_unreadable_is_refused_and_rewritten
     let (simulator, crawl) = finished().await;
     let path = Ledger::path_in(&crawl.config.store.path);
     let own = std::fs::read(&path).unwrap();
-    let foreign = String::from_utf8(own.clone()).unwrap().replace("\"store_id\": \"", "\"store_id\": \"f");
+    let mut foreign = Ledger::read(&crawl.config.store.path).unwrap().unwrap();
+    foreign.store_id = "f".repeat(32);
     let asked = simulator.served().total();
-    for bytes in [None, Some(foreign.as_bytes()), Some(b"{"), Some(b"")] {
+    let flipped = (1..6).map(|sixth| {
+        let mut bytes = own.clone();
+        bytes[own.len() / 6 * sixth] ^= 1;
+        Some(bytes)
+    });
+    let cut = [own.len() - 1, own.len() / 2, 1, 0].map(|len| Some(own[..len].to_vec()));
+    for (number, bytes) in [None, None].into_iter().chain(flipped).chain(cut).enumerate() {
         match bytes {
+            None if number == 0 => foreign.write(&crawl.config.store.path).unwrap(),
             None => std::fs::remove_file(&path).unwrap(),
-            Some(bytes) => put(&path, bytes),
+            Some(bytes) => put(&path, &bytes),
         }
         let text = refused(&crawl).await;
         assert!(text.contains("ledger") && text.contains("verify --repair"), "{text}");
