@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0 | complete |
 //! | 1 | unexpected error |
-//! | 2 | wrong usage or configuration, or a clock that is wrong by a day or more |
+//! | 2 | wrong usage, configuration or input files, or a clock that is wrong by a day or more |
 //! | 3 | finished, but some requests failed (the artifacts are marked incomplete), an answer is lost for good, or a malformed input file costs an artifact |
 //! | 4 | store or disk error |
 //! | 5 | source unreachable, or it refuses requests |
@@ -124,7 +124,7 @@ impl Error {
             | Self::Metrics(_)
             | Self::Usage { .. }
             | Self::Simulator(_)
-            | Self::Fetch(FetchError::WrongClock { .. }) => 2,
+            | Self::Fetch(FetchError::WrongClock { .. } | FetchError::OtherCommits { .. }) => 2,
             Self::Store(error) | Self::Fetch(FetchError::Store(error)) => of_store(error),
             Self::Limit(_) | Self::Runtime(_) | Self::Thread { .. } => 4,
             Self::Fetch(FetchError::BucketStopped) | Self::Broken { .. } | Self::Stdout(_) => 1,

@@ -41,7 +41,7 @@ pub(crate) use self::reduction::check_owner;
 pub use self::reduction::reduce_store;
 pub use self::summary::{CrawlSummary, RunSummary};
 
-use self::commits::{bring_commits, discover_busiest_jobs};
+use self::commits::{bring_commits, discover_busiest_jobs, revision_check};
 use self::display::Display;
 use self::identity::{check_window, foreseen_crawl, open_crawl_at};
 use self::pools::{FetcherPools, wait_for_actors};
@@ -54,8 +54,8 @@ use crate::config::Config;
 use crate::dataset::commits::Commits;
 use crate::dataset::{Artifact, DatasetError, read_commits};
 use crate::fetch::{
-    CrawlLimits, FetcherLinks, MAX_QUEUED, Pressure, Scheduler, SchedulerLinks, SchedulerStats, SourceAccess,
-    publish_settled,
+    CrawlLimits, FetcherLinks, MAX_QUEUED, Pressure, RevisionCheck, Scheduler, SchedulerLinks, SchedulerStats,
+    SourceAccess, publish_settled,
 };
 use crate::model::{Batch, Kind, Timestamp};
 use crate::observe::{Counters, Metrics};
@@ -120,6 +120,8 @@ struct Run {
     store: Arc<Store>,
     identity: Arc<CrawlIdentity>,
     commits: Option<Arc<Commits>>,
+    /// Of the first answers against the commits.
+    revisions: Option<Arc<RevisionCheck>>,
     /// Shared by all frontiers.
     pressure: Pressure,
     options: RunOptions,
@@ -157,8 +159,9 @@ impl Run {
             read_commits(&initial, &identity)?
         };
         let commits = commits.map(Arc::new);
+        let revisions = commits.as_ref().and_then(|commits| revision_check(commits, &identity, &initial)).map(Arc::new);
         let (identity, shutdown) = (Arc::new(identity), shutdown.clone());
-        Ok(Self { store, identity, commits, pressure, options, initial, config, shutdown, counters })
+        Ok(Self { store, identity, commits, revisions, pressure, options, initial, config, shutdown, counters })
     }
 
     /// Crawls, and makes `artifacts` unless they are `None`; repairs the store at most once on the way.
@@ -281,6 +284,7 @@ impl Run {
             store: store.clone(),
             mailbox_low: Arc::clone(&mailbox_low),
             identity: Arc::clone(&self.identity),
+            revisions: self.revisions.clone(),
         };
         let (mailboxes, inboxes) = Kind::ALL.iter().map(|_| flume::bounded::<Batch>(MAX_QUEUED)).unzip();
         let handed_out = Arc::new(Notify::new());

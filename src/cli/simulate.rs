@@ -64,11 +64,14 @@ pub(super) struct SimulateArgs {
     /// Answer summary requests for more than N data with gunicorn's page and status 500, as the real server does
     #[arg(long, value_name = "N", help_heading = "Faults and limits")]
     kill_over_data: Option<usize>,
-    /// Time after which --kill-over-data ends a request
+    /// Answer requests for a page with this alert summary in the same way; can be given several times
+    #[arg(long, value_name = "ID", help_heading = "Faults and limits")]
+    kill_alert: Vec<u64>,
+    /// Time after which --kill-over-data and --kill-alert end a request
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30s", help_heading = "Faults and limits")]
     kill_after: Duration,
-    /// Let --kill-over-data close the connection instead
-    #[arg(long, requires = "kill_over_data", help_heading = "Faults and limits")]
+    /// Let --kill-over-data and --kill-alert close the connection instead
+    #[arg(long, help_heading = "Faults and limits")]
     kill_hangs_up: bool,
     /// Seconds by which the Date header is ahead of the real time; negative if it is behind
     #[arg(
@@ -125,6 +128,7 @@ pub(super) async fn run(args: &SimulateArgs) -> Result<u8, Error> {
         retry_after: args.retry_after,
         faults: args.fault.clone(),
         kill_over_data: args.kill_over_data,
+        kill_alerts: args.kill_alert.clone(),
         kill_after: args.kill_after,
         kill_hangs_up: args.kill_hangs_up,
         date_skew_secs: args.date_skew,

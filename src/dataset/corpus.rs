@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::config::StoreConfig;
-use crate::model::{Datum, DatumId, DatumRecord, JobId, PushId, Revision, SignatureId, Timestamp, Window};
+use crate::model::{Datum, DatumId, DatumRecord, JobId, PushId, Revision, SignatureId, Sorted, Timestamp, Window};
 use crate::store::{BulkWriter, Settlement, Store};
 
 /// Maps `api/` to the corpus of the simulator, and other names to that of the tests.
@@ -52,7 +52,7 @@ pub(crate) fn store_of(num_signatures: u64) -> (tempfile::TempDir, Store) {
     };
     let mut writer = BulkWriter::new(&store).unwrap();
     for signature in 1..=num_signatures {
-        let data: Vec<DatumRecord> = (1..=60).map(|number| datum(signature, number)).collect();
+        let data = Sorted { taken: (1..=60).map(|number| datum(signature, number)).collect(), odd: Vec::new() };
         let settlement = Settlement::of_imported_data(&store, SignatureId(signature), window, &data);
         writer.settle([settlement]).unwrap();
     }

@@ -1,5 +1,6 @@
 //! The errors that end a crawl.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -87,6 +88,26 @@ pub enum FetchError {
         /// The error.
         #[source]
         source: Arc<SourceError>,
+    },
+    /// The file of commits is of another repository.
+    #[error(
+        "the file of commits `{}` is not of {repository}: it lists none of the {num} revisions in the first answers, for \
+         example {revision}, but nodes such as {node}; Treeherder has Mercurial hashes, not those of git; make the file with \
+         `perfharvest commits --from …` and run the same command again, or use `perfharvest crawl` without --commits \
+         (inputs.commits); everything fetched so far is kept",
+        file.display()
+    )]
+    OtherCommits {
+        /// The file.
+        file: PathBuf,
+        /// The crawled repository.
+        repository: String,
+        /// Revisions that were compared.
+        num: usize,
+        /// One of them.
+        revision: String,
+        /// A node of the file.
+        node: String,
     },
     /// The server asked to wait longer than is allowed.
     #[error(

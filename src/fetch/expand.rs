@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::config::BatchConfig;
-use crate::model::{FrameworkId, Request, SignatureId, Window, sampled_jobs};
+use crate::model::{FrameworkId, Kind, Request, SignatureId, Window, sampled_jobs};
 use crate::source::{AlertPageOutline, PassVerdict, closing_looks, judge_pass, pages_of};
 use crate::store::columns::ColumnSet;
 use crate::store::{
@@ -69,7 +69,9 @@ pub(super) fn after_alerts(store: &Store, page_size: u32, first_pass: u16) -> Re
     let page = |page| Pending::of(Request::AlertPage { pass, page });
     Ok(AfterAlerts::Requests(match verdict {
         PassVerdict::NeedsPages(last) => (1..=last).map(page).collect(),
-        PassVerdict::NeedsClosingLooks(last) => closing_looks(last).map(page).collect(),
+        PassVerdict::NeedsClosingLooks { last, first_is_whole } => {
+            closing_looks(last, first_is_whole).map(page).collect()
+        }
         PassVerdict::Still => Vec::new(),
         PassVerdict::Shifted => match pass.checked_add(1).filter(|next| next - first_pass < MAX_PASSES) {
             Some(next) => {
@@ -117,21 +119,20 @@ pub(super) fn after_signatures(store: &Store, identity: &CrawlIdentity) -> Resul
     }
     let mut updated: Option<HashSet<u64>> = Some(HashSet::new());
     for list in &updated_lists {
-        match store.id_list(list)? {
-            Some(ids) => {
-                updated = updated.map(|mut all| {
-                    all.extend(ids);
-                    all
-                });
+        if let Some(ids) = store.id_list(list)? {
+            if let Some(all) = &mut updated {
+                all.extend(ids);
             }
-            None => missing.push(Pending::of(*list)),
+        } else {
+            missing.push(Pending::of(*list));
+            updated = None;
         }
     }
-    // Lists that failed in this run are not asked again; their signatures are left to the next run.
-    let missing_lists = missing.iter().any(|pending| lists.contains(&pending.request));
-    if !missing.is_empty() {
-        updated = None;
-    }
+    // Lists that failed in this run are not asked again; their signatures are left to the next run. A sample is drawn of all
+    // signatures, so it waits for them.
+    let failed = failed_lists(store)?;
+    let waits_for = |list: &Request| identity.sample_signatures.is_some() || !failed.contains(list);
+    let missing_lists = missing.iter().any(|pending| lists.contains(&pending.request) && waits_for(&pending.request));
     let mut expansions = vec![Settlement::discovery(missing)];
     if !missing_lists {
         expansions.extend(summaries(store, identity, updated.as_ref())?);
@@ -143,6 +144,11 @@ pub(super) fn after_signatures(store: &Store, identity: &CrawlIdentity) -> Resul
 pub(super) fn frameworks_to_ask(listed: Vec<u64>) -> Vec<FrameworkId> {
     let ids: BTreeSet<u64> = listed.into_iter().chain(1..=HIGHEST_KNOWN_FRAMEWORK).collect();
     ids.into_iter().map(FrameworkId).collect()
+}
+
+fn failed_lists(store: &Store) -> Result<HashSet<Request>, StoreError> {
+    let requests = store.failures().map(|failure| failure.map(|(request, _)| request));
+    requests.filter(|request| request.as_ref().map_or(true, |request| request.kind() == Kind::Signatures)).collect()
 }
 
 fn is_settled_or_unknown(store: &Store, request: Request) -> Result<bool, StoreError> {

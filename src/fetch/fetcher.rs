@@ -3,6 +3,8 @@
 //! For each attempt: the breaker's gate, a token, the request ([`SourceAccess`]). The table of [`verdict`](super::verdict)
 //! decides how the batch goes on. Every batch comes back as a change of the store, or stays pending because the run ends.
 
+mod pages;
+
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -11,11 +13,14 @@ use tracing::{debug, info, warn};
 use super::access::{Probed, SourceAccess};
 use super::contradiction::Suspicion;
 use super::error::FetchError;
+use super::page_in_parts::PageInParts;
 use super::retry::RetryDelays;
+use super::revision_check::RevisionCheck;
 use super::scheduler::MAX_QUEUED;
 use super::settlement::{AnswerContext, failure_of, settlement_of};
+use super::sizes::Subject;
 use super::verdict::{FailedAttempt, Failures, Verdict};
-use crate::model::{Batch, Kind, Request, SignatureId};
+use crate::model::{Batch, Kind, Request};
 use crate::source::{Answer, Reply, SourceError, Split, batches_of, split};
 use crate::store::{Change, CrawlIdentity, Pending, SignatureListing, StoreHandle};
 
@@ -33,6 +38,8 @@ pub(crate) struct FetcherLinks {
     pub(crate) mailbox_low: Arc<Notify>,
     /// The crawl.
     pub(crate) identity: Arc<CrawlIdentity>,
+    /// `None` without commits.
+    pub(crate) revisions: Option<Arc<RevisionCheck>>,
 }
 
 /// One fetcher of a pool.
@@ -64,6 +71,8 @@ struct Trail {
     attempts: u32,
     /// Single jobs of it that failed since one was answered.
     failed_in_a_row: u32,
+    /// Rows of the page of alert summaries, if that is read in parts.
+    page: Option<PageInParts>,
 }
 
 impl Fetcher {
@@ -100,7 +109,7 @@ impl Fetcher {
             if self.inbox.len() <= MAX_QUEUED / 2 {
                 self.links.mailbox_low.notify_one();
             }
-            match self.settle(&batch, &mut Trail::default()).await {
+            match self.settle(&self.sized(batch), &mut Trail::default()).await {
                 Ok(Ending::Answered | Ending::NotAnswered) => {}
                 Ok(Ending::LeftPending) => break,
                 Err(error) => {
@@ -133,9 +142,10 @@ impl Fetcher {
         let mut delays = RetryDelays::new(&access.config.borrow().retry);
         let mut failures = Failures::default();
         let answers_before = access.pressure.breaker.num_answers();
-        let signature = signature_of(batch);
+        let subject = Subject::of(batch);
+        let is_unreadable = self.is_unreadable(batch, trail)?;
         loop {
-            if let Some(error) = signature.and_then(|id| access.pressure.sizes.hopeless(id)) {
+            if let Some(error) = subject.and_then(|subject| access.pressure.sizes.hopeless(subject)) {
                 return self.record(batch, trail.attempts + failures.num, &error).await;
             }
             if !access.may_ask().await? {
@@ -151,7 +161,7 @@ impl Fetcher {
                 Some(Err(error)) => error,
             };
             let in_outage = access.note_error(batch, attempt, &error)?;
-            let max_attempts = access.config.borrow().retry.max_attempts.get();
+            let max_attempts = if is_unreadable { 1 } else { access.config.borrow().retry.max_attempts.get() };
             let failures_now = failures.and(batch, &error, max_attempts);
             let avoidable = !in_outage && failures_now.num_avoidable > failures.num_avoidable;
             let failed = FailedAttempt {
@@ -161,7 +171,7 @@ impl Fetcher {
                 max_attempts,
                 in_outage,
                 source_answered: access.pressure.breaker.num_answers() != answers_before,
-                signature_failures: self.count_failure(signature.filter(|_| avoidable), &error),
+                subject_failures: self.count_failure(subject.filter(|_| avoidable), &error),
             };
             let mut verdict = failed.verdict();
             if verdict == Verdict::Probe {
@@ -181,25 +191,31 @@ impl Fetcher {
                 Verdict::StopCrawl => return Err(access.refused(batch, error).await),
                 Verdict::AwaitSource | Verdict::Probe => {} // the gate holds until the source answers
                 Verdict::Retry => self.wait_before_retry(batch, attempt, &mut delays, &error).await,
-                Verdict::Split => {
-                    trail.attempts += attempt;
-                    return self.split(batch, attempt, trail, &error).await;
-                }
-                Verdict::Record => {
-                    trail.attempts += attempt;
-                    trail.failed_in_a_row += 1;
-                    return self.record(batch, trail.attempts, &error).await;
+                Verdict::Split | Verdict::SetAside | Verdict::Record => {
+                    return self.give_up(verdict, batch, attempt, trail, &error).await;
                 }
             }
         }
     }
-}
 
-/// The signature whose data a batch asks for.
-fn signature_of(batch: &Batch) -> Option<SignatureId> {
-    match batch.requests()[0] {
-        Request::Summary { signature, .. } => Some(signature),
-        _ => None,
+    /// Asks no more for `batch` as it is.
+    async fn give_up(
+        &self,
+        verdict: Verdict,
+        batch: &Batch,
+        attempts: u32,
+        trail: &mut Trail,
+        error: &SourceError,
+    ) -> Result<Ending, FetchError> {
+        trail.attempts += attempts;
+        match verdict {
+            Verdict::Split => self.split(batch, attempts, trail, error).await,
+            Verdict::SetAside => self.set_row_aside(batch, trail, error).await,
+            _ => {
+                trail.failed_in_a_row += 1;
+                self.record(batch, trail.attempts, error).await
+            }
+        }
     }
 }
 
@@ -213,9 +229,9 @@ fn is_whole_list(batch: &Batch) -> bool {
 
 /// One function for each verdict.
 impl Fetcher {
-    /// Counts a failure of a signature's request; returns how many there were in a row.
-    fn count_failure(&self, signature: Option<SignatureId>, error: &Arc<SourceError>) -> u32 {
-        signature.map_or(0, |id| self.links.access.pressure.sizes.signature_failed(id, error))
+    /// Counts a failure of a subject's request; returns how many there were in a row.
+    fn count_failure(&self, subject: Option<Subject>, error: &Arc<SourceError>) -> u32 {
+        subject.map_or(0, |subject| self.links.access.pressure.sizes.failed(subject, error))
     }
 
     async fn store(
@@ -228,19 +244,45 @@ impl Fetcher {
     ) -> Result<Ending, FetchError> {
         let links = &self.links;
         links.access.note_answer(batch, attempts, &answer);
+        links.revisions.as_ref().map_or(Ok(()), |check| check.compare(&answer.reply))?;
         if let Some(secs) = self.secs_of_part(batch) {
             links.access.pressure.sizes.part_worked(secs);
         }
-        if let (Some(id), Reply::Summary(summary)) = (signature_of(batch), &answer.reply)
-            && !summary.data.is_empty()
-        {
-            links.access.pressure.sizes.signature_answered(id);
+        let has_data = match &answer.reply {
+            Reply::Summary(summary) => !summary.data.is_empty(),
+            Reply::AlertPage { records, .. } => !records.taken.is_empty(),
+            _ => false,
+        };
+        if let Some(subject) = Subject::of(batch).filter(|_| has_data) {
+            links.access.pressure.sizes.answered(subject);
         }
         trail.failed_in_a_row = 0;
-        let page_size = links.access.config.borrow().batch.alert_page.get();
-        let context = AnswerContext { store: links.store.store(), identity: &links.identity, page_size, attempts };
-        links.store.submit(settlement_of(batch, answer, listing, &context)?).await?;
+        match (&mut trail.page, batch.rows(), answer) {
+            (Some(page), Some(rows), Answer { reply: Reply::AlertPage { count, records }, body_bytes, latency }) => {
+                trail.attempts += attempts;
+                page.add_cost(body_bytes, latency);
+                page.add(rows, count, records);
+            }
+            (_, _, answer) => self.submit(batch, answer, listing, attempts).await?,
+        }
         Ok(Ending::Answered)
+    }
+
+    async fn submit(
+        &self,
+        batch: &Batch,
+        answer: Answer,
+        listing: SignatureListing,
+        attempts: u32,
+    ) -> Result<(), FetchError> {
+        let links = &self.links;
+        let context = AnswerContext {
+            store: links.store.store(),
+            identity: &links.identity,
+            page_size: self.page_size(),
+            attempts,
+        };
+        Ok(links.store.submit(settlement_of(batch, answer, listing, &context)?).await?)
     }
 
     async fn contradiction(
@@ -290,6 +332,7 @@ impl Fetcher {
                 self.links.store.submit(Change::Replace { batch: batch.clone(), parts, attempts }).await?;
                 Ok(Ending::NotAnswered)
             }
+            Split::Batches(parts) if batch.rows().is_some() => self.read_in_parts(batch, parts, trail, error).await,
             Split::Batches(batches) => {
                 let size = batches.iter().map(|part| part.requests().len()).max().unwrap_or(1);
                 let ending = self.settle_parts(batches, trail, Some(error)).await?;

@@ -3,20 +3,42 @@
 //! A batch of jobs that fails as a whole and is answered in parts was too large: later batches are cut to the size of those
 //! parts before they are asked. A batch with a part that fails too says nothing about sizes: that job is broken. The parts
 //! of the next split signature are as long as the longest part of a window that was answered and is shorter than the part
-//! that failed last. After [`HOPELESS`] failures in a row, a signature is not split further, nor asked again in the run.
+//! that failed last. After [`HOPELESS`] failures in a row, a signature or a page of alert summaries is not split further, nor
+//! asked again in the run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::model::SignatureId;
+use crate::model::{Batch, Request, SignatureId};
 use crate::source::SourceError;
 
-/// So many failures of a signature's requests, without data in between, end its splitting. Halving a year down to a day takes
-/// fewer. With a probe of the source for each of them, a broken signature costs less than 40 requests.
+/// So many failures of the requests for a subject, without data in between, end its splitting. Halving a year down to a day,
+/// or a page down to a row, takes fewer. With a probe of the source for each of them, a broken signature costs less than 40
+/// requests.
 pub(super) const HOPELESS: u32 = 16;
 
 /// Failures that a signature is allowed in a run when it was hopeless in an earlier one.
 const FAILURES_OF_KNOWN_HOPELESS: u32 = 2;
+
+/// All that is asked for in parts when it is too much: its failures are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Subject {
+    /// The data of a signature.
+    Signature(SignatureId),
+    /// A page of alert summaries.
+    AlertPage { pass: u16, page: u32 },
+}
+
+impl Subject {
+    /// Of `batch`; `None` of one whose parts are settled by themselves.
+    pub(super) fn of(batch: &Batch) -> Option<Self> {
+        match batch.requests()[0] {
+            Request::Summary { signature, .. } => Some(Self::Signature(signature)),
+            Request::AlertPage { pass, page } => Some(Self::AlertPage { pass, page }),
+            _ => None,
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -25,8 +47,8 @@ struct State {
     parts_secs: BTreeSet<i64>,
     /// The longest of all that were answered.
     longest_part_secs: Option<i64>,
-    /// Failures of a signature's requests in a row, and the last error.
-    failing: BTreeMap<SignatureId, (u32, Option<Arc<SourceError>>)>,
+    /// Failures of a subject's requests in a row, and the last error.
+    failing: BTreeMap<Subject, (u32, Option<Arc<SourceError>>)>,
 }
 
 /// Shared by all fetchers of a run. Cheap to clone.
@@ -61,28 +83,32 @@ impl WorkedSizes {
         self.state().parts_secs.retain(|answered| *answered < secs);
     }
 
-    /// A request for a signature failed in a way that a smaller one may avoid. Returns how many have since the last data.
-    pub(super) fn signature_failed(&self, id: SignatureId, error: &Arc<SourceError>) -> u32 {
+    /// A request for `subject` failed in a way that a smaller one may avoid. Returns how many have since the last data.
+    pub(super) fn failed(&self, subject: Subject, error: &Arc<SourceError>) -> u32 {
         let mut state = self.state();
-        let (failures, last) = state.failing.entry(id).or_default();
+        let (failures, last) = state.failing.entry(subject).or_default();
         *failures += 1;
         *last = Some(Arc::clone(error));
         *failures
     }
 
-    /// Data of a signature came. An empty answer does not count: the server finds quickly that a window is empty.
-    pub(super) fn signature_answered(&self, id: SignatureId) {
-        self.state().failing.remove(&id);
+    /// Data of `subject` came. An empty answer does not count: the server finds quickly that a window is empty.
+    pub(super) fn answered(&self, subject: Subject) {
+        self.state().failing.remove(&subject);
     }
 
     /// Parts of a signature's window failed in an earlier run.
     pub(super) fn signature_failed_before(&self, id: SignatureId) {
-        self.state().failing.entry(id).or_default().0 = HOPELESS - FAILURES_OF_KNOWN_HOPELESS;
+        self.state().failing.entry(Subject::Signature(id)).or_default().0 = HOPELESS - FAILURES_OF_KNOWN_HOPELESS;
     }
 
-    /// The last error of a signature that smaller requests do not help.
-    pub(super) fn hopeless(&self, id: SignatureId) -> Option<Arc<SourceError>> {
-        self.state().failing.get(&id).filter(|(failures, _)| *failures >= HOPELESS).and_then(|(_, error)| error.clone())
+    /// The last error of a subject that smaller requests do not help.
+    pub(super) fn hopeless(&self, subject: Subject) -> Option<Arc<SourceError>> {
+        self.state()
+            .failing
+            .get(&subject)
+            .filter(|(failures, _)| *failures >= HOPELESS)
+            .and_then(|(_, error)| error.clone())
     }
 
     /// A part of a window was answered.
@@ -100,22 +126,23 @@ mod tests {
     #[test]
     fn a_signature_is_hopeless_after_failures_in_a_row_and_sooner_in_a_later_run() {
         let (sizes, id) = (WorkedSizes::default(), SignatureId(7));
+        let (subject, other) = (Subject::Signature(id), Subject::AlertPage { pass: 0, page: 7 });
         let error = Arc::new(SourceError::TooLarge { limit: 1 });
-        let fail = |times| (0..times).fold(0, |_, _| sizes.signature_failed(id, &error));
+        let fail = |times| (0..times).fold(0, |_, _| sizes.failed(subject, &error));
         fail(HOPELESS - 1);
-        assert!(sizes.hopeless(id).is_none());
-        sizes.signature_answered(id);
+        assert!(sizes.hopeless(subject).is_none());
+        sizes.answered(subject);
         fail(HOPELESS - 1);
-        assert!(sizes.hopeless(id).is_none());
+        assert!(sizes.hopeless(subject).is_none());
         fail(1);
-        assert!(sizes.hopeless(id).is_some() && sizes.hopeless(SignatureId(8)).is_none());
+        assert!(sizes.hopeless(subject).is_some() && sizes.hopeless(other).is_none());
 
         let sizes = WorkedSizes::default();
         sizes.signature_failed_before(id);
-        assert_eq!(sizes.signature_failed(id, &error), HOPELESS - 1);
-        assert!(sizes.hopeless(id).is_none());
-        sizes.signature_failed(id, &error);
-        assert!(sizes.hopeless(id).is_some());
+        assert_eq!(sizes.failed(subject, &error), HOPELESS - 1);
+        assert!(sizes.hopeless(subject).is_none());
+        sizes.failed(subject, &error);
+        assert!(sizes.hopeless(subject).is_some());
     }
 
     #[test]

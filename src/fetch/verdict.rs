@@ -5,8 +5,9 @@
 //! | an answer | stored: with data, as empty, or as gone ([`settlement_of`](super::settlement::settlement_of)) |
 //! | 403, or no such repository | the crawl stops |
 //! | an outage | wait until the source answers; the attempt does not count |
-//! | an error that smaller requests may avoid, often enough | split, unless too many for the signature have failed in a row |
+//! | an error that smaller requests may avoid, often enough | split, unless too many for the subject have failed in a row |
 //! | an error that may pass | retry after a delay |
+//! | such an error for the last time, at a single row of alert summaries | the row is set aside |
 //! | the last attempt allowed, or an error that lasts | recorded as failed |
 //!
 //! Before a batch is split or recorded, the source is probed if it answered nobody meanwhile: an outage says nothing about
@@ -33,6 +34,8 @@ pub(super) enum Verdict {
     Retry,
     /// Ask for the same in smaller requests.
     Split,
+    /// Set the row of alert summaries aside: the server does not return it, even alone.
+    SetAside,
     /// Record the batch as failed; the next run asks again.
     Record,
 }
@@ -66,8 +69,8 @@ pub(super) struct FailedAttempt<'a> {
     pub(super) in_outage: bool,
     /// The source has answered someone since the first attempt at this batch.
     pub(super) source_answered: bool,
-    /// Failures of the signature's requests that a smaller request may avoid, this one included, without data in between.
-    pub(super) signature_failures: u32,
+    /// Failures of the subject's requests that a smaller request may avoid, this one included, without data in between.
+    pub(super) subject_failures: u32,
 }
 
 impl FailedAttempt<'_> {
@@ -82,20 +85,24 @@ impl FailedAttempt<'_> {
             return Verdict::AwaitSource;
         }
         let lasts = retryability == Retryability::Lasting;
-        let larger_failed = self.signature_failures > failures.num_avoidable;
-        let splits = failures_before_split(batch, error, max_attempts)
-            .is_some_and(|before| failures.num_avoidable >= if larger_failed { 1 } else { before })
+        let larger_failed = self.subject_failures > failures.num_avoidable;
+        let before_split = failures_before_split(batch, error, max_attempts);
+        let splits = before_split.is_some_and(|before| failures.num_avoidable >= if larger_failed { 1 } else { before })
             // The last allowed failure is kept for a second attempt at the same.
-            && self.signature_failures + 1 < HOPELESS
+            && self.subject_failures + 1 < HOPELESS
             && split(batch, None) != Split::Indivisible;
         // Each repetition of a slow query costs the server 30 s again.
         let is_slow = larger_failed || matches!(error, SourceError::GaveUp { .. });
         let most = if is_slow && failures.num_avoidable > 0 { REPEATS.min(max_attempts) } else { max_attempts };
-        let is_last = lasts || failures.num >= most || self.signature_failures >= HOPELESS;
+        let is_hopeless = self.subject_failures >= HOPELESS;
+        let is_last = lasts || failures.num >= most || is_hopeless;
+        let is_of_the_row = before_split.is_some_and(|before| failures.num_avoidable >= before)
+            && batch.rows().is_some_and(|rows| rows.limit == 1);
         match (splits, is_last) {
             (false, false) => Verdict::Retry,
             _ if !lasts && !self.source_answered => Verdict::Probe,
             (true, _) => Verdict::Split,
+            (false, true) if is_of_the_row && !is_hopeless => Verdict::SetAside,
             (false, true) => Verdict::Record,
         }
     }
@@ -107,7 +114,7 @@ fn failures_before_split(batch: &Batch, error: &SourceError, max_attempts: u32) 
     match error {
         SourceError::Status { status: 413 | 414, .. } | SourceError::GaveUp { .. } => Some(1),
         // Treeherder's answer to a query that it ended may also come soon: under load, or by another limit.
-        SourceError::Status { status: 500, .. } if !several => Some(REPEATS.min(max_attempts)),
+        SourceError::Status { status: 500, .. } => Some(REPEATS.min(max_attempts)),
         error if classify(error) == Retryability::TooMuch => Some(REPEATS.min(max_attempts)),
         // One of several may spoil the reply to all.
         SourceError::Status { status: 400, .. } if several => Some(1),
@@ -120,7 +127,7 @@ fn failures_before_split(batch: &Batch, error: &SourceError, max_attempts: u32) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{JobId, Request, SignatureId, Timestamp, Window};
+    use crate::model::{AskedPage, JobId, Request, SignatureId, Timestamp, Window};
 
     const MAX_ATTEMPTS: u32 = 5;
 
@@ -142,6 +149,10 @@ mod tests {
         Batch::of(Request::Summary { signature: SignatureId(1), window })
     }
 
+    fn alerts(limit: u32) -> Batch {
+        Batch::of_rows(Request::AlertPage { pass: 0, page: 3 }, AskedPage { page: 3, limit })
+    }
+
     fn jobs(num: u64) -> Batch {
         Batch::of_jobs((1..=num).map(JobId).collect()).unwrap()
     }
@@ -152,15 +163,15 @@ mod tests {
         verdict_in(batch, error, failures, failures.num_avoidable)
     }
 
-    /// The verdict when `signature_failures` requests of the signature have failed in a row.
-    fn verdict_in(batch: &Batch, error: &SourceError, failures: Failures, signature_failures: u32) -> Verdict {
+    /// The verdict when `subject_failures` requests of the signature have failed in a row.
+    fn verdict_in(batch: &Batch, error: &SourceError, failures: Failures, subject_failures: u32) -> Verdict {
         let (max_attempts, in_outage, source_answered) = (MAX_ATTEMPTS, false, true);
-        FailedAttempt { batch, error, failures, max_attempts, in_outage, source_answered, signature_failures }.verdict()
+        FailedAttempt { batch, error, failures, max_attempts, in_outage, source_answered, subject_failures }.verdict()
     }
 
     #[test]
     fn the_table_of_verdicts() {
-        use Verdict::{Record, Retry, Split, StopCrawl};
+        use Verdict::{Record, Retry, SetAside, Split, StopCrawl};
         let page = SourceError::NotJson { status: 200, content_type: "text/html".into() };
         let shape = SourceError::WrongShape { endpoint: "jobs", found: String::new() };
         let large = SourceError::TooLarge { limit: 1 };
@@ -185,10 +196,19 @@ mod tests {
             (summary(1), status(502), [Retry, Retry, Retry, Retry, Record]),
             (jobs(4), status(400), [Split; 5]),
             (jobs(4), shape, [Retry, Split, Split, Split, Split]),
-            (jobs(4), status(500), [Retry, Retry, Retry, Retry, Split]),
+            (jobs(4), status(500), [Retry, Split, Split, Split, Split]),
+            (jobs(4), status(501), [Retry, Retry, Retry, Retry, Split]),
             (jobs(4), status(404), [Record; 5]),
             (jobs(1), status(400), [Record; 5]),
             (jobs(1), status(500), [Retry, Retry, Retry, Retry, Record]),
+            (alerts(100), gave_up(), [Split; 5]),
+            (alerts(100), status(500), [Retry, Split, Split, Split, Split]),
+            (alerts(100), status(502), [Retry, Split, Split, Split, Split]),
+            (alerts(100), encoding(), [Retry, Retry, Retry, Retry, Record]),
+            (alerts(100), status(404), [Record; 5]),
+            (alerts(1), gave_up(), [Retry, SetAside, SetAside, SetAside, SetAside]),
+            (alerts(1), status(500), [Retry, Retry, Retry, Retry, SetAside]),
+            (alerts(1), encoding(), [Retry, Retry, Retry, Retry, Record]),
         ] {
             let verdicts: Vec<_> = (1..=5).map(|num| verdict(&batch, &error, num)).collect();
             assert_eq!(verdicts, expected, "{batch}: {error}");
@@ -200,9 +220,9 @@ mod tests {
         let batch = summary(8);
         let failed = |error: SourceError, num, in_outage| {
             let failures = Failures { num, num_avoidable: num };
-            let (source_answered, signature_failures) = (false, num);
+            let (source_answered, subject_failures) = (false, num);
             let (batch, error, max_attempts) = (&batch, &error, MAX_ATTEMPTS);
-            FailedAttempt { batch, error, failures, max_attempts, in_outage, source_answered, signature_failures }
+            FailedAttempt { batch, error, failures, max_attempts, in_outage, source_answered, subject_failures }
                 .verdict()
         };
         assert_eq!(failed(status(503), 1, true), Verdict::AwaitSource);
@@ -215,10 +235,10 @@ mod tests {
 
     #[test]
     fn parts_of_a_failing_signature_are_split_sooner_and_not_without_end() {
-        let failed = |days, error: SourceError, num, signature_failures| {
+        let failed = |days, error: SourceError, num, subject_failures| {
             let batch = summary(days);
             let failures = (0..num).fold(Failures::default(), |failures, _| failures.and(&batch, &error, MAX_ATTEMPTS));
-            verdict_in(&batch, &error, failures, signature_failures)
+            verdict_in(&batch, &error, failures, subject_failures)
         };
         assert_eq!(failed(8, status(502), 1, 3), Verdict::Split, "the whole has failed twice");
         assert_eq!(failed(1, status(502), 1, 9), Verdict::Retry);
@@ -226,6 +246,11 @@ mod tests {
         assert_eq!(failed(8, status(502), 1, HOPELESS - 1), Verdict::Retry);
         assert_eq!(failed(8, status(502), 2, HOPELESS), Verdict::Record);
         assert_eq!(failed(8, gave_up(), 1, HOPELESS), Verdict::Record);
+        let row = Failures { num: 2, num_avoidable: 2 };
+        assert_eq!(verdict_in(&alerts(1), &gave_up(), row, 8), Verdict::SetAside, "larger pages failed too");
+        assert_eq!(verdict_in(&alerts(1), &gave_up(), row, HOPELESS), Verdict::Record, "it is hardly the row");
+        let mixed = Failures { num: 5, num_avoidable: 1 };
+        assert_eq!(verdict_in(&alerts(1), &status(502), mixed, 1), Verdict::Record, "nor after one such failure");
         assert_eq!(failed(8, status(429), 1, HOPELESS - 1), Verdict::Retry, "not the signature's fault");
     }
 

@@ -114,8 +114,8 @@ fn parse_block(block: Block, store: &Store, window: Window) -> Parsed {
             }
             RowLine::Blank => None,
         };
-        if let Some(mut row) = row {
-            let reasons = row.data.odd.drain(..).map(|odd| odd.reason.replace(char::is_control, " "));
+        if let Some(row) = row {
+            let reasons = row.data.odd.iter().map(|odd| odd.reason.replace(char::is_control, " "));
             parsed.set_aside.extend(reasons.map(|reason| (parsed.num_lines, reason)));
             let fingerprint = xxh3_64(&block.bytes[at..at + len]);
             let span = RowSpan { offset: block.offset + at as u64, len, fingerprint };
@@ -129,14 +129,14 @@ fn parse_block(block: Block, store: &Store, window: Window) -> Parsed {
 }
 
 fn prepare(row: Row, span: RowSpan, store: &Store, window: Window) -> Taken {
-    let Row { signature, data: Sorted { taken: mut data, .. } } = row;
-    let num_read = data.len() as u64;
-    let is_empty = data.is_empty();
-    data.retain(|record| window.contains(record.push_timestamp()));
-    let num_outside = num_read - data.len() as u64;
-    bring_to_api_order(&mut data);
+    let Row { signature, mut data } = row;
+    let num_read = data.taken.len() as u64;
+    let is_empty = data.taken.is_empty();
+    data.taken.retain(|record| window.contains(record.push_timestamp()));
+    let num_outside = num_read - data.taken.len() as u64;
+    bring_to_api_order(&mut data.taken);
     let settlement = (!is_empty).then(|| Settlement::of_imported_data(store, signature, window, &data));
-    Taken { signature, span, num_data: data.len() as u64, num_outside, settlement }
+    Taken { signature, span, num_data: data.taken.len() as u64, num_outside, settlement }
 }
 
 /// Writes rows in their order, and finds signatures with several rows.
@@ -222,6 +222,7 @@ impl Collector<'_, '_> {
                 let (RowLine::Whole(row) | RowLine::BehindFragment(row), _) = read_line(&text) else { continue };
                 first.get_or_insert(row.data.taken.is_empty());
                 joined.data.taken.extend(row.data.taken);
+                joined.data.odd.extend(row.data.odd);
             }
             let before = self.report.data;
             let span = spans[0];

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::compact::compact;
 use super::{FileReport, ImportError};
 use crate::actor::Shutdown;
-use crate::model::{Job, JobId, Request, Signature, Sorted};
+use crate::model::{Job, JobId, OddRecord, Request, Signature, Sorted};
 use crate::store::{BulkWriter, Settlement};
 
 /// Records per write.
@@ -29,7 +29,7 @@ pub(super) fn take_signatures(
 ) -> Result<FileReport, ImportError> {
     let mut seen = HashSet::new();
     let mut gathered = Vec::new();
-    let mut report = read_records(path, shutdown, signature_of, |signature: Signature| {
+    let mut report = read_records(path, shutdown, signature_of, |Record { value: signature, .. }| {
         let is_new = seen.insert(signature.id);
         gathered.push(signature); // the last of several records counts
         if gathered.len() >= RECORDS_PER_WRITE {
@@ -49,14 +49,15 @@ pub(super) fn take_jobs(
     shutdown: &Shutdown,
 ) -> Result<FileReport, ImportError> {
     // The jobs of one push: at most a few thousand.
-    let mut jobs: HashMap<JobId, Job> = HashMap::new();
-    let mut report = read_records(path, shutdown, job_of, |job: Job| Ok(jobs.insert(job.id, job).is_none()))?;
+    let mut jobs: HashMap<JobId, Record<Job>> = HashMap::new();
+    let mut report = read_records(path, shutdown, job_of, |job| Ok(jobs.insert(job.value.id, job).is_none()))?;
     report.taken = jobs.len() as u64;
-    let mut jobs: Vec<Job> = jobs.into_values().collect();
-    jobs.sort_by_key(|job| job.id);
+    let mut jobs: Vec<Record<Job>> = jobs.into_values().collect();
+    jobs.sort_by_key(|job| job.value.id);
     for jobs in jobs.chunks(RECORDS_PER_WRITE) {
-        let asked: Vec<Request> = jobs.iter().map(|job| Request::Job { id: job.id }).collect();
-        let jobs = Sorted { taken: jobs.to_vec(), odd: Vec::new() };
+        let asked: Vec<Request> = jobs.iter().map(|job| Request::Job { id: job.value.id }).collect();
+        let taken = jobs.iter().map(|job| job.value.clone()).collect();
+        let jobs = Sorted { taken, odd: jobs.iter().filter_map(|job| job.original.clone()).collect() };
         writer.settle([Settlement::of_jobs(&asked, &jobs)])?;
     }
     Ok(report)
@@ -67,7 +68,7 @@ fn read_records<T>(
     path: &Path,
     shutdown: &Shutdown,
     parse: fn(&str) -> Result<Record<T>, serde_json::Error>,
-    mut take: impl FnMut(T) -> Result<bool, ImportError>,
+    mut take: impl FnMut(Record<T>) -> Result<bool, ImportError>,
 ) -> Result<FileReport, ImportError> {
     let failed = |source| ImportError::Read { path: path.to_owned(), source };
     let mut input = BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?);
@@ -86,7 +87,7 @@ fn read_records<T>(
         if text.is_empty() {
             continue;
         }
-        let Record { record, is_corrected } = match parse(&text) {
+        let mut record = match parse(&text) {
             Ok(record) => record,
             Err(error) => {
                 let Some(record) = record_behind_fragment(&text, parse) else {
@@ -98,7 +99,10 @@ fn read_records<T>(
                 record
             }
         };
-        report.corrected += u64::from(is_corrected || matches!(text, Cow::Owned(_)));
+        if matches!(text, Cow::Owned(_)) {
+            record.original = Some(OddRecord::corrected(record.id, line.trim_ascii()));
+        }
+        report.corrected += u64::from(record.original.is_some());
         if !take(record)? {
             report.doubled += 1;
         }
@@ -124,27 +128,28 @@ fn signature_of(line: &str) -> Result<Record<Signature>, serde_json::Error> {
     if let Some(signature) = sorted.taken.last() {
         signature.raw.view::<View<'_>>()?;
     }
-    Record::only(sorted)
+    Record::only(sorted, |signature| signature.id.0)
 }
 
 fn job_of(line: &str) -> Result<Record<Job>, serde_json::Error> {
     let mut sorted = Sorted::<Job>::default();
     sorted.add_job(compact(line).as_bytes())?;
-    Record::only(sorted)
+    Record::only(sorted, |job| job.id.0)
 }
 
-/// A record, and whether it was corrected.
+/// A record, and its original if it was corrected.
 struct Record<T> {
-    record: T,
-    is_corrected: bool,
+    id: u64,
+    value: T,
+    original: Option<OddRecord>,
 }
 
 impl<T> Record<T> {
     /// The only record, or the reason why it cannot be stored.
-    fn only(sorted: Sorted<T>) -> Result<Self, serde_json::Error> {
+    fn only(sorted: Sorted<T>, id_of: fn(&T) -> u64) -> Result<Self, serde_json::Error> {
         let Sorted { mut taken, mut odd } = sorted;
         match taken.pop() {
-            Some(record) => Ok(Self { record, is_corrected: !odd.is_empty() }),
+            Some(value) => Ok(Self { id: id_of(&value), value, original: odd.pop() }),
             None => Err(serde::de::Error::custom(odd.pop().map(|odd| odd.reason).unwrap_or_default())),
         }
     }
@@ -159,13 +164,13 @@ mod tests {
     fn a_record_behind_a_fragment_is_found_whatever_the_fragment_ends_with() {
         let whole = r#"{"id": 7, "framework_id": 1, "tags": ["a"], "x": {"id": 1}}"#;
         assert_eq!(
-            signature_of(whole).unwrap().record.raw.as_str(),
+            signature_of(whole).unwrap().value.raw.as_str(),
             r#"{"id":7,"framework_id":1,"tags":["a"],"x":{"id":1}}"#
         );
         for cut in 1..whole.len() {
             let glued = format!("{}{whole}", &whole[..cut]);
             assert!(signature_of(&glued).is_err());
-            assert_eq!(record_behind_fragment(&glued, signature_of).unwrap().record.id, SignatureId(7), "{cut}");
+            assert_eq!(record_behind_fragment(&glued, signature_of).unwrap().value.id, SignatureId(7), "{cut}");
             assert!(record_behind_fragment(&whole[..cut], signature_of).is_none());
         }
     }

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Complete rows are settled as if they had been crawled; the next run does not ask for them again. A datum of a row that
-//! cannot be read is set aside, counted and named. An empty list may be a swallowed error, so its signature becomes pending.
-//! Torn rows are counted and left out; a row that was appended to a torn one is imported. The lists (signatures, alerts) stay pending, so the next run fetches whatever the files lack.
+//! cannot be read is set aside, counted and named; its original is stored as after a crawl, also that of a corrected one. An empty list may be a swallowed error, so its signature becomes pending.
+//! Torn rows are counted and left out; a row that was appended to a torn one is imported. The lists (signatures, alerts) stay pending, so
+//! the next run fetches whatever the files lack, and the server's own records in place of corrected signatures.
 //! [`ALERTS_NAME`] is not read: alerts never expire, and its Python literals do not distinguish null from an empty text.
 //!
 //! Memory holds a few blocks of a file, and a few words per signature.

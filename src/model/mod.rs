@@ -4,6 +4,7 @@
 //! server's text; typed views exist beside the text, never instead of it.
 
 mod accept;
+mod asked_page;
 mod commit;
 mod datum;
 mod datum_fields;
@@ -21,6 +22,7 @@ mod timestamp;
 mod window;
 
 pub use accept::{Accepted, MAX_RECORD_DEPTH, OddRecord, Refusal, accept, exact_id, exact_integer, stand_in};
+pub use asked_page::{AskedPage, LAST_ROWS};
 pub use commit::{CommitHash, CommitRecord, ParseCommitHashError};
 pub use datum::{Datum, DatumRecord, IrregularDatum, api_order, bring_to_api_order};
 pub use datum_fields::{DatumFields, Submission};
@@ -31,7 +33,7 @@ pub use ids::{AlertSummaryId, DatumId, FrameworkId, JobId, PushId, SignatureId};
 pub(crate) use pieces::{Fault, Pieces};
 pub use raw_json::{RawEntries, RawJson};
 pub use records::{AlertSummary, Job, JobTimes, Signature, Sorted, Summary};
-pub use request::{Batch, Kind, LAST_ROWS, Request};
+pub use request::{Batch, Kind, Request};
 pub use revision::{ParseRevisionError, PushRevisions, Revision};
 pub use sample::{corrected_sample, reference_sample, sampled_jobs};
 pub use timestamp::{ParseTimestampError, Timestamp};

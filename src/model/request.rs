@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::asked_page::{AskedPage, LAST_ROWS};
 use super::{FrameworkId, JobId, SignatureId, Timestamp, Window};
 
 /// The kinds of requests. Each has its own pool of fetchers, with its own mailbox and concurrency.
@@ -44,9 +45,6 @@ impl Kind {
         self as usize
     }
 }
-
-/// Added to the number of a page: its last row, asked again when all pages of the pass were read.
-pub const LAST_ROWS: u32 = 1 << 31;
 
 /// A unit of work, settled once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -201,17 +199,25 @@ impl fmt::Display for Request {
     }
 }
 
-/// The content of one HTTP request: one request, or many jobs.
+/// The content of one HTTP request: one request, many jobs, or some rows of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     requests: Vec<Request>,
+    /// The rows of alert summaries to ask for, where that is decided.
+    rows: Option<AskedPage>,
 }
 
 impl Batch {
     /// A single request.
     #[must_use]
     pub fn of(request: Request) -> Self {
-        Self { requests: vec![request] }
+        Self { requests: vec![request], rows: None }
+    }
+
+    /// The page of alert summaries of `request`, or a part of it.
+    #[must_use]
+    pub fn of_rows(request: Request, rows: AskedPage) -> Self {
+        Self { requests: vec![request], rows: Some(rows) }
     }
 
     /// Jobs, in ascending order of their ids. `None` for no jobs.
@@ -220,7 +226,7 @@ impl Batch {
         ids.sort_unstable();
         ids.dedup();
         let requests: Vec<Request> = ids.into_iter().map(|id| Request::Job { id }).collect();
-        (!requests.is_empty()).then_some(Self { requests })
+        (!requests.is_empty()).then_some(Self { requests, rows: None })
     }
 
     /// The requests; at least one, all of one kind.
@@ -233,6 +239,12 @@ impl Batch {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.requests[0].kind()
+    }
+
+    /// The rows of alert summaries to ask for; `None` for other kinds, and for a page whose size is not decided.
+    #[must_use]
+    pub fn rows(&self) -> Option<AskedPage> {
+        self.rows
     }
 
     /// The ids of the jobs; empty for other kinds.
@@ -248,7 +260,14 @@ impl fmt::Display for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.requests.as_slice() {
             [first, .., last] => write!(f, "{} jobs, {first} to {last}", self.requests.len()),
-            [one] => one.fmt(f),
+            [one] => match self.rows {
+                None => one.fmt(f),
+                Some(rows @ AskedPage { limit: 1, .. }) => write!(f, "{one} (row {})", rows.rows_before() + 1),
+                Some(rows) => {
+                    let before = rows.rows_before();
+                    write!(f, "{one} (rows {} to {})", before + 1, before + u64::from(rows.limit))
+                }
+            },
             [] => f.write_str("nothing"),
         }
     }

@@ -5,13 +5,32 @@ use std::sync::Arc;
 use crate::Error;
 use crate::actor::{Shutdown, blocking};
 use crate::commits::{CommitWindow, CommitsOrder, ensure_commits};
-use crate::config::Config;
+use crate::config::{Config, Semantics};
 use crate::dataset::busiest_revisions;
 use crate::dataset::commits::Commits;
-use crate::fetch::Pressure;
+use crate::fetch::{ListedCommits, Pressure, RevisionCheck};
 use crate::model::Timestamp;
 use crate::observe::Counters;
 use crate::store::{Change, CrawlIdentity, Settlement, Store, job_pending};
+
+/// The check of the first answers against the commits.
+pub(super) fn revision_check(
+    commits: &Arc<Commits>,
+    identity: &CrawlIdentity,
+    config: &Config,
+) -> Option<RevisionCheck> {
+    let (lists, covers) = (Arc::clone(commits), Arc::clone(commits));
+    Some(RevisionCheck::new(ListedCommits {
+        file: config.commits_file()?,
+        repository: identity.repository.clone(),
+        window: (identity.window_start, identity.window_end),
+        num_in_window: commits.in_window.len(),
+        example: commits.in_window.first()?.node.clone(),
+        refuses: config.artifacts.semantics == Semantics::Corrected,
+        lists: Box::new(move |revision| lists.lists(revision)),
+        covers: Box::new(move |at| covers.covers(at)),
+    }))
+}
 
 /// Makes the file of commits when it is missing and the configuration names a source for it. Does nothing otherwise.
 pub(super) async fn bring_commits(

@@ -16,26 +16,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{AlertSummaryId, LAST_ROWS};
-
-/// A page as it was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct AskedPage {
-    /// Its number, from 1.
-    pub(super) page: u32,
-    /// Rows per page.
-    pub(super) limit: u32,
-}
-
-impl AskedPage {
-    /// How a page of the frontier, such as a second look, is asked for when pages have `page_size` rows.
-    pub(super) fn of(page: u32, page_size: u32) -> Self {
-        match page.checked_sub(LAST_ROWS) {
-            Some(page) => Self { page: page.saturating_mul(page_size), limit: 1 },
-            None => Self { page: page.max(1), limit: page_size },
-        }
-    }
-}
+use crate::model::{AlertSummaryId, AskedPage, LAST_ROWS};
 
 /// The part of a page that a pass is judged by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +42,12 @@ pub(crate) enum PassVerdict {
     /// Pages up to this number are missing.
     NeedsPages(u32),
     /// All pages up to this number are there; page 1, and the last rows of all but the last page, must be read once more.
-    NeedsClosingLooks(u32),
+    NeedsClosingLooks {
+        /// Number of pages.
+        last: u32,
+        /// True if no row of page 1 was set aside.
+        first_is_whole: bool,
+    },
     /// The list did not move.
     Still,
     /// Rows shifted.
@@ -74,9 +60,11 @@ pub(crate) fn pages_of(count: u64, page_size: u32) -> u32 {
     u32::try_from(count.div_ceil(u64::from(page_size.max(1)))).unwrap_or(u32::MAX).max(1)
 }
 
-/// The page numbers of the second looks at a pass of `last` pages.
-pub(crate) fn closing_looks(last: u32) -> impl Iterator<Item = u32> {
-    std::iter::once(0).chain((2..last).map(|page| LAST_ROWS + page))
+/// The page numbers of the second looks at a pass of `last` pages. Of a first page with rows that were set aside, the last
+/// row is enough: the server may not return the page as a whole.
+pub(crate) fn closing_looks(last: u32, first_is_whole: bool) -> impl Iterator<Item = u32> {
+    let first = if first_is_whole { 0 } else { LAST_ROWS + 1 };
+    std::iter::once(first).chain((2..last).map(|page| LAST_ROWS + page))
 }
 
 /// Returns why a page contradicts itself: `count` and `next` of the reply say which rows it must have.
@@ -87,7 +75,7 @@ pub(super) fn contradiction(
     ids: &[AlertSummaryId],
 ) -> Option<String> {
     let AskedPage { page, limit } = asked;
-    let rows_before = u64::from(page.max(1) - 1) * u64::from(limit);
+    let rows_before = asked.rows_before();
     let expected = count.saturating_sub(rows_before).min(u64::from(limit));
     if ids.len() as u64 != expected {
         return Some(format!("{} rows on page {page} of {limit}, where a list of {count} has {expected}", ids.len()));
@@ -107,10 +95,12 @@ pub(crate) fn judge_pass(page_size: u32, mut page: impl FnMut(u32) -> Option<Ale
     let mut rows = first.ids.len() as u64;
     let mut ids: HashSet<AlertSummaryId> = first.ids.iter().copied().collect();
     if last == 1 {
-        // One reply is one moment, but a row that comes twice may stand in the place of another.
-        return if ids.len() as u64 == rows { PassVerdict::Still } else { PassVerdict::Shifted };
+        // One reply is one moment, but a row that comes twice may stand in the place of another. A page that was read in
+        // parts has more rows than it counts if they moved meanwhile.
+        let each_once = ids.len() as u64 == rows && rows == first.count;
+        return if each_once { PassVerdict::Still } else { PassVerdict::Shifted };
     }
-    let mut last_rows = HashMap::new();
+    let mut last_rows = HashMap::from([(1, first.possible_last_rows().to_vec())]);
     for number in 2..=last {
         match page(number) {
             Some(outline) => {
@@ -130,8 +120,9 @@ pub(crate) fn judge_pass(page_size: u32, mut page: impl FnMut(u32) -> Option<Ale
         return PassVerdict::Shifted;
     }
     let mut still = true;
-    for look in closing_looks(last) {
-        let Some(found) = page(look) else { return PassVerdict::NeedsClosingLooks(last) };
+    let first_is_whole = first.num_set_aside == 0;
+    for look in closing_looks(last, first_is_whole) {
+        let Some(found) = page(look) else { return PassVerdict::NeedsClosingLooks { last, first_is_whole } };
         let is_in_place = match look {
             0 => found.ids == first.ids,
             look => {
@@ -173,9 +164,14 @@ mod tests {
         assert_eq!(judge(&[None, None]), PassVerdict::NeedsPages(1));
         assert_eq!(judge(&[None, Some(outline(3, [9, 8]))]), PassVerdict::NeedsPages(2));
         let both = [None, Some(outline(3, [9, 8])), Some(outline(3, [7]))];
-        assert_eq!(judge(&both), PassVerdict::NeedsClosingLooks(2));
-        assert_eq!(closing_looks(2).collect::<Vec<_>>(), [0], "page 1 as a whole, and nothing comes after the last");
-        assert_eq!(closing_looks(4).collect::<Vec<_>>(), [0, LAST_ROWS + 2, LAST_ROWS + 3]);
+        assert_eq!(judge(&both), PassVerdict::NeedsClosingLooks { last: 2, first_is_whole: true });
+        assert_eq!(
+            closing_looks(2, true).collect::<Vec<_>>(),
+            [0],
+            "page 1 as a whole, and nothing comes after the last"
+        );
+        assert_eq!(closing_looks(4, true).collect::<Vec<_>>(), [0, LAST_ROWS + 2, LAST_ROWS + 3]);
+        assert_eq!(closing_looks(2, false).collect::<Vec<_>>(), [LAST_ROWS + 1]);
     }
 
     /// Reads a list in pages of two, while `changed` takes its place before page `from`; then the second looks.

@@ -1,9 +1,9 @@
-//! Splitting a request that failed as a whole: halves of a window, halves of a batch, a list by framework.
+//! Splitting a request that failed as a whole: halves of a window or of a batch, smaller pages, a list by framework.
 //!
 //! The server ends every query after 30 seconds, so a slow one fails every time; half of it may succeed. When a length of
 //! window is known to work, a longer window is cut into parts of that length at once.
 
-use crate::model::{Batch, JobId, Request, Timestamp, Window};
+use crate::model::{AskedPage, Batch, JobId, Request, Timestamp, Window};
 
 /// No part of a window is shorter, seconds.
 const SHORTEST_PART_SECS: i64 = 86_400;
@@ -11,7 +11,7 @@ const SHORTEST_PART_SECS: i64 = 86_400;
 /// The parts of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// The same requests in smaller batches.
+    /// The same requests in smaller batches; of a page, its rows in smaller pages.
     Batches(Vec<Batch>),
     /// Other requests, which together ask for the same.
     Requests(Vec<Request>),
@@ -38,6 +38,13 @@ pub fn split(batch: &Batch, longest_window_secs: Option<i64>) -> Split {
         }
         [Request::Job { .. }, Request::Job { .. }, ..] => {
             Split::Batches(batches_of(batch, batch.requests().len().div_ceil(2)))
+        }
+        [page @ Request::AlertPage { .. }] => {
+            let parts = batch.rows().map_or_else(Vec::new, AskedPage::parts);
+            if parts.is_empty() {
+                return Split::Indivisible;
+            }
+            Split::Batches(parts.into_iter().map(|rows| Batch::of_rows(*page, rows)).collect())
         }
         _ => Split::Indivisible,
     }

@@ -8,11 +8,10 @@ use url::Url;
 use super::clock::{MARGIN_SECS, ServerClock};
 use super::error::SourceError;
 use super::http::{BodyReader, HttpServer, read_body, read_json, text_of};
-use super::page::AskedPage;
 use super::reply::{Reply, SignatureSink};
 use super::{repositories, wire};
 use crate::config::{BatchConfig, SourceConfig};
-use crate::model::{Batch, Request, Sorted, Timestamp, Window};
+use crate::model::{AskedPage, Batch, Request, Sorted, Timestamp, Window};
 
 /// The API version that the server's own client asks for.
 pub(super) const ACCEPT: &str = "application/json; version=1.1";
@@ -120,8 +119,8 @@ impl Treeherder {
         let parse: Parse = match batch.requests()[0] {
             Request::Signatures { .. } => return self.read(batch, |body| wire::signatures(body, take)).await,
             Request::UpdatedSignatures { .. } => return self.read(batch, wire::updated_signatures).await,
-            Request::AlertPage { page, .. } => {
-                let asked = AskedPage::of(page, self.alert_page);
+            Request::AlertPage { .. } => {
+                let asked = self.rows_of(batch);
                 Box::new(move |body| wire::alert_page(body, asked))
             }
             Request::Frameworks => Box::new(|body| wire::frameworks(text_of(body)?)),
@@ -134,7 +133,7 @@ impl Treeherder {
         let sent = Instant::now();
         let body = match self.http.get(self.url_of(batch), ACCEPT).await {
             // The list has become shorter since its pages were counted, so the verdict on the pass will be `Shifted`.
-            Err(error) if beyond_the_last_page(batch, &error) => {
+            Err(error) if beyond_the_last_page(self.rows_of(batch), &error) => {
                 let reply = Reply::AlertPage { count: 0, records: Sorted::default() };
                 return Ok(Answer { reply, body_bytes: 0, latency: sent.elapsed() });
             }
@@ -157,12 +156,18 @@ impl Treeherder {
         Ok(Answer { reply, body_bytes, latency: sent.elapsed() })
     }
 
+    /// The rows that a batch of alert summaries asks for; page 1 for other kinds.
+    fn rows_of(&self, batch: &Batch) -> AskedPage {
+        let page = if let Request::AlertPage { page, .. } = batch.requests()[0] { page } else { 1 };
+        batch.rows().unwrap_or_else(|| AskedPage::of(page, self.alert_page))
+    }
+
     /// The address of the request for `batch`.
     pub(crate) fn url_of(&self, batch: &Batch) -> Url {
         let repository = &self.source.repository;
         let (path, query) = match &batch.requests()[0] {
-            Request::AlertPage { page, .. } => {
-                let AskedPage { page, limit } = AskedPage::of(*page, self.alert_page);
+            Request::AlertPage { .. } => {
+                let AskedPage { page, limit } = self.rows_of(batch);
                 let mut query = format!("page={page}&hide_related_and_invalid=True&limit={limit}");
                 // The server counts back from its clock, which is not known before the first reply.
                 let secs = self.clock.at(Timestamp::now()).as_secs() - self.alerts_since.as_secs() + MARGIN_SECS;
@@ -205,9 +210,9 @@ impl Treeherder {
 }
 
 /// True when the server says so; any other 404, such as a load balancer's, says nothing about the list.
-fn beyond_the_last_page(batch: &Batch, error: &SourceError) -> bool {
+fn beyond_the_last_page(asked: AskedPage, error: &SourceError) -> bool {
     let says_so = matches!(error, SourceError::Status { status: 404, excerpt, .. } if excerpt.contains("Invalid page"));
-    says_so && matches!(batch.requests()[0], Request::AlertPage { page: 2.., .. })
+    says_so && asked.page > 1
 }
 
 fn naive_param(at: Timestamp) -> String {
@@ -267,10 +272,10 @@ mod tests {
     fn only_the_servers_own_words_say_that_a_page_is_beyond_the_last() {
         let not_found =
             |excerpt: &str| SourceError::Status { status: 404, retry_after: None, excerpt: excerpt.to_owned() };
-        let page = |page| Batch::of(Request::AlertPage { pass: 0, page });
-        assert!(beyond_the_last_page(&page(2), &not_found(r#"{"detail":"Invalid page."}"#)));
-        assert!(!beyond_the_last_page(&page(1), &not_found(r#"{"detail":"Invalid page."}"#)));
-        assert!(!beyond_the_last_page(&page(2), &not_found(r#"{"detail":"Not found."}"#)));
-        assert!(!beyond_the_last_page(&page(2), &not_found("")));
+        let page = |page| AskedPage { page, limit: 100 };
+        assert!(beyond_the_last_page(page(2), &not_found(r#"{"detail":"Invalid page."}"#)));
+        assert!(!beyond_the_last_page(page(1), &not_found(r#"{"detail":"Invalid page."}"#)));
+        assert!(!beyond_the_last_page(page(2), &not_found(r#"{"detail":"Not found."}"#)));
+        assert!(!beyond_the_last_page(page(2), &not_found("")));
     }
 }

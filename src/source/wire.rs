@@ -16,12 +16,13 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::error::SourceError;
-use super::page::{AskedPage, contradiction};
+use super::page::contradiction;
 use super::printable::printable;
 use super::reply::{Reply, SignatureSink};
 use crate::model::{
-    Accepted, AlertSummaryId, Batch, DatumRecord, Fault, FrameworkId, Job, JobId, OddRecord, Pieces, RawEntries,
-    RawJson, Refusal, SignatureId, Sorted, Summary, Window, accept, bring_to_api_order, exact_id, scan_data, stand_in,
+    Accepted, AlertSummaryId, AskedPage, Batch, DatumRecord, Fault, FrameworkId, Job, JobId, OddRecord, Pieces,
+    RawEntries, RawJson, Refusal, SignatureId, Sorted, Summary, Window, accept, bring_to_api_order, exact_id,
+    scan_data, stand_in,
 };
 
 /// Reject longer lists: each of their pages would become a request. All of Mozilla's alert summaries of ten years are less

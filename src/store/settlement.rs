@@ -211,11 +211,13 @@ impl Settlement {
     /// The data of a signature in the whole window, from a file that holds only the data. They must be in the order of
     /// [`crate::model::api_order`], each once.
     #[must_use]
-    pub fn of_imported_data(store: &Store, signature: SignatureId, window: Window, data: &[DatumRecord]) -> Self {
+    pub fn of_imported_data(store: &Store, signature: SignatureId, window: Window, data: &Sorted<DatumRecord>) -> Self {
+        let Sorted { taken: data, odd } = data;
         let request = Request::Summary { signature, window };
         let mut settlement = Self::default();
         settlement.put_blob(&key::header(&request), format!("{{\"signature_id\":{signature}}}").as_bytes());
         settlement.put_data(store, request, signature, data);
+        settlement.odd = odd.iter().map(|odd| (request, odd.clone())).collect();
         settlement.discover_sample(data);
         settlement
     }

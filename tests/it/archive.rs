@@ -1,10 +1,12 @@
 //! A store survives a round trip through an archive.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use perfharvest::actor::Shutdown;
 use perfharvest::config::StoreConfig;
-use perfharvest::store::{STORE_FORMAT_VERSION, Store, archive, frame};
+use perfharvest::pipeline;
+use perfharvest::store::{STORE_FORMAT_VERSION, Store, archive, frame, verify_store};
 use treeherder_sim::Behaviour;
 
 use crate::support::tamper::tampered;
@@ -104,4 +106,27 @@ fn nothing_is_overwritten_and_refusals_have_their_exit_codes() {
     .unwrap();
     run(&["import", "b.phar", "--store", "other"]).code(4);
     assert!(!folder.path().join("other").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_made_of_an_archive_goes_on_with_the_outputs_of_the_archived_one() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let made = crawl.artifacts();
+    let archive_path = crawl.folder.path().join("archive");
+    export(&crawl.config.store, &archive_path);
+    let id = |crawl: &Crawl| Store::latest_ledger(&crawl.config.store.path).unwrap().store_id;
+    let archived = id(&crawl);
+
+    crawl.config.store.path = crawl.folder.path().join("restored");
+    archive::read(&archive_path, &crawl.config.store, &Shutdown::new()).unwrap();
+    assert_eq!(id(&crawl), archived, "a store that was empty takes over the id");
+    let store = Arc::new(Store::open_existing(&crawl.config.store).unwrap());
+    let config = Arc::new(crawl.config.clone());
+    let reduced = pipeline::reduce_store(store, &config, &[], &Shutdown::new()).await.unwrap();
+    assert!(reduced.complete && reduced.written.is_empty(), "{:?}", reduced.written);
+    crawl.run().await.unwrap();
+    assert_same_artifacts(&made, &crawl.artifacts());
+    verify_store(&crawl.config.store, false, &mut |finding| panic!("{finding:?}")).unwrap();
 }

@@ -93,7 +93,7 @@ async fn what_still_fails_is_recorded_and_the_next_run_asks_exactly_that() {
 
 /// Alert pages cannot be asked in parts, so what lasts there fails as a whole.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_split_fails_alone_whatever_the_fault() {
+async fn alert_pages_that_always_fail_fail_alone_whatever_the_fault() {
     let faults = [
         (ScriptedReply::reset(), "interrupted", None),
         (ScriptedReply::close(), "interrupted", None),
@@ -119,7 +119,9 @@ async fn what_cannot_be_split_fails_alone_whatever_the_fault() {
         assert!(!summary.reduction.unwrap().manifest.complete);
         let recorded = failures(&crawl);
         let [(Request::AlertPage { pass: 0, page: 1 }, failure)] = recorded.as_slice() else { panic!("{recorded:?}") };
-        assert_eq!((failure.label.as_str(), failure.status, failure.attempts), (label, status, 3));
+        // Errors that a smaller page may avoid are met down to single rows, but not row by row.
+        let attempts = if label == "wrong_shape" { 3 } else { 16 };
+        assert_eq!((failure.label.as_str(), failure.status, failure.attempts), (label, status, attempts));
         let data = "perf_jobs_by_signature.jsonl";
         assert!(crawl.artifacts()[data] == calm().await.artifacts[data], "{label}: the rest is there");
         if label == "timeout" {

@@ -218,3 +218,41 @@ async fn a_signature_list_that_fails_is_asked_by_framework() {
         assert!(asked.len() >= 20, "{asked:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_kills_its_batch_costs_itself_and_a_few_requests() {
+    let jobs = &calm().await.jobs;
+    let broken = jobs[jobs.len() / 2];
+    let simulator = simulator(Behaviour::default()).await;
+    simulator.script(ScriptedReply::status(500).at(Endpoint::Jobs).containing(&broken.to_string()).times(ALWAYS));
+    let mut crawl = Crawl::of(&simulator.url());
+    let summary = crawl.run().await.unwrap();
+    assert_eq!(summary.crawl.counts.failed(), 1);
+    let store = Store::open_existing(&crawl.config.store).unwrap();
+    let failed: Vec<Request> = store.failures().map(|failed| failed.unwrap().0).collect();
+    drop(store);
+    assert!(matches!(failed[..], [Request::Job { id }] if id.0 == broken), "{failed:?}");
+    let killed = simulator.arrivals().into_iter().filter(|arrival| arrival.outcome != Outcome::Status(200)).count();
+    assert!(killed <= 2 * 9 + 5, "each batch twice, then the job as often as any request: {killed}");
+    let healthy = crate::support::simulator(Behaviour::default()).await;
+    crawl.config.source.base_url = healthy.url();
+    ends_as_undisturbed(&crawl).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_framework_whose_list_fails_leaves_the_others_complete() {
+    let simulator = simulator(Behaviour::default()).await;
+    simulator.script(ScriptedReply::status(500).containing("signatures/?framework=1").times(ALWAYS));
+    simulator.script(ScriptedReply::answer().containing("framework=").times(ALWAYS));
+    simulator.script(ScriptedReply::status(500).at(Endpoint::Signatures).times(ALWAYS));
+    let mut crawl = Crawl::of(&simulator.url());
+    let summary = crawl.run().await.unwrap();
+    assert!(summary.crawl.counts.failed() > 0 && !summary.reduction.unwrap().manifest.complete);
+    let (asked, all) = (windows(&simulator).len(), calm().await.summaries.len());
+    assert!(asked > 0 && asked < all, "the data of {asked} signatures of {all}");
+    let healthy = crate::support::simulator(Behaviour::default()).await;
+    crawl.config.source.base_url = healthy.url();
+    let summary = crawl.run().await.unwrap();
+    assert!(summary.reduction.unwrap().manifest.complete);
+    assert_eq!(healthy.served().of(Endpoint::Summary), (all - asked) as u64, "only those of that list");
+}

@@ -8,8 +8,9 @@ use std::path::Path;
 use perfharvest::actor::Shutdown;
 use perfharvest::dataset::{ReduceOrder, read_commits, reduce};
 use perfharvest::import::import_folder;
+use perfharvest::model::Kind;
 use perfharvest::observe::Reducing;
-use perfharvest::store::Store;
+use perfharvest::store::{Store, verify_store};
 use treeherder_sim::{BackendConfig, Behaviour, GeneratorConfig, Simulator, SimulatorConfig, SimulatorHandle, dump};
 
 use crate::support::{Crawl, assert_same_artifacts, corpus, simulator};
@@ -158,4 +159,47 @@ fn a_folder_without_files_and_a_store_with_a_crawl_are_refused() {
     let said = String::from_utf8_lossy(&said.get_output().stderr).into_owned();
     assert!(said.contains("150 lines") && said.contains("empty lists"), "{said}");
     run(&golden, "store").code(2);
+}
+
+#[test]
+fn originals_of_corrected_records_are_stored_as_a_crawl_stores_them() {
+    let files = tempfile::tempdir().unwrap();
+    let datum = |id: u64, value: &str| {
+        format!(
+            "{{\"job_id\": {id}, \"id\": {id}, \"value\": {value}, \"push_timestamp\": \"2026-07-28T14:48:47\", \"push_id\": 7, \
+             \"revision\": \"{}\", \"submit_time\": \"2026-07-28T14:50:00\", \"machine_name\": \"m\"}}",
+            "a1".repeat(20)
+        )
+    };
+    let row = |signature: u64, data: &[String]| {
+        format!("{{\"signature_id\": {signature}, \"jobs\": [{}]}}\n", data.join(", "))
+    };
+    let rows = [
+        row(5, &[datum(1, "1.5"), datum(2, "NaN")]),
+        row(6, &[datum(3, "1.5")]),
+        row(6, &[datum(4, "Infinity"), "{\"job_id\": 9}".to_owned()]), // joined with the row before
+    ];
+    put(&files.path().join("perf_jobs_by_signature.jsonl"), rows.concat().as_bytes());
+    let jobs = b"{\"id\": 31, \"x\": NaN}\n{\"id\": 32, \"x\": \"\xff\"}\n{\"id\": 33}\n";
+    put(&files.path().join("max_revision_jobs.jsonl"), jobs);
+    let crawl = Crawl::of("http://127.0.0.1:9");
+    let summary = import_folder(files.path(), &crawl.config, &Shutdown::new()).unwrap();
+    assert_eq!(summary.files[2].1.as_ref().unwrap().corrected, 2);
+    let store = Store::open_existing(&crawl.config.store).unwrap();
+    let odd =
+        store.set_aside().map(|odd| odd.unwrap()).map(|(request, _, odd)| (request.kind(), odd.corrected, odd.text));
+    let odd: Vec<_> = odd.collect();
+    assert_eq!((store.counts().unwrap().corrected(), store.counts().unwrap().set_aside()), (4, 1), "{odd:?}");
+    for (kind, corrected, part) in [
+        (Kind::Summaries, true, "NaN"),
+        (Kind::Summaries, true, "Infinity"),
+        (Kind::Summaries, false, "{\"job_id\":9}"),
+        (Kind::JobDetails, true, "NaN"),
+        (Kind::JobDetails, true, "\u{fffd}"),
+    ] {
+        let is_it = |odd: &(Kind, bool, String)| (odd.0, odd.1) == (kind, corrected) && odd.2.contains(part);
+        assert_eq!(odd.iter().filter(|odd| is_it(odd)).count(), 1, "{part}: {odd:?}");
+    }
+    drop(store);
+    verify_store(&crawl.config.store, false, &mut |finding| panic!("{finding:?}")).unwrap();
 }

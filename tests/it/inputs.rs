@@ -5,7 +5,7 @@ use std::path::Path;
 use perfharvest::config::Semantics;
 use treeherder_sim::Behaviour;
 
-use crate::support::{Crawl, simulator};
+use crate::support::{Crawl, corpus, simulator};
 
 async fn refused(change: impl FnOnce(&mut Crawl)) -> (u8, String) {
     let simulator = simulator(Behaviour::default()).await;
@@ -191,4 +191,59 @@ async fn reduce_refuses_a_window_that_its_store_does_not_have() {
     assert_eq!(reduce(&stored).0, Some(0));
     let (code, said) = reduce("2026-09-01");
     assert!(code == Some(2) && said.contains("window.start") && said.contains(&stored), "{said}");
+}
+
+/// The commits of the corpus with other hashes, as those of a git clone. Those of `kept` lines stay.
+fn commits_of_git(kept: usize) -> String {
+    let text = std::fs::read_to_string(corpus().join("input/all_commits.jsonl")).unwrap();
+    let git = |node: &str| node.chars().rev().collect::<String>();
+    let mut lines = Vec::new();
+    for line in text.split('\n') {
+        let Ok(mut commit) = serde_json::from_str::<serde_json::Value>(line) else { continue };
+        if let Some(node) = commit["node"].as_str().map(git) {
+            commit["node"] = node.into();
+            lines.push(commit.to_string());
+        }
+    }
+    lines.extend(text.split('\n').take(kept).map(str::to_owned));
+    lines.join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_of_another_clone_end_the_crawl_with_its_first_answers() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    let right = crawl.config.inputs.commits.clone();
+    let path = crawl.folder.path().join("commits.jsonl");
+    put(&path, &commits_of_git(0));
+    crawl.config.inputs.commits = Some(path.clone());
+    crawl.config.artifacts.semantics = Semantics::Corrected;
+    for _ in 0..2 {
+        let error = crawl.run().await.unwrap_err();
+        let text = error.to_string();
+        assert!(error.exit_code() == 2 && text.contains("is not of autoland") && text.contains("commits"), "{text}");
+        assert!(!crawl.config.artifacts.out.join("manifest.json").exists());
+    }
+    let summaries = |it: &treeherder_sim::Arrival| it.path_and_query.contains("performance/summary");
+    let asked = simulator.arrivals().iter().filter(|it| summaries(it)).count();
+    assert!(asked < 50, "{asked} of 150 signatures");
+
+    crawl.config.inputs.commits = right;
+    let summary = crawl.run().await.unwrap();
+    assert!(summary.reduction.unwrap().complete, "the crawl goes on with the right file");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_of_which_few_match_are_counted_and_reference_takes_any() {
+    let simulator = simulator(Behaviour::default()).await;
+    for (kept, semantics) in [(120, Semantics::Corrected), (0, Semantics::Reference)] {
+        let mut crawl = Crawl::of(&simulator.url());
+        let path = crawl.folder.path().join("commits.jsonl");
+        put(&path, &commits_of_git(kept));
+        crawl.config.inputs.commits = Some(path);
+        crawl.config.artifacts.semantics = semantics;
+        let commits = crawl.run().await.unwrap().reduction.unwrap().manifest.commits;
+        let (listed, all) = (commits["revisions_with_data_in_file"], commits["revisions_with_data"]);
+        assert!((listed > 0) == (kept > 0) && listed < all, "{commits:?}");
+    }
 }

@@ -24,6 +24,9 @@ pub struct Behaviour {
     /// Ends a summary request that matches more data than this, as Treeherder does when a worker exceeds its time limit. A
     /// request for half the window may succeed. `None` is unlimited.
     pub kill_over_data: Option<usize>,
+    /// Ends the requests for alert summaries whose page has one of these ids, in the same way: the query for a row of
+    /// thousands of alerts takes too long.
+    pub kill_alerts: Vec<u64>,
     /// Time until such a request ends.
     pub kill_after: Duration,
     /// Whether the connection closes then, as it may behind a balancer; otherwise the reply is gunicorn's page with status
@@ -45,6 +48,7 @@ impl Default for Behaviour {
             retry_after: None,
             faults: Vec::new(),
             kill_over_data: None,
+            kill_alerts: Vec::new(),
             kill_after: Duration::from_secs(30),
             kill_hangs_up: false,
             date_skew_secs: 0,

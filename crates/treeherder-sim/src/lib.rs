@@ -49,8 +49,9 @@
 //! * **Faults** ([`FaultRule`]): a share of the requests to one or all endpoints fails, such as `502@summary=0.05` or
 //!   `cut=0.01`. [`FaultKind`] lists the kinds: error statuses, connections that reset, break or hang, and bodies that are
 //!   empty, truncated, broken or in several gzip members, or not the expected JSON.
-//! * **Time limit** ([`Behaviour::kill_over_data`]): a summary request for too many data is answered with gunicorn's
-//!   page and status 500, or loses its connection ([`Behaviour::kill_hangs_up`]).
+//! * **Time limit** ([`Behaviour::kill_over_data`], [`Behaviour::kill_alerts`]): a request for too many data, or for a page
+//!   with certain alert summaries, is answered with gunicorn's page and status 500, or loses its connection
+//!   ([`Behaviour::kill_hangs_up`]).
 //! * **Scripts** ([`SimulatorHandle::script`]): replies to the next matching requests. They take precedence.
 //!
 //! Two servers with the same configuration serve the same data, and the n-th attempt of a request has the same fault,

@@ -34,6 +34,8 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
     /// The number of data looked up, for [`kill_over_data`](crate::Behaviour::kill_over_data).
     pub(crate) num_data: usize,
+    /// The alert summaries looked up, for [`kill_alerts`](crate::Behaviour::kill_alerts).
+    pub(crate) alerts: Vec<u64>,
     /// Seconds.
     pub(crate) retry_after: Option<u64>,
     pub(crate) gzip: Gzip,
@@ -58,7 +60,8 @@ const SHORTEST_COMPRESSED: usize = 200;
 
 impl Reply {
     pub(crate) fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, content: Content::Json, body: body.into(), num_data: 0, retry_after: None, gzip: Gzip::Whole }
+        let (body, alerts) = (body.into(), Vec::new());
+        Self { status, content: Content::Json, body, num_data: 0, alerts, retry_after: None, gzip: Gzip::Whole }
     }
 
     pub(crate) fn html(status: u16, body: impl Into<Vec<u8>>) -> Self {

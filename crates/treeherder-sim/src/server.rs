@@ -134,7 +134,9 @@ impl Server {
         }
         let reply = answer(&self.world, &asked);
         let behaviour = self.fates.behaviour();
-        if behaviour.kill_over_data.is_some_and(|most| reply.num_data > most) {
+        let is_killed = behaviour.kill_over_data.is_some_and(|most| reply.num_data > most)
+            || reply.alerts.iter().any(|id| behaviour.kill_alerts.contains(id));
+        if is_killed {
             self.pause(behaviour.kill_after).await?;
             let outcome = Outcome::Fault("killed");
             if behaviour.kill_hangs_up {

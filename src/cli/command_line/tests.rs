@@ -38,7 +38,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("config init", ""),
     (
         "simulate",
-        "alerts arrival-log bind capacity corpus data-per-signature date-skew dump fault kill-after kill-hangs-up \
+        "alerts arrival-log bind capacity corpus data-per-signature date-skew dump fault kill-after kill-alert kill-hangs-up \
          kill-over-data latency now pushes retry-after seed signatures",
     ),
     ("demo", "no-progress out store"),

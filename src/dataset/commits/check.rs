@@ -73,6 +73,16 @@ impl Commits {
         }
     }
 
+    /// True if the file lists the revision, also in capitals or with blanks around it.
+    pub(crate) fn lists(&self, revision: Revision) -> bool {
+        self.extent.lists(revision, true)
+    }
+
+    /// True if the file lists commits of the day of `at`, in UTC.
+    pub(crate) fn covers(&self, at: Timestamp) -> bool {
+        self.extent.covers(at)
+    }
+
     /// Counts for the manifest; `pushes` are those with data.
     pub(crate) fn counts(&self, pushes: &PushRevisions, semantics: Semantics) -> BTreeMap<String, u64> {
         let with_data: HashSet<Revision> = pushes.values().copied().collect();

@@ -1,5 +1,7 @@
 //! The nodes and dates of a whole file of commits, and the ways in which they can miss a crawl.
 
+use std::collections::BTreeSet;
+
 use thiserror::Error;
 
 use super::node::NodeKey;
@@ -10,6 +12,8 @@ use crate::model::{Revision, Timestamp};
 pub(super) struct Extent {
     /// The first and the last date.
     pub(super) span: Option<(Timestamp, Timestamp)>,
+    /// The midnights of all days with commits.
+    days: BTreeSet<Timestamp>,
     /// The nodes that are revisions, sorted.
     revisions: Vec<Revision>,
     /// The nodes that are revisions only once they are folded, sorted.
@@ -20,6 +24,7 @@ impl Extent {
     pub(super) fn add_date(&mut self, date: Timestamp) {
         let (first, last) = self.span.unwrap_or((date, date));
         self.span = Some((first.min(date), last.max(date)));
+        self.days.insert(date.midnight());
     }
 
     pub(super) fn set_nodes<'a>(&mut self, nodes: impl Iterator<Item = &'a NodeKey>) {
@@ -35,6 +40,11 @@ impl Extent {
         }
         self.revisions.sort_unstable();
         self.foldable.sort_unstable();
+    }
+
+    /// True if the file lists commits of the day of `at`, in UTC.
+    pub(super) fn covers(&self, at: Timestamp) -> bool {
+        self.days.contains(&at.midnight())
     }
 
     /// True if the file lists the revision, or, if `folds`, lists it in capitals or with blanks around it.

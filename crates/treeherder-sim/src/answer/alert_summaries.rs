@@ -63,6 +63,8 @@ pub(super) fn answer(world: &World, asked: &Asked<'_>, query: &Query) -> Reply {
         return Reply::detail(404, "Invalid page.");
     };
 
+    let on_page = || rows.iter().skip((page - 1) * size).take(size);
+    let alerts = on_page().map(|row| head(world, &alterations, *row).id).collect();
     let link = |to: Option<usize>| {
         to.map_or_else(
             || "null".to_owned(),
@@ -79,12 +81,12 @@ pub(super) fn answer(world: &World, asked: &Asked<'_>, query: &Query) -> Reply {
     let _ = write!(head, "{{\"count\":{},\"next\":{next},\"previous\":{previous},\"results\":[", rows.len());
     let mut out = head.into_bytes();
     let start = out.len();
-    for row in rows.iter().skip((page - 1) * size).take(size) {
+    for row in on_page() {
         separate(&mut out, start);
         out.extend_from_slice(&text(world, &alterations, *row));
     }
     out.extend_from_slice(b"]}");
-    Reply::json(200, out)
+    Reply { alerts, ..Reply::json(200, out) }
 }
 
 pub(super) fn answer_detail(world: &World, id: &str) -> Reply {

@@ -121,6 +121,19 @@ async fn a_window_with_too_many_data_is_killed_and_half_of_it_is_answered() {
 }
 
 #[tokio::test]
+async fn a_page_with_a_certain_alert_is_killed_and_the_pages_beside_it_are_answered() {
+    let list = "/api/performance/alertsummary/?limit=2&page=";
+    let still = start(Behaviour::default()).await;
+    let page = get(&still, &format!("{list}2")).await.unwrap().text().await.unwrap();
+    let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+    let kill_alerts = vec![page["results"][1]["id"].as_u64().unwrap()];
+    let simulator = start(Behaviour { kill_alerts, kill_after: Duration::ZERO, ..Behaviour::default() }).await;
+    for (page, status) in [(1, 200), (2, 500), (3, 200)] {
+        assert_eq!(get(&simulator, &format!("{list}{page}")).await.unwrap().status(), status);
+    }
+}
+
+#[tokio::test]
 async fn a_killed_request_is_answered_with_the_recorded_page() {
     let behaviour = Behaviour { kill_over_data: Some(40), kill_after: Duration::ZERO, ..Behaviour::default() };
     let simulator = start(behaviour).await;
