@@ -19,7 +19,7 @@ use perfharvest::config::Config;
 use perfharvest::dataset::{Artifact, ReduceOrder, read_commits, reduce};
 use perfharvest::import::import_folder;
 use perfharvest::model::{
-    Batch, DatumRecord, Request, SignatureId, Window, bring_to_api_order, parse_datum, scan_data,
+    Batch, DatumRecord, Request, SignatureId, Sorted, Window, bring_to_api_order, parse_datum, scan_data,
 };
 use perfharvest::observe::Reducing;
 use perfharvest::store::columns::{ColumnSet, Columns};
@@ -34,7 +34,7 @@ const SIGNATURES: usize = 500;
 struct Row {
     signature: SignatureId,
     text: String,
-    data: Vec<DatumRecord>,
+    data: Sorted<DatumRecord>,
 }
 
 fn rows(folder: &Path) -> Vec<Row> {
@@ -49,7 +49,11 @@ fn rows(folder: &Path) -> Vec<Row> {
         let mut data: Vec<_> = line.jobs.iter().map(|datum| parse_datum(&compact(datum.get())).unwrap()).collect();
         bring_to_api_order(&mut data);
         let texts: Vec<_> = line.jobs.iter().map(|datum| compact(datum.get())).collect();
-        Row { signature: SignatureId(line.signature_id), text: format!("[{}]", texts.join(",")), data }
+        Row {
+            signature: SignatureId(line.signature_id),
+            text: format!("[{}]", texts.join(",")),
+            data: Sorted { taken: data, odd: Vec::new() },
+        }
     };
     lines.lines().map(row).collect()
 }
@@ -72,7 +76,7 @@ fn config(folder: &Path, data: &Path) -> Config {
 }
 
 fn on_the_way_in(criterion: &mut Criterion, rows: &[Row], config: &Config) {
-    let num_data: usize = rows.iter().map(|row| row.data.len()).sum();
+    let num_data: usize = rows.iter().map(|row| row.data.taken.len()).sum();
     let bytes: usize = rows.iter().map(|row| row.text.len()).sum();
     let mut group = criterion.benchmark_group("data");
     group.sample_size(10).throughput(Throughput::Bytes(bytes as u64));
