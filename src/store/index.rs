@@ -92,7 +92,7 @@ impl Index {
         let path = folder.to_owned();
         let opening = std::thread::Builder::new().name("index".to_owned()).spawn(move || {
             let opened = catch_silently(|| Self::open_and_sum(&path, cache_bytes));
-            let panicked = |panic: Box<dyn std::any::Any + Send>| Fault::Damaged(words_of(&*panic));
+            let panicked = |panic: Box<dyn std::any::Any + Send>| fault_of(error_of_panic(&path, &*panic));
             let _nobody_waits = sender.send(opened.unwrap_or_else(|panic| Err(panicked(panic))));
         });
         opening.map_err(|source| Fault::Refused(StoreError::Folder { path: folder.to_owned(), source }))?;
@@ -261,10 +261,22 @@ fn fault_of(error: StoreError) -> Fault {
     }
 }
 
-fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+fn error_of_panic(folder: &Path, panic: &(dyn std::any::Any + Send)) -> StoreError {
     let text = panic.downcast_ref::<String>().cloned();
     let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-    reason_of(&text.unwrap_or_else(|| "sled cannot read it".to_owned()))
+    let text = text.unwrap_or_else(|| "sled cannot read it".to_owned());
+    let path = folder.to_owned();
+    match system_error_in(&text) {
+        Some(source) => StoreError::Folder { path, source },
+        None => StoreError::Unopenable { path, reason: reason_of(&text) },
+    }
+}
+
+/// The system's error in the text of a panic, `Os { code: 24, …`: such a panic says nothing about the files.
+fn system_error_in(panic: &str) -> Option<std::io::Error> {
+    let (_, code) = panic.split_once("Os { code: ")?;
+    let digits = code.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok().map(std::io::Error::from_raw_os_error).filter(is_of_the_system)
 }
 
 /// Removes a database that a killed process left half created: sled writes its `conf` in two steps before it creates the
@@ -289,7 +301,7 @@ fn open_sled(folder: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
     remove_half_made(folder).map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
     let config = sled::Config::new()
         .path(folder)
-        .cache_capacity(cache_bytes)
+        .cache_capacity(cache_bytes.max(LEAST_CACHE_BYTES))
         .flush_every_ms(None) // what is not flushed is in the log
         .mode(sled::Mode::HighThroughput);
     let mut opened = catch_silently(|| config.open());
@@ -312,13 +324,16 @@ fn open_sled(folder: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
         Ok(Err(error)) => {
             Err(StoreError::Unopenable { path: folder.to_owned(), reason: reason_of(&error.to_string()) })
         }
-        Err(panic) => Err(StoreError::Unopenable { path: folder.to_owned(), reason: words_of(&*panic) }),
+        Err(panic) => Err(error_of_panic(folder, &*panic)),
     }
 }
 
 fn store_of(folder: &Path) -> std::path::PathBuf {
     folder.parent().unwrap_or(folder).to_owned()
 }
+
+/// sled refuses a smaller cache.
+const LEAST_CACHE_BYTES: u64 = 256;
 
 /// sled's threads may keep a database locked for a moment after it was closed.
 const LOCK_ATTEMPTS: u32 = 100;
@@ -334,4 +349,28 @@ fn is_of_the_system(error: &std::io::Error) -> bool {
 
 fn is_lock_error(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StoreConfig;
+    use crate::store::Store;
+
+    #[test]
+    fn an_error_of_the_system_or_a_small_cache_is_never_called_damage() {
+        let panic =
+            r#"called `Result::unwrap()` on an `Err` value: Os { code: 24, kind: Uncategorized, message: "x" }"#;
+        assert_eq!(system_error_in(panic).unwrap().raw_os_error(), Some(24));
+        assert!(system_error_in("index out of bounds").is_none());
+        let error = error_of_panic(Path::new("store/db"), &panic.to_owned());
+        assert!(matches!(fault_of(error), Fault::Refused(StoreError::Folder { .. })));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        drop(Store::open(&StoreConfig { path: path.clone(), ..StoreConfig::default() }).unwrap());
+        for cache_bytes in [0, 1, 255] {
+            let opened = Index::open_checked(&path.join("db"), cache_bytes);
+            assert!(opened.is_ok(), "{cache_bytes}: {opened:?}");
+        }
+    }
 }

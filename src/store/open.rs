@@ -317,6 +317,9 @@ impl Opening<'_> {
             sum: content.sum(),
         };
         drop(Index::build(&building, self.config.cache_bytes, content, applied)?);
+        // sled flushes its file, but not its description of itself.
+        let synced = File::open(building.join("conf")).and_then(|conf| conf.sync_all());
+        synced.and_then(|()| File::open(&building)?.sync_all()).map_err(failed)?;
         fail_point("index.before_switch");
         remove_folder(&place).map_err(failed)?;
         std::fs::rename(&building, &place).and_then(|()| File::open(path)?.sync_all()).map_err(failed)?;
