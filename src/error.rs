@@ -13,7 +13,7 @@
 use thiserror::Error;
 use treeherder_sim::SimulatorError;
 
-use crate::actor::{BlockingError, LimitError, advice};
+use crate::actor::{BlockingError, LimitError, advice, is_limit};
 use crate::commits::FetchCommitsError;
 use crate::config::ConfigError;
 use crate::dataset::tables::ExportError;
@@ -126,7 +126,7 @@ impl Error {
             | Self::Simulator(_)
             | Self::Fetch(FetchError::WrongClock { .. } | FetchError::OtherCommits { .. }) => 2,
             Self::Store(error) | Self::Fetch(FetchError::Store(error)) => of_store(error),
-            Self::Limit(_) | Self::Runtime(_) | Self::Thread { .. } => 4,
+            Self::Limit(_) | Self::Runtime(_) | Self::Thread { .. } | Self::Fetch(FetchError::Thread { .. }) => 4,
             Self::Fetch(FetchError::BucketStopped) | Self::Broken { .. } | Self::Stdout(_) => 1,
             Self::Fetch(_) | Self::Source(_) => 5,
             Self::Artifact(error) => of_artifact(error),
@@ -173,12 +173,9 @@ impl FetchCommitsError {
             | Self::NotOurs { .. }
             | Self::NotInstalled { .. }
             | Self::NothingInWindow { .. }
-            | Self::NoFile { .. }
-            | Self::Artifact(ArtifactError::Folder { .. }) => 2,
-            Self::Artifact(ArtifactError::Write { .. } | ArtifactError::Thread(_))
-            | Self::Pages { .. }
-            | Self::InUse { .. }
-            | Self::Thread(_) => 4,
+            | Self::NoFile { .. } => 2,
+            Self::Artifact(error) => of_artifact(error),
+            Self::Pages { .. } | Self::InUse { .. } | Self::Thread(_) | Self::Fetch(FetchError::Thread { .. }) => 4,
             Self::Fetch(FetchError::BucketStopped) | Self::Panicked => 1,
             Self::ProgramFailed { .. }
             | Self::ProgramOutput { .. }
@@ -245,7 +242,8 @@ fn of_import(error: &ImportError) -> u8 {
 
 fn of_artifact(error: &ArtifactError) -> u8 {
     match error {
-        ArtifactError::Folder { .. } => 2,
+        ArtifactError::Folder { source, .. } if is_limit(source) => 4,
+        ArtifactError::Folder { .. } | ArtifactError::NotAFile { .. } => 2,
         ArtifactError::Write { .. } | ArtifactError::Thread(_) => 4,
     }
 }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use perfharvest::Error;
 use perfharvest::actor::prepare_threads;
-use perfharvest::cli::Cli;
+use perfharvest::cli::{Cli, complete_commands};
+use perfharvest::model::printable_lines;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,8 +34,7 @@ fn print_error(error: &anyhow::Error) {
     use std::io::Write as _;
     let mut text = String::from("error");
     for cause in error.chain() {
-        let cause: String =
-            cause.to_string().chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
+        let cause = printable_lines(&complete_commands(&cause.to_string()));
         if !text.contains(&cause) {
             text.push_str(": ");
             text.push_str(&cause);

@@ -3,6 +3,7 @@
 //! An actor is a private struct, its `run`, and a public handle, in one file of its stage. Mailboxes are bounded flume
 //! channels; dropping all handles of an actor tells it that no more work will come.
 
+mod budget;
 mod fail_point;
 mod shutdown;
 mod temporary;
@@ -10,10 +11,11 @@ mod threads;
 mod trouble;
 mod workers;
 
+pub(crate) use budget::{Budget, Room};
 pub(crate) use fail_point::fail_point;
 pub use shutdown::Shutdown;
 pub(crate) use temporary::{no_follow, temporary_file};
 pub(crate) use threads::{BlockingError, blocking, parallelism};
 pub use threads::{LimitError, prepare_threads};
-pub(crate) use trouble::advice;
+pub(crate) use trouble::{advice, is_limit};
 pub(crate) use workers::{DealError, InOrder, Inbox, Numbered, Ticket, deal};

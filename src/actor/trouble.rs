@@ -7,6 +7,7 @@ pub(crate) fn advice(error: &Error) -> &'static str {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space, then run the same command again",
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "check the permissions, or choose another place",
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => "choose another folder, since a file is in its place",
         ErrorKind::NotFound => "check that its folder exists",
         ErrorKind::WouldBlock | ErrorKind::OutOfMemory => {
             "raise the limit of processes (`ulimit -u`) or of memory (`ulimit -v`), then run the same command again"
@@ -18,6 +19,13 @@ pub(crate) fn advice(error: &Error) -> &'static str {
             _ => "correct the cause, then run the same command again",
         },
     }
+}
+
+/// True when the system is out of something: space, files, threads, memory. Another place would not help.
+pub(crate) fn is_limit(error: &Error) -> bool {
+    use ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull, WouldBlock};
+    matches!(error.kind(), StorageFull | QuotaExceeded | OutOfMemory | WouldBlock)
+        || matches!(error.raw_os_error(), Some(ENFILE | EMFILE | EIO))
 }
 
 const EIO: i32 = 5;

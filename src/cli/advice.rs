@@ -1,6 +1,7 @@
 //! Commands that messages recommend, ready to be pasted into a shell.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use crate::config::{Config, Semantics};
 
@@ -25,6 +26,33 @@ pub(super) fn advice(config: &Config, command: &str) -> String {
     text
 }
 
+/// The configuration of the command that runs.
+static IN_USE: OnceLock<Config> = OnceLock::new();
+
+/// Commands that an error may recommend without the flags: the stages that make errors do not know them.
+const COMPLETED: [&str; 8] = ["run", "crawl", "reduce", "report", "verify", "failures", "status", "export"];
+
+/// Makes `config` the one of [`complete_commands`].
+pub(super) fn remember(config: &Config) {
+    let _a_command_has_one = IN_USE.set(config.clone());
+}
+
+/// The text of an error, the commands in it as [`advice`] gives them.
+#[must_use]
+pub fn complete_commands(text: &str) -> String {
+    IN_USE.get().map_or_else(|| text.to_owned(), |config| complete(config, text))
+}
+
+fn complete(config: &Config, text: &str) -> String {
+    let is_bare = |part: &str| {
+        let name = part.strip_prefix("perfharvest ").and_then(|rest| rest.split(' ').next());
+        name.is_some_and(|name| COMPLETED.contains(&name))
+            && ![" --store ", " --out "].iter().any(|flag| part.contains(flag))
+    };
+    let parts = text.split('`').map(|part| if is_bare(part) { advice(config, part) } else { part.to_owned() });
+    parts.collect::<Vec<_>>().join("`")
+}
+
 /// A path as one word of a shell command.
 pub(super) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
@@ -37,6 +65,18 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+
+    #[test]
+    fn commands_in_an_error_get_the_flags_that_they_lack() {
+        let mut config = Config::default();
+        let text =
+            "it is damaged; run `perfharvest verify --repair`, or `perfharvest failures --store b`; see `ulimit -n`";
+        assert_eq!(complete(&config, text), text);
+        config.store.path = PathBuf::from("a");
+        let said = complete(&config, text);
+        assert_eq!(said, text.replace("--repair`", "--repair --store a`"));
+        assert_eq!(complete(&config, &said), said);
+    }
 
     #[test]
     fn advice_names_what_is_not_at_its_default_and_can_be_pasted() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::flags::{Configured, FileFlags, LogFlags, RateFlags, SourceFlags, StoreFlags, WindowFlags, configured};
+use super::streams::OutputPath;
 use super::terminal::say;
 use crate::Error;
 use crate::actor::Shutdown;
@@ -27,7 +28,7 @@ pub(super) struct CommitsArgs {
     #[arg(long, value_name = "SOURCE", help = "Source: clone:DIR, hgweb:URL or pushes [default: inputs.commits_from]")]
     from: Option<CommitsFrom>,
     #[arg(short = 'o', long, value_name = "FILE")]
-    #[arg(help = "File to write [default: inputs.commits, else all_commits.jsonl]")]
+    #[arg(help = "File to write; - for standard output [default: inputs.commits, else all_commits.jsonl]")]
     output: Option<PathBuf>,
     #[command(flatten)]
     file: FileFlags,
@@ -53,13 +54,15 @@ pub(super) async fn run(args: &CommitsArgs) -> Result<u8, Error> {
     };
     let output = args.output.clone().or_else(|| config.inputs.commits.clone());
     let output = output.unwrap_or_else(|| PathBuf::from("all_commits.jsonl"));
+    let place = OutputPath::of(&output)?;
     let window = window(&config)?;
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let pressure = Pressure::start(&config);
-    let order = CommitsOrder { from: &from, output: &output, window, now: Timestamp::now() };
+    let order = CommitsOrder { from: &from, output: place.path(), window, now: Timestamp::now() };
     let summary = fetch_commits(order, &config, &pressure, &shutdown).await?;
-    say(&summary_lines(&from, window, &summary));
+    say(&summary_lines(&place.name(), &from, window, &summary));
+    place.deliver()?;
     Ok(0)
 }
 
@@ -76,11 +79,11 @@ fn window(config: &Config) -> Result<CommitWindow, StoreError> {
     Ok(CommitWindow { start, end })
 }
 
-fn summary_lines(from: &CommitsFrom, window: CommitWindow, summary: &CommitsSummary) -> String {
-    let CommitsSummary { path, num_commits, changed, num_requests, num_kept_pages, num_unlisted } = summary;
+fn summary_lines(output: &str, from: &CommitsFrom, window: CommitWindow, summary: &CommitsSummary) -> String {
+    let CommitsSummary { path: _, num_commits, changed, num_requests, num_kept_pages, num_broken, num_unlisted } =
+        summary;
     let mut text = format!(
-        "{}: {} from {} to {}, oldest first{}",
-        path.display(),
+        "{output}: {} from {} to {}, oldest first{}",
         counted(*num_commits, "commit", "commits"),
         window.start,
         window.end,
@@ -97,6 +100,12 @@ fn summary_lines(from: &CommitsFrom, window: CommitWindow, summary: &CommitsSumm
         text.push_str(
             "\nthe dates are push times and the parents are unknown: Treeherder has neither commit dates nor parents",
         );
+    }
+    if *num_broken > 0 {
+        text.push_str(&format!(
+            "\n{} left out: malformed in the clone (see the log)",
+            counted(*num_broken, "commit was", "commits were")
+        ));
     }
     if *num_unlisted > 0 {
         text.push_str(&format!(

@@ -9,7 +9,7 @@ use super::terminal::{print, say};
 use crate::Error;
 use crate::actor::Shutdown;
 use crate::config::Config;
-use crate::dataset::write::{ArtifactError, ArtifactFile, publish};
+use crate::dataset::write::{ArtifactError, ArtifactFile, folder_of, publish};
 use crate::observe::counted;
 use crate::pipeline;
 
@@ -24,7 +24,7 @@ pub(super) enum ConfigCommand {
     Show(ConfigArgs),
     /// Create a commented configuration file with every key at its default
     Init {
-        /// File to create
+        /// File to create; - for standard output
         #[arg(default_value = "config.toml")]
         file: PathBuf,
     },
@@ -76,13 +76,16 @@ pub(super) async fn run(command: &ConfigCommand) -> Result<u8, Error> {
             print(&text)?;
         }
         ConfigCommand::Init { file } => {
+            if file.as_os_str() == "-" {
+                print(COMMENTED)?;
+                return Ok(0);
+            }
             if file.exists() {
                 let message =
                     format!("{} already exists; give another file name, or move the file away", file.display());
                 return Err(Error::Usage { message });
             }
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let folder = folder.unwrap_or(std::path::Path::new("."));
+            let folder = folder_of(file);
             let Some(name) = file.file_name().and_then(|name| name.to_str()) else {
                 return Err(Error::Usage {
                     message: format!("{} is not a file name; try config.toml", file.display()),

@@ -8,12 +8,13 @@ use clap::{Args, ValueEnum};
 use super::advice::{advice, quoted};
 use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, StoreFlags, configured};
 use super::reading::open_to_read;
+use super::streams::OutputPath;
 use super::summary::set_aside_line;
 use super::terminal::say;
 use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
 use crate::dataset::tables::{ExportSummary, Table, export as export_tables};
-use crate::dataset::write::{ArtifactFile, publish};
+use crate::dataset::write::{ArtifactFile, folder_of, publish, remove_leftovers_of};
 use crate::model::Kind;
 use crate::observe::{counted, human_bytes};
 use crate::store::CrawlIdentity;
@@ -83,6 +84,10 @@ fn export_parquet(
 ) -> Result<(String, u8), Error> {
     let store = open_to_read(&config.store)?;
     let folder = output.unwrap_or_else(|| config.artifacts.out.join("parquet"));
+    if folder.as_os_str() == "-" {
+        let message = "the tables are several files, so they cannot go to standard output; give a folder with --output";
+        return Err(Error::Usage { message: message.to_owned() });
+    }
     if folder.exists() && !folder.is_dir() {
         let message = format!("{} is not a folder; give a folder for the tables with --output", folder.display());
         return Err(Error::Usage { message });
@@ -166,6 +171,8 @@ fn export(config: &Config, output: Option<PathBuf>, shutdown: &Shutdown) -> Resu
         Some(path) => path,
         None => PathBuf::from(default_name(store.identity()?.as_ref())),
     };
+    let place = OutputPath::of(&path)?;
+    let path = place.path();
     let name = path.file_name().and_then(|name| name.to_str());
     let Some(name) = name.filter(|_| !path.exists()) else {
         let message = format!(
@@ -174,7 +181,8 @@ fn export(config: &Config, output: Option<PathBuf>, shutdown: &Shutdown) -> Resu
         );
         return Err(Error::Usage { message });
     };
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
+    remove_leftovers_of(path);
     let mut file = ArtifactFile::create(folder, name)?;
     let summary = match archive::write(&store, &mut file, shutdown) {
         Ok(summary) => summary,
@@ -182,13 +190,14 @@ fn export(config: &Config, output: Option<PathBuf>, shutdown: &Shutdown) -> Resu
         Err(error) => return Err(error.into()),
     };
     publish(folder, vec![file.finish()?])?;
+    let name = place.name();
+    let restored_from = if place.is_stdout() { "FILE".to_owned() } else { quoted(path) };
+    place.deliver()?;
     Ok(format!(
-        "{}: {}, {} uncompressed in {}\nto restore it: perfharvest import {} --store DIR",
-        path.display(),
+        "{name}: {}, {} uncompressed in {}\nto restore it: perfharvest import {restored_from} --store DIR",
         human_bytes(summary.file_bytes),
         human_bytes(summary.raw_bytes),
         counted(summary.num_entries, "entry", "entries"),
-        quoted(&path),
     ))
 }
 

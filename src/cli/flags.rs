@@ -48,6 +48,7 @@ pub(super) trait Configured {
     /// Loads the configuration and sets up the logs accordingly.
     fn start(&self) -> Result<Config, Error> {
         let config = self.load()?;
+        super::advice::remember(&config);
         crate::observe::init_logging(&config.log)?;
         Ok(config)
     }

@@ -7,7 +7,7 @@ use crate::dataset::Artifact;
 pub(super) const EXIT_CODES: [(u8, &str); 7] = [
     (0, "complete"),
     (1, "unexpected error"),
-    (2, "wrong usage or configuration"),
+    (2, "wrong usage, configuration or input files, or a wrong clock"),
     (3, "finished, but some requests failed or some data is missing"),
     (4, "store or disk error"),
     (5, "source unreachable, or it refuses requests"),

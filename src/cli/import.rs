@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::advice::advice;
 use super::flags::{Configured, FileFlags, LogFlags, SourceFlags, StoreFlags, WindowFlags, configured};
+use super::streams::InputPath;
 use super::terminal::say;
 use crate::Error;
 use crate::actor::{Shutdown, blocking};
@@ -18,7 +19,7 @@ use crate::store::archive;
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
-    /// Archive, or folder with the files of the older scripts
+    /// Archive, or folder with the files of the older scripts; - for an archive on standard input
     #[arg(value_name = "FILE|DIR")]
     from: PathBuf,
     #[command(flatten)]
@@ -57,7 +58,8 @@ fn import(from: &Path, config: &Config, shutdown: &Shutdown) -> Result<String, E
         }
         return Ok(text + &format!("store: {place}; to complete it, run: {}", advice(config, "perfharvest run")));
     }
-    let summary = archive::read(from, &config.store, shutdown)?;
+    let from = InputPath::of(from)?;
+    let summary = archive::read(from.path(), &config.store, shutdown)?;
     let counts = &summary.header.counts;
     let mut text = format!(
         "imported {}, {}\n{} settled, {} pending, {} failed\nstore: {place}",

@@ -7,9 +7,8 @@ use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured};
 use super::reading::open_to_read;
 use super::terminal::print;
 use crate::Error;
-use crate::model::{JobId, Kind, Request, SignatureId, Timestamp};
+use crate::model::{JobId, Kind, Request, SignatureId, Timestamp, printable};
 use crate::observe::counted;
-use crate::source::printable;
 use crate::store::{Failure, SetAside, StoreError};
 
 #[derive(Debug, Args)]
@@ -125,7 +124,8 @@ pub(super) fn run(args: &FailuresArgs) -> Result<u8, Error> {
         } else {
             let Failure { reason, attempts, failed_at, .. } = &failure;
             let attempts = counted(u64::from(*attempts), "attempt", "attempts");
-            text.push_str(&format!("{request}: {reason} ({attempts}, last at {failed_at})\n"));
+            let line = format!("{request}: {reason} ({attempts}, last at {failed_at})");
+            text.push_str(&(printable(&line, usize::MAX) + "\n"));
         }
     }
     for odd in store.set_aside() {

@@ -27,8 +27,10 @@ mod shell;
 mod signals;
 mod simulate;
 mod status;
+mod streams;
 mod summary;
 mod terminal;
 mod verify;
 
+pub use advice::complete_commands;
 pub use command_line::Cli;

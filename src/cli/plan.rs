@@ -18,7 +18,7 @@ use super::flags::{
 use super::terminal::{print, say};
 use crate::actor::Shutdown;
 use crate::config::{Config, Rate};
-use crate::model::{Kind, Request, Timestamp};
+use crate::model::{Kind, Request, Timestamp, printable_lines};
 use crate::observe::{Counters, DueJobs, RunState, counted, human_bytes, human_duration};
 use crate::pipeline::{self, RunOptions};
 use crate::store::{Store, StoreError, Tally};
@@ -103,7 +103,7 @@ pub(super) async fn run(args: &PlanArgs) -> Result<u8, Error> {
         let text = serde_json::to_string_pretty(&plan).map_err(|source| StoreError::Encode { source })?;
         print(&(text + "\n"))?;
     } else {
-        print(&table(&plan))?;
+        print(&printable_lines(&table(&plan)))?;
     }
     Ok(if plan.lists_failed { EXIT_INCOMPLETE } else { 0 })
 }

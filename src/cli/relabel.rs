@@ -9,10 +9,11 @@ use clap::Args;
 
 use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured};
 use super::reading::open_to_read;
+use super::streams::{InputPath, OutputPath};
 use super::terminal::say;
 use crate::Error;
 use crate::dataset::relabel_with_store;
-use crate::dataset::write::{ArtifactError, ArtifactFile, publish};
+use crate::dataset::write::{ArtifactError, ArtifactFile, folder_of, publish, remove_leftovers_of};
 use crate::model::FrameworkId;
 
 #[derive(Debug, Args)]
@@ -20,10 +21,10 @@ pub(super) struct RelabelArgs {
     #[arg(
         long,
         value_name = "FILE",
-        help = "Records to relabel: one JSON object per line, with \"commit_id\" and \"response\""
+        help = "Records to relabel: one JSON object per line, with \"commit_id\" and \"response\"; - for standard input"
     )]
     input: PathBuf,
-    /// File to write the relabelled records to
+    /// File to write the relabelled records to; - for standard output
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     #[arg(long, value_name = "ID,…", value_delimiter = ',')]
@@ -50,28 +51,31 @@ pub(super) fn run(args: &RelabelArgs) -> Result<u8, Error> {
     let store = open_to_read(&config.store)?;
     let ids = args.exclude_framework_ids.as_ref().unwrap_or(&config.artifacts.excluded_framework_ids);
     let excluded: BTreeSet<FrameworkId> = ids.iter().copied().map(FrameworkId).collect();
-    let mut output = begin(&args.output)?;
+    let input = InputPath::of(&args.input)?;
+    let place = OutputPath::of(&args.output)?;
+    let mut output = begin(place.path())?;
     let rules = (&excluded, config.artifacts.semantics);
-    let report = relabel_with_store(&store, rules, &args.input, NonZeroU64::new(args.limit), &mut output)?;
-    finish(&args.output, output)?;
+    let report = relabel_with_store(&store, rules, input.path(), NonZeroU64::new(args.limit), &mut output)?;
+    finish(place.path(), output)?;
     if let Some(path) = &args.report_json {
+        let place = OutputPath::of(path)?;
+        let path = place.path();
         let mut file = begin(path)?;
         let written = file.write_all(report.as_bytes());
-        written.map_err(|source| ArtifactError::Write { path: path.clone(), source })?;
+        written.map_err(|source| ArtifactError::Write { path: path.to_owned(), source })?;
         finish(path, file)?;
+        place.deliver()?;
     }
-    say(&format!("wrote the relabelled records to {}", args.output.display()));
+    say(&format!("wrote the relabelled records to {}", place.name()));
+    place.deliver()?;
     Ok(0)
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn begin(path: &Path) -> Result<ArtifactFile, Error> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
         return Err(Error::Usage { message: format!("{} is not a file name; give a file to write", path.display()) });
     };
+    remove_leftovers_of(path);
     Ok(ArtifactFile::create(folder_of(path), name)?)
 }
 

@@ -8,10 +8,11 @@ use clap::Args;
 
 use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, SemanticsFlags, StoreFlags, configured};
 use super::reading::open_to_read;
+use super::streams::OutputPath;
 use super::terminal::say;
 use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
-use crate::dataset::write::{ArtifactError, ArtifactFile, check_folder, publish};
+use crate::dataset::write::{ArtifactError, ArtifactFile, check_folder, folder_of, publish, remove_leftovers_of};
 use crate::observe::human_bytes;
 use crate::report::make_report;
 use crate::{EXIT_INCOMPLETE, Error};
@@ -21,8 +22,8 @@ const HEAD_BYTES: u64 = 4096;
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
-    /// HTML file to write
-    #[arg(long, value_name = "FILE", default_value = "report.html")]
+    /// HTML file to write; - for standard output
+    #[arg(short = 'o', long, value_name = "FILE", default_value = "report.html")]
     output: PathBuf,
     #[command(flatten)]
     file: FileFlags,
@@ -42,9 +43,10 @@ configured!(ReportArgs: inputs, store, out, semantics, log);
 
 pub(super) async fn run(args: &ReportArgs) -> Result<u8, Error> {
     let config = Arc::new(args.start()?);
-    let output = &args.output;
-    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
-    let name = output.file_name().and_then(|name| name.to_str()).filter(|_| !output.is_dir());
+    let place = OutputPath::of(&args.output).map_err(|error| at_output(&args.output, error))?;
+    let output = place.path();
+    let folder = folder_of(output).to_owned();
+    let name = output.file_name().and_then(|name| name.to_str());
     let Some(name) = name else {
         let message = format!("--output {} is not a file name; try --output report.html", output.display());
         return Err(Error::Usage { message });
@@ -64,12 +66,14 @@ pub(super) async fn run(args: &ReportArgs) -> Result<u8, Error> {
     let (reading, spill_dir) = (Arc::clone(&config), folder.clone());
     let made = blocking(move || make_report(&store, &reading, &spill_dir, &shutdown)).await;
     let report = made.map_err(|error| Error::of_thread("the report", error))??;
+    remove_leftovers_of(output);
     let mut file = ArtifactFile::create(&folder, name)?;
     if let Err(error) = file.write_all(report.html.as_bytes()) {
         return Err(file.explain(error).into());
     }
     publish(&folder, vec![file.finish()?])?;
-    say(&closing_line(&config, output, &report));
+    say(&closing_line(&config, &place.name(), &report));
+    place.deliver()?;
     Ok(if report.complete { 0 } else { EXIT_INCOMPLETE })
 }
 
@@ -88,12 +92,12 @@ fn at_output(output: &Path, error: ArtifactError) -> Error {
             let message = format!("cannot write --output {output} in the folder {folder}: {source}; give another file");
             Error::Usage { message }
         }
-        error @ (ArtifactError::Write { .. } | ArtifactError::Thread(_)) => error.into(),
+        error => error.into(),
     }
 }
 
-fn closing_line(config: &Config, output: &Path, report: &crate::report::Report) -> String {
-    let mut text = format!("wrote the report to {} ({})", output.display(), human_bytes(report.html.len() as u64));
+fn closing_line(config: &Config, output: &str, report: &crate::report::Report) -> String {
+    let mut text = format!("wrote the report to {output} ({})", human_bytes(report.html.len() as u64));
     if config.inputs.commits.is_none() {
         text.push_str("\nnote: without --commits, the report does not cover revisions");
     }

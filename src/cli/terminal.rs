@@ -5,17 +5,25 @@ use std::io::Write as _;
 use tracing::level_filters::LevelFilter;
 
 use crate::Error;
+use crate::model::printable_lines;
 
 /// Writes data to stdout. A reader that has closed the pipe (`| head`) is not an error.
 pub(super) fn print(text: &str) -> Result<(), Error> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
+        Err(error) if !ends_quietly(&error) => Err(Error::Stdout(error)),
         _ => Ok(()),
     }
 }
 
-/// Writes a message to stderr, except with `-q`.
+/// True when nobody reads any more: a closed pipe, or a terminal that is gone (EIO).
+pub(super) fn ends_quietly(error: &std::io::Error) -> bool {
+    const EIO: i32 = 5;
+    error.kind() == std::io::ErrorKind::BrokenPipe
+        || std::io::IsTerminal::is_terminal(&std::io::stdout()) && error.raw_os_error() == Some(EIO)
+}
+
+/// Writes a message to stderr, without characters that a terminal would obey, except with `-q`.
 pub(super) fn say(text: &str) {
     if !is_quiet() {
         say_even_if_quiet(text);
@@ -30,7 +38,7 @@ pub(super) fn say_if_quiet(text: &str) {
 }
 
 fn say_even_if_quiet(text: &str) {
-    let _ignored_since_stderr_is_closed = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
+    let _ignored_since_stderr_is_closed = writeln!(std::io::stderr().lock(), "{}", printable_lines(text.trim_end()));
 }
 
 /// True with `-q`. A command that sets up no logs has no level at all, and is not quiet.

@@ -14,6 +14,7 @@ use crate::Error;
 use crate::config::Config;
 use crate::dataset::write::{ArtifactEntry, MANIFEST_NAME, Manifest, leftovers_in};
 use crate::dataset::{Artifact, FolderError, FolderKind, Owner};
+use crate::model::printable;
 use crate::observe::counted;
 use crate::store::{Finding, Remedy, StoreError, verify_store};
 
@@ -131,8 +132,7 @@ fn text_line(finding: &Finding) -> String {
         Remedy::Move => "needs you",
         Remedy::Lost => "lost",
     };
-    let what: String = finding.what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("{remedy}: {what}\n")
+    format!("{remedy}: {}\n", printable(&finding.what, usize::MAX))
 }
 
 fn json_line(finding: &Finding) -> Result<String, Error> {

@@ -12,8 +12,7 @@ use super::error::FetchCommitsError;
 use super::order::CommitWindow;
 use super::output::{CommitsFile, WrittenCommits};
 use crate::actor::{Shutdown, blocking};
-use crate::model::{CommitHash, CommitRecord, RawJson};
-use crate::source::printable;
+use crate::model::{CommitHash, CommitRecord, RawJson, printable};
 
 /// Longest accepted commit, bytes.
 const MAX_COMMIT_BYTES: u64 = 64 << 20;
@@ -148,7 +147,8 @@ impl Log {
                 CloneKind::Git => parts.git_commit(),
             };
             match next {
-                Ok(Some(commit)) => file.add(&commit)?,
+                Ok(Some(Found::Commit(commit))) => file.add(&commit)?,
+                Ok(Some(Found::Broken { node, reason, secs })) => file.leave_out(&node, &reason, secs),
                 Ok(None) => return Ok(file),
                 Err(error) => {
                     // Reading to the end lets the child finish and report its own error.
@@ -215,6 +215,24 @@ fn last_errors(mut stderr: ChildStderr) -> Vec<u8> {
     said
 }
 
+/// A commit of the clone.
+enum Found {
+    Commit(CommitRecord),
+    /// Its object is malformed: the clone is read without it.
+    Broken {
+        node: CommitHash,
+        reason: String,
+        /// Commit time, seconds since the epoch, if that much can be read.
+        secs: Option<i64>,
+    },
+}
+
+/// As much of a commit as its loss must name.
+#[derive(serde::Deserialize)]
+struct HasNode {
+    node: CommitHash,
+}
+
 /// Splits the output of a log into parts.
 struct Parts<'a> {
     log: &'a Log,
@@ -237,32 +255,41 @@ impl Parts<'_> {
         Ok(true)
     }
 
-    fn hg_commit(&mut self) -> Result<Option<CommitRecord>, FetchCommitsError> {
+    fn hg_commit(&mut self) -> Result<Option<Found>, FetchCommitsError> {
         if !self.next()? {
             return Ok(None);
         }
-        let shown = || String::from_utf8_lossy(&self.part[..self.part.len().min(400)]);
-        serde_json::from_slice(&self.part)
-            .map(Some)
-            .map_err(|error| self.log.unexpected(&format!("{error} in {}", shown())))
+        let error = match serde_json::from_slice(&self.part) {
+            Ok(commit) => return Ok(Some(Found::Commit(commit))),
+            Err(error) => error,
+        };
+        if let Ok(HasNode { node }) = serde_json::from_slice(&self.part) {
+            return Ok(Some(Found::Broken { node, reason: error.to_string(), secs: None }));
+        }
+        let shown = String::from_utf8_lossy(&self.part[..self.part.len().min(400)]);
+        Err(self.log.unexpected(&format!("{error} in {shown}")))
     }
 
-    fn git_commit(&mut self) -> Result<Option<CommitRecord>, FetchCommitsError> {
+    fn git_commit(&mut self) -> Result<Option<Found>, FetchCommitsError> {
         if !self.next()? {
             return Ok(None);
         }
-        let node = self.text().parse().map_err(|error| self.log.unexpected(&format!("{error}")))?;
+        let node: CommitHash = self.text().parse().map_err(|error| self.log.unexpected(&format!("{error}")))?;
         let parents = self.expect()?.split_whitespace().map(str::parse).collect::<Result<Vec<CommitHash>, _>>();
         let mut parents = parents.map_err(|error| self.log.unexpected(&format!("{error}")))?;
         if parents.is_empty() {
             parents.push(CommitHash::null());
         }
-        let date = self.expect()?;
-        let date = git_date(&date).ok_or_else(|| self.log.unexpected(&format!("the date {date}")))?;
+        let said = self.expect()?;
         let message = self.expect()?;
+        let Some(date) = git_date(&said) else {
+            let secs = said.split_whitespace().next().and_then(|secs| secs.parse().ok());
+            let reason = if said.is_empty() { "it has no date".to_owned() } else { format!("the date {said:?}") };
+            return Ok(Some(Found::Broken { node, reason, secs }));
+        };
         let desc = serde_json::to_string(message.trim_end()).and_then(|text| RawJson::parse(&text));
         let desc = desc.map_err(|error| self.log.unexpected(&error.to_string()))?;
-        Ok(Some(CommitRecord { node, desc, date, parents }))
+        Ok(Some(Found::Commit(CommitRecord { node, desc, date, parents })))
     }
 
     fn text(&self) -> String {

@@ -9,7 +9,7 @@ use super::pages::{self, Done, Fetched, Pages};
 use super::{clone, days, log_pages};
 use crate::actor::Shutdown;
 use crate::config::{CommitsFrom, Config};
-use crate::dataset::write::publish;
+use crate::dataset::write::{folder_of, publish, remove_leftovers_of};
 use crate::fetch::{Asker, Pressure};
 use crate::source::{Hgweb, PushList};
 
@@ -27,6 +27,7 @@ pub async fn fetch_commits(
     pressure: &Pressure,
     shutdown: &Shutdown,
 ) -> Result<CommitsSummary, FetchCommitsError> {
+    output::place_of(order.output)?;
     if order.output.is_file()
         && let Some((_, sha256)) = output::digest_of(order.output)?
         && !pages::made_for(order.output)?.contains(&sha256)
@@ -46,7 +47,7 @@ async fn fetch(
         clone::kind_of(folder)?; // before any file is created
     }
     let mut pages = Pages::open(order.output, &source_of(order.from, config))?;
-    output::remove_leftovers_of(order.output);
+    remove_leftovers_of(order.output);
     tracing::info!(from = %order.from, "reading the commits");
     let asker = Asker::new(Arc::clone(config), pressure.clone(), shutdown);
     let fetched = fetch_into(&mut pages, order, &asker, config, shutdown).await;
@@ -70,6 +71,7 @@ pub async fn ensure_commits(
     pressure: &Pressure,
     shutdown: &Shutdown,
 ) -> Result<Option<CommitsSummary>, FetchCommitsError> {
+    output::place_of(order.output)?;
     if order.output.exists() {
         if !pages::path_beside(order.output).exists() {
             return Ok(None); // made by another program, so it is not replaced
@@ -94,7 +96,8 @@ async fn fetch_into(
 ) -> Result<CommitsSummary, FetchCommitsError> {
     let CommitsOrder { from, output, window, now } = order;
     let not_set_up = |source| error::not_set_up(from, source);
-    let begin = || CommitsFile::create(output, from, window);
+    let place = output::place_of(output)?; // the pages are beside the name that was given
+    let begin = || CommitsFile::create(&place, from, window);
     let (written, num_kept_pages, num_unlisted) = match from {
         CommitsFrom::Clone(folder) => (clone::read(folder, window, begin()?, shutdown).await?, 0, 0),
         CommitsFrom::Hgweb(url) => {
@@ -108,15 +111,23 @@ async fn fetch_into(
             write_pages(pages, &fetched, begin()?)?
         }
     };
-    let WrittenCommits { num_commits, bytes, sha256, finished } = written;
+    let WrittenCommits { num_commits, num_broken, bytes, sha256, finished } = written;
     let changed = finished.is_some();
     if let Some(finished) = finished {
         pages.set_made(&sha256)?; // first: a file that a killed process left must be known as this program's
-        publish(output::place_of(output)?.0, vec![finished])?;
+        publish(folder_of(&place), vec![finished])?;
     }
     pages.set_done(Done { start: window.start, end: window.end, bytes, sha256 })?;
     let num_requests = asker.num_attempts();
-    Ok(CommitsSummary { path: output.to_owned(), num_commits, changed, num_requests, num_kept_pages, num_unlisted })
+    Ok(CommitsSummary {
+        path: output.to_owned(),
+        num_commits,
+        changed,
+        num_requests,
+        num_kept_pages,
+        num_broken,
+        num_unlisted,
+    })
 }
 
 /// Returns the file, the number of pages that an earlier run had fetched, and the number of unlisted commits.

@@ -34,6 +34,8 @@ pub struct CommitsSummary {
     pub num_requests: u64,
     /// Pages that an earlier run had fetched.
     pub num_kept_pages: u64,
+    /// Malformed commits of the clone, which were left out.
+    pub num_broken: u64,
     /// Commits in the window's pushes that Treeherder counts but does not list.
     pub num_unlisted: u64,
 }

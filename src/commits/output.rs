@@ -11,8 +11,11 @@ use super::error::FetchCommitsError;
 use super::order::CommitWindow;
 use crate::config::CommitsFrom;
 use crate::dataset::write::json::{AsciiMode, dumps, write_str};
-use crate::dataset::write::{ArtifactError, ArtifactFile, Finished, leftovers_in};
-use crate::model::CommitRecord;
+use crate::dataset::write::{ArtifactError, ArtifactFile, Finished, folder_of, resolve};
+use crate::model::{CommitHash, CommitRecord};
+
+/// Malformed commits that are named; the others are only counted.
+const MOST_NAMED: u64 = 20;
 
 /// A file that is being written. Dropped without [`CommitsFile::finish`], it leaves nothing behind.
 pub(super) struct CommitsFile {
@@ -24,12 +27,15 @@ pub(super) struct CommitsFile {
     /// Hashes of the nodes written so far: smaller than the nodes, of which a repository has a million.
     seen: HashSet<u128>,
     num_commits: u64,
+    num_broken: u64,
     line: Vec<u8>,
 }
 
 /// A file that is complete, and has not appeared yet.
 pub(super) struct WrittenCommits {
     pub(super) num_commits: u64,
+    /// Left out because they are malformed.
+    pub(super) num_broken: u64,
     pub(super) bytes: u64,
     /// 64 hex digits.
     pub(super) sha256: String,
@@ -37,24 +43,18 @@ pub(super) struct WrittenCommits {
     pub(super) finished: Option<Finished>,
 }
 
-/// Splits `path` into folder and name.
-pub(super) fn place_of(path: &Path) -> Result<(&Path, &str), FetchCommitsError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match path.file_name().and_then(|name| name.to_str()) {
-        Some(name) if !path.is_dir() && folder.is_dir() => Ok((folder, name)),
-        _ => Err(FetchCommitsError::NoFile { path: path.to_owned() }),
+/// The file that is made for `path`, in a folder that exists.
+pub(super) fn place_of(path: &Path) -> Result<PathBuf, FetchCommitsError> {
+    let place = resolve(path)?;
+    if folder_of(&place).is_dir() && place.file_name().is_some_and(|name| name.to_str().is_some()) {
+        Ok(place)
+    } else {
+        Err(FetchCommitsError::NoFile { path: path.to_owned() })
     }
 }
 
-/// Removes the temporary files of `path` that killed processes left.
-pub(super) fn remove_leftovers_of(path: &Path) {
-    let Ok((folder, name)) = place_of(path) else { return };
-    let begin = format!(".{name}.");
-    for leftover in leftovers_in(folder) {
-        if leftover.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&begin)) {
-            let _a_leftover_is_harmless = std::fs::remove_file(leftover);
-        }
-    }
+fn name_of(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
 /// Length (bytes) and SHA-256 (64 hex digits) of the file at `path`; `None` without a file.
@@ -84,10 +84,9 @@ fn hex(digest: &[u8]) -> String {
 
 impl CommitsFile {
     pub(super) fn create(path: &Path, from: &CommitsFrom, window: CommitWindow) -> Result<Self, FetchCommitsError> {
-        let (folder, name) = place_of(path)?;
-        let file = ArtifactFile::create(folder, name)?;
+        let file = ArtifactFile::create(folder_of(path), name_of(path))?;
         let (path, from) = (path.to_owned(), from.to_string());
-        Ok(Self { path, from, file, window, seen: HashSet::new(), num_commits: 0, line: Vec::new() })
+        Ok(Self { path, from, file, window, seen: HashSet::new(), num_commits: 0, num_broken: 0, line: Vec::new() })
     }
 
     /// Writes `commit`, if it is in the window and not yet written.
@@ -104,6 +103,17 @@ impl CommitsFile {
         Ok(self.file.write_all(&self.line).map_err(failed)?)
     }
 
+    /// Counts a malformed commit, and names it, unless it is known to be outside of the window.
+    pub(super) fn leave_out(&mut self, node: &CommitHash, reason: &str, secs: Option<i64>) {
+        if secs.is_some_and(|secs| !self.window.contains(secs)) {
+            return;
+        }
+        self.num_broken += 1;
+        if self.num_broken <= MOST_NAMED {
+            tracing::warn!(%node, reason, "left out a malformed commit of the clone");
+        }
+    }
+
     /// Completes the file under its temporary name.
     pub(super) fn finish(self) -> Result<WrittenCommits, FetchCommitsError> {
         if self.num_commits == 0 {
@@ -114,7 +124,8 @@ impl CommitsFile {
         let finished = self.file.finish()?;
         let (bytes, sha256) = (finished.bytes, hex(&finished.sha256));
         let changed = digest_of(&self.path)? != Some((bytes, sha256.clone()));
-        Ok(WrittenCommits { num_commits: self.num_commits, bytes, sha256, finished: changed.then_some(finished) })
+        let finished = changed.then_some(finished);
+        Ok(WrittenCommits { num_commits: self.num_commits, num_broken: self.num_broken, bytes, sha256, finished })
     }
 }
 

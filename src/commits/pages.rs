@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::FetchCommitsError;
-use super::output::place_of;
 use crate::actor::fail_point;
 use crate::model::{CommitRecord, Timestamp};
 
@@ -115,7 +114,6 @@ fn read_made(file: &File) -> io::Result<BTreeSet<String>> {
 impl Pages {
     /// Opens or creates the pages beside `output`; drops the pages of any source other than `source`.
     pub(super) fn open(output: &Path, source: &str) -> Result<Self, FetchCommitsError> {
-        place_of(output)?;
         let path = path_beside(output);
         let failed = |source| FetchCommitsError::Pages { path: path.clone(), source };
         let file =

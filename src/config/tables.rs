@@ -88,6 +88,9 @@ pub struct SourceConfig {
     pub connect_timeout: Duration,
     /// Longest accepted body, bytes after decompression.
     pub max_body_bytes: NonZeroU64,
+    /// Memory of all bodies in flight, bytes after decompression. A body that is held as a whole (all but the signature lists)
+    /// may have an eighth of it.
+    pub max_total_bytes: NonZeroU64,
 }
 
 /// The `[window]` table: the times of the dataset. Unset keys are fixed when a crawl is created.
@@ -193,7 +196,7 @@ pub struct StoreConfig {
     /// Folder of the store. Each crawl needs its own.
     pub path: PathBuf,
     /// Page cache, bytes. A crawl writes each page about once, and the reducers read it about once, so a larger cache makes
-    /// neither faster; a run with nothing to do reads the small trees several times.
+    /// neither faster; a run with nothing to do reads the small trees several times. At least 256 are used.
     pub cache_bytes: u64,
     /// Most answers per commit.
     pub commit_records: NonZeroUsize,
@@ -328,6 +331,7 @@ impl Default for SourceConfig {
             timeout: secs(90),
             connect_timeout: secs(10),
             max_body_bytes: NonZeroU64::new(256 << 20).unwrap_or(NonZeroU64::MAX),
+            max_total_bytes: NonZeroU64::new(256 << 20).unwrap_or(NonZeroU64::MAX),
         }
     }
 }

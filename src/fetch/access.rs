@@ -13,7 +13,7 @@ use super::retry::{Retryability, classify};
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::model::{AlertSummary, Batch, Kind, Request};
-use crate::observe::{AttemptResult, Counters};
+use crate::observe::{AttemptResult, Counters, human_duration};
 use crate::source::{Answer, Reply, SignatureSink, SourceError, Treeherder};
 use crate::store::SignatureListing;
 
@@ -185,7 +185,11 @@ impl SourceAccess {
                 Toll::Counts => Ok(false),
                 Toll::Outage { began } => {
                     if began {
-                        warn!(error = %error.with_causes(), "many requests in a row failed; probing the source until it answers");
+                        warn!(
+                            error = %error.with_causes(),
+                            "many requests in a row failed; probing the source until it answers, for {} at most",
+                            human_duration(self.pressure.breaker.gives_up_after())
+                        );
                     }
                     Ok(true)
                 }
@@ -249,6 +253,7 @@ impl SourceAccess {
         match *source {
             SourceError::UnknownRepository { .. } => return self.unknown_repository(source).await,
             SourceError::ClockSkew { .. } => return FetchError::WrongClock { source },
+            SourceError::Thread { .. } => return FetchError::Thread { source },
             _ => {}
         }
         let user_agent = self.config.borrow().source.user_agent.clone();

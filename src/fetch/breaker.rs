@@ -112,7 +112,7 @@ impl Breaker {
         let Patience { max_delay, give_up_after, .. } = self.patience();
         let mut state = self.state();
         let Some(since) = state.down_since else { return Gate::Open };
-        let patience = if state.was_heard { give_up_after } else { give_up_after.min(FIRST_ANSWER_PATIENCE) };
+        let patience = state.patience(give_up_after);
         let now = Instant::now();
         if now - since >= patience {
             return Gate::GiveUp(now - since);
@@ -124,6 +124,11 @@ impl Breaker {
         state.next_probe = now + state.probe_delay;
         state.num_probes += 1;
         if state.num_probes % 2 == 1 { Gate::Probe } else { Gate::Open }
+    }
+
+    /// How long an outage lasts before the run ends.
+    pub(super) fn gives_up_after(&self) -> Duration {
+        self.state().patience(self.patience().give_up_after)
     }
 
     /// True while the source is considered down.
@@ -188,6 +193,10 @@ impl Breaker {
 }
 
 impl State {
+    fn patience(&self, give_up_after: Duration) -> Duration {
+        if self.was_heard { give_up_after } else { give_up_after.min(FIRST_ANSWER_PATIENCE) }
+    }
+
     fn note(&mut self, error: &Arc<SourceError>) {
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.was_heard |= error.status().is_some() && error.not_treeherder().is_none();

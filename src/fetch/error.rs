@@ -78,6 +78,15 @@ pub enum FetchError {
         #[source]
         source: Arc<SourceError>,
     },
+    /// The system refuses a thread.
+    #[error(
+        "cannot read the replies; raise the limit of processes (`ulimit -u`, or the container's); everything fetched so far is kept; run the same command again to continue"
+    )]
+    Thread {
+        /// Names the thread.
+        #[source]
+        source: Arc<SourceError>,
+    },
     /// A check of the server failed.
     #[error("{base_url} does not answer as Treeherder does: {hint}")]
     CheckFailed {

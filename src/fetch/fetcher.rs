@@ -20,6 +20,7 @@ use super::scheduler::MAX_QUEUED;
 use super::settlement::{AnswerContext, failure_of, settlement_of};
 use super::sizes::Subject;
 use super::verdict::{FailedAttempt, Failures, Verdict};
+use crate::actor::Room;
 use crate::model::{Batch, Kind, Request};
 use crate::source::{Answer, Reply, SourceError, Split, batches_of, split};
 use crate::store::{Change, CrawlIdentity, Pending, SignatureListing, StoreHandle};
@@ -154,7 +155,7 @@ impl Fetcher {
             let attempt = failures.num + 1;
             let error = match access.attempt(batch).await {
                 None => return Ok(Ending::LeftPending),
-                Some(Ok((answer, listing))) => match self.contradiction(batch, &answer, &listing).await? {
+                Some(Ok((mut answer, listing))) => match self.contradiction(batch, &mut answer, &listing).await? {
                     None => return self.store(batch, answer, listing, attempt, trail).await,
                     Some(error) => error,
                 },
@@ -258,7 +259,11 @@ impl Fetcher {
         }
         trail.failed_in_a_row = 0;
         match (&mut trail.page, batch.rows(), answer) {
-            (Some(page), Some(rows), Answer { reply: Reply::AlertPage { count, records }, body_bytes, latency }) => {
+            (
+                Some(page),
+                Some(rows),
+                Answer { reply: Reply::AlertPage { count, records }, body_bytes, latency, .. },
+            ) => {
                 trail.attempts += attempts;
                 page.add_cost(body_bytes, latency);
                 page.add(rows, count, records);
@@ -288,10 +293,11 @@ impl Fetcher {
     async fn contradiction(
         &self,
         batch: &Batch,
-        answer: &Answer,
+        answer: &mut Answer,
         listing: &SignatureListing,
     ) -> Result<Option<Arc<SourceError>>, FetchError> {
         let Some(suspicion) = Suspicion::of(batch, answer, listing) else { return Ok(None) };
+        answer.room = Room::default(); // it must not wait for a witness's room while it has one
         let Self { links: FetcherLinks { access, store, identity, .. }, .. } = self;
         let known = suspicion.contradicted_by(store.store(), identity)?;
         let found = match (known, suspicion.witness()) {

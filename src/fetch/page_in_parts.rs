@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use crate::actor::Room;
 use crate::model::{AlertSummary, AskedPage, OddRecord, Sorted, stand_in};
 use crate::source::{Answer, Reply, SourceError};
 
@@ -95,7 +96,8 @@ impl PageInParts {
     /// The page, as if it had come in one reply; `None` while the length of the list is unknown.
     pub(super) fn into_answer(self) -> Option<Answer> {
         let Self { count, records, body_bytes, latency, .. } = self;
-        Some(Answer { reply: Reply::AlertPage { count: count?, records }, body_bytes, latency })
+        let reply = Reply::AlertPage { count: count?, records };
+        Some(Answer { reply, body_bytes, latency, room: Room::default() })
     }
 }
 

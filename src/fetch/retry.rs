@@ -17,16 +17,18 @@ pub(super) enum Retryability {
     TooMuch,
     /// Asking again gives the same.
     Lasting,
-    /// The crawl cannot go on: the server refuses this client, lacks the repository, or has another date.
+    /// The crawl cannot go on: the server refuses this client, lacks the repository, or has another date, or the system
+    /// refuses a thread.
     Refused,
 }
 
 /// Classifies `error`: whether the request that met it may succeed when it is asked again.
 pub(super) fn classify(error: &SourceError) -> Retryability {
     match error {
-        SourceError::Forbidden | SourceError::UnknownRepository { .. } | SourceError::ClockSkew { .. } => {
-            Retryability::Refused
-        }
+        SourceError::Forbidden
+        | SourceError::UnknownRepository { .. }
+        | SourceError::ClockSkew { .. }
+        | SourceError::Thread { .. } => Retryability::Refused,
         // The server ends every query after 30 s: by 500, by a dropped connection, or through its balancer by 502, 503, 504.
         SourceError::GaveUp { .. }
         | SourceError::Timeout { .. }

@@ -52,7 +52,7 @@ pub(super) fn settlement_of(
         // The source answers a batch by a reply of its kind.
         (Reply::AlertPage { .. } | Reply::Summary(_), _) => Settlement::default(),
     };
-    let settlement = Box::new(settlement.with_provenance(provenance));
+    let settlement = Box::new(settlement.with_provenance(provenance).with_room(answer.room));
     Ok(Change::Settle { batch: batch.clone(), settlement })
 }
 

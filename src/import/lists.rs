@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::compact::compact;
 use super::{FileReport, ImportError};
 use crate::actor::Shutdown;
-use crate::model::{Job, JobId, OddRecord, Request, Signature, Sorted};
+use crate::model::{Job, JobId, OddRecord, Request, Signature, Sorted, printable};
 use crate::store::{BulkWriter, Settlement};
 
 /// Records per write.
@@ -92,7 +92,7 @@ fn read_records<T>(
             Err(error) => {
                 let Some(record) = record_behind_fragment(&text, parse) else {
                     let what = if error.is_eof() { "cut off".to_owned() } else { error.to_string() };
-                    report.torn.add(report.lines, what.replace(char::is_control, " "));
+                    report.torn.add(report.lines, printable(&what, 120));
                     continue;
                 };
                 report.torn.add(report.lines, "torn; the complete record after it was imported");

@@ -8,7 +8,9 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::compact::compact;
-use crate::model::{DatumRecord, Fault, Pieces, Refusal, SignatureId, Sorted, Spacing, accept, exact_id, scan_datum};
+use crate::model::{
+    DatumRecord, Fault, Pieces, Refusal, SignatureId, Sorted, Spacing, accept, exact_id, printable, scan_datum,
+};
 
 /// A complete row.
 #[derive(Debug, PartialEq)]
@@ -43,7 +45,7 @@ const FRAMES: [Frame; 2] = [
 ];
 
 /// The first bytes of every row.
-const BEGINNING: &str = "{\"signature_id\"";
+const BEGINNING: &[u8] = b"{\"signature_id\"";
 
 /// Some editors put it before the first line.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -71,13 +73,13 @@ fn read_unusual(line: &[u8]) -> RowLine {
         return RowLine::Blank;
     }
     let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
-    let line = String::from_utf8_lossy(line); // a row with invalid characters is torn, but one after it may be complete
-    match parse_row(&line) {
+    match parse_row(line) {
         Ok(row) => RowLine::Whole(row),
         Err(error) => {
-            let behind = line.rfind(BEGINNING).filter(|&at| at > 0).map(|at| &line[at..]);
-            let row = behind.and_then(|text| {
-                scan_row(text.as_bytes())
+            let behind = line.windows(BEGINNING.len()).rposition(|bytes| bytes == BEGINNING).filter(|&at| at > 0);
+            let row = behind.and_then(|at| {
+                let text = &line[at..];
+                scan_row(text)
                     .filter(|(_, len)| *len == text.len())
                     .map(|(row, _)| row)
                     .or_else(|| parse_row(text).ok())
@@ -139,9 +141,9 @@ fn add_irregular(number: usize, text: &str, data: &mut Sorted<DatumRecord>) -> O
 }
 
 /// Reads a row of any form; a datum that cannot be read is set aside.
-fn parse_row(line: &str) -> Result<Row, RowError> {
+fn parse_row(line: &[u8]) -> Result<Row, RowError> {
     let (mut signature, mut jobs) = (None, None);
-    let mut row = Pieces::of_object(line.as_bytes())?;
+    let mut row = Pieces::of_object(line)?;
     while row.next()? {
         match row.key.as_slice() {
             b"signature_id" => signature = Some(std::mem::take(&mut row.value)),
@@ -163,7 +165,10 @@ fn parse_row(line: &str) -> Result<Row, RowError> {
     let mut number = 0;
     while jobs.next()? {
         number += 1;
-        data.add_datum(number, compact(&String::from_utf8_lossy(&jobs.value)).as_bytes())?;
+        match std::str::from_utf8(&jobs.value) {
+            Ok(text) => data.add_datum(number, compact(text).as_bytes())?,
+            Err(_) => data.add_datum(number, &jobs.value)?, // corrected, and counted
+        }
     }
     Ok(Row { signature, data })
 }
@@ -194,10 +199,7 @@ impl fmt::Display for RowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CutOff => f.write_str("cut off"),
-            // Without control characters, which could steer a terminal.
-            Self::Other(reason) => {
-                reason.chars().filter(|char| !char.is_control()).take(120).try_for_each(|char| write!(f, "{char}"))
-            }
+            Self::Other(reason) => f.write_str(&printable(reason, 120)),
         }
     }
 }
@@ -252,6 +254,20 @@ mod tests {
         assert_eq!(row.data.taken, expected);
         let named: Vec<_> = row.data.odd.iter().map(|odd| (&odd.reason[..7], odd.text.as_str())).collect();
         assert_eq!(named, [("datum 2", r#"{"job_id":1}"#), ("datum 3", odd.as_str())]);
+    }
+
+    #[test]
+    fn a_datum_with_invalid_utf_8_is_corrected_and_named() {
+        let row = python(&format!(r#"{{"signature_id":7,"jobs":[{REGULAR},{REGULAR}]}}"#)).into_bytes();
+        let at = row.windows(3).rposition(|bytes| bytes == b"\"m\"").unwrap() + 1;
+        for fragment in ["", "{\"signature_id\": 7, \"jobs\": [{"] {
+            let mut line = [fragment.as_bytes(), &row].concat();
+            line[fragment.len() + at] = 0xff;
+            let (RowLine::Whole(row) | RowLine::BehindFragment(row), _) = read_line(&line) else { panic!() };
+            let expected = [REGULAR, &REGULAR.replace("\"m\"", "\"\u{fffd}\"")].map(|text| parse_datum(text).unwrap());
+            assert_eq!(row.data.taken, expected);
+            assert!(matches!(row.data.odd.as_slice(), [odd] if odd.taken && odd.reason.starts_with("datum 2")));
+        }
     }
 
     #[test]

@@ -23,6 +23,9 @@ use super::{RawEntries, RawJson};
 /// Deepest nesting of a record: less than `serde_json` reads (127), because replies and artifacts wrap it.
 pub const MAX_RECORD_DEPTH: u8 = 120;
 
+/// The longest record, bytes: reading one may take ten times as much memory. The largest alert summaries have a tenth of it.
+pub(crate) const MAX_RECORD_BYTES: usize = 4 << 20;
+
 /// Longest text that is kept of an odd record, bytes.
 const MAX_KEPT_BYTES: usize = 64 << 10;
 
@@ -89,6 +92,9 @@ pub fn stand_in(text: &[u8]) -> u64 {
 /// # Errors
 /// [`Refusal`]
 pub fn accept(text: &[u8]) -> Result<Accepted, Refusal> {
+    if text.len() > MAX_RECORD_BYTES {
+        return Err(Refusal::Unreadable("it is longer than 4 MB".to_owned()));
+    }
     if let Ok(text) = std::str::from_utf8(text)
         && check(text).is_ok()
     {

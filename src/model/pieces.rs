@@ -28,6 +28,8 @@ pub(crate) struct Pieces<R> {
     input: R,
     closing: u8,
     is_first: bool,
+    /// Longest element, bytes.
+    longest: usize,
     /// The text of the element that was read last.
     pub(crate) value: Vec<u8>,
     /// Its key, without quotes and with its escapes; empty in a list.
@@ -43,8 +45,14 @@ impl<R: BufRead> Pieces<R> {
         Self::open(input, b'[', b']')
     }
 
+    /// Refuses elements of more than `bytes`.
+    pub(crate) fn of_at_most(self, bytes: usize) -> Self {
+        Self { longest: bytes, ..self }
+    }
+
     fn open(input: R, opening: u8, closing: u8) -> Result<Self, Fault> {
-        let mut pieces = Self { input, closing, is_first: true, value: Vec::new(), key: Vec::new() };
+        let mut pieces =
+            Self { input, closing, is_first: true, longest: usize::MAX, value: Vec::new(), key: Vec::new() };
         match pieces.peek()? {
             Some(byte) if byte == opening => pieces.input.consume(1),
             Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => return Err(Fault::OtherShape),
@@ -74,7 +82,7 @@ impl<R: BufRead> Pieces<R> {
         if self.closing == b'}' {
             self.expect(b'"')?;
             let mut is_escaped = false;
-            take_until(&mut self.input, &mut self.key, |byte| {
+            take_until(&mut self.input, &mut self.key, self.longest, |byte| {
                 let ends = byte == b'"' && !is_escaped;
                 is_escaped = byte == b'\\' && !is_escaped;
                 ends
@@ -85,7 +93,7 @@ impl<R: BufRead> Pieces<R> {
         self.peek()?;
         let mut depth = 0_u64;
         let (mut in_string, mut is_escaped) = (false, false);
-        take_until(&mut self.input, &mut self.value, |byte| {
+        take_until(&mut self.input, &mut self.value, self.longest, |byte| {
             if in_string {
                 in_string = byte != b'"' || is_escaped;
                 is_escaped = byte == b'\\' && !is_escaped;
@@ -127,7 +135,12 @@ impl<R: BufRead> Pieces<R> {
 }
 
 /// Appends the input to `out`, up to the first byte that `ends` it.
-fn take_until(input: &mut impl BufRead, out: &mut Vec<u8>, mut ends: impl FnMut(u8) -> bool) -> Result<(), Fault> {
+fn take_until(
+    input: &mut impl BufRead,
+    out: &mut Vec<u8>,
+    longest: usize,
+    mut ends: impl FnMut(u8) -> bool,
+) -> Result<(), Fault> {
     loop {
         let chunk = input.fill_buf()?;
         if chunk.is_empty() {
@@ -135,6 +148,9 @@ fn take_until(input: &mut impl BufRead, out: &mut Vec<u8>, mut ends: impl FnMut(
         }
         let end = chunk.iter().position(|byte| ends(*byte));
         let len = end.unwrap_or(chunk.len());
+        if len > longest - out.len() {
+            return Err(Fault::Broken("an element is too long"));
+        }
         out.extend_from_slice(&chunk[..len]);
         input.consume(len);
         if end.is_some() {
@@ -174,6 +190,16 @@ mod tests {
         let found = pieces_of(object, 1).unwrap();
         assert_eq!(found, [("a\\\"b".to_owned(), "-Infinity".to_owned()), ("c".to_owned(), "{}".to_owned())]);
         assert_eq!(pieces_of(b"{}", 9).unwrap(), []);
+    }
+
+    #[test]
+    fn an_element_that_is_too_long_is_not_gathered() {
+        let mut pieces =
+            Pieces::of_list(BufReader::with_capacity(7, &br#"["0123456789", "0123456789a"]"#[..])).unwrap();
+        pieces = pieces.of_at_most(12);
+        assert!(pieces.next().unwrap());
+        assert!(matches!(pieces.next(), Err(Fault::Broken(_))));
+        assert!(pieces.value.len() <= 12);
     }
 
     #[test]

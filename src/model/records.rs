@@ -72,6 +72,9 @@ impl<T> Default for Sorted<T> {
     }
 }
 
+/// Unreadable records of a list; one with more is no list of records. Each takes some hundred bytes, whatever its length.
+const MAX_ODD_RECORDS: usize = 200_000;
+
 impl<T> Sorted<T> {
     /// Adds the record with this text. `of` makes the record and its id from the accepted text, or gives the reason why it
     /// cannot be used; `known_id` is the one of a text that was refused.
@@ -97,6 +100,9 @@ impl<T> Sorted<T> {
                 Err(reason) => reason,
             },
         };
+        if self.odd.len() >= MAX_ODD_RECORDS {
+            return Err(serde::de::Error::custom(format!("more than {MAX_ODD_RECORDS} records cannot be read")));
+        }
         let id = known_id().unwrap_or_else(|| stand_in(text));
         self.odd.push(OddRecord::set_aside(id, reason, text));
         Ok(())

@@ -211,6 +211,11 @@ impl Counters {
         SourceWait { counters: self }
     }
 
+    /// True while fetchers wait until the source is up again.
+    pub(super) fn waits_for_source(&self) -> bool {
+        self.waiting_for_source.load(Relaxed) > 0
+    }
+
     /// Sets the number of fetchers of a kind.
     pub fn set_fetchers(&self, kind: Kind, num: usize) {
         self.kinds[kind.index()].fetchers.store(num as u64, Relaxed);

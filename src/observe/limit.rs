@@ -28,7 +28,7 @@ impl Counters {
     /// Returns the current limit, and counts it for [`Counters::limit`].
     pub(super) fn look_at_limit(&self) -> Limit {
         let busy = self.kinds.iter().any(|kind| kind.in_flight.load(Relaxed) > 0);
-        let free = self.waiting_for_token() == 0 && self.waiting_for_source.load(Relaxed) == 0;
+        let free = self.waiting_for_token() == 0 && !self.waits_for_source();
         let mut short = false;
         for kind in Kind::ALL {
             let counters = &self.kinds[kind.index()];

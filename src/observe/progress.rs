@@ -245,7 +245,7 @@ async fn redraw(counters: Arc<Counters>, screen: Screen, display: MultiProgress,
             let mut message = Vec::new();
             if now.in_flight > 0 {
                 message.push(format!("{rate:.1}/s of {:.1}", counters.rate()));
-                message.push(eta(counters.requests_left(), rate));
+                message.push(eta(&counters, rate));
             }
             if now.failed > 0 {
                 message.push(format!("{} failed", now.failed));
@@ -297,7 +297,7 @@ async fn plain_lines(counters: Arc<Counters>, kinds: &[Kind]) {
                 format!("{} {}/{known}", kind.name(), now.settled + now.failed)
             })
             .collect();
-        let left = eta(counters.requests_left(), rate);
+        let left = eta(&counters, rate);
         let mut line = format!("{}; {rate:.1} requests/s of {:.1}, {left}", kinds.join(", "), counters.rate());
         if counters.limit() == Limit::Concurrency {
             line.push_str(", concurrency is the limit");
@@ -306,7 +306,12 @@ async fn plain_lines(counters: Arc<Counters>, kinds: &[Kind]) {
     }
 }
 
-fn eta(requests: u64, rate: f64) -> String {
+/// The time left; nothing is known of it while the source is down.
+fn eta(counters: &Counters, rate: f64) -> String {
+    if counters.waits_for_source() {
+        return "waiting for the source".to_owned();
+    }
+    let requests = counters.requests_left();
     if rate <= 0.0 {
         return "waiting".to_owned();
     }
@@ -347,6 +352,17 @@ pub fn human_bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_time_is_promised_while_the_source_is_down() {
+        let counters = Counters::default();
+        counters.set_frontier(Kind::Summaries, 60, 0);
+        assert_eq!(eta(&counters, 2.0), "30 s left");
+        let waiting = counters.wait_for_source();
+        assert_eq!(eta(&counters, 2.0), "waiting for the source");
+        drop(waiting);
+        assert_eq!(eta(&counters, 2.0), "30 s left");
+    }
 
     #[test]
     fn sizes_and_durations_read_well() {

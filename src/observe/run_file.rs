@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::progress::Pace;
 use super::{Counters, KindProgress, Limit, ReducingNow};
-use crate::actor::temporary_file;
+use crate::actor::{BlockingError, blocking, temporary_file};
 use crate::config::JOB_LIFE_DAYS;
 use crate::model::{Kind, Timestamp};
 
@@ -187,10 +187,11 @@ impl Drop for RunFile {
 async fn write_on(reporter: Arc<Mutex<Reporter>>) {
     loop {
         let writing = Arc::clone(&reporter);
-        let written = tokio::task::spawn_blocking(move || {
+        let written = blocking(move || {
             writing.lock().unwrap_or_else(PoisonError::into_inner).report(RunPhase::Running);
         });
-        if written.await.is_err() {
+        // Without a thread, the next one reports.
+        if matches!(written.await, Err(BlockingError::Panicked)) {
             return;
         }
         for _ in 0..LOOKS_PER_WRITE {

@@ -54,6 +54,7 @@ fn failure_of(config: &Config, error: AskError) -> Error {
     };
     let error = match *source {
         SourceError::ClockSkew { .. } => FetchError::WrongClock { source },
+        SourceError::Thread { .. } => FetchError::Thread { source },
         SourceError::Forbidden => {
             let user_agent = config.source.user_agent.clone();
             FetchError::Refused { request: "the check".to_owned(), user_agent, source }

@@ -1,9 +1,8 @@
 //! Formats numbers, times and texts from the server. Escaping is left to maud.
 
 use crate::dataset::write::plot::axis::{grouped, short_number};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, printable};
 use crate::observe::form;
-use crate::source::printable;
 
 /// Longest text from the server that is shown, characters.
 const LONGEST: usize = 160;

@@ -1,7 +1,7 @@
 //! The content encoding of a reply's body, undone while the body arrives.
 //!
-//! Chunks of the body as it was sent go in, its bytes come out, at most `source.max_body_bytes` of them. A gzip body may have
-//! several members, as proxies and caches send it; a member that is corrupt or ends early is an error, never a short body.
+//! Chunks of the body as it was sent go in, its bytes come out in pieces that never take much memory, at most
+//! `source.max_body_bytes` of them. A gzip body may have several members, as proxies and caches send it; a member that is corrupt or ends early is an error, never a short body.
 
 use std::io::{self, Write};
 
@@ -11,6 +11,9 @@ use super::error::SourceError;
 
 /// The content encodings that a client asks for.
 pub(super) const ACCEPTED_ENCODINGS: &str = "gzip";
+
+/// Bytes of a plain body that are taken at once. A gzip decoder has a buffer of half this.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Undoes a body's content encoding.
 pub(super) enum BodyDecoder {
@@ -59,13 +62,15 @@ impl BodyDecoder {
         }
     }
 
-    /// Takes the next chunk as it was sent; returns the bytes that it completes.
-    pub(super) fn decode(&mut self, chunk: &[u8]) -> Result<Vec<u8>, SourceError> {
+    /// Takes a part of `chunk`, which goes on where the last one was taken to, and returns the bytes that it completes.
+    pub(super) fn decode(&mut self, chunk: &mut &[u8]) -> Result<Vec<u8>, SourceError> {
         let written = match self {
-            Self::Plain(decoded) => decoded.write_all(chunk),
-            Self::Gzip(decoder) => decoder.write_all(chunk),
+            Self::Plain(decoded) => decoded.write(&chunk[..chunk.len().min(PIECE_BYTES)]),
+            Self::Gzip(decoder) => decoder.write(chunk),
         };
-        self.take(written)
+        let len = self.check(written)?;
+        *chunk = &chunk[len..];
+        Ok(std::mem::take(&mut self.decoded().bytes))
     }
 
     /// The body has ended; returns its last bytes.
@@ -74,7 +79,8 @@ impl BodyDecoder {
             Self::Plain(_) => Ok(()),
             Self::Gzip(decoder) => decoder.try_finish(),
         };
-        self.take(finished)
+        self.check(finished)?;
+        Ok(std::mem::take(&mut self.decoded().bytes))
     }
 
     /// Bytes decoded so far.
@@ -90,13 +96,13 @@ impl BodyDecoder {
         }
     }
 
-    fn take(&mut self, written: io::Result<()>) -> Result<Vec<u8>, SourceError> {
+    fn check<T>(&mut self, written: io::Result<T>) -> Result<T, SourceError> {
         let decoded = self.decoded();
-        match written {
-            Ok(()) => Ok(std::mem::take(&mut decoded.bytes)),
-            Err(_) if decoded.is_over => Err(SourceError::TooLarge { limit: decoded.limit }),
-            Err(source) => Err(SourceError::BrokenEncoding { source }),
-        }
+        let limit = decoded.is_over.then_some(decoded.limit);
+        written.map_err(|source| match limit {
+            Some(limit) => SourceError::TooLarge { limit },
+            None => SourceError::BrokenEncoding { source },
+        })
     }
 }
 
@@ -118,8 +124,12 @@ mod tests {
     fn decoded(encoding: Option<&str>, sent: &[u8], size: usize, limit: u64) -> Result<Vec<u8>, SourceError> {
         let mut decoder = BodyDecoder::new(encoding, limit)?;
         let mut body = Vec::new();
-        for chunk in sent.chunks(size) {
-            body.extend(decoder.decode(chunk)?);
+        for mut chunk in sent.chunks(size) {
+            while !chunk.is_empty() {
+                let piece = decoder.decode(&mut chunk)?;
+                assert!(piece.len() <= PIECE_BYTES);
+                body.extend(piece);
+            }
         }
         body.extend(decoder.finish()?);
         assert_eq!(decoder.num_bytes(), body.len() as u64);
@@ -165,6 +175,13 @@ mod tests {
             assert!(matches!(decoded(Some(encoding), &good, 5, 99), Err(SourceError::BrokenEncoding { .. })));
         }
         assert_eq!(decoded(Some(" X-GZip"), &good, 5, 99).unwrap(), b"[1,2,3]");
+    }
+
+    #[test]
+    fn a_bomb_comes_in_pieces() {
+        let sent = member(&vec![b' '; 5_000_000]);
+        assert!(sent.len() < 10_000);
+        assert_eq!(decoded(Some("gzip"), &sent, sent.len(), 5_000_000).unwrap().len(), 5_000_000);
     }
 
     #[test]

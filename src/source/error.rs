@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::printable::printable;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, printable};
 
 /// Why a batch got no answer.
 #[derive(Debug, Error)]
@@ -90,7 +89,7 @@ pub enum SourceError {
         content_type: String,
     },
     /// A body over the limit.
-    #[error("the reply is larger than {limit} bytes (source.max_body_bytes)")]
+    #[error("the reply is larger than {limit} bytes (source.max_body_bytes, or source.max_total_bytes)")]
     TooLarge {
         /// The limit, bytes.
         limit: u64,
@@ -98,6 +97,13 @@ pub enum SourceError {
     /// A compressed body that is corrupt or ends early, or a content encoding that was not asked for.
     #[error("the reply cannot be decompressed")]
     BrokenEncoding {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The system refused a thread that parses the reply.
+    #[error("the system refuses a thread to read the reply")]
+    Thread {
         /// Why.
         #[source]
         source: std::io::Error,
@@ -148,7 +154,7 @@ impl SourceError {
             | Self::WrongShape { .. }
             | Self::Contradictory { .. }
             | Self::ClockSkew { .. } => Some(200),
-            Self::Connect { .. } | Self::Timeout { .. } | Self::Interrupted { .. } => None,
+            Self::Connect { .. } | Self::Timeout { .. } | Self::Interrupted { .. } | Self::Thread { .. } => None,
         }
     }
 
@@ -166,6 +172,7 @@ impl SourceError {
             Self::NotJson { .. } => "not_json".to_owned(),
             Self::TooLarge { .. } => "too_large".to_owned(),
             Self::BrokenEncoding { .. } => "broken_encoding".to_owned(),
+            Self::Thread { .. } => "thread".to_owned(),
             Self::BrokenJson { .. } => "broken_json".to_owned(),
             Self::WrongShape { .. } => "wrong_shape".to_owned(),
             Self::Contradictory { .. } => "contradictory".to_owned(),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::SourceError;
-use super::http::{HttpServer, read_json};
+use super::http::HttpServer;
 use super::wire::Shape;
 use crate::config::SourceConfig;
 use crate::model::{CommitHash, CommitRecord};
@@ -46,14 +46,13 @@ impl Hgweb {
     /// Dropping the future abandons the request.
     pub(crate) async fn page(&self, revision: &str, count: u64) -> Result<HgwebPage, SourceError> {
         let url = self.http.url(&format!("json-log/{revision}"), &format!("revcount={count}"));
-        let body = self.http.get(url, "application/json").await.map_err(|error| match error {
+        self.http.get_json(url, "application/json", parse).await.map_err(|error| match error {
             // hgweb's own page.
             SourceError::NotJson { status: status @ 404, .. } => {
                 SourceError::Status { status, retry_after: None, excerpt: String::new() }
             }
             error => error,
-        })?;
-        read_json(body, parse).await
+        })
     }
 }
 

@@ -1,24 +1,27 @@
 //! One HTTP GET, its reply checked before anything is parsed. The only file with reqwest.
 //!
 //! An address goes in, the body of a JSON reply comes out, or a [`SourceError`] that names the unexpected reply. Promises: no
-//! body over `source.max_body_bytes` is held, no redirect is followed, excerpts of replies in errors are printable.
+//! body over `source.max_body_bytes` is read, all bodies together take no more memory than `source.max_total_bytes`, no
+//! redirect is followed, excerpts of replies in errors are printable.
 
 use std::io;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER,
 };
 use reqwest::{Client, Response, StatusCode, Url};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::body::{ACCEPTED_ENCODINGS, BodyDecoder};
 use super::clock::ServerClock;
 use super::error::SourceError;
-use super::printable::printable;
+use super::held_body::HeldBody;
+use crate::actor::{BlockingError, Budget, Room, blocking, parallelism};
 use crate::config::SourceConfig;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, printable};
 
 /// Larger bodies are parsed outside the runtime's own threads, bytes: a millisecond's work.
 const PARSE_INLINE_BYTES: usize = 256 << 10;
@@ -26,14 +29,11 @@ const PARSE_INLINE_BYTES: usize = 256 << 10;
 /// A server error after this long ends a query that took too long: the server allows 30 s. Other errors come at once.
 const GAVE_UP_AFTER: Duration = Duration::from_secs(25);
 
-/// Initial capacity for a body, bytes; most are shorter. The length after decompression is not known before the end.
-const USUAL_BODY_BYTES: usize = 64 << 10;
-
 /// Some proxies put it before a text. It is not part of JSON.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Chunks, of some 8 kB each, that a reader of a body may be behind.
-const CHUNKS_AHEAD: usize = 64;
+/// Pieces, of 64 kB at most, that a reader of a body may be behind.
+const PIECES_AHEAD: usize = 16;
 
 /// A server, asked one request at a time. Cheap to clone; all clones share the connections.
 #[derive(Clone, Debug)]
@@ -42,6 +42,10 @@ pub(super) struct HttpServer {
     base: Url,
     timeout: Duration,
     max_body_bytes: u64,
+    /// Of all bodies of this server.
+    budget: Budget,
+    /// Large bodies that may be parsed at once: parsing takes memory beside the body's and the records'.
+    parsers: Arc<Semaphore>,
     /// Compared with ours at each reply; `None`: no request depends on it.
     clock: Option<ServerClock>,
 }
@@ -71,6 +75,8 @@ impl HttpServer {
             base,
             timeout: source.timeout,
             max_body_bytes: source.max_body_bytes.get(),
+            budget: Budget::new(source.max_total_bytes.get()),
+            parsers: Arc::new(Semaphore::new(parallelism())),
             clock: None,
         })
     }
@@ -89,41 +95,70 @@ impl HttpServer {
     }
 
     /// Asks once; returns the body of a JSON reply with status 200.
-    pub(super) async fn get(&self, url: Url, accept: &'static str) -> Result<Vec<u8>, SourceError> {
-        let mut body = Vec::with_capacity(USUAL_BODY_BYTES);
+    pub(super) async fn get(&self, url: Url, accept: &'static str) -> Result<HeldBody, SourceError> {
+        let mut body = HeldBody::new(&self.budget);
         let mut reply = self.ask(url, accept).await?;
         while let Some(bytes) = self.bytes(&mut reply).await? {
-            body.extend_from_slice(&bytes);
+            body.append(&bytes).await?;
         }
         Ok(body)
     }
 
     /// As [`HttpServer::get`], for a long body that is not kept as a whole: `read` consumes it as it arrives, on a thread of
-    /// its own, and must read to its end. Also returns the body's length, bytes.
+    /// its own, and must read to its end. Also returns the body's length, bytes, which are taken of the budget too: what is
+    /// read of it may be as much.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         url: Url,
         accept: &'static str,
         read: impl FnOnce(BodyReader) -> Result<T, SourceError> + Send + 'static,
-    ) -> Result<(T, u64), SourceError> {
+    ) -> Result<(T, u64, Room), SourceError> {
         let mut reply = self.ask(url, accept).await?;
-        let (chunks, inbox) = flume::bounded(CHUNKS_AHEAD);
-        let reading = tokio::task::spawn_blocking(move || read(BodyReader { inbox, chunk: Vec::new(), at: 0 }));
+        let mut room = Room::default();
+        let (pieces, inbox) = flume::bounded(PIECES_AHEAD);
+        let reading = blocking(move || read(BodyReader { inbox, piece: Vec::new(), at: 0 }));
         let mut mark = Some(BYTE_ORDER_MARK);
         while let Some(mut bytes) = self.bytes(&mut reply).await? {
             if mark.take().is_some_and(|mark| bytes.starts_with(mark)) {
                 bytes.drain(..BYTE_ORDER_MARK.len());
             }
-            if chunks.send_async(bytes).await.is_err() {
+            if reply.decoder.num_bytes() > self.budget.largest_room() {
+                return Err(SourceError::TooLarge { limit: self.budget.largest_room() });
+            }
+            self.budget.grow(&mut room, bytes.len() as u64).await;
+            if pieces.send_async(bytes).await.is_err() {
                 break; // the reader has stopped at an error
             }
         }
-        drop(chunks); // the body has ended
-        let unexpected = |error: tokio::task::JoinError| SourceError::WrongShape {
-            endpoint: "the parser",
-            found: error.to_string(),
-        };
-        Ok((reading.await.map_err(unexpected)??, reply.decoder.num_bytes()))
+        drop(pieces); // the body has ended
+        Ok((reading.await.map_err(of_parser)??, reply.decoder.num_bytes(), room))
+    }
+
+    /// Parses `body`, outside the runtime's own threads when it is large. Also returns its part of the budget.
+    pub(super) async fn parse<T: Send + 'static>(
+        &self,
+        body: HeldBody,
+        parse: impl FnOnce(&[u8]) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<(T, Room), SourceError> {
+        let (body, room) = body.into_parts();
+        let is_small = body.len() <= PARSE_INLINE_BYTES;
+        let read = move || parse(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body));
+        if is_small {
+            return read().map(|parsed| (parsed, room));
+        }
+        let _parser = self.parsers.acquire().await; // never closed
+        Ok((blocking(read).await.map_err(of_parser)??, room))
+    }
+
+    /// Asks once, and parses a body that must be UTF-8 as a whole.
+    pub(super) async fn get_json<T: Send + 'static>(
+        &self,
+        url: Url,
+        accept: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let body = self.get(url, accept).await?;
+        Ok(self.parse(body, |bytes| parse(text_of(bytes)?)).await?.0)
     }
 
     /// Asks once; returns a JSON reply with status 200, its body not read yet.
@@ -153,9 +188,14 @@ impl HttpServer {
     /// to a large one is refused too.
     async fn bytes(&self, reply: &mut OpenReply) -> Result<Option<Vec<u8>>, SourceError> {
         while let Some(response) = &mut reply.response {
-            let chunk = response.chunk().await.map_err(|error| self.transport_error(error))?;
-            let bytes = if let Some(chunk) = chunk {
-                reply.decoder.decode(&chunk)?
+            let bytes = if reply.at < reply.chunk.len() {
+                let mut left = &reply.chunk[reply.at..];
+                let bytes = reply.decoder.decode(&mut left)?;
+                reply.at = reply.chunk.len() - left.len();
+                bytes
+            } else if let Some(chunk) = response.chunk().await.map_err(|error| self.transport_error(error))? {
+                (reply.chunk, reply.at) = (chunk.to_vec(), 0);
+                continue;
             } else {
                 reply.response = None;
                 reply.decoder.finish()?
@@ -221,13 +261,16 @@ struct OpenReply {
     /// `None` at the body's end.
     response: Option<Response>,
     decoder: BodyDecoder,
+    /// The last chunk that arrived, and the beginning of its part that is not decoded yet.
+    chunk: Vec<u8>,
+    at: usize,
 }
 
 impl OpenReply {
     fn new(response: Response, limit: u64) -> Result<Self, SourceError> {
         let encoding = response.headers().get(CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let decoder = BodyDecoder::new(encoding.as_deref(), limit)?;
-        Ok(Self { response: Some(response), decoder })
+        Ok(Self { response: Some(response), decoder, chunk: Vec::new(), at: 0 })
     }
 }
 
@@ -236,50 +279,35 @@ impl OpenReply {
 pub(super) struct BodyReader {
     /// From the connection; it closes at the body's end, and also where the body is cut off: the sender knows which.
     inbox: flume::Receiver<Vec<u8>>,
-    chunk: Vec<u8>,
+    piece: Vec<u8>,
     at: usize,
 }
 
 impl io::Read for BodyReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.chunk.len() {
+        while self.at == self.piece.len() {
             match self.inbox.recv() {
-                Ok(chunk) => (self.chunk, self.at) = (chunk, 0),
+                Ok(piece) => (self.piece, self.at) = (piece, 0),
                 Err(flume::RecvError::Disconnected) => return Ok(0),
             }
         }
-        let len = out.len().min(self.chunk.len() - self.at);
-        out[..len].copy_from_slice(&self.chunk[self.at..self.at + len]);
+        let len = out.len().min(self.piece.len() - self.at);
+        out[..len].copy_from_slice(&self.piece[self.at..self.at + len]);
         self.at += len;
         Ok(len)
     }
-}
-
-/// As [`read_body`], for a body that must be UTF-8 as a whole.
-pub(super) async fn read_json<T: Send + 'static>(
-    body: Vec<u8>,
-    parse: impl FnOnce(&str) -> Result<T, SourceError> + Send + 'static,
-) -> Result<T, SourceError> {
-    read_body(body, |bytes| parse(text_of(bytes)?)).await
 }
 
 pub(super) fn text_of(bytes: &[u8]) -> Result<&str, SourceError> {
     std::str::from_utf8(bytes).map_err(|error| SourceError::BrokenJson { source: serde::de::Error::custom(error) })
 }
 
-/// Parses `body`, outside the runtime's own threads when it is large.
-pub(super) async fn read_body<T: Send + 'static>(
-    body: Vec<u8>,
-    parse: impl FnOnce(&[u8]) -> Result<T, SourceError> + Send + 'static,
-) -> Result<T, SourceError> {
-    let is_small = body.len() <= PARSE_INLINE_BYTES;
-    let read = move || parse(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body));
-    if is_small {
-        return read();
-    }
-    match tokio::task::spawn_blocking(read).await {
-        Ok(parsed) => parsed,
-        Err(error) => Err(SourceError::WrongShape { endpoint: "the parser", found: error.to_string() }),
+fn of_parser(error: BlockingError) -> SourceError {
+    match error {
+        BlockingError::Panicked => {
+            SourceError::WrongShape { endpoint: "the server", found: "the parser panicked".to_owned() }
+        }
+        BlockingError::Thread(source) => SourceError::Thread { source },
     }
 }
 

@@ -8,10 +8,10 @@
 mod body;
 mod clock;
 mod error;
+mod held_body;
 mod hgweb;
 mod http;
 mod page;
-mod printable;
 mod push_list;
 mod reply;
 mod repositories;
@@ -25,7 +25,6 @@ pub(crate) use hgweb::{Hgweb, HgwebPage};
 #[cfg(test)]
 pub(crate) use http::broken_connection;
 pub(crate) use page::{AlertPageOutline, PassVerdict, closing_looks, judge_pass, pages_of};
-pub(crate) use printable::printable;
 pub(crate) use push_list::{MOST_PUSHES, Push, PushList};
 pub(crate) use reply::{Reply, SignatureSink};
 pub(crate) use split::batches_of;

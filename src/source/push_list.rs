@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 use super::error::SourceError;
-use super::http::{HttpServer, read_json};
+use super::http::HttpServer;
 use super::treeherder::ACCEPT;
 use super::wire::Shape;
 use crate::config::SourceConfig;
@@ -59,9 +59,8 @@ impl PushList {
     pub(crate) async fn between(&self, since: i64, before: i64) -> Result<Vec<Push>, SourceError> {
         let path = format!("api/project/{}/push/", self.repository);
         let query = format!("push_timestamp__gte={since}&push_timestamp__lt={before}&count={MOST_PUSHES}");
-        let body = self.http.get(self.http.url(&path, &query), ACCEPT).await;
-        let body = body.map_err(|error| error.about(&self.repository))?;
-        read_json(body, move |text| parse(text, since, before)).await
+        let pushes = self.http.get_json(self.http.url(&path, &query), ACCEPT, move |text| parse(text, since, before));
+        pushes.await.map_err(|error| error.about(&self.repository))
     }
 }
 

@@ -7,9 +7,10 @@ use url::Url;
 
 use super::clock::{MARGIN_SECS, ServerClock};
 use super::error::SourceError;
-use super::http::{BodyReader, HttpServer, read_body, read_json, text_of};
+use super::http::{BodyReader, HttpServer, text_of};
 use super::reply::{Reply, SignatureSink};
 use super::{repositories, wire};
+use crate::actor::Room;
 use crate::config::{BatchConfig, SourceConfig};
 use crate::model::{AskedPage, Batch, Request, Sorted, Timestamp, Window};
 
@@ -33,7 +34,7 @@ pub(crate) struct Treeherder {
 type Parse = Box<dyn FnOnce(&[u8]) -> Result<Reply, SourceError> + Send>;
 
 /// A reply with its cost.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Answer {
     /// The records.
     pub(crate) reply: Reply,
@@ -41,6 +42,8 @@ pub(crate) struct Answer {
     pub(crate) body_bytes: u64,
     /// From sending to the last byte.
     pub(crate) latency: Duration,
+    /// The records' part of the budget of all bodies, to be given back when they are stored.
+    pub(crate) room: Room,
 }
 
 impl Treeherder {
@@ -87,8 +90,7 @@ impl Treeherder {
     /// # Cancel safety
     /// Dropping the future abandons the request.
     pub(crate) async fn nearest_repositories(&self) -> Result<Vec<String>, SourceError> {
-        let body = self.http.get(self.http.url("api/repository/", ""), ACCEPT).await?;
-        let names = read_json(body, repositories::names).await?;
+        let names = self.http.get_json(self.http.url("api/repository/", ""), ACCEPT, repositories::names).await?;
         Ok(repositories::nearest(&self.source.repository, names))
     }
 
@@ -100,8 +102,8 @@ impl Treeherder {
     /// # Cancel safety
     /// Dropping the future abandons the request.
     pub(crate) async fn check_server(&self) -> Result<(), SourceError> {
-        let body = self.http.get(self.http.url("api/performance/framework/", ""), ACCEPT).await?;
-        read_json(body, wire::frameworks).await.map(drop)
+        let url = self.http.url("api/performance/framework/", "");
+        self.http.get_json(url, ACCEPT, wire::frameworks).await.map(drop)
     }
 
     /// Asks for `batch` once. The signatures of a list go to `take`.
@@ -135,14 +137,14 @@ impl Treeherder {
             // The list has become shorter since its pages were counted, so the verdict on the pass will be `Shifted`.
             Err(error) if beyond_the_last_page(self.rows_of(batch), &error) => {
                 let reply = Reply::AlertPage { count: 0, records: Sorted::default() };
-                return Ok(Answer { reply, body_bytes: 0, latency: sent.elapsed() });
+                return Ok(Answer { reply, body_bytes: 0, latency: sent.elapsed(), room: Room::default() });
             }
             got => got?,
         };
         let latency = sent.elapsed();
         let body_bytes = body.len() as u64;
-        let reply = read_body(body, parse).await?;
-        Ok(Answer { reply, body_bytes, latency })
+        let (reply, room) = self.http.parse(body, parse).await?;
+        Ok(Answer { reply, body_bytes, latency, room })
     }
 
     /// Asks once, and reads the body as it arrives.
@@ -152,8 +154,8 @@ impl Treeherder {
         read: impl FnOnce(BodyReader) -> Result<Reply, SourceError> + Send + 'static,
     ) -> Result<Answer, SourceError> {
         let sent = Instant::now();
-        let (reply, body_bytes) = self.http.read(self.url_of(batch), ACCEPT, read).await?;
-        Ok(Answer { reply, body_bytes, latency: sent.elapsed() })
+        let (reply, body_bytes, room) = self.http.read(self.url_of(batch), ACCEPT, read).await?;
+        Ok(Answer { reply, body_bytes, latency: sent.elapsed(), room })
     }
 
     /// The rows that a batch of alert summaries asks for; page 1 for other kinds.

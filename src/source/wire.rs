@@ -17,17 +17,25 @@ use serde_json::value::RawValue;
 
 use super::error::SourceError;
 use super::page::contradiction;
-use super::printable::printable;
 use super::reply::{Reply, SignatureSink};
 use crate::model::{
-    Accepted, AlertSummaryId, AskedPage, Batch, DatumRecord, Fault, FrameworkId, Job, JobId, OddRecord, Pieces,
-    RawEntries, RawJson, Refusal, SignatureId, Sorted, Summary, Window, accept, bring_to_api_order, exact_id,
-    scan_data, stand_in,
+    Accepted, AlertSummaryId, AskedPage, Batch, DatumRecord, Fault, FrameworkId, Job, JobId, MAX_RECORD_BYTES,
+    OddRecord, Pieces, RawEntries, RawJson, Refusal, SignatureId, Sorted, Summary, Window, accept, bring_to_api_order,
+    exact_id, printable, scan_data, stand_in,
 };
 
 /// Reject longer lists: each of their pages would become a request. All of Mozilla's alert summaries of ten years are less
 /// than a tenth of this.
 const MAX_ALERT_SUMMARIES: u64 = 1_000_000;
+
+/// Rows of a page, at most: none is asked with a twentieth of this.
+const MAX_ROWS: usize = 100_000;
+
+/// Signatures of a list, at most: the largest repository has less than a tenth of this.
+const MAX_SIGNATURES: usize = 2_000_000;
+
+/// Fields of a summary, at most: there are some ten.
+const MAX_FIELDS: usize = 1000;
 
 /// Read buffer for a list.
 const LIST_BUFFER_BYTES: usize = 64 << 10;
@@ -112,7 +120,12 @@ fn results(
     }
     let results = results.ok_or_else(|| shape.wrong("no results"))?;
     let mut records = Pieces::of_list(results.as_slice()).map_err(cut)?;
+    let mut num = 0;
     while records.next().map_err(cut)? {
+        num += 1;
+        if num > MAX_ROWS {
+            return Err(shape.wrong(format!("more than {MAX_ROWS} rows")));
+        }
         take(&records.value).map_err(|source| SourceError::BrokenJson { source })?;
     }
     Ok(fields)
@@ -160,8 +173,14 @@ fn each_signature(
 ) -> Result<(), SourceError> {
     let shape = Shape("performance/signatures");
     let cut = |fault| shape.cannot_cut(fault);
-    let mut list = Pieces::of_object(BufReader::with_capacity(LIST_BUFFER_BYTES, body)).map_err(cut)?;
+    let list = Pieces::of_object(BufReader::with_capacity(LIST_BUFFER_BYTES, body)).map_err(cut)?;
+    let mut list = list.of_at_most(MAX_RECORD_BYTES);
+    let mut num = 0;
     while list.next().map_err(cut)? {
+        num += 1;
+        if num > MAX_SIGNATURES {
+            return Err(shape.wrong(format!("more than {MAX_SIGNATURES} signatures")));
+        }
         let key = String::from_utf8_lossy(&list.key);
         if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(shape.wrong(format!("the key {key:?} instead of a signature's id")));
@@ -206,6 +225,9 @@ fn cut_regular(text: &str) -> Option<Cut> {
     const KEY: &str = "\"data\":";
     let at = text.find(KEY)? + KEY.len();
     let (data, len) = scan_data(&text.as_bytes()[at..])?;
+    if text.len() - len > MAX_RECORD_BYTES {
+        return None;
+    }
     let rest = [&text[..at], "[]", &text[at + len..]].concat();
     let list: Vec<RawEntries<'_>> = serde_json::from_str(&rest).ok()?;
     let [RawEntries(entries)] = list.as_slice() else { return None };
@@ -237,6 +259,7 @@ fn cut_odd(shape: Shape, text: &[u8]) -> Result<Option<Cut>, SourceError> {
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         match fields.key.as_slice() {
             b"data" => listed = Some(std::mem::take(&mut fields.value)),
+            _ if entries.len() == MAX_FIELDS => return Err(shape.wrong(format!("more than {MAX_FIELDS} fields"))),
             key => entries.push((format!("\"{}\"", text(key)), text(&fields.value))),
         }
     }

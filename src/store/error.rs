@@ -6,13 +6,14 @@ use thiserror::Error;
 
 use super::format::STORE_FORMAT_VERSION;
 use super::key;
+use crate::actor::advice;
 
 /// Why the store could not be opened, read or written. Exit code 4; [`StoreError::OtherCrawl`], [`StoreError::Missing`] and
 /// [`StoreError::NotEmpty`] 2.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The system refuses an operation on the folder or on a file of the store.
-    #[error("cannot use the store {}", path.display())]
+    #[error("cannot use the store {}; {}", path.display(), advice(source))]
     Folder {
         /// The store or one of its files.
         path: PathBuf,
@@ -142,9 +143,7 @@ pub enum StoreError {
         source: serde_json::Error,
     },
     /// sled fails, for instance because the disk is full.
-    #[error(
-        "the store cannot {action}; free some space or repair the disk, then run the same command again: nothing that was acknowledged is lost"
-    )]
+    #[error("the store cannot {action}: nothing that was acknowledged is lost; {}", advice_of_sled(source))]
     Database {
         /// A verb and its object: `commit answers`.
         action: &'static str,
@@ -166,6 +165,14 @@ fn same_source_hint(differences: &[(&'static str, String, String)]) -> &'static 
         " (use --same-source if it is the same server at a new address)"
     } else {
         ""
+    }
+}
+
+/// Only an error of the system names its cause.
+fn advice_of_sled(error: &sled::Error) -> &'static str {
+    match error {
+        sled::Error::Io(error) => advice(error),
+        _ => "run the same command again",
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::value_log::ValueLog;
 use super::{Ledger, Store, StoreError};
+use crate::actor::no_follow;
 use crate::config::StoreConfig;
 
 const LOCK_NAME: &str = "importing.lock";
@@ -39,7 +40,10 @@ impl Incoming {
         let folder = config.path.with_file_name(name);
         let failed = |source| StoreError::Folder { path: folder.clone(), source };
         std::fs::create_dir_all(&folder).map_err(failed)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(LOCK_NAME));
+        if folder.is_symlink() {
+            return Err(failed(io::Error::new(io::ErrorKind::NotADirectory, "it is a symbolic link; remove the link")));
+        }
+        let lock = no_follow(OpenOptions::new().create(true).truncate(false).write(true)).open(folder.join(LOCK_NAME));
         let lock = lock.map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}

@@ -315,9 +315,6 @@ fn open_sled(folder: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
     match opened {
         Ok(Ok(db)) => Ok(db),
         Ok(Err(sled::Error::Io(error))) if is_lock_error(&error) => Err(StoreError::Locked(store_of(folder))),
-        Ok(Err(sled::Error::Io(source))) if source.kind() == std::io::ErrorKind::StorageFull => {
-            Err(StoreError::database("make its database", source.into()))
-        }
         Ok(Err(sled::Error::Io(source))) if is_of_the_system(&source) => {
             Err(StoreError::Folder { path: folder.to_owned(), source })
         }

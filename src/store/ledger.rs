@@ -4,7 +4,8 @@
 //! second), so an intact database holds at least as much as the ledger lists. The ledger also lets `status` describe a
 //! crawl whose database is locked by the process that runs it.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::format::STORE_FORMAT_VERSION;
 use super::{CrawlIdentity, StoreError, Tally};
-use crate::actor::{fail_point, temporary_file};
+use crate::actor::{fail_point, no_follow, temporary_file};
 use crate::model::Timestamp;
 
 /// Prefix of the temporary file, which a killed process leaves behind.
@@ -80,11 +81,13 @@ impl Ledger {
     /// it.
     pub fn read(store: &Path) -> Result<Option<Self>, StoreError> {
         let path = Self::path_in(store);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
+        let mut text = Vec::new();
+        let opened = no_follow(File::options().read(true)).open(&path);
+        match opened.and_then(|mut file| file.read_to_end(&mut text)) {
+            Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(StoreError::Folder { path, source }),
-        };
+        }
         if serde_json::from_slice::<Development>(&text).is_ok() {
             return Err(StoreError::DevelopmentFormat(store.to_owned()));
         }

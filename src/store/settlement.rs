@@ -11,6 +11,7 @@ use super::columns::encode;
 use super::key;
 use super::value::{Provenance, Settled, StoredPage, seal_json};
 use super::{Outcome, Pending, Store, StoreError, frame};
+use crate::actor::Room;
 use crate::model::{
     AlertSummary, AlertSummaryId, DatumRecord, Job, JobId, OddRecord, PushId, RawJson, Request, Revision, Signature,
     SignatureId, Sorted, Summary, Timestamp, Window, sampled_jobs,
@@ -32,6 +33,8 @@ pub struct Settlement {
     /// Records that were corrected or set aside, with the request that they answer.
     pub(super) odd: Vec<(Request, OddRecord)>,
     pub(super) provenance: Provenance,
+    /// The answer's part of the memory of all answers in flight.
+    pub(super) room: Room,
 }
 
 /// Hash of a request's key and of the content that settles it.
@@ -78,6 +81,13 @@ impl Settlement {
     #[must_use]
     pub fn with_provenance(mut self, provenance: Provenance) -> Self {
         self.provenance = provenance;
+        self
+    }
+
+    /// Keeps `room` until the answer is stored.
+    #[must_use]
+    pub(crate) fn with_room(mut self, room: Room) -> Self {
+        self.room = room;
         self
     }
 

@@ -12,6 +12,7 @@ use super::format::META_COUNTS;
 use super::trees::{FAILED, META, Operation, PENDING, PROVENANCE, PUSHES, SET_ASIDE, SETTLED, SIGNATURE_IDS};
 use super::value::{Failure, Pending, Provenance, Settled, open_json, seal_json};
 use super::{Outcome, Settlement, Store, StoreError, Tally, frame, key};
+use crate::actor::Room;
 use crate::model::{JobId, PushId, Request, Timestamp};
 use foldhash::fast::RandomState;
 
@@ -49,6 +50,8 @@ impl KnownJobs {
 pub(super) struct Staging<'a> {
     store: &'a Store,
     changes: Changes,
+    /// Of the staged answers: their records take memory until they are committed.
+    rooms: Vec<Room>,
     /// States after the changes, which the trees do not have yet.
     states: HashMap<Vec<u8>, State, RandomState>,
     /// Entries of `set_aside` after the batches: whether the record was corrected; `None` for an entry that is removed.
@@ -69,6 +72,7 @@ impl<'a> Staging<'a> {
         Self {
             store,
             changes: Changes::default(),
+            rooms: Vec::new(),
             states: HashMap::default(),
             odd: BTreeMap::new(),
             counts,
@@ -98,6 +102,7 @@ impl<'a> Staging<'a> {
 
     /// Stages an answer. Returns the requests that it adds to the frontier.
     pub(super) fn settle(&mut self, settlement: Settlement) -> Result<Vec<Pending>, StoreError> {
+        self.rooms.push(settlement.room);
         for record in settlement.records {
             self.changes.records.push(record);
             self.transact_if_full()?;

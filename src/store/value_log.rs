@@ -20,7 +20,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use super::StoreError;
 use super::frame;
 use super::group::{Head, Kind};
-use crate::actor::fail_point;
+use crate::actor::{fail_point, no_follow};
 
 const NAME: &str = "values";
 const MAGIC: [u8; 2] = *b"PV";
@@ -29,7 +29,7 @@ const MAGIC: [u8; 2] = *b"PV";
 const WRITE_BYTES: usize = 1 << 20;
 
 /// Longer values are neither written nor read.
-const MAX_VALUE_BYTES: u32 = 1 << 30;
+pub(super) const MAX_VALUE_BYTES: u32 = 1 << 28;
 
 /// The place of a value in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ impl ValueLog {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(log),
             Err(source) => return Err(StoreError::Folder { path: log.path, source }),
         }
-        let opened = OpenOptions::new().read(true).write(writable).open(&log.path);
+        let opened = no_follow(OpenOptions::new().read(true).write(writable)).open(&log.path);
         let read_len = |file: File| file.metadata().map(|metadata| (file, metadata.len()));
         let (file, len) =
             opened.and_then(read_len).map_err(|source| StoreError::Folder { path: log.path.clone(), source })?;

@@ -233,7 +233,7 @@ fn wrong_uses_are_exit_2_and_name_the_three_sources() {
         (&["commits"], "--from pushes"),
         (&["commits", "--from", "hg"], "clone:DIR"),
         (&["commits", "--from", "clone:-none"], "is not a clone"),
-        (&["commits", "--from", "pushes", "--output", "."], "is not a file that can be written"),
+        (&["commits", "--from", "pushes", "--output", "."], "is a folder and cannot be replaced"),
         (&["commits", "--from", "pushes", "--output", "no/such/file"], "no/such/file"),
         (&["run"], "commits --from hgweb:"),
     ];

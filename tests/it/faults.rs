@@ -119,6 +119,12 @@ fn small_bodies(crawl: &mut Crawl) {
     crawl.config.source.max_body_bytes = NonZeroU64::new(2 << 20).unwrap();
 }
 
+/// An eighth of it is the largest body, and fetchers wait for each other.
+fn little_memory(crawl: &mut Crawl) {
+    crawl.config.source.max_total_bytes = NonZeroU64::new(1 << 20).unwrap();
+    crawl.config.concurrency.summaries = 32.try_into().unwrap();
+}
+
 fn in_a_second() -> String {
     let at = jiff::Timestamp::from_second(Timestamp::now().as_secs() + 1).unwrap();
     jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&at).unwrap()
@@ -165,6 +171,7 @@ passing_faults! {
     an_empty_body_passes: ScriptedReply::body(""), |_| {};
     a_body_over_the_limit_passes: ScriptedReply::body(vec![b' '; 3 << 20]), small_bodies;
     a_gzip_bomb_passes: gzip_bomb(), small_bodies;
+    bodies_for_which_there_is_little_memory_pass: gzip_bomb(), little_memory;
     broken_gzip_passes: broken_gzip(), |_| {};
     an_encoding_not_asked_for_passes: ScriptedReply::body("[]").header("content-encoding", "br"), |_| {};
 }

@@ -31,6 +31,8 @@ mod metrics;
 mod odd_data;
 mod online_check;
 mod options;
+#[cfg(unix)]
+mod outputs;
 mod ownership;
 mod parquet;
 mod plan;

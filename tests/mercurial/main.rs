@@ -194,3 +194,46 @@ fn put(path: &Path, content: impl AsRef<[u8]>) {
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(path).unwrap();
     std::io::Write::write_all(&mut file, content.as_ref()).unwrap();
 }
+
+#[test]
+fn malformed_commits_of_a_clone_are_named_and_counted_and_cost_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Git::create(&folder.path().join("repo"));
+    repository.commit_range(0..3);
+    let in_window = repository::secs(5);
+    let broken: Vec<String> = [
+        format!("Dev <dev@example.org> {in_window} +051800"), // as some conversions of old repositories wrote it
+        format!("Dev <dev@example.org> {in_window}"),
+        "Dev <dev@example.org>".to_owned(),
+        "Dev <dev@example.org> 5 +051800".to_owned(), // in 1970: not asked for
+    ]
+    .iter()
+    .map(|committer| repository.commit_by(committer))
+    .collect();
+    repository.commit_range(6..9);
+    let output = commits(folder.path(), "clone:repo", &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(nodes(&read(folder.path())).len(), 6);
+    assert!(said(&output).contains("3 commits were left out: malformed in the clone"), "{}", said(&output));
+    for (number, node) in broken.iter().enumerate() {
+        assert_eq!(said(&output).contains(node), number < 3, "{}", said(&output));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn behind_a_link_is_the_file_alone_and_the_pages_are_beside_the_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Git::create(&folder.path().join("repo"));
+    repository.commit_range(0..3);
+    std::fs::create_dir(folder.path().join("disk")).unwrap();
+    std::os::unix::fs::symlink("disk/made.jsonl", folder.path().join("link.jsonl")).unwrap();
+    for _ in 0..2 {
+        let output = commits(folder.path(), "clone:repo", &["--output", "link.jsonl"]);
+        assert!(output.status.success(), "{}", said(&output));
+    }
+    let names =
+        |path: &Path| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    assert_eq!(names(&folder.path().join("disk")), ["made.jsonl"]);
+    assert!(folder.path().join("link.jsonl").is_symlink() && folder.path().join("link.jsonl.pages").is_file());
+}

@@ -4,18 +4,21 @@
 //! Each [`ArtifactFile`] has a thread that hashes and writes, so that whoever makes the rows does not wait for the disk;
 //! nor does it at the end: a [`Completing`] file is flushed while the next is made.
 
+use std::collections::BTreeSet;
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{JoinHandle, ScopedJoinHandle};
 
 use sha2::{Digest, Sha256};
-use tempfile::{NamedTempFile, TempPath};
-use thiserror::Error;
+use tempfile::NamedTempFile;
 
 use super::MANIFEST_NAME;
 use super::digest::digest_text;
-use crate::actor::{advice, fail_point, temporary_file};
+use super::error::ArtifactError;
+use super::place::{folder_of, resolve};
+use crate::actor::{fail_point, temporary_file};
 
 /// Bytes handed to the writing thread at once.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -25,32 +28,6 @@ const MAILBOX: usize = 8;
 /// After so many bytes, what is written so far goes to the disk, beside the writing: else a long file would be on its way
 /// only when all rows are made.
 const SYNC_BYTES: u64 = 16 << 20;
-
-/// An output could not be written. Exit code 4, [`ArtifactError::Folder`] 2.
-#[derive(Debug, Error)]
-pub enum ArtifactError {
-    /// The folder cannot be made or written to.
-    #[error("cannot write to the folder {}; choose another folder, or mend its permissions", folder.display())]
-    Folder {
-        /// The folder.
-        folder: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A file cannot be written.
-    #[error("cannot write {}; the file that was there before is unchanged; {}", path.display(), advice(source))]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The system refused a thread.
-    #[error("cannot start a thread that writes; raise the limit of processes (`ulimit -u`)")]
-    Thread(#[source] io::Error),
-}
 
 /// Makes the folder if it is missing, and sees whether files can be created in it.
 ///
@@ -65,7 +42,7 @@ pub fn check_folder(folder: &Path) -> Result<(), ArtifactError> {
 /// How many letters and digits a temporary name has between the file's own and its ending.
 const RANDOM_LEN: usize = 6;
 
-/// The temporary files that killed processes left in `folder`: `.NAME.abc123.tmp`.
+/// The temporary files that killed processes left in `folder`: `.NAME.abc123.tmp`, and nobody has them locked.
 #[must_use]
 pub fn leftovers_in(folder: &Path) -> Vec<PathBuf> {
     let is_ours = |name: &str| {
@@ -76,20 +53,44 @@ pub fn leftovers_in(folder: &Path) -> Vec<PathBuf> {
     };
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
-    files.filter(|entry| entry.file_name().to_str().is_some_and(is_ours)).map(|entry| entry.path()).collect()
+    let ours = files.filter(|entry| entry.file_name().to_str().is_some_and(is_ours)).map(|entry| entry.path());
+    ours.filter(|path| hold(path).is_some()).collect()
+}
+
+/// Locks a temporary file that no process writes. `None` for one that is being written.
+fn hold(path: &Path) -> Option<File> {
+    let file = File::open(path).ok()?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => None,
+        Ok(()) | Err(TryLockError::Error(_)) => Some(file), // some file systems have no locks
+    }
 }
 
 /// Removes what [`leftovers_in`] finds.
 pub fn remove_leftovers(folder: &Path) {
-    for path in leftovers_in(folder) {
-        if std::fs::remove_file(&path).is_ok() {
+    remove(leftovers_in(folder));
+}
+
+/// Removes the temporary files that killed processes left of the output at `path`.
+pub fn remove_leftovers_of(path: &Path) {
+    let Ok(path) = resolve(path) else { return };
+    let Some(name) = path.file_name() else { return };
+    let begin = format!(".{}.", name.to_string_lossy());
+    let mut leftovers = leftovers_in(folder_of(&path));
+    leftovers.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&begin)));
+    remove(leftovers);
+}
+
+fn remove(leftovers: Vec<PathBuf>) {
+    for path in leftovers {
+        if hold(&path).is_some_and(|_held| std::fs::remove_file(&path).is_ok()) {
             tracing::debug!(path = %path.display(), "removed the temporary file of a run that was killed");
         }
     }
 }
 
 /// The result of a writing thread: the file, its length and its SHA-256.
-type Written = (TempPath, u64, [u8; 32]);
+type Written = (NamedTempFile, u64, [u8; 32]);
 
 /// An output being written; dropped without [`ArtifactFile::finish`], it leaves nothing behind.
 #[derive(Debug)]
@@ -111,35 +112,43 @@ pub struct Completing(ArtifactFile);
 #[derive(Debug)]
 pub struct Finished {
     path: PathBuf,
-    temporary: TempPath,
+    /// Open, and thereby locked: no other process takes it for a leftover.
+    temporary: NamedTempFile,
     /// Its length.
     pub bytes: u64,
     /// The SHA-256 of its bytes.
     pub sha256: [u8; 32],
 }
 
+/// A temporary file beside the output at `path`.
+fn create_locked(path: &Path) -> io::Result<NamedTempFile> {
+    let prefix = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    loop {
+        let temporary = temporary_file(&prefix, ".tmp").rand_bytes(RANDOM_LEN).tempfile_in(folder_of(path))?;
+        let _some_file_systems_have_no_locks = temporary.as_file().lock();
+        // Before it was locked, another process may have taken it for a leftover.
+        if temporary.path().exists() {
+            return Ok(temporary);
+        }
+    }
+}
+
 impl ArtifactFile {
-    /// Begins `name` in `folder`.
+    /// Begins `name` in `folder`, or the file to which a symbolic link of this name leads.
     ///
     /// # Errors
-    /// [`ArtifactError::Folder`] when no file can be created there.
+    /// [`ArtifactError::Folder`] when no file can be created there, [`ArtifactError::NotAFile`] when something else is there.
     pub fn create(folder: &Path, name: &str) -> Result<Self, ArtifactError> {
-        let failed = |source| ArtifactError::Folder { folder: folder.to_owned(), source };
-        let prefix = format!(".{name}.");
-        let temporary = temporary_file(&prefix, ".tmp").rand_bytes(RANDOM_LEN).tempfile_in(folder).map_err(failed)?;
+        let path = resolve(&folder.join(name))?;
+        let failed = |source| ArtifactError::Folder { folder: folder_of(&path).to_owned(), source };
+        let temporary = create_locked(&path).map_err(failed)?;
         let (blocks, inbox) = flume::bounded(MAILBOX);
         let (used, spare) = flume::bounded(MAILBOX);
         let thread = std::thread::Builder::new()
             .name(format!("write {name}"))
             .spawn(move || write_blocks(temporary, &inbox, &used))
             .map_err(ArtifactError::Thread)?;
-        Ok(Self {
-            path: folder.join(name),
-            block: Vec::with_capacity(BLOCK_BYTES),
-            blocks: Some(blocks),
-            spare,
-            thread: Some(thread),
-        })
+        Ok(Self { path, block: Vec::with_capacity(BLOCK_BYTES), blocks: Some(blocks), spare, thread: Some(thread) })
     }
 
     /// Where it will appear.
@@ -318,7 +327,7 @@ fn write_blocks(
         synced_well(syncing)?;
         temporary.as_file().sync_all()?;
         let sha256 = hashing.join().map_err(|_| io::Error::other("the hashing thread panicked"))?;
-        Ok(Some((temporary.into_temp_path(), bytes, sha256.into())))
+        Ok(Some((temporary, bytes, sha256.into())))
     })
 }
 
@@ -337,7 +346,7 @@ impl Finished {
 /// Outputs that appear together, at the end.
 pub type Publication = Vec<Finished>;
 
-/// Gives the outputs their names, all of one folder, durably.
+/// Gives the outputs their names, in `folder` or where its links lead, durably.
 ///
 /// # Errors
 /// [`ArtifactError::Write`] names the first that could not be renamed; those before it have appeared.
@@ -345,15 +354,20 @@ pub fn publish(folder: &Path, publication: Publication) -> Result<(), ArtifactEr
     if publication.is_empty() {
         return Ok(());
     }
+    let mut folders = BTreeSet::from([folder.to_owned()]);
     for finished in publication {
         let path = finished.path;
+        folders.insert(folder_of(&path).to_owned());
         let failed = |source| ArtifactError::Write { path: path.clone(), source };
         fail_point(if path.ends_with(MANIFEST_NAME) { "artifact.before_manifest" } else { "artifact.before_rename" });
         finished.temporary.persist(&path).map_err(|error| failed(error.error))?;
     }
     fail_point("artifact.after_renames");
-    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|source| ArtifactError::Write { path: folder.to_owned(), source })
+    for folder in folders {
+        let synced = File::open(&folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| ArtifactError::Write { path: folder, source })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,19 +5,23 @@
 mod atomic;
 pub mod csv;
 mod digest;
+mod error;
 mod manifest;
 pub mod parquet;
+mod place;
 pub mod plot;
 mod redact;
 
 pub use atomic::{
-    ArtifactError, ArtifactFile, Completing, Finished, Publication, check_folder, leftovers_in, publish,
-    remove_leftovers,
+    ArtifactFile, Completing, Finished, Publication, check_folder, leftovers_in, publish, remove_leftovers,
+    remove_leftovers_of,
 };
 pub(crate) use digest::file_digest;
+pub use error::ArtifactError;
 pub use manifest::{
     ArtifactEntry, KindEntry, MANIFEST_FORMAT, MANIFEST_NAME, Manifest, NotMadeEntry, RunEntry, ToolEntry,
 };
+pub use place::{folder_of, resolve};
 pub use pytext::json::JsonTextError;
 pub use pytext::{float as python_float, json, json_value, literal as python_literal};
 pub use redact::redact_emails;

@@ -212,3 +212,20 @@ fn excerpts_of_replies_have_no_control_characters() {
     let error = summary("[{\"signature_id\":\"\u{1b}[31mred\\u001b\\n\"}]", SignatureId(7), window()).unwrap_err();
     assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
 }
+
+#[test]
+fn replies_whose_records_would_take_many_times_their_length_in_memory_are_refused() {
+    let list = |element: &str, num: usize| vec![element; num].join(",");
+    let odd = format!(r#"[{{"signature_id":7,"data":[{}]}}]"#, list("{}", 200_001));
+    assert!(matches!(summary(&odd, SignatureId(7), window()), Err(SourceError::BrokenJson { .. })));
+    let fields = format!(r#"[{{{},"data":[{{}}]}}]"#, list(r#""a":1"#, MAX_FIELDS + 1));
+    assert!(matches!(summary(&fields, SignatureId(7), window()), Err(SourceError::WrongShape { .. })));
+    let rows = format!(r#"{{"results":[{}]}}"#, list(r#"{"id":1}"#, MAX_ROWS + 1));
+    let batch = Batch::of(crate::model::Request::Job { id: JobId(1) });
+    assert!(matches!(jobs(rows.as_bytes(), &batch), Err(SourceError::WrongShape { .. })));
+    let long = format!(r#"{{"1":[{}]}}"#, list("1", MAX_RECORD_BYTES / 2 + 1));
+    assert!(matches!(updated_signatures(long.as_bytes()), Err(SourceError::BrokenJson { .. })));
+    let record = format!(r#"{{"results":[{{"id":1,"x":[{}]}}]}}"#, list("1", MAX_RECORD_BYTES / 2 + 1));
+    let Reply::Jobs(found) = jobs(record.as_bytes(), &batch).unwrap() else { panic!() };
+    assert!(found.taken.is_empty() && !found.odd[0].taken && found.odd[0].reason.contains("longer"));
+}

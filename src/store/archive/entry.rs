@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use crate::store::value_log::MAX_VALUE_BYTES;
+
 /// The trees that are archived, by number - 1.
 pub(super) const TREES: [&str; 9] =
     ["meta", "pending", "settled", "failed", "provenance", "signature_ids", "pushes", "records", "set_aside"];
@@ -69,7 +71,11 @@ pub(super) fn read_next(input: &mut impl Read) -> io::Result<Next> {
     input.read_exact(&mut key_len)?;
     input.read_exact(&mut value_len)?;
     let key = read_bytes(input, u64::from(u16::from_le_bytes(key_len)))?;
-    let value = read_bytes(input, u64::from(u32::from_le_bytes(value_len)))?;
+    let value_len = u32::from_le_bytes(value_len);
+    if value_len > MAX_VALUE_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry is longer than a store can hold"));
+    }
+    let value = read_bytes(input, u64::from(value_len))?;
     Ok(Next::Entry(Entry { tree: tree[0], key, value }))
 }
 
@@ -100,6 +106,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_entry_that_no_store_could_hold_is_refused_before_it_is_read() {
+        let header = |len: u32| [&[RECORDS, 1, 0][..], &len.to_le_bytes(), b"k"].concat();
+        let endless =
+            |len| read_next(&mut header(len).as_slice().chain(io::repeat(0).take(1 << 20))).unwrap_err().kind();
+        assert_eq!(endless(MAX_VALUE_BYTES + 1), io::ErrorKind::InvalidData);
+        assert_eq!(endless(MAX_VALUE_BYTES), io::ErrorKind::UnexpectedEof);
+    }
 
     proptest! {
         #[test]

@@ -86,6 +86,35 @@ fn leftovers_are_told_from_other_files_by_their_names() {
 }
 
 #[test]
+fn a_file_that_is_being_written_or_waits_for_the_others_is_no_leftover() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = ArtifactFile::create(folder.path(), "a.csv").unwrap();
+    file.write_all(b"text").unwrap();
+    remove_leftovers(folder.path());
+    let finished = file.finish().unwrap();
+    remove_leftovers_of(&folder.path().join("a.csv"));
+    publish(folder.path(), vec![finished]).unwrap();
+    assert_eq!(names(folder.path()), ["a.csv"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_target_of_a_link_is_replaced_and_the_link_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    std::os::unix::fs::symlink("disk/target", folder.path().join("a.csv")).unwrap();
+    for text in ["new", "newer"] {
+        let mut file = ArtifactFile::create(folder.path(), "a.csv").unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        publish(folder.path(), vec![file.finish().unwrap()]).unwrap();
+        assert_eq!(std::fs::read_to_string(disk.join("target")).unwrap(), text);
+    }
+    assert!(folder.path().join("a.csv").is_symlink());
+    assert_eq!((names(folder.path()), names(&disk)), (vec!["a.csv".into(), "disk".into()], vec!["target".into()]));
+}
+
+#[test]
 fn a_folder_that_is_a_file_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
     assert!(matches!(check_folder(file.path()), Err(ArtifactError::Folder { .. })));
