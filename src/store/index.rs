@@ -16,13 +16,16 @@ use super::format::{META_APPLIED, META_DEVELOPMENT_FORMAT, META_FORMAT, STORE_FO
 use super::frame;
 use super::panics::catch_silently;
 use super::replay::Content;
-use super::trees::{META, NAMES, NUM_TREES, Operation, hash_of};
+use super::trees::{META, NAMES, NUM_TREES, Operation, STATES, hash_of};
 use super::value::open_json;
 use super::value_log::Position;
 use crate::actor::fail_point;
 
 /// Operations per batch outside of transactions: sled keeps every page that a batch replaces until its end.
 const BATCH_OPERATIONS: usize = 512;
+
+/// Operations per transaction, for the same reason: a reply of 25 MB would take 700 MB.
+const TRANSACTION_OPERATIONS: usize = if cfg!(debug_assertions) { 64 } else { BATCH_OPERATIONS };
 
 /// Time for a look at all entries, and for each megabyte of them: a thousand times the usual.
 const LEAST_DEADLINE: Duration = Duration::from_mins(1);
@@ -182,16 +185,39 @@ impl Index {
         put.map_err(|source| StoreError::database("write its description", source)).map(drop)
     }
 
-    /// Applies the operations of the group that ends at `position`, in one transaction.
+    /// Applies the operations of the group that ends at `position`. A large group takes several transactions; one that was
+    /// applied in part is applied again from its beginning when the database is opened.
     pub(super) fn apply(
         &self,
         before: Applied,
         operations: &[Operation],
         position: Position,
     ) -> Result<Applied, StoreError> {
+        let mut operations: Vec<&Operation> = operations.iter().collect();
+        if operations.len() > TRANSACTION_OPERATIONS {
+            // Records come before the states that refer to them, for readers in this process.
+            operations.sort_by_key(|operation| STATES.contains(&operation.tree));
+        }
+        let (mut applied, mut rest) = (before, operations.as_slice());
+        while rest.len() > TRANSACTION_OPERATIONS {
+            let (part, behind) = rest.split_at(TRANSACTION_OPERATIONS);
+            applied = self.apply_part(applied, part, before.position)?;
+            fail_point("index.within");
+            rest = behind;
+        }
+        self.apply_part(applied, rest, position)
+    }
+
+    /// Applies operations in one transaction, which notes that the database has the log up to `position`.
+    fn apply_part(
+        &self,
+        before: Applied,
+        operations: &[&Operation],
+        position: Position,
+    ) -> Result<Applied, StoreError> {
         let done: Result<Applied, TransactionError<()>> = self.trees.as_slice().transaction(|views| {
             let mut sum = before.sum;
-            for Operation { tree, key, value } in operations {
+            for Operation { tree, key, value } in operations.iter().copied() {
                 let old = match value {
                     Some(value) => views[*tree].insert(key.as_slice(), value.as_slice()),
                     None => views[*tree].remove(key.as_slice()),
@@ -369,5 +395,29 @@ mod tests {
             let opened = Index::open_checked(&path.join("db"), cache_bytes);
             assert!(opened.is_ok(), "{cache_bytes}: {opened:?}");
         }
+    }
+
+    #[test]
+    fn a_large_group_that_was_applied_in_part_is_applied_again_to_the_same_content() {
+        let operation = |number: u16| Operation {
+            tree: usize::from(number) % NUM_TREES,
+            key: (number % 150).to_be_bytes().to_vec(),
+            value: (!number.is_multiple_of(7)).then(|| number.to_be_bytes().to_vec()),
+        };
+        let operations: Vec<_> = (0..900).map(operation).collect();
+        let (before, position) = (Applied::default(), Position { number: 1, end: 1000 });
+        let folder = tempfile::tempdir().unwrap();
+        let index = |name| Index::open(&folder.path().join(name), 1 << 20).unwrap();
+        let content = |index: &Index| index.entries().map(|entry| format!("{:?}", entry.unwrap())).collect::<Vec<_>>();
+        let (whole, killed) = (index("whole"), index("killed"));
+        let applied = whole.apply(before, &operations, position).unwrap();
+        assert_eq!((applied.sum, applied.position), (whole.sum().unwrap(), position));
+        let part: Vec<_> = operations[..TRANSACTION_OPERATIONS].iter().collect();
+        let half = killed.apply_part(before, &part, before.position).unwrap();
+        assert_eq!(killed.applied().unwrap(), half);
+        assert_eq!(killed.apply(half, &operations, position).unwrap(), applied);
+        assert_eq!(content(&whole), content(&killed));
+        let nothing = killed.apply(applied, &[], Position { number: 2, end: 2000 }).unwrap();
+        assert_eq!((nothing.sum, nothing.position.number), (applied.sum, 2));
     }
 }

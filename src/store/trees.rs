@@ -19,6 +19,9 @@ pub(super) const PUSHES: usize = 6;
 pub(super) const RECORDS: usize = 7;
 pub(super) const SET_ASIDE: usize = 8;
 
+/// The trees that tell the state of a request, which other trees hold the answer to.
+pub(super) const STATES: [usize; 4] = [META, PENDING, SETTLED, FAILED];
+
 /// A change of one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Operation {

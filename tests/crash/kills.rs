@@ -34,6 +34,7 @@ const FAIL_POINTS: &[(&str, u64)] = &[
     ("log.before_sync", 90),
     ("log.after_sync", 90),
     ("index.before_apply", 90),
+    ("index.within", 9),
     ("index.after_apply", 90),
     ("ledger.before_rename", 6),
     ("ledger.after_rename", 6),
