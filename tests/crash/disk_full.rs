@@ -138,7 +138,7 @@ async fn folders_that_turned_read_only_are_named_with_what_to_do() {
     let before = crawl.artifacts();
     crawl.config.artifacts.semantics = Semantics::Corrected;
     disk.remount("ro");
-    assert_refused(&run(&crawl).await, 2, "choose another folder");
+    assert_refused(&run(&crawl).await, 2, "choose another place");
     assert_same_artifacts(&before, &crawl.artifacts());
     disk.remount("rw");
 
