@@ -1,6 +1,6 @@
 //! Places at which the crash tests abort the process, like a kill or a power failure.
 //!
-//! `PERFHARVEST_FAIL_POINT=store.after_flush:3` aborts the process when it passes this place for the third time. Only builds
+//! `PERFHARVEST_FAIL_POINT=log.before_sync:3` aborts the process when it passes this place for the third time. Only builds
 //! with debug assertions have fail points.
 
 /// Aborts the process if the environment names this place, `name`.

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::advice::{advice, quoted};
 use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, StoreFlags, configured};
+use super::reading::open_to_read;
 use super::streams::OutputPath;
 use super::summary::set_aside_line;
 use super::terminal::say;
@@ -16,8 +17,8 @@ use crate::dataset::tables::{ExportSummary, Table, export as export_tables};
 use crate::dataset::write::{ArtifactFile, folder_of, publish, remove_leftovers_of};
 use crate::model::Kind;
 use crate::observe::{counted, human_bytes};
+use crate::store::CrawlIdentity;
 use crate::store::archive::{self, ArchiveError};
-use crate::store::{CrawlIdentity, Store};
 use crate::{EXIT_INCOMPLETE, Error};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -81,7 +82,7 @@ fn export_parquet(
     tables: &BTreeSet<Table>,
     shutdown: &Shutdown,
 ) -> Result<(String, u8), Error> {
-    let store = Store::open_existing(&config.store)?;
+    let store = open_to_read(&config.store)?;
     let folder = output.unwrap_or_else(|| config.artifacts.out.join("parquet"));
     if folder.as_os_str() == "-" {
         let message = "the tables are several files, so they cannot go to standard output; give a folder with --output";
@@ -165,7 +166,7 @@ fn warnings(config: &Config, summary: &ExportSummary, tables: &BTreeSet<Table>) 
 }
 
 fn export(config: &Config, output: Option<PathBuf>, shutdown: &Shutdown) -> Result<String, Error> {
-    let store = Store::open_existing(&config.store)?;
+    let store = open_to_read(&config.store)?;
     let path = match output {
         Some(path) => path,
         None => PathBuf::from(default_name(store.identity()?.as_ref())),

@@ -4,11 +4,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured};
+use super::reading::open_to_read;
 use super::terminal::print;
 use crate::Error;
 use crate::model::{JobId, Kind, Request, SignatureId, Timestamp, printable};
 use crate::observe::counted;
-use crate::store::{Failure, SetAside, Store, StoreError};
+use crate::store::{Failure, SetAside, StoreError};
 
 #[derive(Debug, Args)]
 pub(super) struct FailuresArgs {
@@ -110,7 +111,7 @@ impl<'a> OddLine<'a> {
 
 pub(super) fn run(args: &FailuresArgs) -> Result<u8, Error> {
     let config = args.start()?;
-    let store = Store::open_existing(&config.store)?;
+    let store = open_to_read(&config.store)?;
     let mut text = String::new();
     for failed in store.failures() {
         let (request, failure) = failed?;

@@ -19,6 +19,7 @@ mod help;
 mod import;
 mod list_failures;
 mod plan;
+mod reading;
 mod relabel;
 mod report;
 mod run;

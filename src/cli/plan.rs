@@ -21,7 +21,7 @@ use crate::config::{Config, Rate, Scope};
 use crate::model::{Kind, Request, Timestamp, printable_lines};
 use crate::observe::{Counters, DueJobs, RunState, counted, human_bytes, human_duration};
 use crate::pipeline::{self, RunOptions};
-use crate::store::{Ledger, Store, StoreError, Tally};
+use crate::store::{Store, StoreError, Tally};
 use crate::{EXIT_INCOMPLETE, EXIT_INTERRUPTED, Error};
 
 #[derive(Debug, Args)]
@@ -129,7 +129,7 @@ async fn make(config: &Config, same_source: bool) -> Result<Option<Plan>, Error>
             (summary.counts, pending_by_day(&store)?, summary.identity.data_window().start, false)
         }
         Err(Error::Store(StoreError::Locked(path))) => {
-            let ledger = Ledger::read_existing(&path)?;
+            let ledger = Store::latest_ledger(&path)?;
             if let Some(identity) = &ledger.identity {
                 pipeline::refuse_other(identity, config, options)?;
                 pipeline::scope_of(identity, &ledger.counts, config)?;

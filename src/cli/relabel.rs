@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured};
+use super::reading::open_to_read;
 use super::streams::{InputPath, OutputPath};
 use super::terminal::say;
 use crate::Error;
 use crate::dataset::relabel_with_store;
 use crate::dataset::write::{ArtifactError, ArtifactFile, folder_of, publish, remove_leftovers_of};
 use crate::model::FrameworkId;
-use crate::store::Store;
 
 #[derive(Debug, Args)]
 pub(super) struct RelabelArgs {
@@ -48,7 +48,7 @@ configured!(RelabelArgs: store, log);
 
 pub(super) fn run(args: &RelabelArgs) -> Result<u8, Error> {
     let config = args.start()?;
-    let store = Store::open_existing(&config.store)?;
+    let store = open_to_read(&config.store)?;
     let ids = args.exclude_framework_ids.as_ref().unwrap_or(&config.artifacts.excluded_framework_ids);
     let excluded: BTreeSet<FrameworkId> = ids.iter().copied().map(FrameworkId).collect();
     let input = InputPath::of(&args.input)?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, SemanticsFlags, StoreFlags, configured};
+use super::reading::open_to_read;
 use super::streams::OutputPath;
 use super::terminal::say;
 use crate::actor::{Shutdown, blocking};
@@ -14,7 +15,6 @@ use crate::config::Config;
 use crate::dataset::write::{ArtifactError, ArtifactFile, check_folder, folder_of, publish, remove_leftovers_of};
 use crate::observe::human_bytes;
 use crate::report::make_report;
-use crate::store::Store;
 use crate::{EXIT_INCOMPLETE, Error};
 
 /// Bytes at the beginning of a report that hold the name of the program.
@@ -59,7 +59,7 @@ pub(super) async fn run(args: &ReportArgs) -> Result<u8, Error> {
         );
         return Err(Error::Usage { message });
     }
-    let store = Arc::new(Store::open_existing(&config.store)?);
+    let store = Arc::new(open_to_read(&config.store)?);
     check_folder(&folder).map_err(|error| at_output(output, error))?;
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);

@@ -12,6 +12,7 @@ use super::flags::{
     Configured, FileFlags, FlagGroup, InputFlags, LogFlags, OutFlags, ProgressFlags, RateFlags, SampleFlags,
     SemanticsFlags, SourceFlags, StoreFlags, WindowFlags, configured,
 };
+use super::reading::open_to_read;
 use super::shell::ArtifactNames;
 use super::summary::{closing_summary, crawl_lines, exit_code, missing_line, reduction_lines};
 use super::terminal::{print, say, say_if_quiet};
@@ -173,7 +174,7 @@ fn dry_run(config: &Config, options: RunOptions, makes_artifacts: bool) -> Resul
 
 pub(super) async fn reduce(args: &ReduceArgs) -> Result<u8, Error> {
     let config = Arc::new(args.start()?);
-    let store = Arc::new(Store::open_existing(&config.store)?);
+    let store = Arc::new(open_to_read(&config.store)?);
     refuse_other_window(&store, &config)?;
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);

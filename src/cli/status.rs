@@ -13,7 +13,7 @@ use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured};
 use super::terminal::print;
 use crate::model::{Kind, Timestamp};
 use crate::observe::{DueJobs, RunPhase, RunState, counted, human_bytes, human_duration};
-use crate::store::{CrawlIdentity, KindTally, Ledger, StoreError, Tally};
+use crate::store::{CrawlIdentity, KindTally, Ledger, Store, StoreError, Tally};
 use crate::{EXIT_INCOMPLETE, Error};
 
 /// Time between two updates of `--watch`.
@@ -78,7 +78,7 @@ impl<'a> CountsView<'a> {
 
 impl Status {
     fn read(store: &Path) -> Result<Self, StoreError> {
-        let ledger = Ledger::read_existing(store)?;
+        let ledger = Store::latest_ledger(store)?;
         let run = RunState::read(store);
         let by_day = run.as_ref().map(|run| run.pending_jobs_by_day.clone()).unwrap_or_default();
         Ok(Self { ledger, run, jobs_due: DueJobs::count(&by_day, Timestamp::now()) })
@@ -238,8 +238,11 @@ mod tests {
             format: 2,
             store_id: "s".to_owned(),
             identity: None,
+            last_commit: 0,
+            log_end: 0,
             counts: counts.clone(),
             written_at: Timestamp::default(),
+            check: String::new(),
         };
         let status = Status { ledger, run: None, jobs_due: DueJobs::default() };
         let text = status.show(&StatusArgs { json: true, watch: true, ..StatusArgs::default() }).unwrap();

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::catalogue::Artifact;
 use super::write::{ArtifactError, Finished, MANIFEST_NAME, check_folder, file_digest};
-use crate::store::{CrawlIdentity, Ledger, StoreError};
+use crate::store::{CrawlIdentity, Ledger, Store, StoreError};
 
 /// Maximum names in a message.
 const MAX_NAMES: usize = 3;
@@ -77,7 +77,7 @@ pub(crate) struct Owner {
 impl Owner {
     /// The store at `path`. `None` if its ledger is damaged, which opening the store reports.
     pub(crate) fn at(path: &Path) -> Option<Self> {
-        let ledger = match Ledger::read_existing(path) {
+        let ledger = match Store::latest_ledger(path) {
             Err(StoreError::Missing(_)) => None,
             read => Some(read.ok()?),
         };

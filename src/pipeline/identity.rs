@@ -22,7 +22,7 @@ const PLANNED_NAME: &str = "planned";
 const REMOVED_NAME: &str = "planned.removed";
 
 /// All that a store is made of, the mark last.
-const STORE_FILES: &[&str] = &["db", "values", "run.json", "ledger.json", REMOVED_NAME];
+const STORE_FILES: &[&str] = &["db", "db.new", "values", "run.json", "ledger.json", REMOVED_NAME];
 
 /// Longest age of the lists of `plan` that a crawl up to now takes over, seconds.
 const MAX_PLAN_AGE_SECS: i64 = 3600;
@@ -46,7 +46,7 @@ pub(super) fn open_crawl_at(
     if path.join(REMOVED_NAME).exists() {
         remove_store(path)?;
     }
-    if options.lists_only && !path.join("db").exists() {
+    if options.lists_only && !Store::exists(path) {
         put_mark(path, &mark)?;
     }
     let mut store = Store::open(&config.store)?;

@@ -44,7 +44,7 @@ pub(crate) fn check_owner(config: &Config) -> Result<(), DatasetError> {
 
 /// As [`check_owner`], of a store that does not exist yet. An existing one must be opened first: its ledger may be damaged.
 pub(super) fn check_new_owner(config: &Config) -> Result<(), DatasetError> {
-    if config.store.path.join("db").exists() { Ok(()) } else { check_owner(config) }
+    if Store::exists(&config.store.path) { Ok(()) } else { check_owner(config) }
 }
 
 /// Makes the folder of the artifacts, and keeps other processes from writing to it while the result lives.

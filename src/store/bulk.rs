@@ -5,7 +5,8 @@
 
 use std::collections::HashSet;
 
-use super::format::{META_COUNTS, META_VALUES};
+use super::format::META_COUNTS;
+use super::index::Applied;
 use super::staging::{KnownJobs, Staging};
 use super::{Pending, Settlement, Store, StoreError, Tally};
 use crate::model::{PushId, Request, Timestamp};
@@ -38,7 +39,7 @@ impl<'a> BulkWriter<'a> {
         for settlement in settlements {
             staging.settle(settlement)?;
         }
-        self.counts = staging.write()?;
+        self.counts = staging.commit()?;
         Ok(())
     }
 
@@ -50,7 +51,7 @@ impl<'a> BulkWriter<'a> {
         let mut staging = Staging::of_unfinished(self.store, self.counts.clone(), &mut self.pushes);
         staging.ask_again(request, Timestamp::default())?;
         staging.settle(settlement)?;
-        self.counts = staging.write()?;
+        self.counts = staging.commit()?;
         Ok(())
     }
 
@@ -76,10 +77,12 @@ impl<'a> BulkWriter<'a> {
 impl Store {
     /// Flushes everything, then writes the ledger.
     pub(super) fn flush_all(&self, counts: &Tally) -> Result<(), StoreError> {
-        let action = "flush to the disk";
-        self.values.sync().map_err(|source| StoreError::database(action, source.into()))?;
-        self.put_meta(META_VALUES, &self.values.len())?;
-        self.flush(action)?;
+        self.values.sync().map_err(|source| StoreError::database("flush to the disk", source.into()))?;
+        let mut applied = self.applied.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let complete = Applied { sum: self.index.sum()?, ..applied.ok_or(StoreError::WriterStopped)? };
+        self.index.set_applied(complete)?;
+        *applied = Some(complete);
+        drop(applied);
         self.write_ledger(counts)
     }
 }

@@ -1,25 +1,27 @@
-//! The open store: sled's trees, the value log, and the store's description of itself.
+//! The open store: the log, sled's trees, and the store's description of itself. Every change goes through [`Store::write`].
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
-use sled::{Db, Tree};
+use sled::Tree;
 
 use super::format::{META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, STORE_FORMAT_VERSION};
+use super::group::Kind;
+use super::index::{Applied, Index};
+use super::lock::Unavailable;
+use super::trees::{META, Operation, RECORDS, operations_to_bytes};
 use super::value::{open_json, seal_json};
-use super::value_log::ValueLog;
+use super::value_log::{Place, Position, ValueLog};
 use super::{CrawlIdentity, Ledger, StoreError, Tally};
+use crate::actor::fail_point;
 use crate::model::{PushId, PushRevisions, Revision, Timestamp};
 
 /// A crawl's store. Only one process can have it open.
 #[derive(Debug)]
 pub struct Store {
     pub(super) path: PathBuf,
-    pub(super) db: Db,
-    /// sled's file, for `fsync`.
-    pub(super) db_file: File,
     pub(super) meta: Tree,
     pub(super) pending: Tree,
     pub(super) settled: Tree,
@@ -29,6 +31,10 @@ pub struct Store {
     pub(super) pushes: Tree,
     pub(super) records: Tree,
     pub(super) set_aside: Tree,
+    /// The same trees, by number.
+    pub(super) index: Index,
+    /// The part of the log that is in the trees; `None` after a failure between the two, which the next opening makes good.
+    pub(super) applied: Mutex<Option<Applied>>,
     pub(super) values: ValueLog,
     /// Whether a value that the disk fails to return counts as damaged: only during `verify`, where its loss is accepted.
     pub(super) unreadable_is_damage: AtomicBool,
@@ -36,6 +42,41 @@ pub struct Store {
     pub(super) push_table: RwLock<PushRevisions>,
     /// A damaged push was met when the store was opened.
     pub(super) push_damaged: AtomicBool,
+    /// Of a store that was opened for reading only.
+    pub(super) view: Option<View>,
+    /// Locked while this process may write. Last, so that it is released last.
+    pub(super) _lock: Option<File>,
+}
+
+/// The means of a store that was opened for reading only.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) reason: Unavailable,
+    /// Holds its private database.
+    pub(super) _folder: tempfile::TempDir,
+}
+
+/// Changes that enter the store together.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) operations: Vec<Operation>,
+    /// Keys and framed values; the values go to the log, their places to the tree `records`.
+    pub(super) records: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Changes {
+    pub(super) fn len(&self) -> usize {
+        self.operations.len() + self.records.len()
+    }
+}
+
+/// When changes must be on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// Before [`Store::write`] returns.
+    Now,
+    /// When a new store is complete: nobody uses it before.
+    AtTheEnd,
 }
 
 impl Store {
@@ -75,7 +116,6 @@ impl Store {
     /// [`StoreError::Database`].
     pub fn pin_identity(&self, identity: &CrawlIdentity) -> Result<(), StoreError> {
         self.put_meta(META_IDENTITY, identity)?;
-        self.flush("write the crawl's identity")?;
         self.write_ledger(&self.counts()?)
     }
 
@@ -100,15 +140,45 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub fn keep_busiest_note(&self, note: &str) -> Result<(), StoreError> {
-        self.put_meta(META_BUSIEST, &note)?;
-        self.flush("write a note")
+        if self.view.is_some() {
+            return Ok(()); // it only saves the next search
+        }
+        self.put_meta(META_BUSIEST, &note)
     }
 
-    /// Flushes everything to the disk. sled by itself flushes its pages (`sync_file_range`) but not the file's length and
-    /// extents, which some file systems lose when the power fails.
-    pub(super) fn flush(&self, action: &'static str) -> Result<(), StoreError> {
-        self.db.flush().map_err(|source| StoreError::database(action, source))?;
-        self.db_file.sync_data().map_err(|source| StoreError::database(action, source.into()))
+    /// Writes changes: to the log, to the disk, and then to the database, which is not flushed, since the log can build it
+    /// again. The only way into a store.
+    pub(super) fn write(&self, changes: Changes, durability: Durability) -> Result<(), StoreError> {
+        if self.view.is_some() {
+            return Err(StoreError::ReadOnly(self.path.clone()));
+        }
+        let failed = |source: std::io::Error| StoreError::database("commit answers", source.into());
+        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whatever fails from here on, the log may be ahead of the database.
+        let before = applied.take().ok_or(StoreError::WriterStopped)?;
+        let Changes { mut operations, records } = changes;
+        let (keys, values): (Vec<_>, Vec<_>) = records.into_iter().unzip();
+        let operations_of = |places: &[Place]| {
+            let of = |(key, place): (_, &Place)| Operation { tree: RECORDS, key, value: Some(place.to_bytes().into()) };
+            operations.extend(keys.into_iter().zip(places).map(of));
+            operations_to_bytes(&operations)
+        };
+        let position = self.values.append(Kind::Commit, &values, operations_of).map_err(failed)?;
+        drop(values);
+        *applied = Some(match durability {
+            Durability::Now => {
+                self.values.sync().map_err(failed)?;
+                fail_point("index.before_apply");
+                let after = self.index.apply(before, &operations, position)?;
+                fail_point("index.after_apply");
+                after
+            }
+            Durability::AtTheEnd => {
+                self.index.apply_in_bulk(operations)?;
+                Applied { position, ..before }
+            }
+        });
+        Ok(())
     }
 
     /// The number of entries of a tree. (`Tree::len` never returns where sled cannot read one.)
@@ -127,18 +197,27 @@ impl Store {
     }
 
     pub(super) fn put_meta<T: serde::Serialize>(&self, key: &[u8], value: &T) -> Result<(), StoreError> {
-        let framed = seal_json(value)?;
-        let put = self.meta.insert(key, framed);
-        put.map_err(|source| StoreError::database("write its description", source)).map(drop)
+        let operation = Operation { tree: META, key: key.to_vec(), value: Some(seal_json(value)?) };
+        self.write(Changes { operations: vec![operation], ..Changes::default() }, Durability::Now)
+    }
+
+    /// Behind the last commit in the log that is in the database.
+    pub(super) fn position(&self) -> Position {
+        let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        applied.map_or_else(Position::default, |applied| applied.position)
     }
 
     pub(super) fn write_ledger(&self, counts: &Tally) -> Result<(), StoreError> {
+        let position = self.position();
         let ledger = Ledger {
             format: STORE_FORMAT_VERSION,
             store_id: self.get_meta(META_STORE_ID)?.unwrap_or_default(),
             identity: self.identity()?,
             counts: counts.clone(),
+            last_commit: position.number,
+            log_end: position.end,
             written_at: Timestamp::now(),
+            check: String::new(), // see `Ledger::write`
         };
         ledger.write(&self.path)
     }

@@ -30,6 +30,9 @@ pub enum StoreError {
     /// Another process has the store open.
     #[error("the store {} is in use by another process; wait for it or stop it (`perfharvest status` shows its progress)", .0.display())]
     Locked(PathBuf),
+    /// The store was opened for reading only.
+    #[error("the store {} was opened for reading only, since it is in use by another process or this one may not write there; try again when the other one has ended", .0.display())]
+    ReadOnly(PathBuf),
     /// sled cannot open its files.
     #[error("the store {} is damaged and cannot be opened: {reason}; run `perfharvest verify --repair`", path.display())]
     Unopenable {
@@ -49,17 +52,25 @@ pub enum StoreError {
         /// The store's format.
         found: u32,
     },
-    /// The ledger has more commits than the database.
-    #[error("the store {} has lost data: its ledger lists {expected} commits, but the database holds {found}; restore both from the same backup, or accept the loss with `perfharvest verify --repair`", path.display())]
+    /// The ledger has more commits than the log.
+    #[error("the store {} has lost data: its ledger lists {expected} commits, but the log holds {found}; restore both from the same backup, or accept the loss with `perfharvest verify --repair`", path.display())]
     BehindLedger {
         /// The store.
         path: PathBuf,
         /// Commits in the ledger.
         expected: u64,
-        /// Commits in the database.
+        /// Commits in the log.
         found: u64,
     },
-    /// The value log is shorter than the database expects.
+    /// Commits in the middle of the log are damaged, and the database lacks them.
+    #[error("the store {} has lost data: {lost} commits in its file `values` are damaged; restore the store from a backup, or accept the loss with `perfharvest verify --repair`: lost answers will be fetched again", path.display())]
+    CommitsLost {
+        /// The store.
+        path: PathBuf,
+        /// Number of lost commits.
+        lost: u64,
+    },
+    /// The log is shorter than the database expects.
     #[error("the store {} has lost data: its file `values` {}, but the database expects {expected} bytes; restore the store from a backup, or accept the loss with `perfharvest verify --repair`", path.display(), found.map_or_else(|| "is missing".to_owned(), |found| format!("has {found} bytes")))]
     ValuesCut {
         /// The store.

@@ -132,6 +132,7 @@ fn remove_left_over(folder: &Path) -> io::Result<()> {
         _ => Ok(()),
     };
     gone(std::fs::remove_dir_all(folder.join("db")))?;
+    gone(std::fs::remove_dir_all(folder.join("db.new")))?;
     gone(std::fs::remove_file(ValueLog::path_in(folder)))?;
     gone(std::fs::remove_file(Ledger::path_in(folder)))
 }

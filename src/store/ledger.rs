@@ -9,7 +9,9 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
+use super::format::STORE_FORMAT_VERSION;
 use super::{CrawlIdentity, StoreError, Tally};
 use crate::actor::{fail_point, no_follow, temporary_file};
 use crate::model::Timestamp;
@@ -29,8 +31,33 @@ pub struct Ledger {
     pub identity: Option<CrawlIdentity>,
     /// The tally at a recent flush.
     pub counts: Tally,
+    /// Number of the last commit in the log at that time.
+    #[serde(default)]
+    pub last_commit: u64,
+    /// Position in the log behind this commit, bytes.
+    #[serde(default)]
+    pub log_end: u64,
     /// By the clock of the machine that wrote it.
     pub written_at: Timestamp,
+    /// XXH3-64 of the text with zeros in this place, hex digits. The last field.
+    #[serde(default)]
+    pub check: String,
+}
+
+const CHECK_DIGITS: usize = 16;
+/// Of the text.
+const BEHIND_CHECK: &[u8] = b"\"\n}";
+
+/// The text of a ledger with its checksum.
+fn checked(text: &[u8]) -> Vec<u8> {
+    let mut text = text.to_vec();
+    let place = text.len().checked_sub(CHECK_DIGITS + BEHIND_CHECK.len()).map(|start| start..start + CHECK_DIGITS);
+    if let Some(place) = place {
+        text[place.clone()].fill(b'0');
+        let check = format!("{:016x}", xxh3_64(&text));
+        text[place].copy_from_slice(check.as_bytes());
+    }
+    text
 }
 
 /// The ledger of a development version, which has its format under another key.
@@ -64,24 +91,14 @@ impl Ledger {
         if serde_json::from_slice::<Development>(&text).is_ok() {
             return Err(StoreError::DevelopmentFormat(store.to_owned()));
         }
-        serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|error| StoreError::Ledger { path, reason: format!("cannot be read ({error})") })
-    }
-
-    /// Reads the ledger of the store at `store`, which must exist.
-    ///
-    /// # Errors
-    /// [`StoreError::Missing`] without a store, [`StoreError::Ledger`] when only the ledger is missing or cannot be
-    /// read.
-    pub fn read_existing(store: &Path) -> Result<Self, StoreError> {
-        match Self::read(store)? {
-            Some(ledger) => Ok(ledger),
-            None if store.join("db").is_dir() => {
-                Err(StoreError::Ledger { path: Self::path_in(store), reason: "is missing".to_owned() })
-            }
-            None => Err(StoreError::Missing(store.to_owned())),
+        let damaged = |reason: String| StoreError::Ledger { path: path.clone(), reason };
+        let ledger: Self =
+            serde_json::from_slice(&text).map_err(|error| damaged(format!("cannot be read ({error})")))?;
+        // The ledger of the first format has no checksum; its format is refused by its number.
+        if (ledger.format == STORE_FORMAT_VERSION || !ledger.check.is_empty()) && checked(&text) != text {
+            return Err(damaged("was changed or damaged".to_owned()));
         }
+        Ok(Some(ledger))
     }
 
     /// Temporary files that killed processes left behind in the store at `store`.
@@ -97,7 +114,9 @@ impl Ledger {
     /// [`StoreError::Folder`] when the file cannot be written.
     pub fn write(&self, store: &Path) -> Result<(), StoreError> {
         let path = Self::path_in(store);
-        let text = serde_json::to_vec_pretty(self).map_err(|source| StoreError::Encode { source })?;
+        let unchecked = Self { check: "0".repeat(CHECK_DIGITS), ..self.clone() };
+        let text = serde_json::to_vec_pretty(&unchecked).map_err(|source| StoreError::Encode { source })?;
+        let text = checked(&text);
         let put = || -> std::io::Result<()> {
             let mut file = temporary_file(LEFTOVER_PREFIX, "").tempfile_in(store)?;
             file.write_all(&text)?;
@@ -108,5 +127,45 @@ impl Ledger {
             std::fs::File::open(store)?.sync_all()
         };
         put().map_err(|source| StoreError::Folder { path: path.clone(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_of_a_ledger_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger {
+            format: STORE_FORMAT_VERSION,
+            store_id: "5".repeat(32),
+            identity: None,
+            counts: Tally::default(),
+            last_commit: 7,
+            log_end: 8,
+            written_at: Timestamp::default(),
+            check: String::new(),
+        };
+        ledger.write(folder.path()).unwrap();
+        let path = Ledger::path_in(folder.path());
+        let whole = std::fs::read(&path).unwrap();
+        let put = |bytes: &[u8]| {
+            let mut file = std::fs::File::options().write(true).truncate(true).open(&path).unwrap();
+            file.write_all(bytes).unwrap();
+        };
+        let read = Ledger::read(folder.path()).unwrap().unwrap();
+        assert_eq!(Ledger { check: String::new(), ..read }, ledger);
+        let mut bytes = whole.clone();
+        for bit in 0..whole.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            put(&bytes);
+            assert!(matches!(Ledger::read(folder.path()), Err(StoreError::Ledger { .. })), "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        for len in 0..whole.len() {
+            put(&whole[..len]);
+            assert!(matches!(Ledger::read(folder.path()), Err(StoreError::Ledger { .. })), "{len} bytes");
+        }
     }
 }

@@ -4,13 +4,14 @@
 //! transaction that inserts its records and the requests found in them; the transaction is flushed before it is
 //! acknowledged. Reducers read records by key.
 //!
-//! A store is a folder: `db/` belongs to sled, `values` holds the bytes of the records (`ValueLog`), and `ledger.json` records
-//! from outside the database how much must be in it (`Ledger`). The trees `meta`, `pending`, `settled`, `failed`,
-//! `provenance`, `signature_ids`, `pushes` and `set_aside` hold small values and can be listed; `records` holds the places of
-//! the records in `values`.
+//! A store is a folder: `values` is the log of all changes, with the bytes of the records (`ValueLog`); `db/` belongs to sled,
+//! and can be built again from the log (`index`); `ledger.json` records from outside how much must be in both (`Ledger`).
+//! The trees `meta`, `pending`, `settled`, `failed`, `provenance`, `signature_ids`, `pushes` and `set_aside` hold small values
+//! and can be listed; `records` holds the places of the records in `values`.
 
 pub mod archive;
 mod bulk;
+mod checkpoint;
 mod chunks;
 pub mod columns;
 mod damage;
@@ -18,19 +19,26 @@ mod database;
 mod error;
 mod format;
 pub mod frame;
+mod group;
 mod identity;
 mod incoming;
+mod index;
 mod key;
 mod ledger;
+mod lock;
 mod open;
+mod panics;
 mod read;
 mod repair;
+mod replay;
 mod settlement;
 mod staging;
 mod tally;
+mod trees;
 mod value;
 mod value_log;
 mod verify;
+mod view;
 mod writer;
 
 pub use bulk::BulkWriter;
@@ -42,6 +50,7 @@ pub use format::STORE_FORMAT_VERSION;
 pub use identity::CrawlIdentity;
 pub use incoming::Incoming;
 pub use ledger::Ledger;
+pub use lock::Unavailable;
 pub use read::SettledSummary;
 pub use repair::Repair;
 pub use settlement::{Settlement, SignatureListing, job_pending};

@@ -1,22 +1,40 @@
-//! Opens a store: checks folder, lock, format and ledger, and refuses a store that has lost data.
+//! Opens a store: checks folder, lock, format and ledger, brings the database to the end of the log, or builds it again from
+//! the log; refuses a log that has lost data.
 
 use std::fs::File;
-use std::panic::AssertUnwindSafe;
+use std::io;
 use std::path::Path;
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, RwLock};
 
-use sled::Db;
-
-use super::error::reason_of;
-use super::format::{
-    META_COUNTS, META_DEVELOPMENT_FORMAT, META_FORMAT, META_STORE_ID, META_VALUES, STORE_FORMAT_VERSION,
-};
+use super::database::{Changes, Durability};
+use super::format::{META_COUNTS, META_FORMAT, META_STORE_ID, STORE_FORMAT_VERSION};
+use super::index::{Applied, Fault, Index};
+use super::replay::{Content, Reader, Replayed, replay};
+use super::trees::{META, Operation};
+use super::value::seal_json;
 use super::value_log::ValueLog;
-use super::{Ledger, Store, StoreError, Tally, value};
+use super::{Ledger, Store, StoreError, Tally, lock, value};
 use crate::actor::fail_point;
 use crate::config::StoreConfig;
 use crate::model::{PushId, PushRevisions, Revision};
+
+/// The folder in which a database is built.
+const BUILDING: &str = "db.new";
+
+/// A log that is no longer holds nothing that was acknowledged, if it holds no group: the first one is shorter.
+const MOST_UNBEGUN_BYTES: u64 = 4096;
+
+/// The losses of a store that was opened although it has lost data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Losses {
+    /// Commits that the log no longer has. The database lacks them too if it was rebuilt.
+    pub(super) num_missing: u64,
+    /// The log is shorter than the database expects.
+    pub(super) is_cut: bool,
+    /// Why the database was built again.
+    pub(super) rebuilt: Option<String>,
+}
 
 impl Store {
     /// Opens the store of `config`, or creates an empty one.
@@ -25,54 +43,23 @@ impl Store {
     /// [`StoreError`] when the folder cannot be used, is in use, has another format, or has lost data.
     pub fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         let path = &config.path;
-        let folder = |source| StoreError::Folder { path: path.clone(), source };
-        std::fs::create_dir_all(path).map_err(folder)?;
+        std::fs::create_dir_all(path).map_err(|source| StoreError::Folder { path: path.clone(), source })?;
+        Self::open_with(config, lock::take(path)?)
+    }
+
+    /// Opens the store of `config`, whose lock this process has.
+    pub(super) fn open_with(config: &StoreConfig, lock: File) -> Result<Self, StoreError> {
+        let path = &config.path;
         let ledger = Ledger::read(path)?;
-        let fresh = !path.join("db").exists();
-        if fresh && ledger.is_some() {
-            return Err(StoreError::Ledger {
-                path: Ledger::path_in(path),
-                reason: "is left, but the database beside it is missing".to_owned(),
-            });
-        }
-        let store = Self::open_trees(path, config.cache_bytes)?;
         // This process holds the lock, so no other one still writes these.
         for path in Ledger::leftovers(path) {
             let _stays = std::fs::remove_file(path);
         }
-        if fresh {
-            store.initialize()?;
-        } else {
-            store.check_format()?;
-            store.check_ledger(ledger)?;
-            store.check_values()?;
-        }
+        let (store, _) = Self::open_locked(config, lock, ledger.as_ref(), false)?;
+        store.check_format()?;
+        store.check_ledger(ledger)?;
         store.load_pushes()?;
         Ok(store)
-    }
-
-    /// Opens the database without any check.
-    pub(super) fn open_trees(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        let db = open_sled(path, cache_bytes)?;
-        let tree = |name: &str| db.open_tree(name).map_err(|source| StoreError::database("open a tree", source));
-        Ok(Self {
-            path: path.to_owned(),
-            meta: tree("meta")?,
-            pending: tree("pending")?,
-            settled: tree("settled")?,
-            failed: tree("failed")?,
-            provenance: tree("provenance")?,
-            signature_ids: tree("signature_ids")?,
-            pushes: tree("pushes")?,
-            records: tree("records")?,
-            set_aside: tree("set_aside")?,
-            values: ValueLog::open(path)?,
-            unreadable_is_damage: AtomicBool::new(false),
-            push_table: RwLock::default(),
-            push_damaged: AtomicBool::new(false),
-            db_file: open_db_file(path).map_err(|source| StoreError::Folder { path: path.to_owned(), source })?,
-            db,
-        })
     }
 
     /// Opens a store that must exist.
@@ -80,87 +67,119 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`], and those of [`Store::open`].
     pub fn open_existing(config: &StoreConfig) -> Result<Self, StoreError> {
-        if !config.path.join("db").is_dir() {
+        if !Self::exists(&config.path) {
             return Err(StoreError::Missing(config.path.clone()));
         }
         Self::open(config)
     }
 
-    pub(super) fn initialize(&self) -> Result<(), StoreError> {
+    /// True when there is something of a store in the folder.
+    #[must_use]
+    pub fn exists(path: &Path) -> bool {
+        path.join("db").is_dir() || ValueLog::path_in(path).exists() || Ledger::path_in(path).exists()
+    }
+
+    /// Opens the database, or builds it. A store that has lost data is refused, or the loss accepted.
+    pub(super) fn open_locked(
+        config: &StoreConfig,
+        lock: File,
+        ledger: Option<&Ledger>,
+        accept_loss: bool,
+    ) -> Result<(Self, Losses), StoreError> {
+        let path = &config.path;
+        refuse_other_format(path, ledger.map(|ledger| ledger.format))?;
+        let opening = Opening { config, log: ValueLog::open(path, true)?, ledger, accept_loss };
+        let mut losses = Losses::default();
+        let (index, applied) = match Index::open_checked(&path.join("db"), config.cache_bytes) {
+            Ok((index, applied)) => {
+                let applied = opening.catch_up(&index, applied, &mut losses)?;
+                (index, applied)
+            }
+            Err(Fault::Refused(error)) => return Err(error),
+            Err(Fault::Missing) => opening.rebuild(None, &mut losses)?,
+            Err(Fault::Damaged(reason)) => opening.rebuild(Some(reason), &mut losses)?,
+        };
+        opening.log.continue_after(applied.position.number, applied.log_id);
+        let store = Self::of(path, index, applied, opening.log, Some(lock));
+        if applied.position.number == 0 {
+            store.initialize()?;
+        }
+        Ok((store, losses))
+    }
+
+    pub(super) fn of(path: &Path, index: Index, applied: Applied, values: ValueLog, lock: Option<File>) -> Self {
+        let [meta, pending, settled, failed, provenance, signature_ids, pushes, records, set_aside] =
+            index.trees.clone();
+        Self {
+            path: path.to_owned(),
+            meta,
+            pending,
+            settled,
+            failed,
+            provenance,
+            signature_ids,
+            pushes,
+            records,
+            set_aside,
+            index,
+            applied: Mutex::new(Some(applied)),
+            values,
+            unreadable_is_damage: AtomicBool::new(false),
+            push_table: RwLock::default(),
+            push_damaged: AtomicBool::new(false),
+            view: None,
+            _lock: lock,
+        }
+    }
+
+    /// Opens the database as it is.
+    pub(super) fn open_unchecked(config: &StoreConfig) -> Result<Self, StoreError> {
+        let path = &config.path;
+        let lock = lock::take(path)?;
+        let index = Index::open(&path.join("db"), config.cache_bytes)?;
+        let applied = index.applied()?;
+        let log = ValueLog::open(path, true)?;
+        log.continue_after(applied.position.number, applied.log_id);
+        Ok(Self::of(path, index, applied, log, Some(lock)))
+    }
+
+    fn initialize(&self) -> Result<(), StoreError> {
         let id = format!("{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>());
-        self.put_meta(META_STORE_ID, &id)?;
-        self.put_meta(META_COUNTS, &Tally::default())?;
-        self.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
-        self.flush("write its format")?;
-        let folder = self.path.join("db");
-        // sled flushes its log, but not its description of itself.
-        let synced = File::open(folder.join("conf")).and_then(|conf| conf.sync_all());
-        let synced = synced.and_then(|()| File::open(&folder)).and_then(|folder| folder.sync_all());
-        synced.map_err(|source| StoreError::Folder { path: folder, source })?;
+        let put = |key: &[u8], value| Operation { tree: META, key: key.to_vec(), value: Some(value) };
+        let operations = vec![
+            put(META_STORE_ID, seal_json(&id)?),
+            put(META_COUNTS, seal_json(&Tally::default())?),
+            put(META_FORMAT, seal_json(&STORE_FORMAT_VERSION)?),
+        ];
+        self.write(Changes { operations, ..Changes::default() }, Durability::Now)?;
         fail_point("store.before_first_ledger");
         self.write_ledger(&Tally::default())
     }
 
     fn check_format(&self) -> Result<(), StoreError> {
-        self.refuse_development_format()?;
-        match self.get_meta::<u32>(META_FORMAT)? {
-            Some(STORE_FORMAT_VERSION) => Ok(()),
-            Some(found) => Err(StoreError::OtherFormat { path: self.path.clone(), found }),
-            // Killed during its creation: nothing had been acknowledged. But an empty database with a ledger is a loss.
-            None if self.settled.is_empty() && Ledger::read(&self.path)?.is_none() => self.initialize(),
-            None => Err(StoreError::BehindLedger {
-                path: self.path.clone(),
-                expected: Ledger::read(&self.path)?.map_or(0, |ledger| ledger.counts.commits),
-                found: 0,
-            }),
-        }
-    }
-
-    /// Only looks whether the key exists, so that a damaged value is recognized too.
-    pub(super) fn refuse_development_format(&self) -> Result<(), StoreError> {
-        match self.meta.contains_key(META_DEVELOPMENT_FORMAT) {
-            Ok(false) => Ok(()),
-            Ok(true) => Err(StoreError::DevelopmentFormat(self.path.clone())),
-            Err(source) => Err(StoreError::database("read its description", source)),
-        }
+        let lost = || StoreError::damaged("meta", META_FORMAT, "it is missing");
+        refuse_other_format(&self.path, Some(self.get_meta(META_FORMAT)?.ok_or_else(lost)?))
     }
 
     fn check_ledger(&self, ledger: Option<Ledger>) -> Result<(), StoreError> {
-        let counts = self.counts()?;
+        let path = Ledger::path_in(&self.path);
         let Some(ledger) = ledger else {
-            if counts.commits == 0 {
+            let counts = self.counts()?;
+            if self.identity()?.is_none() && counts == Tally::default() {
                 return self.write_ledger(&counts); // killed before the first one was written
             }
-            return Err(StoreError::Ledger { path: Ledger::path_in(&self.path), reason: "is missing".to_owned() });
+            return Err(StoreError::Ledger { path, reason: "is missing".to_owned() });
         };
         if self.get_meta::<String>(META_STORE_ID)?.as_deref() != Some(ledger.store_id.as_str()) {
-            return Err(StoreError::Ledger {
-                path: Ledger::path_in(&self.path),
-                reason: "belongs to another store".to_owned(),
-            });
-        }
-        if counts.commits < ledger.counts.commits {
-            return Err(StoreError::BehindLedger {
-                path: self.path.clone(),
-                expected: ledger.counts.commits,
-                found: counts.commits,
-            });
+            return Err(StoreError::Ledger { path, reason: "belongs to another store".to_owned() });
         }
         Ok(())
     }
 
-    /// Length that the value log must have, bytes.
-    pub(super) fn known_values(&self) -> Result<u64, StoreError> {
-        Ok(self.get_meta(META_VALUES)?.unwrap_or_default())
-    }
-
+    /// Fails when the log is shorter than the database expects.
     pub(super) fn check_values(&self) -> Result<(), StoreError> {
-        let expected = self.known_values()?;
-        if self.values.len() >= expected {
-            return Ok(());
-        }
-        let found = self.values.exists().then(|| self.values.len());
-        Err(StoreError::ValuesCut { path: self.path.clone(), expected, found })
+        let applied = self.applied.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        check_length(&self.path, &self.values, applied.unwrap_or_default())
     }
 
     /// Reads the push table. Damaged pushes are left out and remembered: the answers that refer to them must be fetched
@@ -208,123 +227,135 @@ pub(super) fn read_push(key: &[u8], framed: &[u8]) -> Result<(PushId, Revision),
     }
 }
 
-/// Removes a database that a killed process left half created: sled writes its `conf` in two steps before it creates the
-/// database file, and refuses one that ends between them. No data are lost, because the database file is empty or missing.
-fn remove_half_made(path: &Path) -> std::io::Result<()> {
-    let db = path.join("db");
-    let not_found = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
-    let is_empty = match std::fs::metadata(db.join("db")) {
-        Ok(file) => file.len() == 0,
-        Err(error) => not_found(&error),
-    };
-    if !is_empty {
-        return Ok(());
+/// A store that is being opened.
+struct Opening<'a> {
+    config: &'a StoreConfig,
+    log: ValueLog,
+    ledger: Option<&'a Ledger>,
+    accept_loss: bool,
+}
+
+impl Opening<'_> {
+    fn acknowledged(&self) -> u64 {
+        self.ledger.map_or(0, |ledger| ledger.last_commit)
     }
-    match std::fs::remove_file(db.join("conf")) {
-        Err(error) if !not_found(&error) => Err(error),
+
+    fn unreadable(&self, source: io::Error) -> StoreError {
+        StoreError::Folder { path: self.log.path().to_owned(), source }
+    }
+
+    /// Applies the groups that the log has and the database lacks.
+    fn catch_up(&self, index: &Index, applied: Applied, losses: &mut Losses) -> Result<Applied, StoreError> {
+        let path = &self.config.path;
+        if let Err(error) = check_length(path, &self.log, applied) {
+            if !self.accept_loss {
+                return Err(error);
+            }
+            self.log.accept_loss(applied.position.end);
+            losses.is_cut = true;
+        }
+        let reader = || Reader::new(&self.log, applied.position, Some(applied.log_id));
+        let seen = replay(reader(), self.acknowledged(), |_| Ok(())).map_err(|source| self.unreadable(source))?;
+        self.check(&seen, losses)?;
+        let mut result = Ok(applied);
+        let replayed = replay(reader(), self.acknowledged(), |group| {
+            let is_commit = group.head.kind == super::group::Kind::Commit;
+            // A checkpoint repeats what the database holds.
+            let operations = if is_commit { group.operations.as_slice() } else { &[] };
+            let position = super::value_log::Position { number: group.head.number, end: group.end };
+            if let Ok(before) = &result {
+                result = index.apply(*before, operations, position);
+            }
+            Ok(())
+        });
+        replayed.map_err(|source| self.unreadable(source))?;
+        result
+    }
+
+    /// Refuses a log that has lost data, or accepts the loss.
+    fn check(&self, replayed: &Replayed, losses: &mut Losses) -> Result<(), StoreError> {
+        let path = self.config.path.clone();
+        let (expected, found) = (self.acknowledged(), replayed.position.number);
+        losses.num_missing = replayed.lost(expected);
+        if !self.accept_loss && replayed.num_missing > 0 {
+            return Err(StoreError::CommitsLost { path, lost: replayed.num_missing });
+        }
+        if !self.accept_loss && found < expected {
+            return Err(StoreError::BehindLedger { path, expected, found });
+        }
+        replayed.torn.map_or(Ok(()), |start| self.log.cancel(start)).map_err(|source| self.unreadable(source))
+    }
+
+    /// Builds the database from the log, beside the old one, and puts it in its place.
+    fn rebuild(&self, reason: Option<String>, losses: &mut Losses) -> Result<(Index, Applied), StoreError> {
+        let path = &self.config.path;
+        let failed = |source| StoreError::Folder { path: path.clone(), source };
+        let (content, replayed) =
+            Content::read(&self.log, self.acknowledged()).map_err(|source| self.unreadable(source))?;
+        let is_new = self.ledger.is_none() && self.log.len() < MOST_UNBEGUN_BYTES;
+        match (replayed.log_id, reason.as_ref()) {
+            (Some(_), _) => {
+                self.check(&replayed, losses)?;
+                let reason = reason.unwrap_or_else(|| "it is missing".to_owned());
+                tracing::warn!("rebuilding the database of the store {} from its log: {reason}", path.display());
+                losses.rebuilt = Some(reason);
+            }
+            (None, _) if is_new => {}
+            (None, Some(reason)) => {
+                return Err(StoreError::Unopenable { path: path.clone(), reason: reason.clone() });
+            }
+            (None, None) => {
+                let reason = "is left, but the database and the log beside it are missing".to_owned();
+                return Err(StoreError::Ledger { path: Ledger::path_in(path), reason });
+            }
+        }
+        let (building, place) = (path.join(BUILDING), path.join("db"));
+        remove_folder(&building).map_err(failed)?;
+        let applied = Applied {
+            position: replayed.position,
+            log_id: replayed.log_id.unwrap_or_else(rand::random),
+            sum: content.sum(),
+        };
+        drop(Index::build(&building, self.config.cache_bytes, content, applied)?);
+        // sled flushes its file, but not its description of itself.
+        let synced = File::open(building.join("conf")).and_then(|conf| conf.sync_all());
+        synced.and_then(|()| File::open(&building)?.sync_all()).map_err(failed)?;
+        fail_point("index.before_switch");
+        remove_folder(&place).map_err(failed)?;
+        std::fs::rename(&building, &place).and_then(|()| File::open(path)?.sync_all()).map_err(failed)?;
+        fail_point("index.after_switch");
+        Ok((Index::open(&place, self.config.cache_bytes)?, applied))
+    }
+}
+
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-fn open_db_file(path: &Path) -> std::io::Result<File> {
-    File::options().write(true).open(path.join("db").join("db"))
-}
-
-/// Opens sled's database. sled panics on some damage; a panic becomes an error here.
-fn open_sled(path: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
-    remove_half_made(path).map_err(|source| StoreError::Folder { path: path.to_owned(), source })?;
-    let config = sled::Config::new()
-        .path(path.join("db"))
-        .cache_capacity(cache_bytes.max(LEAST_CACHE_BYTES))
-        .flush_every_ms(None) // the writer flushes before it acknowledges
-        .mode(sled::Mode::HighThroughput);
-    let mut opened = catch_silently(|| config.open());
-    for _ in 0..LOCK_ATTEMPTS {
-        if !matches!(&opened, Ok(Err(sled::Error::Io(error))) if is_lock_error(error)) {
-            break;
-        }
-        std::thread::sleep(LOCK_INTERVAL);
-        opened = catch_silently(|| config.open());
+fn check_length(path: &Path, log: &ValueLog, applied: Applied) -> Result<(), StoreError> {
+    let expected = applied.position.end;
+    if log.len() >= expected {
+        return Ok(());
     }
-    match opened {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(sled::Error::Io(error))) if is_lock_error(&error) => Err(StoreError::Locked(path.to_owned())),
-        Ok(Err(sled::Error::Io(source))) if source.kind() != std::io::ErrorKind::Other => {
-            Err(StoreError::Folder { path: path.to_owned(), source })
-        }
-        Ok(Err(error)) => Err(StoreError::Unopenable { path: path.to_owned(), reason: reason_of(&error.to_string()) }),
-        Err(panic) => {
-            let reason = panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-                .unwrap_or_else(|| "sled cannot read it".to_owned());
-            if let Some(source) = system_error_in(&reason) {
-                return Err(StoreError::Folder { path: path.to_owned(), source });
-            }
-            Err(StoreError::Unopenable { path: path.to_owned(), reason: reason_of(&reason) })
-        }
+    let found = log.exists().then(|| log.len());
+    Err(StoreError::ValuesCut { path: path.to_owned(), expected, found })
+}
+
+/// Stores from before the first release have a lower number.
+pub(super) fn refuse_other_format(path: &Path, found: Option<u32>) -> Result<(), StoreError> {
+    match found {
+        None | Some(STORE_FORMAT_VERSION) => Ok(()),
+        Some(found) if found < STORE_FORMAT_VERSION => Err(StoreError::DevelopmentFormat(path.to_owned())),
+        Some(found) => Err(StoreError::OtherFormat { path: path.to_owned(), found }),
     }
-}
-
-/// The system's error in the text of a panic, `Os { code: 24, …`: such a panic says nothing about the files.
-fn system_error_in(panic: &str) -> Option<std::io::Error> {
-    let (_, code) = panic.split_once("Os { code: ")?;
-    let digits = code.split(|c: char| !c.is_ascii_digit()).next()?;
-    digits.parse().ok().map(std::io::Error::from_raw_os_error)
-}
-
-/// Runs a function that may panic on damage. The panic becomes a value; its message is not printed, since the caller's error
-/// replaces it. Panics of other threads are printed.
-pub(super) fn catch_silently<T>(run: impl FnOnce() -> T) -> std::thread::Result<T> {
-    thread_local! {
-        static SILENT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-    }
-    static INSTALLED: std::sync::Once = std::sync::Once::new();
-    INSTALLED.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !SILENT.get() {
-                before(panic);
-            }
-        }));
-    });
-    SILENT.set(true);
-    let caught = std::panic::catch_unwind(AssertUnwindSafe(run));
-    SILENT.set(false);
-    caught
-}
-
-/// sled panics where the cache is smaller.
-const LEAST_CACHE_BYTES: u64 = 256;
-
-/// sled's threads, or a process that is just ending, may keep a store locked for a moment after it was closed.
-const LOCK_ATTEMPTS: u32 = 100;
-const LOCK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(50);
-
-fn is_lock_error(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_error_of_the_system_is_never_called_damage() {
-        let panic =
-            r#"called `Result::unwrap()` on an `Err` value: Os { code: 24, kind: Uncategorized, message: "x" }"#;
-        assert_eq!(system_error_in(panic).unwrap().raw_os_error(), Some(24));
-        assert!(system_error_in("index out of bounds").is_none());
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store");
-        drop(Store::open(&StoreConfig { path: path.clone(), ..StoreConfig::default() }).unwrap());
-        for cache_bytes in [0, 1, 255] {
-            let opened = Store::open(&StoreConfig { path: path.clone(), cache_bytes, ..StoreConfig::default() });
-            let said = opened.map_or_else(|error| error.to_string(), |_| String::new());
-            assert!(!said.contains("damage") && !said.contains("repair"), "{cache_bytes}: {said}");
-        }
-    }
 
     #[test]
     fn a_store_that_was_killed_at_any_step_of_its_creation_can_be_opened() {

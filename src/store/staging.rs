@@ -7,15 +7,14 @@ mod odd;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use foldhash::fast::RandomState;
-use sled::Transactional as _;
-use sled::transaction::{ConflictableTransactionError, TransactionError};
-
-use super::format::{META_COUNTS, META_VALUES};
+use super::database::{Changes, Durability};
+use super::format::META_COUNTS;
+use super::trees::{FAILED, META, Operation, PENDING, PROVENANCE, PUSHES, SET_ASIDE, SETTLED, SIGNATURE_IDS};
 use super::value::{Failure, Pending, Provenance, Settled, open_json, seal_json};
 use super::{Outcome, Settlement, Store, StoreError, Tally, frame, key};
-use crate::actor::{Room, fail_point};
+use crate::actor::Room;
 use crate::model::{JobId, PushId, Request, Timestamp};
+use foldhash::fast::RandomState;
 
 /// Operations per transaction, about. A larger settlement (a list of 10^5 signatures) takes several. A request leaves one
 /// state and enters the next in the same transaction, and becomes settled in the last one, so that after a crash in between
@@ -29,18 +28,6 @@ enum State {
     Settled(Settled),
     Failed(Failure),
 }
-
-/// The trees that a commit writes to, in the order of [`Staging::batches`].
-const NUM_TREES: usize = 9;
-const META: usize = 0;
-const PENDING: usize = 1;
-const SETTLED: usize = 2;
-const FAILED: usize = 3;
-const PROVENANCE: usize = 4;
-const SIGNATURE_IDS: usize = 5;
-const PUSHES: usize = 6;
-const RECORDS: usize = 7;
-const SET_ASIDE: usize = 8;
 
 /// Jobs that a writer has seen: a job that is known once stays known in every later state. Holds the latest ones, some
 /// megabytes.
@@ -62,13 +49,10 @@ impl KnownJobs {
 /// Changes before their commit.
 pub(super) struct Staging<'a> {
     store: &'a Store,
-    batches: [sled::Batch; NUM_TREES],
+    changes: Changes,
     /// Of the staged answers: their records take memory until they are committed.
     rooms: Vec<Room>,
-    /// Keys and framed values; the values go to the value log.
-    records: Vec<(Vec<u8>, Vec<u8>)>,
-    operations: usize,
-    /// States after the batches, which the trees do not have yet.
+    /// States after the changes, which the trees do not have yet.
     states: HashMap<Vec<u8>, State, RandomState>,
     /// Entries of `set_aside` after the batches: whether the record was corrected; `None` for an entry that is removed.
     odd: BTreeMap<Vec<u8>, Option<bool>>,
@@ -80,18 +64,15 @@ pub(super) struct Staging<'a> {
     /// Jobs in any state that a writer remembers from commit to commit: most data refer to jobs that earlier data referred
     /// to.
     known_jobs: Option<&'a mut KnownJobs>,
-    /// False for a new store: nobody uses it before it is complete, so it needs no transactions.
-    transactional: bool,
+    durability: Durability,
 }
 
 impl<'a> Staging<'a> {
     pub(super) fn new(store: &'a Store, counts: Tally, durable_pushes: &'a mut HashSet<PushId>) -> Self {
         Self {
             store,
-            batches: Default::default(),
+            changes: Changes::default(),
             rooms: Vec::new(),
-            records: Vec::new(),
-            operations: 0,
             states: HashMap::default(),
             odd: BTreeMap::new(),
             counts,
@@ -99,7 +80,7 @@ impl<'a> Staging<'a> {
             durable_pushes,
             new_pushes: Vec::new(),
             known_jobs: None,
-            transactional: true,
+            durability: Durability::Now,
         }
     }
 
@@ -110,11 +91,11 @@ impl<'a> Staging<'a> {
 
     /// Changes of a new store, which nobody uses before it is complete.
     pub(super) fn of_unfinished(store: &'a Store, counts: Tally, durable_pushes: &'a mut HashSet<PushId>) -> Self {
-        Self { transactional: false, ..Self::new(store, counts, durable_pushes) }
+        Self { durability: Durability::AtTheEnd, ..Self::new(store, counts, durable_pushes) }
     }
 
-    /// Writes the changes without a transaction and without a flush. Returns the tally.
-    pub(super) fn write(mut self) -> Result<Tally, StoreError> {
+    /// Writes the changes. Returns the tally.
+    pub(super) fn commit(mut self) -> Result<Tally, StoreError> {
         self.transact()?;
         Ok(self.counts)
     }
@@ -123,8 +104,7 @@ impl<'a> Staging<'a> {
     pub(super) fn settle(&mut self, settlement: Settlement) -> Result<Vec<Pending>, StoreError> {
         self.rooms.push(settlement.room);
         for record in settlement.records {
-            self.records.push(record);
-            self.operations += 1;
+            self.changes.records.push(record);
             self.transact_if_full()?;
         }
         for id in settlement.signature_ids {
@@ -255,16 +235,6 @@ impl<'a> Staging<'a> {
     /// Stages the end of the crawl; any later change reverts it.
     pub(super) fn finish(&mut self) {
         self.finishes = true;
-        self.operations += 1;
-    }
-
-    /// Commits the changes: one transaction over all trees, then a flush. Returns the tally.
-    pub(super) fn commit(mut self) -> Result<Tally, StoreError> {
-        self.transact()?;
-        fail_point("store.before_flush");
-        self.store.flush("flush a commit to the disk")?;
-        fail_point("store.after_flush");
-        Ok(self.counts)
     }
 
     fn enter(&mut self, pending: &Pending) {
@@ -325,98 +295,35 @@ impl<'a> Staging<'a> {
     }
 
     fn put(&mut self, tree: usize, key: Vec<u8>, value: Vec<u8>) {
-        self.batches[tree].insert(key, value);
-        self.operations += 1;
+        self.changes.operations.push(Operation { tree, key, value: Some(value) });
     }
 
     fn remove(&mut self, tree: usize, key: Vec<u8>) {
-        self.batches[tree].remove(key);
-        self.operations += 1;
+        self.changes.operations.push(Operation { tree, key, value: None });
     }
 
     /// Commits the changes so far if there are many; call it only where every request is in one state.
     fn transact_if_full(&mut self) -> Result<(), StoreError> {
-        if self.operations >= MAX_OPERATIONS { self.transact() } else { Ok(()) }
+        if self.changes.len() >= MAX_OPERATIONS { self.transact() } else { Ok(()) }
     }
 
     fn transact(&mut self) -> Result<(), StoreError> {
-        if self.operations == 0 {
+        if self.changes.len() == 0 && !self.finishes {
             return Ok(());
         }
         self.counts.commits += 1;
         self.counts.finished = self.finishes;
         let counts = seal_json(&self.counts)?;
-        self.batches[META].insert(META_COUNTS, counts);
-        let store = self.store;
-        let has_records = !self.records.is_empty();
-        store.put_records(self.records.drain(..), &mut self.batches[RECORDS])?;
-        let trees = [
-            &store.meta,
-            &store.pending,
-            &store.settled,
-            &store.failed,
-            &store.provenance,
-            &store.signature_ids,
-            &store.pushes,
-            &store.records,
-            &store.set_aside,
-        ];
-        if !self.transactional {
-            // The length of the value log is written when the store is complete.
-            for (tree, batch) in trees.iter().zip(std::mem::take(&mut self.batches)) {
-                tree.apply_batch(batch).map_err(|source| StoreError::Database { action: "write records", source })?;
+        self.put(META, META_COUNTS.to_vec(), counts);
+        let changes = std::mem::take(&mut self.changes);
+        if let Err(error) = self.store.write(changes, self.durability) {
+            for push in &self.new_pushes {
+                self.durable_pushes.remove(push);
             }
-            self.operations = 0;
-            self.states.clear();
-            self.odd.clear();
-            return Ok(());
+            return Err(error);
         }
-        if has_records {
-            fail_point("store.before_sync");
-            store.values.sync().map_err(|source| StoreError::database("commit answers", source.into()))?;
-            self.batches[META].insert(META_VALUES, seal_json(&store.values.len())?);
-        }
-        let batches = &self.batches;
-        fail_point("store.before_transaction");
-        let done: Result<(), TransactionError<()>> = trees.as_slice().transaction(|views| {
-            for (view, batch) in views.iter().zip(batches) {
-                view.apply_batch(batch).map_err(ConflictableTransactionError::from)?;
-            }
-            Ok(())
-        });
-        match done {
-            Ok(()) => {
-                fail_point("store.after_transaction");
-                self.batches = Default::default();
-                self.operations = 0;
-                self.states.clear(); // the trees have them now
-                self.odd.clear();
-                Ok(())
-            }
-            Err(TransactionError::Storage(source)) => {
-                for push in &self.new_pushes {
-                    self.durable_pushes.remove(push);
-                }
-                Err(StoreError::database("commit answers", source))
-            }
-            Err(TransactionError::Abort(())) => Err(StoreError::WriterStopped),
-        }
-    }
-}
-
-impl Store {
-    /// Appends the values of records to the value log, and stages their places. They are durable after the log is synced.
-    pub(super) fn put_records(
-        &self,
-        records: impl ExactSizeIterator<Item = (Vec<u8>, Vec<u8>)>,
-        batch: &mut sled::Batch,
-    ) -> Result<(), StoreError> {
-        let (keys, values): (Vec<_>, Vec<_>) = records.unzip();
-        let places = self.values.append(values.iter().map(Vec::as_slice));
-        let places = places.map_err(|source| StoreError::database("write records", source.into()))?;
-        for (key, place) in keys.into_iter().zip(places) {
-            batch.insert(key, place.to_bytes().as_slice());
-        }
+        self.states.clear(); // the trees have them now
+        self.odd.clear();
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
-//! The value log: a file beside the database with the framed bytes of the records, one after the other.
+//! The log: a file with every change of the store, from which the database can be built again.
 //!
-//! In: framed values. Out: the [`Place`] of each, which the database stores instead of the value, and from a place the value
-//! again. sled rewrites a page of some 16 values when one is added, and reads all of it for one of them: that costs little
-//! for places, but much for data. (Keys apart from values: Lu et al., `WiscKey`, FAST 2016.)
+//! In: commits, each with the framed bytes of its records and the changes of the trees. Out: the [`Place`] of each record,
+//! which the database stores instead of the value, and from a place the value again. sled rewrites a page of some 16 values
+//! when one is added, and reads all of it for one of them: that costs little for places, but much for data. (Keys apart from
+//! values: Lu et al., `WiscKey`, FAST 2016.)
 //!
-//! Values are never overwritten, and are on the disk before the database refers to them. So a crash leaves at most unused
-//! bytes, and a file that is shorter than the database expects has lost data.
+//! Groups (see `group`) are only appended, and are on the disk before the database gets their changes. So a crash leaves at
+//! most unused bytes, and a file that is shorter than the database expects has lost data.
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
@@ -14,8 +15,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
 use super::StoreError;
-use crate::actor::no_follow;
+use super::frame;
+use super::group::{Head, Kind};
+use crate::actor::{fail_point, no_follow};
 
 const NAME: &str = "values";
 const MAGIC: [u8; 2] = *b"PV";
@@ -75,16 +80,34 @@ fn check_of(framed: &[u8]) -> u32 {
     framed.last_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
+/// A place between two groups, and the number of the group before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) number: u64,
+    pub(super) end: u64,
+}
+
 /// The log of one store. Any thread may read it; appending threads wait for each other.
 #[derive(Debug)]
 pub(super) struct ValueLog {
     path: PathBuf,
     /// Not set before the file exists: reading does not create it.
     file: OnceLock<File>,
-    /// Length of the file, where the next value begins.
+    /// Length of the file, where the next group begins.
     end: AtomicU64,
-    /// Bytes to be written. Locked while values are appended.
-    buffer: Mutex<Vec<u8>>,
+    /// Locked while a group is appended.
+    writing: Mutex<Writing>,
+}
+
+#[derive(Debug, Default)]
+struct Writing {
+    /// Bytes to be written.
+    buffer: Vec<u8>,
+    /// Of the last group.
+    number: u64,
+    log_id: u64,
+    /// A write failed: the next process finds out how far it came.
+    is_broken: bool,
 }
 
 thread_local! {
@@ -97,23 +120,29 @@ impl ValueLog {
         store.join(NAME)
     }
 
-    /// Opens the log of the store at `store`; the first value creates the file.
-    pub(super) fn open(store: &Path) -> Result<Self, StoreError> {
+    /// Opens the log of the store at `store`, for reading only or also for writing; the first group creates the file.
+    pub(super) fn open(store: &Path, writable: bool) -> Result<Self, StoreError> {
         let path = Self::path_in(store);
-        let log = Self { file: OnceLock::new(), end: AtomicU64::new(0), buffer: Mutex::default(), path };
+        let log = Self { file: OnceLock::new(), end: AtomicU64::new(0), writing: Mutex::default(), path };
         match std::fs::symlink_metadata(&log.path) {
             Ok(metadata) if !metadata.is_file() => return Err(StoreError::NotAFile(log.path)),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(log),
             Err(source) => return Err(StoreError::Folder { path: log.path, source }),
         }
-        let opened = no_follow(OpenOptions::new().read(true).write(true)).open(&log.path);
+        let opened = no_follow(OpenOptions::new().read(true).write(writable)).open(&log.path);
         let read_len = |file: File| file.metadata().map(|metadata| (file, metadata.len()));
         let (file, len) =
             opened.and_then(read_len).map_err(|source| StoreError::Folder { path: log.path.clone(), source })?;
         log.end.store(len, Ordering::Release);
         log.file.get_or_init(|| file);
         Ok(log)
+    }
+
+    /// Continues after group `number`.
+    pub(super) fn continue_after(&self, number: u64, log_id: u64) {
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        (writing.number, writing.log_id) = (number, log_id);
     }
 
     /// The file; it is created, with its name on the disk, if it does not exist.
@@ -149,35 +178,85 @@ impl ValueLog {
         self.end.load(Ordering::Acquire)
     }
 
-    /// Appends values and returns their places, in the same order. They are durable after [`ValueLog::sync`].
-    pub(super) fn append<'a>(&self, values: impl Iterator<Item = &'a [u8]>) -> io::Result<Vec<Place>> {
-        let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        buffer.clear();
-        let mut places = Vec::new();
-        for framed in values {
-            places.push(Place::of(self.len() + buffer.len() as u64, framed)?);
-            buffer.extend_from_slice(framed);
-            if buffer.len() >= WRITE_BYTES {
-                self.write(&mut buffer)?;
-            }
+    /// Appends a group with `values` and the operations that `operations_of` makes from their places. It is durable after
+    /// [`ValueLog::sync`].
+    pub(super) fn append(
+        &self,
+        kind: Kind,
+        values: &[Vec<u8>],
+        operations_of: impl FnOnce(&[Place]) -> Vec<u8>,
+    ) -> io::Result<Position> {
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if writing.is_broken {
+            return Err(io::Error::other("an earlier write failed"));
         }
-        self.write(&mut buffer)?;
-        Ok(places)
+        let start = self.len();
+        let mut offset = start + Head::BYTES as u64;
+        let (mut places, mut hash) = (Vec::with_capacity(values.len()), Xxh3::new());
+        for framed in values {
+            places.push(Place::of(offset, framed)?);
+            hash.update(framed);
+            offset += framed.len() as u64;
+        }
+        let operations = frame::seal(&operations_of(&places));
+        let head = Head {
+            kind,
+            log_id: writing.log_id,
+            number: writing.number + 1,
+            values_len: offset - start - Head::BYTES as u64,
+            values_check: hash.digest(),
+            operations_len: operations.len() as u64,
+            operations_check: xxh3_64(&operations),
+        };
+        writing.is_broken = true;
+        self.write(&mut writing.buffer, start, &head, values)?;
+        fail_point("log.mid_write");
+        write_all_at(self.file()?, &operations, offset)?;
+        let end = offset + operations.len() as u64;
+        self.end.store(end, Ordering::Release);
+        writing.is_broken = false;
+        writing.number = head.number;
+        Ok(Position { number: head.number, end })
     }
 
-    fn write(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
-        if buffer.is_empty() {
-            return Ok(());
-        }
-        write_all_at(self.file()?, buffer, self.len())?;
-        self.end.fetch_add(buffer.len() as u64, Ordering::Release);
+    fn write(&self, buffer: &mut Vec<u8>, start: u64, head: &Head, values: &[Vec<u8>]) -> io::Result<()> {
+        let mut offset = start;
         buffer.clear();
-        Ok(())
+        buffer.extend_from_slice(&head.to_bytes());
+        for framed in values {
+            buffer.extend_from_slice(framed);
+            if buffer.len() >= WRITE_BYTES {
+                write_all_at(self.file()?, buffer, offset)?;
+                offset += buffer.len() as u64;
+                buffer.clear();
+            }
+        }
+        write_all_at(self.file()?, buffer, offset)
+    }
+
+    /// Destroys the head of a group that was not written whole, so that it never counts.
+    pub(super) fn cancel(&self, start: u64) -> io::Result<()> {
+        let file = self.file()?;
+        write_all_at(file, &[0; Head::BYTES], start)?;
+        file.sync_data()
+    }
+
+    /// Reads `len` bytes.
+    pub(super) fn read_bytes(&self, offset: u64, len: u64, out: &mut Vec<u8>) -> io::Result<()> {
+        let end = offset.checked_add(len).filter(|end| *end <= self.len());
+        let (Some(file), Some(_), Ok(len)) = (self.file.get(), end, usize::try_from(len)) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        out.resize(len, 0);
+        read_exact_at(file, out, offset)
     }
 
     /// Flushes all values to the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.get().map_or(Ok(()), File::sync_data)
+        fail_point("log.before_sync");
+        self.file.get().map_or(Ok(()), File::sync_data)?;
+        fail_point("log.after_sync");
+        Ok(())
     }
 
     /// Passes the value at `place` to `read`; [`io::ErrorKind::InvalidData`] when another value is there.
@@ -199,16 +278,9 @@ impl ValueLog {
         })
     }
 
-    /// Extends the file to `len` bytes if it is shorter, so that the place of a lost value is never used again.
-    pub(super) fn accept_loss(&self, len: u64) -> io::Result<()> {
-        let _nobody_appends = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.len() < len {
-            let file = self.file()?;
-            file.set_len(len)?;
-            file.sync_all()?;
-            self.end.store(len, Ordering::Release);
-        }
-        Ok(())
+    /// Continues at `len` if the file is shorter, so that the place of a lost value is never used again.
+    pub(super) fn accept_loss(&self, len: u64) {
+        self.end.fetch_max(len, Ordering::AcqRel);
     }
 }
 
@@ -256,7 +328,13 @@ mod tests {
     use crate::store::frame;
 
     fn append(log: &ValueLog, values: &[Vec<u8>]) -> Vec<Place> {
-        log.append(values.iter().map(Vec::as_slice)).unwrap()
+        let mut kept = Vec::new();
+        let keep = |places: &[Place]| {
+            kept.extend_from_slice(places);
+            Vec::new()
+        };
+        log.append(Kind::Commit, values, keep).unwrap();
+        kept
     }
 
     fn file_in(store: &Path) -> File {
@@ -268,26 +346,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first: Vec<_> = (0_u8..50).map(|at| frame::seal(&vec![at; usize::from(at) * 10])).collect();
         let second = vec![frame::seal(&vec![7; WRITE_BYTES]), frame::seal(b"small")];
-        let log = ValueLog::open(folder.path()).unwrap();
+        let log = ValueLog::open(folder.path(), true).unwrap();
         let mut places = append(&log, &first);
-        assert_eq!(append(&log, &[]), []);
         drop(log);
-        let log = ValueLog::open(folder.path()).unwrap();
+        let log = ValueLog::open(folder.path(), true).unwrap();
         places.extend(append(&log, &second));
         for (place, framed) in places.iter().zip(first.iter().chain(&second)) {
             assert_eq!(log.read(*place, <[u8]>::to_vec).unwrap(), *framed);
         }
-        assert_eq!(log.len(), first.iter().chain(&second).map(|framed| framed.len() as u64).sum::<u64>());
     }
 
     #[test]
     fn reading_makes_no_file_and_the_first_value_does() {
         let folder = tempfile::tempdir().unwrap();
-        let log = ValueLog::open(folder.path()).unwrap();
+        let log = ValueLog::open(folder.path(), true).unwrap();
         let place = Place { offset: 0, len: 20, check: 0 };
         assert_eq!(log.read(place, <[u8]>::to_vec).unwrap_err().kind(), io::ErrorKind::InvalidData);
         log.sync().unwrap();
-        append(&log, &[]);
         assert!(!log.exists() && !ValueLog::path_in(folder.path()).exists());
         append(&log, &[frame::seal(b"first")]);
         assert!(log.exists());
@@ -296,14 +371,14 @@ mod tests {
     #[test]
     fn bytes_that_a_crash_left_are_never_overwritten() {
         let folder = tempfile::tempdir().unwrap();
-        let log = ValueLog::open(folder.path()).unwrap();
+        let log = ValueLog::open(folder.path(), true).unwrap();
         let known = append(&log, &[frame::seal(b"known")])[0];
         let len = log.len();
         drop(log);
         write_all_at(&file_in(folder.path()), b"torn", len).unwrap();
-        let log = ValueLog::open(folder.path()).unwrap();
+        let log = ValueLog::open(folder.path(), true).unwrap();
         let later = append(&log, &[frame::seal(b"later")])[0];
-        assert_eq!(later.offset, len + 4);
+        assert_eq!(later.offset, len + 4 + Head::BYTES as u64);
         assert_eq!(log.read(known, <[u8]>::to_vec).unwrap(), frame::seal(b"known"));
         assert_eq!(log.read(later, <[u8]>::to_vec).unwrap(), frame::seal(b"later"));
     }
@@ -311,14 +386,14 @@ mod tests {
     #[test]
     fn a_lost_place_is_never_given_to_another_value() {
         let folder = tempfile::tempdir().unwrap();
-        let log = ValueLog::open(folder.path()).unwrap();
+        let log = ValueLog::open(folder.path(), true).unwrap();
         let lost = append(&log, &[frame::seal(b"lost")])[0];
         let len = log.len();
         drop(log);
         file_in(folder.path()).set_len(0).unwrap();
-        let log = ValueLog::open(folder.path()).unwrap();
+        let log = ValueLog::open(folder.path(), true).unwrap();
         assert_eq!(log.read(lost, <[u8]>::to_vec).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        log.accept_loss(len).unwrap();
+        log.accept_loss(len);
         let other = append(&log, &[frame::seal(b"next")])[0];
         assert_eq!(log.read(lost, <[u8]>::to_vec).unwrap_err().kind(), io::ErrorKind::InvalidData);
         assert_eq!(log.read(other, <[u8]>::to_vec).unwrap(), frame::seal(b"next"));
@@ -335,9 +410,9 @@ mod tests {
         #[test]
         fn no_place_returns_a_wrong_value(offset in 0_u64..200, len in 0_u32..200, check: u32) {
             let folder = tempfile::tempdir().unwrap();
-            let log = ValueLog::open(folder.path()).unwrap();
+            let log = ValueLog::open(folder.path(), true).unwrap();
             append(&log, &[frame::seal(&[1; 50]), frame::seal(&[2; 30])]);
-            for place in [Place { offset, len, check }, Place { offset: u64::MAX - offset, len: u32::MAX - len, check }] {
+            for place in [Place { offset: offset + 72, len, check }, Place { offset: u64::MAX - offset, len: u32::MAX - len, check }] {
                 if let Ok(framed) = log.read(place, <[u8]>::to_vec) {
                     prop_assert_eq!((framed.len(), check_of(&framed)), (len as usize, check));
                 }

@@ -1,15 +1,19 @@
-//! Verifies a whole store from outside, and repairs it: the database's files, the ledger, every stored value.
+//! Verifies a whole store from outside, and repairs it: the log, the database, the ledger, every stored value.
 //!
 //! In: a store that nobody has open. Out: findings, one by one, each with its remedy. Without `repair`, nothing is changed.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
 use super::format::{META_COUNTS, META_FORMAT, META_STORE_ID, STORE_FORMAT_VERSION};
-use super::open::catch_silently;
-use super::{Damage, Ledger, Repair, Store, StoreError, Tally};
+use super::index::{Applied, Fault, Index};
+use super::open::refuse_other_format;
+use super::replay::Content;
+use super::value_log::ValueLog;
+use super::{Damage, Ledger, Repair, Store, StoreError, Tally, Unavailable, lock};
 use crate::config::StoreConfig;
 
 /// The next step after a finding.
@@ -56,26 +60,19 @@ impl Finding {
 /// failure that prevents a look at a damaged store.
 pub fn verify_store(config: &StoreConfig, repair: bool, found: &mut dyn FnMut(Finding)) -> Result<(), StoreError> {
     let path = &config.path;
-    if !path.join("db").is_dir() {
-        if !path.is_dir() || !Ledger::path_in(path).exists() {
-            return Err(StoreError::Missing(path.clone()));
-        }
-        let what = format!(
-            "{}: the database is missing and only its ledger is left; restore the store from a backup, or move this folder \
-             away and run again",
-            path.display()
-        );
-        found(Finding::new(what, Remedy::Lost));
-        return Ok(());
+    if !Store::exists(path) {
+        return Err(StoreError::Missing(path.clone()));
     }
-    // On some damage sled panics only when it reads it.
-    let verified = catch_silently(|| verify_database(config, repair, found));
-    match verified.unwrap_or_else(|_| Err(StoreError::Corrupt("sled cannot read it".to_owned()))) {
-        // The error itself advises a repair, which has just failed.
-        Err(StoreError::Corrupt(reason) | StoreError::Unopenable { reason, .. }) if repair => {
+    let verified = if repair { repair_store(config, found) } else { look_at(config, found) };
+    match verified {
+        // The error itself advises a repair, which would not help.
+        Err(
+            StoreError::Corrupt(reason) | StoreError::Unopenable { reason, .. } | StoreError::Ledger { reason, .. },
+        ) => {
             let what = format!(
-                "the database of the store {} is damaged ({reason}) and cannot be repaired: restore the store from a backup, \
-                 or make a new one from an archive with `perfharvest import`, or move this folder away and run again",
+                "the store {} has neither a database that can be opened ({reason}) nor a log to build it from, and cannot be \
+                 repaired: restore the store from a backup, or make a new one from an archive with `perfharvest import`, or \
+                 move this folder away and run again",
                 path.display()
             );
             found(Finding::new(what, Remedy::Lost));
@@ -85,67 +82,187 @@ pub fn verify_store(config: &StoreConfig, repair: bool, found: &mut dyn FnMut(Fi
     }
 }
 
-fn verify_database(config: &StoreConfig, repair: bool, found: &mut dyn FnMut(Finding)) -> Result<(), StoreError> {
-    let path = &config.path;
-    let store = match Store::open_trees(path, config.cache_bytes) {
-        Err(error @ (StoreError::Unopenable { .. } | StoreError::Corrupt(_))) => {
-            if !repair {
-                found(Finding::new(error.to_string(), Remedy::Repair));
-                return Ok(());
-            }
-            reopen(config, &error, found)?
-        }
-        opened => opened?,
-    };
-    store.unreadable_is_damage.store(true, Ordering::Relaxed);
-    store.refuse_development_format()?;
-    for leftover in Ledger::leftovers(path) {
-        let remedy = if repair && std::fs::remove_file(&leftover).is_ok() { Remedy::Repaired } else { Remedy::None };
-        found(Finding::new(format!("{}: a killed process left it behind", leftover.display()), remedy));
-    }
-    let (ledger, unreadable) = match Ledger::read(path) {
-        Ok(ledger) => (ledger, None),
-        Err(error @ StoreError::DevelopmentFormat(_)) => return Err(error),
-        Err(error) => (None, Some(error.to_string())),
-    };
-    let lost = match store.get_meta::<u32>(META_FORMAT) {
-        Ok(Some(STORE_FORMAT_VERSION)) => None,
-        Ok(Some(found)) => return Err(StoreError::OtherFormat { path: path.clone(), found }),
-        Ok(None) if ledger.is_none() && unreadable.is_none() => {
-            let what = format!("{}: its creation was interrupted; the next run completes it", path.display());
-            found(Finding::new(what, Remedy::None));
-            return Ok(());
-        }
-        Ok(None) => Some("the store's description is missing".to_owned()),
-        Err(error) => Some(error.to_string()),
-    };
-    if let Some(reason) = lost {
-        let listed = ledger.as_ref().map_or(0, |ledger| ledger.counts.settled());
-        let held = Store::num_entries(&store.settled)?;
-        let reason = format!("{reason}; the ledger lists {listed} settled requests, the database holds {held}");
-        if !repair {
-            found(Finding::new(reason, Remedy::Repair));
-            return Ok(());
-        }
-        store.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
-        return verify_values(&store, ledger.as_ref(), Some(reason), repair, found);
-    }
-    verify_values(&store, ledger.as_ref(), None, repair, found)?;
-    verify_ledger(&store, ledger.as_ref(), unreadable, repair, found)
+/// The ledger, or why it cannot be read.
+struct SeenLedger {
+    ledger: Option<Ledger>,
+    unreadable: Option<String>,
 }
 
-/// Searches all values for damage; `lost` tells why the store's description has to be written anew.
+impl SeenLedger {
+    fn read(path: &Path) -> Result<Self, StoreError> {
+        match Ledger::read(path) {
+            Ok(ledger) => Ok(Self { ledger, unreadable: None }),
+            Err(error @ StoreError::DevelopmentFormat(_)) => Err(error),
+            Err(error) => Ok(Self { ledger: None, unreadable: Some(error.to_string()) }),
+        }
+    }
+
+    fn acknowledged(&self) -> u64 {
+        self.ledger.as_ref().map_or(0, |ledger| ledger.last_commit)
+    }
+}
+
+/// Changes nothing.
+fn look_at(config: &StoreConfig, found: &mut dyn FnMut(Finding)) -> Result<(), StoreError> {
+    let path = &config.path;
+    let seen = SeenLedger::read(path)?;
+    refuse_other_format(path, seen.ledger.as_ref().map(|ledger| ledger.format))?;
+    for leftover in Ledger::leftovers(path) {
+        found(Finding::new(format!("{}: a killed process left it behind", leftover.display()), Remedy::None));
+    }
+    let log = ValueLog::open(path, false)?;
+    let unreadable = |source| StoreError::Folder { path: log.path().to_owned(), source };
+    let (content, replayed) = Content::read(&log, seen.acknowledged()).map_err(unreadable)?;
+    let index = open_index(config, replayed.position.number, found)?;
+    let applied = index.as_ref().map_or(0, |(_, _, applied)| applied.position.number);
+    let lost = replayed.lost(applied.max(seen.acknowledged()));
+    let store = match index {
+        Some((lock, index, applied)) if applied.position.end > log.len() || lost > 0 => {
+            // What the log has lost, the database may still have.
+            let store = Store::of(path, index, applied, log, Some(lock));
+            let what = match store.check_values() {
+                Err(error) => error,
+                Ok(()) => StoreError::CommitsLost { path: path.clone(), lost },
+            };
+            found(Finding::new(what.to_string(), Remedy::Repair));
+            store
+        }
+        _ if replayed.log_id.is_none() => {
+            if seen.ledger.is_none() && seen.unreadable.is_none() {
+                let what = format!("{}: its creation was interrupted; the next run completes it", path.display());
+                found(Finding::new(what, Remedy::None));
+                return Ok(());
+            }
+            let reason = "both are missing or damaged".to_owned();
+            return Err(StoreError::Unopenable { path: path.clone(), reason });
+        }
+        index => {
+            if let Some((_, _, applied)) = index
+                && applied.position == replayed.position
+                && applied.sum != content.sum()
+            {
+                found(Finding::new(differs(path), Remedy::Repair));
+            }
+            if lost > 0 {
+                let error = StoreError::CommitsLost { path: path.clone(), lost };
+                found(Finding::new(error.to_string(), Remedy::Repair));
+            }
+            Store::of_content(config, content, &replayed, log)?
+        }
+    };
+    store.unreadable_is_damage.store(true, Ordering::Relaxed);
+    if let Some(reason) = lost_description(&store, seen.ledger.as_ref())? {
+        found(Finding::new(reason, Remedy::Repair));
+        return Ok(());
+    }
+    verify_values(&store, seen.ledger.as_ref(), &[], false, found)?;
+    verify_ledger(&store, &seen, false, found)
+}
+
+/// Opens the database where that changes nothing for others; `None` while another process has it, and where it is damaged.
+fn open_index(
+    config: &StoreConfig,
+    last: u64,
+    found: &mut dyn FnMut(Finding),
+) -> Result<Option<(File, Index, Applied)>, StoreError> {
+    let path = &config.path;
+    let lock = match lock::take_if_free(path) {
+        Ok(lock) => lock,
+        Err(Unavailable::ReadOnly) => return Ok(None),
+        Err(Unavailable::InUse) => {
+            let what = format!("{}: another process is writing to it; verified as of commit {last}", path.display());
+            found(Finding::new(what, Remedy::None));
+            return Ok(None);
+        }
+    };
+    let reason = match Index::open_checked(&path.join("db"), config.cache_bytes) {
+        Ok((index, applied)) => return Ok(Some((lock, index, applied))),
+        Err(Fault::Refused(error @ (StoreError::DevelopmentFormat(_) | StoreError::OtherFormat { .. }))) => {
+            return Err(error);
+        }
+        Err(Fault::Refused(_)) => return Ok(None),
+        Err(Fault::Missing) => "it is missing".to_owned(),
+        Err(Fault::Damaged(reason)) => reason,
+    };
+    let what = format!("the database of the store {}: {reason}; it can be rebuilt from the log", path.display());
+    found(Finding::new(what, Remedy::Repair));
+    Ok(None)
+}
+
+fn differs(path: &Path) -> String {
+    format!("the database of the store {}: it differs from the log, from which it can be rebuilt", path.display())
+}
+
+fn repair_store(config: &StoreConfig, found: &mut dyn FnMut(Finding)) -> Result<(), StoreError> {
+    let path = &config.path;
+    let mut held = Some(lock::take(path)?);
+    let seen = SeenLedger::read(path)?;
+    for leftover in Ledger::leftovers(path) {
+        let remedy = if std::fs::remove_file(&leftover).is_ok() { Remedy::Repaired } else { Remedy::None };
+        found(Finding::new(format!("{}: a killed process left it behind", leftover.display()), remedy));
+    }
+    let open = |lock| Store::open_locked(config, lock, seen.ledger.as_ref(), true);
+    let (mut store, mut losses) = open(held.take().map_or_else(|| lock::take(path), Ok)?)?;
+    let unreadable = |source| StoreError::Folder { path: path.clone(), source };
+    let applied = store.position().number;
+    let (content, replayed) = Content::read(&store.values, applied).map_err(unreadable)?;
+    losses.num_missing = losses.num_missing.max(replayed.lost(applied));
+    if losses.num_missing == 0 && !losses.is_cut && content.sum() != store.index.sum()? {
+        found(Finding::new(differs(path), Remedy::Repaired));
+        drop(store);
+        let lock = lock::take(path)?;
+        let place = path.join("db");
+        std::fs::remove_dir_all(&place).map_err(|source| StoreError::Folder { path: place, source })?;
+        store = open(lock)?.0;
+    }
+    drop(content);
+    store.unreadable_is_damage.store(true, Ordering::Relaxed);
+    let mut lost = Vec::new();
+    if let Some(reason) = &losses.rebuilt {
+        let what = format!("the database of the store {}: {reason}; it was rebuilt from the log", path.display());
+        found(Finding::new(what, Remedy::Repaired));
+    }
+    if losses.is_cut || losses.num_missing > 0 {
+        let reason = if losses.is_cut {
+            "its file `values` is shorter than its database expects".to_owned()
+        } else {
+            format!("{} commits in its file `values` are damaged", losses.num_missing)
+        };
+        store.write_checkpoint()?;
+        lost.push(Damage::Description { part: "log", reason });
+    }
+    if let Some(reason) = lost_description(&store, seen.ledger.as_ref())? {
+        store.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
+        lost.push(Damage::Description { part: "description", reason });
+    }
+    verify_values(&store, seen.ledger.as_ref(), &lost, true, found)?;
+    verify_ledger(&store, &seen, true, found)
+}
+
+/// Why the store's description has to be written anew.
+fn lost_description(store: &Store, ledger: Option<&Ledger>) -> Result<Option<String>, StoreError> {
+    let reason = match store.get_meta::<u32>(META_FORMAT) {
+        Ok(Some(format)) => return refuse_other_format(store.path(), Some(format)).map(|()| None),
+        Ok(None) => "the store's description is missing".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let listed = ledger.map_or(0, |ledger| ledger.counts.settled());
+    let held = Store::num_entries(&store.settled)?;
+    Ok(Some(format!("{reason}; the ledger lists {listed} settled requests, the database holds {held}")))
+}
+
+/// Searches all values for damage, and repairs it together with `lost`.
 fn verify_values(
     store: &Store,
     ledger: Option<&Ledger>,
-    lost: Option<String>,
+    lost: &[Damage],
     repair: bool,
     found: &mut dyn FnMut(Finding),
 ) -> Result<(), StoreError> {
     store.load_pushes()?;
     let mut damages = Vec::new();
     store.find_damage(|damage| damages.push(damage))?;
-    damages.extend(lost.map(|reason| Damage::Description { part: "description", reason }));
+    damages.extend_from_slice(lost);
     let repaired = if repair { store.repair_damage(&damages, ledger)? } else { Repair::default() };
     for damage in &damages {
         let remedy = match damage {
@@ -163,40 +280,9 @@ fn verify_values(
     Ok(())
 }
 
-/// Opens the database without the files that sled can rebuild: its snapshots and its parameters.
-fn reopen(config: &StoreConfig, error: &StoreError, found: &mut dyn FnMut(Finding)) -> Result<Store, StoreError> {
-    let db = config.path.join("db");
-    remove_files(&db, |name| name.starts_with("snap."))?;
-    let mut opened = Store::open_trees(&config.path, config.cache_bytes);
-    if opened.is_err() {
-        remove_files(&db, |name| name == "conf")?;
-        opened = Store::open_trees(&config.path, config.cache_bytes);
-    }
-    let store = opened?;
-    let reason = match error {
-        StoreError::Unopenable { reason, .. } | StoreError::Corrupt(reason) => reason.clone(),
-        error => error.to_string(),
-    };
-    let what = format!("the database could not be opened ({reason}); its snapshot was removed and rebuilt");
-    found(Finding::new(what, Remedy::Repaired));
-    Ok(store)
-}
-
-fn remove_files(folder: &Path, which: impl Fn(&str) -> bool) -> Result<(), StoreError> {
-    let failed = |source| StoreError::Folder { path: folder.to_owned(), source };
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if entry.file_name().to_str().is_some_and(&which) {
-            std::fs::remove_file(entry.path()).map_err(failed)?;
-        }
-    }
-    Ok(())
-}
-
 fn verify_ledger(
     store: &Store,
-    ledger: Option<&Ledger>,
-    unreadable: Option<String>,
+    seen: &SeenLedger,
     repair: bool,
     found: &mut dyn FnMut(Finding),
 ) -> Result<(), StoreError> {
@@ -204,17 +290,15 @@ fn verify_ledger(
     let at = path.display();
     let counts = store.get_meta::<Tally>(META_COUNTS).ok().flatten();
     let id = store.get_meta::<String>(META_STORE_ID).ok().flatten();
-    let what = match (ledger, counts) {
-        (None, _) => unreadable.or_else(|| Some(format!("the ledger {at} is missing"))),
+    let what = match (&seen.ledger, counts) {
+        (None, _) => seen.unreadable.clone().or_else(|| Some(format!("the ledger {at} is missing"))),
         (Some(ledger), _) if id.as_ref().is_some_and(|id| *id != ledger.store_id) => {
             Some(format!("the ledger {at} belongs to another store"))
         }
         (Some(ledger), Some(counts)) if counts.commits < ledger.counts.commits => Some(format!(
-            "the store has lost data: its ledger lists {} commits and {} settled requests, but the database holds {} and {}; \
-             if there is a newer backup, restore it",
-            ledger.counts.commits,
+            "the store has lost data: its ledger lists {} settled requests, but the log holds {}; if there is a newer backup, \
+             restore it",
             ledger.counts.settled(),
-            counts.commits,
             counts.settled(),
         )),
         _ => None,

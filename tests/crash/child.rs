@@ -51,6 +51,8 @@ pub(crate) fn command(crawl: &Crawl, command: &[&str]) -> Command {
     file.write_all(toml::to_string(&crawl.config).unwrap().as_bytes()).unwrap();
     let mut child = Command::new(program());
     child.args(command).arg("--config").arg(&path).current_dir(crawl.folder.path());
+    // The program refuses variables that are not its own.
+    child.env_remove("PERFHARVEST_CRASH_LONG").env_remove("PERFHARVEST_CRASH_SEED");
     child.env("RUST_BACKTRACE", "0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     child
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use perfharvest::config::Semantics;
+use perfharvest::store::Store;
 use treeherder_sim::Behaviour;
 
 use crate::arrivals::{asked_by, settled_in};
@@ -70,14 +71,17 @@ fn assert_refused(ended: &Ended, code: i32, hint: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_fills_while_answers_are_stored_loses_nothing_that_was_acknowledged() {
     let simulator = simulator(Behaviour::default()).await;
-    let (calm, whole_kib) = {
+    let (calm, empty_kib, whole_kib) = {
         let crawl = Crawl::of(&simulator.url());
+        let used = || i64::try_from(used_kib(&crawl.config.store.path)).unwrap();
+        drop(Store::open(&crawl.config.store).unwrap());
+        let empty = used();
         crawl.run().await.unwrap();
-        (crawl.artifacts(), used_kib(&crawl.config.store.path))
+        (crawl.artifacts(), empty, used())
     };
     // Not up to the last tenth: by so much the length of sled's file differs from one crawl to the next.
-    for percent in [5, 30, 55, 75] {
-        let disk = Disk::mount(whole_kib * percent / 100);
+    for percent in [-50, 30, 55, 75] {
+        let disk = Disk::mount((empty_kib + (whole_kib - empty_kib) * percent / 100).unsigned_abs());
         let mut crawl = Crawl::of(&simulator.url());
         crawl.config.store.path = disk.path("store");
         crawl.config.store.commit_records = 4.try_into().unwrap();
@@ -134,7 +138,7 @@ async fn folders_that_turned_read_only_are_named_with_what_to_do() {
     let before = crawl.artifacts();
     crawl.config.artifacts.semantics = Semantics::Corrected;
     disk.remount("ro");
-    assert_refused(&run(&crawl).await, 2, "choose another folder");
+    assert_refused(&run(&crawl).await, 2, "choose another place");
     assert_same_artifacts(&before, &crawl.artifacts());
     disk.remount("rw");
 
@@ -143,6 +147,12 @@ async fn folders_that_turned_read_only_are_named_with_what_to_do() {
     assert_eq!(run(&crawl).await.code(), Some(0));
     disk.remount("ro");
     assert_refused(&run(&crawl).await, 4, "store");
+    let archive = crawl.folder.path().join("archive");
+    let export = ["export", "--format", "archive", "--output", archive.to_str().unwrap()];
+    for reading in [&["verify"][..], &["failures"], &["reduce"], &["report"], &["status"], &export] {
+        let read = finish(command(&crawl, reading));
+        assert_eq!(read.code(), Some(0), "{reading:?}: {}{}", read.stdout, read.stderr);
+    }
     disk.remount("rw");
     assert_eq!(run(&crawl).await.code(), Some(0));
 }

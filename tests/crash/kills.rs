@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use perfharvest::model::Kind;
-use perfharvest::store::Ledger;
+use perfharvest::store::{Ledger, Store};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use treeherder_sim::{Arrival, Behaviour, Latency, Outcome, SimulatorHandle};
@@ -14,8 +14,15 @@ use crate::arrivals::{acknowledged_in, asked_by, settled_in};
 use crate::child::{blocking, command, finish, opened_copy, run_command, wait};
 use crate::support::{Crawl, assert_same_artifacts, simulator};
 
-/// Kills of each of the two tests.
-const KILLS: usize = 52;
+/// Kills at fail points, and as many at random moments; a bad day gets half of it.
+fn num_kills() -> usize {
+    if is_long() { 240 } else { 52 }
+}
+
+/// Whether to make as many kills and damages as a release is held against.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("PERFHARVEST_CRASH_LONG").is_some()
+}
 
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
@@ -23,11 +30,12 @@ const SIGKILL: i32 = 9;
 /// Fail points, each with the approximate maximum number of times that a run passes it.
 const FAIL_POINTS: &[(&str, u64)] = &[
     ("store.before_first_ledger", 1),
-    ("store.before_sync", 60),
-    ("store.before_transaction", 90),
-    ("store.after_transaction", 90),
-    ("store.before_flush", 60),
-    ("store.after_flush", 60),
+    ("log.mid_write", 90),
+    ("log.before_sync", 90),
+    ("log.after_sync", 90),
+    ("index.before_apply", 90),
+    ("index.within", 9),
+    ("index.after_apply", 90),
     ("ledger.before_rename", 6),
     ("ledger.after_rename", 6),
     ("artifact.before_fsync", 23),
@@ -37,7 +45,7 @@ const FAIL_POINTS: &[(&str, u64)] = &[
 ];
 
 /// The seed of this run of the tests: fresh, unless the environment repeats one.
-fn seeded(test: &str) -> StdRng {
+pub(crate) fn seeded(test: &str) -> StdRng {
     let seed = std::env::var("PERFHARVEST_CRASH_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
     println!("{test}: PERFHARVEST_CRASH_SEED={seed}");
     StdRng::seed_from_u64(seed)
@@ -114,6 +122,8 @@ impl Ordeal {
                 let (kept, said) = (store.counts().unwrap().of(kind).settled(), ledger.counts.of(kind).settled());
                 assert!(kept >= said, "the ledger knew {said} {kind:?}, the store {kept}, after {how}");
             }
+            let latest = Store::latest_ledger(&self.crawl.config.store.path).unwrap();
+            assert_eq!(latest.counts, store.counts().unwrap(), "`status` shows another state, after {how}");
         }
         let mut damages = Vec::new();
         store.find_damage(|damage| damages.push(damage)).unwrap();
@@ -146,7 +156,7 @@ async fn a_crawl_that_is_killed_at_fail_points_comes_to_the_same_bytes_and_asks_
     let mut random = seeded("fail points");
     let mut kills = 0;
     let mut passed = BTreeMap::<&str, usize>::new();
-    while kills < KILLS {
+    while kills < num_kills() {
         let mut ordeal = Ordeal::begin(&mut random, &[]).await;
         loop {
             let (name, most) = FAIL_POINTS[random.random_range(0..FAIL_POINTS.len())];
@@ -182,7 +192,7 @@ async fn a_crawl_that_is_killed_before_any_of_its_first_commits_comes_to_the_sam
         let mut crawl = Crawl::of(&simulator.url());
         crawl.config.store.commit_records = NonZeroUsize::MIN;
         let mut killed = run_command(&crawl);
-        killed.env("PERFHARVEST_FAIL_POINT", format!("store.before_transaction:{commit}"));
+        killed.env("PERFHARVEST_FAIL_POINT", format!("index.before_apply:{commit}"));
         let killed = tokio::task::spawn_blocking(|| finish(killed)).await.unwrap();
         assert_eq!(killed.signal(), Some(SIGABRT), "commit {commit}: {}", killed.stderr);
         let resumed = run_command(&crawl);
@@ -232,10 +242,10 @@ async fn kill_at_any_moment(test: &str, faults: &[&str], kills_wanted: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crawl_that_is_killed_at_any_moment_comes_to_the_same_bytes_and_asks_nothing_twice() {
-    kill_at_any_moment("random kills", &[], KILLS).await;
+    kill_at_any_moment("random kills", &[], num_kills()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_on_a_bad_day_of_the_server_come_to_the_bytes_of_a_calm_one_and_no_failure_is_left() {
-    kill_at_any_moment("kills on a bad day", BAD_DAY, KILLS / 2).await;
+    kill_at_any_moment("kills on a bad day", BAD_DAY, num_kills() / 2).await;
 }

@@ -2,11 +2,14 @@
 //!
 //! The simulated Treeherder runs in the test's process, and its log of arrivals shows all requests; the crawls run in child
 //! processes, which fail points or signals end.
+//!
+//! `PERFHARVEST_CRASH_LONG=1` makes as many kills and damages as a release is held against.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test may panic and talk")]
 
 mod arrivals;
 mod child;
+mod damage;
 #[cfg(all(target_os = "linux", feature = "disk-full-tests"))]
 mod disk_full;
 mod kills;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use perfharvest::actor::Shutdown;
 use perfharvest::config::StoreConfig;
 use perfharvest::pipeline;
-use perfharvest::store::{Ledger, STORE_FORMAT_VERSION, Store, archive, frame, verify_store};
+use perfharvest::store::{STORE_FORMAT_VERSION, Store, archive, frame, verify_store};
 use treeherder_sim::Behaviour;
 
 use crate::support::tamper::tampered;
@@ -116,7 +116,7 @@ async fn a_store_made_of_an_archive_goes_on_with_the_outputs_of_the_archived_one
     let made = crawl.artifacts();
     let archive_path = crawl.folder.path().join("archive");
     export(&crawl.config.store, &archive_path);
-    let id = |crawl: &Crawl| Ledger::read_existing(&crawl.config.store.path).unwrap().store_id;
+    let id = |crawl: &Crawl| Store::latest_ledger(&crawl.config.store.path).unwrap().store_id;
     let archived = id(&crawl);
 
     crawl.config.store.path = crawl.folder.path().join("restored");

@@ -39,6 +39,7 @@ mod ownership;
 mod parquet;
 mod plan;
 mod rate;
+mod readers;
 mod report;
 mod resume;
 mod scope;

@@ -158,7 +158,7 @@ async fn a_store_of_a_development_version_or_of_a_later_format_is_refused() {
         set_meta("format", Some(format));
         put(&ledger, own.as_bytes());
         refusal("a development version").await;
-        put(&ledger, own.replace("\"format_version\": 1", &format!("\"format\": {format}")).as_bytes());
+        put(&ledger, own.replace("\"format_version\": 2", &format!("\"format\": {format}")).as_bytes());
         refusal("export --format archive").await;
         assert!(matches!(Ledger::read(&crawl.config.store.path), Err(StoreError::DevelopmentFormat(_))));
     }

@@ -10,12 +10,14 @@ use std::path::Path;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::entry::{Entry, FAILED, META, Next, PENDING, RECORDS, SET_ASIDE, SETTLED, SIGNATURE_IDS, TREES, read_next};
+use super::entry::{Entry, FAILED, META, Next, PENDING, RECORDS, SET_ASIDE, SETTLED, SIGNATURE_IDS, read_next};
 use super::header::{ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, FORMAT_KEY, MAGIC, PREAMBLE_BYTES, TRAILER_BYTES};
 use super::{ArchiveError, ArchiveHeader, ArchiveSummary};
 use crate::actor::Shutdown;
 use crate::config::StoreConfig;
 use crate::model::{Kind, Request};
+use crate::store::database::{Changes, Durability};
+use crate::store::trees::Operation;
 use crate::store::value::{SetAside, Settled, open_json};
 use crate::store::{Incoming, Store, StoreError, Tally, frame, key};
 
@@ -219,17 +221,6 @@ fn damaged(path: &Path, reason: &str) -> ArchiveError {
 
 /// Seals and writes all batches; returns the tally of their entries.
 fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<Tally, ArchiveError> {
-    let trees = [
-        &store.meta,
-        &store.pending,
-        &store.settled,
-        &store.failed,
-        &store.provenance,
-        &store.signature_ids,
-        &store.pushes,
-        &store.records,
-        &store.set_aside,
-    ];
     let mut tally = Tally::default();
     for batch in inbox {
         let sealed: Vec<(Entry, Vec<u8>)> = batch
@@ -239,22 +230,18 @@ fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<T
                 (entry, framed)
             })
             .collect();
-        let mut batches: [sled::Batch; TREES.len()] = Default::default();
-        let mut records = Vec::new();
+        let mut changes = Changes::default();
         for (entry, framed) in sealed {
             count(&entry, &framed, &mut tally)?;
             if entry.tree == RECORDS {
-                records.push((entry.key, framed));
+                changes.records.push((entry.key, framed));
             } else if entry.tree != META || entry.key != FORMAT_KEY {
                 // The new store has its own version.
-                batches[usize::from(entry.tree) - 1].insert(entry.key, framed);
+                let tree = usize::from(entry.tree) - 1;
+                changes.operations.push(Operation { tree, key: entry.key, value: Some(framed) });
             }
         }
-        store.put_records(records.into_iter(), &mut batches[usize::from(RECORDS) - 1])?;
-        for (tree, batch) in trees.iter().zip(batches) {
-            let written = tree.apply_batch(batch);
-            written.map_err(|source| StoreError::Database { action: "write records", source })?;
-        }
+        store.write(changes, Durability::AtTheEnd)?;
     }
     Ok(tally)
 }

@@ -12,7 +12,7 @@ use super::header::{ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, CONTENT_WITHOUT_SET
 use super::{ArchiveError, ArchiveHeader, ArchiveSummary};
 use crate::actor::Shutdown;
 use crate::model::Request;
-use crate::store::format::{META_FORMAT, META_STORE_ID, META_VALUES};
+use crate::store::format::{META_APPLIED, META_FORMAT, META_STORE_ID};
 use crate::store::value::{Settled, StoredPage, open_frame};
 use crate::store::{Outcome, Store, StoreError, key};
 
@@ -141,7 +141,7 @@ impl Gathering<'_> {
         ] {
             for entry in tree {
                 let (key, framed) = entry.map_err(reading)?;
-                if number == META && key == META_VALUES {
+                if number == META && key == META_APPLIED {
                     continue; // only this store's
                 }
                 if number == META && key == META_FORMAT {

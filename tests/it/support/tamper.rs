@@ -5,6 +5,8 @@
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use perfharvest::store::Store;
+
 use super::Crawl;
 
 pub(crate) fn database(crawl: &Crawl) -> PathBuf {
@@ -52,8 +54,14 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Opens the database behind the store's back; sled's threads may hold it for a moment after it was closed.
+/// Changes the content of a store, in the database and in the log.
 pub(crate) fn tampered(crawl: &Crawl, change: impl FnOnce(&sled::Db)) {
+    tampered_database(crawl, change);
+    Store::adopt_database(&crawl.config.store).unwrap();
+}
+
+/// Changes the database behind the store's back; sled's threads may hold it for a moment after it was closed.
+pub(crate) fn tampered_database(crawl: &Crawl, change: impl FnOnce(&sled::Db)) {
     let mut attempts = 0;
     let db = loop {
         match sled::open(database(crawl)) {

@@ -1,0 +1,54 @@
+//! The whole content of the database in the log again, so that what the log lost before matters no more.
+
+use std::io;
+use std::sync::PoisonError;
+
+use super::group::Kind;
+use super::index::Applied;
+use super::trees::{Operation, operations_to_bytes};
+use super::{Store, StoreError};
+use crate::actor::fail_point;
+
+/// Entries per group.
+const GROUP_ENTRIES: usize = if cfg!(debug_assertions) { 64 } else { 4096 };
+
+impl Store {
+    /// Writes all entries into the log. Only with its last group does the checkpoint hold.
+    pub(super) fn write_checkpoint(&self) -> Result<(), StoreError> {
+        let failed = |source: io::Error| StoreError::database("write a checkpoint", source.into());
+        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = applied.take().ok_or(StoreError::WriterStopped)?;
+        let append = |kind, entries: &[Operation]| {
+            self.values.append(kind, &[], |_| operations_to_bytes(entries)).map_err(failed)
+        };
+        append(Kind::CheckpointBegin, &[])?;
+        let mut entries = Vec::with_capacity(GROUP_ENTRIES);
+        for entry in self.index.entries() {
+            entries.push(entry?);
+            if entries.len() == GROUP_ENTRIES {
+                append(Kind::CheckpointPart, &entries)?;
+                entries.clear();
+                fail_point("checkpoint.within");
+            }
+        }
+        let position = append(Kind::CheckpointEnd, &entries)?;
+        self.values.sync().map_err(failed)?;
+        let after = Applied { position, ..before };
+        self.index.set_applied(after)?;
+        *applied = Some(after);
+        Ok(())
+    }
+
+    /// Makes the log agree with a database that a test has changed behind the store's back.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read or written.
+    #[doc(hidden)]
+    pub fn adopt_database(config: &crate::config::StoreConfig) -> Result<(), StoreError> {
+        let store = Self::open_unchecked(config)?;
+        store.write_checkpoint()?;
+        let mut applied = store.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = Applied { sum: store.index.sum()?, ..applied.take().ok_or(StoreError::WriterStopped)? };
+        store.index.set_applied(after)
+    }
+}

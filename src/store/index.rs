@@ -1,0 +1,423 @@
+//! sled's database: an index that the log can build again.
+//!
+//! In: operations, in the order of the log. Out: trees. A sum over all entries, kept in the same transactions, shows on
+//! opening whether the database still holds what was written into it; a page that sled cannot read, a panic or a hang shows
+//! too.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sled::transaction::{ConflictableTransactionError, TransactionError};
+use sled::{Db, IVec, Transactional as _, Tree};
+
+use super::StoreError;
+use super::error::reason_of;
+use super::format::{META_APPLIED, META_DEVELOPMENT_FORMAT, META_FORMAT, STORE_FORMAT_VERSION};
+use super::frame;
+use super::panics::catch_silently;
+use super::replay::Content;
+use super::trees::{META, NAMES, NUM_TREES, Operation, STATES, hash_of};
+use super::value::open_json;
+use super::value_log::Position;
+use crate::actor::fail_point;
+
+/// Operations per batch outside of transactions: sled keeps every page that a batch replaces until its end.
+const BATCH_OPERATIONS: usize = 512;
+
+/// Operations per transaction, for the same reason: a reply of 25 MB would take 700 MB.
+const TRANSACTION_OPERATIONS: usize = if cfg!(debug_assertions) { 64 } else { BATCH_OPERATIONS };
+
+/// Time for a look at all entries, and for each megabyte of them: a thousand times the usual.
+const LEAST_DEADLINE: Duration = Duration::from_mins(1);
+const DEADLINE_PER_MIB: Duration = Duration::from_secs(2);
+
+/// The part of the log that is in the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Applied {
+    pub(super) position: Position,
+    /// See [`super::group::Head::log_id`].
+    pub(super) log_id: u64,
+    /// Sum (wrapping) of the hashes of all entries except this one.
+    pub(super) sum: u64,
+}
+
+impl Applied {
+    fn seal(self) -> Vec<u8> {
+        let fields = [self.position.number, self.position.end, self.log_id, self.sum];
+        frame::seal(&fields.map(u64::to_le_bytes).concat())
+    }
+
+    fn open(framed: &[u8]) -> Option<Self> {
+        let mut raw = Vec::new();
+        frame::open(framed, &mut raw).ok()?;
+        let field = |at: usize| raw.get(8 * at..)?.first_chunk::<8>().map(|field| u64::from_le_bytes(*field));
+        let position = Position { number: field(0)?, end: field(1)? };
+        Some(Self { position, log_id: field(2)?, sum: field(3)? })
+    }
+}
+
+/// Why there is no database to use.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// It is missing, or was never finished.
+    Missing,
+    /// It does not hold what was written into it: the reason.
+    Damaged(String),
+    /// The system refuses, which says nothing about the data.
+    Refused(StoreError),
+}
+
+/// An open database.
+#[derive(Clone, Debug)]
+pub(super) struct Index {
+    pub(super) trees: [Tree; NUM_TREES],
+}
+
+impl Index {
+    /// Opens the database in `folder` without any check.
+    pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let db = open_sled(folder, cache_bytes)?;
+        let tree = |name: &str| db.open_tree(name).map_err(|source| StoreError::database("open a tree", source));
+        let trees = NAMES.iter().map(|name| tree(name)).collect::<Result<Vec<_>, _>>()?;
+        let trees = trees.try_into().map_err(|_| StoreError::Corrupt("a tree is missing".to_owned()))?;
+        Ok(Self { trees })
+    }
+
+    /// Opens the database in `folder` and reads all of it. sled panics on some damage and never returns from other.
+    pub(super) fn open_checked(folder: &Path, cache_bytes: u64) -> Result<(Self, Applied), Fault> {
+        if !folder.is_dir() && !folder.is_symlink() {
+            return Err(Fault::Missing);
+        }
+        refuse_links(folder).map_err(Fault::Refused)?;
+        let len = std::fs::metadata(folder.join("db")).map_or(0, |file| file.len());
+        let deadline = LEAST_DEADLINE + DEADLINE_PER_MIB * u32::try_from(len >> 20).unwrap_or(u32::MAX);
+        let (sender, receiver) = flume::bounded(1);
+        let path = folder.to_owned();
+        let opening = std::thread::Builder::new().name("index".to_owned()).spawn(move || {
+            let opened = catch_silently(|| Self::open_and_sum(&path, cache_bytes));
+            let panicked = |panic: Box<dyn std::any::Any + Send>| fault_of(error_of_panic(&path, &*panic));
+            let _nobody_waits = sender.send(opened.unwrap_or_else(|panic| Err(panicked(panic))));
+        });
+        opening.map_err(|source| Fault::Refused(StoreError::Folder { path: folder.to_owned(), source }))?;
+        match receiver.recv_timeout(deadline) {
+            Ok(opened) => opened,
+            Err(_) => Err(Fault::Damaged("sled does not come to an end with it".to_owned())),
+        }
+    }
+
+    fn open_and_sum(folder: &Path, cache_bytes: u64) -> Result<(Self, Applied), Fault> {
+        let index = Self::open(folder, cache_bytes).map_err(fault_of)?;
+        let applied = index.trees[META].get(META_APPLIED);
+        let applied = applied.map_err(|source| fault_of(StoreError::database("read its description", source)))?;
+        if index.is_of_development() {
+            return Err(Fault::Refused(StoreError::DevelopmentFormat(store_of(folder))));
+        }
+        let sum = index.sum().map_err(fault_of)?;
+        match applied.as_deref().map(Applied::open) {
+            None if index.trees[META].is_empty() => Err(Fault::Missing),
+            None => Err(Fault::Damaged("its description is missing".to_owned())),
+            Some(None) => Err(Fault::Damaged("its description is damaged".to_owned())),
+            Some(Some(applied)) if applied.sum != sum => {
+                Err(Fault::Damaged("it does not hold what was written into it".to_owned()))
+            }
+            Some(Some(applied)) => Ok((index, applied)),
+        }
+    }
+
+    fn is_of_development(&self) -> bool {
+        let format = self.trees[META].get(META_FORMAT).ok().flatten();
+        let format = format.and_then(|framed| open_json::<u32>("meta", META_FORMAT, &framed).ok());
+        format.is_some_and(|format| format < STORE_FORMAT_VERSION)
+            || self.trees[META].contains_key(META_DEVELOPMENT_FORMAT).unwrap_or_default()
+    }
+
+    /// Builds a database with `content` in `folder`, which must not exist.
+    pub(super) fn build(
+        folder: &Path,
+        cache_bytes: u64,
+        content: Content,
+        applied: Applied,
+    ) -> Result<Self, StoreError> {
+        let index = Self::open(folder, cache_bytes)?;
+        for (number, entries) in content.trees.into_iter().enumerate() {
+            let mut entries = entries.into_iter().peekable();
+            while entries.peek().is_some() {
+                let mut batch = sled::Batch::default();
+                for (key, value) in entries.by_ref().take(BATCH_OPERATIONS) {
+                    batch.insert(key, value);
+                }
+                let applied = index.trees[number].apply_batch(batch);
+                applied.map_err(|source| StoreError::database("be built from its log", source))?;
+                fail_point("index.mid_rebuild");
+            }
+        }
+        index.set_applied(applied)?;
+        Ok(index)
+    }
+
+    /// How much of the log is in the database.
+    pub(super) fn applied(&self) -> Result<Applied, StoreError> {
+        let found = self.trees[META].get(META_APPLIED);
+        let found = found.map_err(|source| StoreError::database("read its description", source))?;
+        found
+            .as_deref()
+            .and_then(Applied::open)
+            .ok_or_else(|| StoreError::damaged("meta", META_APPLIED, "it is missing"))
+    }
+
+    /// Sum of the hashes of all entries.
+    pub(super) fn sum(&self) -> Result<u64, StoreError> {
+        let mut sum = 0_u64;
+        for (number, tree) in self.trees.iter().enumerate() {
+            for entry in tree {
+                let (key, value) = entry.map_err(|source| StoreError::database("be read", source))?;
+                if number != META || key != META_APPLIED {
+                    sum = sum.wrapping_add(hash_of(number, &key, &value));
+                }
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Notes how much of the log is in the database, without a transaction.
+    pub(super) fn set_applied(&self, applied: Applied) -> Result<(), StoreError> {
+        let put = self.trees[META].insert(META_APPLIED, applied.seal());
+        put.map_err(|source| StoreError::database("write its description", source)).map(drop)
+    }
+
+    /// Applies the operations of the group that ends at `position`. A large group takes several transactions; one that was
+    /// applied in part is applied again from its beginning when the database is opened.
+    pub(super) fn apply(
+        &self,
+        before: Applied,
+        operations: &[Operation],
+        position: Position,
+    ) -> Result<Applied, StoreError> {
+        let mut operations: Vec<&Operation> = operations.iter().collect();
+        if operations.len() > TRANSACTION_OPERATIONS {
+            // Records come before the states that refer to them, for readers in this process.
+            operations.sort_by_key(|operation| STATES.contains(&operation.tree));
+        }
+        let (mut applied, mut rest) = (before, operations.as_slice());
+        while rest.len() > TRANSACTION_OPERATIONS {
+            let (part, behind) = rest.split_at(TRANSACTION_OPERATIONS);
+            applied = self.apply_part(applied, part, before.position)?;
+            fail_point("index.within");
+            rest = behind;
+        }
+        self.apply_part(applied, rest, position)
+    }
+
+    /// Applies operations in one transaction, which notes that the database has the log up to `position`.
+    fn apply_part(
+        &self,
+        before: Applied,
+        operations: &[&Operation],
+        position: Position,
+    ) -> Result<Applied, StoreError> {
+        let done: Result<Applied, TransactionError<()>> = self.trees.as_slice().transaction(|views| {
+            let mut sum = before.sum;
+            for Operation { tree, key, value } in operations.iter().copied() {
+                let old = match value {
+                    Some(value) => views[*tree].insert(key.as_slice(), value.as_slice()),
+                    None => views[*tree].remove(key.as_slice()),
+                };
+                if let Some(old) = old.map_err(ConflictableTransactionError::from)? {
+                    sum = sum.wrapping_sub(hash_of(*tree, key, &old));
+                }
+                if let Some(value) = value {
+                    sum = sum.wrapping_add(hash_of(*tree, key, value));
+                }
+            }
+            let applied = Applied { position, sum, ..before };
+            views[META].insert(META_APPLIED, applied.seal()).map_err(ConflictableTransactionError::from)?;
+            Ok(applied)
+        });
+        done.map_err(|error| match error {
+            TransactionError::Storage(source) => StoreError::database("commit answers", source),
+            TransactionError::Abort(()) => StoreError::WriterStopped,
+        })
+    }
+
+    /// Applies operations without a transaction and without the sum: the caller notes both at the end.
+    pub(super) fn apply_in_bulk(&self, operations: Vec<Operation>) -> Result<(), StoreError> {
+        let mut batches: [sled::Batch; NUM_TREES] = Default::default();
+        for Operation { tree, key, value } in operations {
+            match value {
+                Some(value) => batches[tree].insert(key, value),
+                None => batches[tree].remove(key),
+            }
+        }
+        for (tree, batch) in self.trees.iter().zip(batches) {
+            tree.apply_batch(batch).map_err(|source| StoreError::database("write records", source))?;
+        }
+        Ok(())
+    }
+
+    /// All entries but the note of what was applied.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Result<Operation, StoreError>> {
+        self.trees.iter().enumerate().flat_map(|(number, tree)| {
+            tree.iter().filter_map(move |entry| {
+                let of = |(key, value): (IVec, IVec)| {
+                    let is_content = number != META || key != META_APPLIED;
+                    is_content.then(|| Operation { tree: number, key: key.to_vec(), value: Some(value.to_vec()) })
+                };
+                entry.map(of).map_err(|source| StoreError::database("be read", source)).transpose()
+            })
+        })
+    }
+}
+
+/// sled follows links, and would write to a file elsewhere.
+fn refuse_links(folder: &Path) -> Result<(), StoreError> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    match std::iter::once(folder.to_owned()).chain(entries).find(|path| path.is_symlink()) {
+        None => Ok(()),
+        Some(path) => {
+            let source = std::io::Error::other("it is a symbolic link; remove the link: the log has what it held");
+            Err(StoreError::Folder { path, source })
+        }
+    }
+}
+
+fn fault_of(error: StoreError) -> Fault {
+    match error {
+        StoreError::Corrupt(reason) | StoreError::Unopenable { reason, .. } => Fault::Damaged(reason),
+        error => Fault::Refused(error),
+    }
+}
+
+fn error_of_panic(folder: &Path, panic: &(dyn std::any::Any + Send)) -> StoreError {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    let text = text.unwrap_or_else(|| "sled cannot read it".to_owned());
+    let path = folder.to_owned();
+    match system_error_in(&text) {
+        Some(source) => StoreError::Folder { path, source },
+        None => StoreError::Unopenable { path, reason: reason_of(&text) },
+    }
+}
+
+/// The system's error in the text of a panic, `Os { code: 24, …`: such a panic says nothing about the files.
+fn system_error_in(panic: &str) -> Option<std::io::Error> {
+    let (_, code) = panic.split_once("Os { code: ")?;
+    let digits = code.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok().map(std::io::Error::from_raw_os_error).filter(is_of_the_system)
+}
+
+/// Removes a database that a killed process left half created: sled writes its `conf` in two steps before it creates the
+/// database file, and refuses one that ends between them. No data are lost, because the database file is empty or missing.
+fn remove_half_made(folder: &Path) -> std::io::Result<()> {
+    let not_found = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    let is_empty = match std::fs::metadata(folder.join("db")) {
+        Ok(file) => file.len() == 0,
+        Err(error) => not_found(&error),
+    };
+    if !is_empty {
+        return Ok(());
+    }
+    match std::fs::remove_file(folder.join("conf")) {
+        Err(error) if !not_found(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Opens sled's database. sled panics on some damage; a panic becomes an error here.
+fn open_sled(folder: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
+    remove_half_made(folder).map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
+    let config = sled::Config::new()
+        .path(folder)
+        .cache_capacity(cache_bytes.max(LEAST_CACHE_BYTES))
+        .flush_every_ms(None) // what is not flushed is in the log
+        .mode(sled::Mode::HighThroughput);
+    let mut opened = catch_silently(|| config.open());
+    for _ in 0..LOCK_ATTEMPTS {
+        if !matches!(&opened, Ok(Err(sled::Error::Io(error))) if is_lock_error(error)) {
+            break;
+        }
+        std::thread::sleep(LOCK_INTERVAL);
+        opened = catch_silently(|| config.open());
+    }
+    match opened {
+        Ok(Ok(db)) => Ok(db),
+        Ok(Err(sled::Error::Io(error))) if is_lock_error(&error) => Err(StoreError::Locked(store_of(folder))),
+        Ok(Err(sled::Error::Io(source))) if is_of_the_system(&source) => {
+            Err(StoreError::Folder { path: folder.to_owned(), source })
+        }
+        Ok(Err(error)) => {
+            Err(StoreError::Unopenable { path: folder.to_owned(), reason: reason_of(&error.to_string()) })
+        }
+        Err(panic) => Err(error_of_panic(folder, &*panic)),
+    }
+}
+
+fn store_of(folder: &Path) -> std::path::PathBuf {
+    folder.parent().unwrap_or(folder).to_owned()
+}
+
+/// sled refuses a smaller cache.
+const LEAST_CACHE_BYTES: u64 = 256;
+
+/// sled's threads may keep a database locked for a moment after it was closed.
+const LOCK_ATTEMPTS: u32 = 100;
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// True when the system refuses an operation, whatever the file holds.
+fn is_of_the_system(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory};
+    const EIO: i32 = 5;
+    let of_content = matches!(error.kind(), InvalidInput | IsADirectory | NotADirectory);
+    error.raw_os_error().is_some_and(|number| number != EIO) && !of_content
+}
+
+fn is_lock_error(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StoreConfig;
+    use crate::store::Store;
+
+    #[test]
+    fn an_error_of_the_system_or_a_small_cache_is_never_called_damage() {
+        let panic =
+            r#"called `Result::unwrap()` on an `Err` value: Os { code: 24, kind: Uncategorized, message: "x" }"#;
+        assert_eq!(system_error_in(panic).unwrap().raw_os_error(), Some(24));
+        assert!(system_error_in("index out of bounds").is_none());
+        let error = error_of_panic(Path::new("store/db"), &panic.to_owned());
+        assert!(matches!(fault_of(error), Fault::Refused(StoreError::Folder { .. })));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        drop(Store::open(&StoreConfig { path: path.clone(), ..StoreConfig::default() }).unwrap());
+        for cache_bytes in [0, 1, 255] {
+            let opened = Index::open_checked(&path.join("db"), cache_bytes);
+            assert!(opened.is_ok(), "{cache_bytes}: {opened:?}");
+        }
+    }
+
+    #[test]
+    fn a_large_group_that_was_applied_in_part_is_applied_again_to_the_same_content() {
+        let operation = |number: u16| Operation {
+            tree: usize::from(number) % NUM_TREES,
+            key: (number % 150).to_be_bytes().to_vec(),
+            value: (!number.is_multiple_of(7)).then(|| number.to_be_bytes().to_vec()),
+        };
+        let operations: Vec<_> = (0..900).map(operation).collect();
+        let (before, position) = (Applied::default(), Position { number: 1, end: 1000 });
+        let folder = tempfile::tempdir().unwrap();
+        let index = |name| Index::open(&folder.path().join(name), 1 << 20).unwrap();
+        let content = |index: &Index| index.entries().map(|entry| format!("{:?}", entry.unwrap())).collect::<Vec<_>>();
+        let (whole, killed) = (index("whole"), index("killed"));
+        let applied = whole.apply(before, &operations, position).unwrap();
+        assert_eq!((applied.sum, applied.position), (whole.sum().unwrap(), position));
+        let part: Vec<_> = operations[..TRANSACTION_OPERATIONS].iter().collect();
+        let half = killed.apply_part(before, &part, before.position).unwrap();
+        assert_eq!(killed.applied().unwrap(), half);
+        assert_eq!(killed.apply(half, &operations, position).unwrap(), applied);
+        assert_eq!(content(&whole), content(&killed));
+        let nothing = killed.apply(applied, &[], Position { number: 2, end: 2000 }).unwrap();
+        assert_eq!((nothing.sum, nothing.position.number), (applied.sum, 2));
+    }
+}

@@ -1,0 +1,122 @@
+//! A store for reading only, beside the process that writes it, or where this process may not write: a private database,
+//! built from the log in a temporary folder. Nothing in the store's own folder is locked or written.
+//!
+//! The store is seen as of the last commit at the time of opening, and stays so: the log is only appended to.
+
+use std::path::Path;
+
+use super::database::View;
+use super::format::{META_COUNTS, META_FORMAT, META_IDENTITY};
+use super::index::{Applied, Index};
+use super::lock::Unavailable;
+use super::open::refuse_other_format;
+use super::replay::{Content, Reader, Replayed, replay};
+use super::trees::{META, Operation};
+use super::value::open_json;
+use super::value_log::{Position, ValueLog};
+use super::{Ledger, Store, StoreError, lock};
+use crate::config::StoreConfig;
+
+impl Store {
+    /// Opens a store that must exist for reading: the store itself where this process may have it, else as of its last
+    /// commit.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], and those of [`Store::open`] except [`StoreError::Locked`].
+    pub fn open_to_read(config: &StoreConfig) -> Result<Self, StoreError> {
+        if !Self::exists(&config.path) {
+            return Err(StoreError::Missing(config.path.clone()));
+        }
+        match lock::take_if_free(&config.path) {
+            Ok(lock) => match Self::open_with(config, lock) {
+                Err(StoreError::Folder { .. }) => Self::open_view(config, Unavailable::ReadOnly),
+                opened => opened,
+            },
+            Err(reason) => Self::open_view(config, reason),
+        }
+    }
+
+    /// Tally and identity as of the last commit: those of the ledger, which may be a second older, brought to the end of the
+    /// log. Without the log, those of the ledger.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] without a store, [`StoreError::Ledger`] when only the ledger is missing or cannot be read, and
+    /// the errors for another format.
+    pub fn latest_ledger(path: &Path) -> Result<Ledger, StoreError> {
+        let mut ledger = match Ledger::read(path)? {
+            Some(ledger) => ledger,
+            None if Self::exists(path) => {
+                return Err(StoreError::Ledger { path: Ledger::path_in(path), reason: "is missing".to_owned() });
+            }
+            None => return Err(StoreError::Missing(path.to_owned())),
+        };
+        refuse_other_format(path, Some(ledger.format))?;
+        let Ok(log) = ValueLog::open(path, false) else { return Ok(ledger) };
+        let known = Position { number: ledger.last_commit, end: ledger.log_end };
+        let _unreadable = replay(Reader::new(&log, known, None), known.number, |group| {
+            for Operation { tree, key, value } in group.operations {
+                match (tree, key.as_slice(), value) {
+                    (META, META_COUNTS, Some(framed)) => {
+                        ledger.counts = open_json("meta", &key, &framed).unwrap_or_else(|_| ledger.counts.clone());
+                    }
+                    (META, META_IDENTITY, Some(framed)) => {
+                        ledger.identity = open_json("meta", &key, &framed).ok().or_else(|| ledger.identity.take());
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
+        });
+        Ok(ledger)
+    }
+
+    fn open_view(config: &StoreConfig, reason: Unavailable) -> Result<Self, StoreError> {
+        let path = &config.path;
+        // First the ledger: the log holds at least as much.
+        let ledger = Ledger::read(path)?;
+        refuse_other_format(path, ledger.as_ref().map(|ledger| ledger.format))?;
+        let expected = ledger.map_or(0, |ledger| ledger.last_commit);
+        let log = ValueLog::open(path, false)?;
+        let read = Content::read(&log, expected);
+        let (content, replayed) = read.map_err(|source| StoreError::Folder { path: log.path().to_owned(), source })?;
+        if replayed.num_missing > 0 {
+            return Err(StoreError::CommitsLost { path: path.clone(), lost: replayed.num_missing });
+        }
+        let found = replayed.position.number;
+        if found == 0 && expected == 0 {
+            return Err(StoreError::Missing(path.clone()));
+        }
+        if found < expected {
+            return Err(StoreError::BehindLedger { path: path.clone(), expected, found });
+        }
+        let mut store = Self::of_content(config, content, &replayed, log)?;
+        refuse_other_format(path, store.get_meta(META_FORMAT)?)?;
+        store.load_pushes()?;
+        if let Some(view) = &mut store.view {
+            view.reason = reason;
+        }
+        Ok(store)
+    }
+
+    /// A store with `content`, which was read from `log`.
+    pub(super) fn of_content(
+        config: &StoreConfig,
+        content: Content,
+        replayed: &Replayed,
+        log: ValueLog,
+    ) -> Result<Self, StoreError> {
+        let made = tempfile::tempdir();
+        let folder = made.map_err(|source| StoreError::Folder { path: std::env::temp_dir(), source })?;
+        let log_id = replayed.log_id.unwrap_or_default();
+        let applied = Applied { position: replayed.position, log_id, sum: content.sum() };
+        let index = Index::build(&folder.path().join("db"), config.cache_bytes, content, applied)?;
+        let view = View { reason: Unavailable::InUse, _folder: folder };
+        Ok(Self { view: Some(view), ..Self::of(&config.path, index, applied, log, None) })
+    }
+
+    /// For a store that was opened for reading only: the reason, and the number of the last commit that is seen.
+    #[must_use]
+    pub fn as_of(&self) -> Option<(Unavailable, u64)> {
+        self.view.as_ref().map(|view| (view.reason, self.position().number))
+    }
+}
