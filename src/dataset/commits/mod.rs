@@ -2,12 +2,14 @@
 //!
 //! In: the lines of the file. Out: the commits whose date lies in the window, in file order, with the nodes as the older
 //! scripts read them. The file is untrusted: an unusable line is skipped and counted with its reason, and only a file without
-//! usable lines is an error. A list of commits is read, too, in one line or with one commit per line.
+//! usable lines is an error. A list of commits is read, too: in one line, with one commit per line, or with a commit spread over
+//! several lines.
 
 pub(crate) mod check;
 mod extent;
 mod node;
 mod skipped;
+mod spread;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,6 +25,7 @@ use self::extent::Extent;
 pub(crate) use self::extent::MismatchError;
 pub(crate) use self::node::NodeKey;
 pub(crate) use self::skipped::{SkipReason, SkippedLines};
+use self::spread::Spread;
 use crate::dataset::lines::{Line, Lines, python_strip};
 use crate::model::Timestamp;
 
@@ -142,14 +145,16 @@ impl Commits {
     ) -> Result<Self, CommitsError> {
         let mut lines = Lines::new(reader);
         let mut found = Found { window: (start, end), ..Found::default() };
-        let (mut bytes, mut document) = (Vec::new(), Document::default());
+        let (mut bytes, mut document, mut spread) = (Vec::new(), Document::default(), Spread::default());
         while let Some(line) =
             lines.read(&mut bytes).map_err(|source| CommitsError::Unreadable(path.to_owned(), source))?
         {
             found.report.lines = line.number;
-            if let Err(reason) = found.read_line(&bytes, line, &mut document) {
-                found.report.skipped.add(reason, line.number);
-            }
+            let reason = found.read_line(&bytes, line, &mut document).err();
+            found.read_spread(reason, &bytes, line, &mut spread, &mut document);
+        }
+        if let Some(first_line) = spread.take() {
+            found.report.skipped.add(SkipReason::Torn, first_line);
         }
         let Found { known, numbers, mut report, mut extent, .. } = found;
         report.digest = lines.digest();
@@ -225,6 +230,41 @@ impl Found {
                 elements.try_for_each(|element| self.take(element))
             }
             _ => Err(SkipReason::NotObject),
+        }
+    }
+
+    /// Counts a line that is no commit by itself, for a `reason`, unless it belongs to a commit over several lines.
+    fn read_spread(
+        &mut self,
+        reason: Option<SkipReason>,
+        bytes: &[u8],
+        line: Line,
+        spread: &mut Spread,
+        document: &mut Document,
+    ) {
+        let text = std::str::from_utf8(bytes).ok().filter(|_| !line.too_long).map(python_strip);
+        let (Some(reason), Some(text)) = (reason, text) else {
+            if let Some(first_line) = spread.take() {
+                self.report.skipped.add(SkipReason::Malformed, first_line);
+            }
+            if let Some(reason) = reason {
+                self.report.skipped.add(reason, line.number);
+            }
+            return;
+        };
+        if !spread.add(text, line.number) {
+            self.report.skipped.add(reason, line.number);
+            return;
+        }
+        let commit = spread.ended().and_then(|text| document.load(text).ok()).map(|value| self.take(value));
+        let skipped = match commit {
+            None if spread.is_too_long() => Some(SkipReason::Malformed),
+            None => return,
+            Some(taken) => taken.err(),
+        };
+        let first_line = spread.take();
+        if let (Some(reason), Some(line)) = (skipped, first_line) {
+            self.report.skipped.add(reason, line);
         }
     }
 

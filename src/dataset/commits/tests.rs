@@ -191,6 +191,61 @@ fn lists_and_other_line_ends_are_read_as_a_whole() {
     }
 }
 
+/// The output of `hg log -Tjson`, Mercurial 6.3.
+const HG_JSON: &str = r#"[
+ {
+  "bookmarks": [],
+  "branch": "default",
+  "date": [1783036800, 0],
+  "desc": "Bug 3\n\n{\n}",
+  "node": "c6c78a49213b7a25d10a91fcf38f25d33d1f387b",
+  "parents": ["4490a88808672653f238bf6d6e02d3ee1a9f42d1"],
+  "phase": "draft",
+  "rev": 2,
+  "tags": ["tip"],
+  "user": "me"
+ },
+ {
+  "date": [1782950400, 0],
+  "desc": "Bug 2",
+  "node": "4490a88808672653f238bf6d6e02d3ee1a9f42d1",
+  "parents": []
+ }
+]
+"#;
+
+#[test]
+fn commits_that_spread_over_several_lines_are_read() {
+    let python =
+        "[{\n \"node\": \"n1\",\n \"date\": [\n  1782864000,\n  0\n ],\n \"x\": [\n  {\"a\": 1},\n  {\n  }\n ]\n}]";
+    for (text, nodes) in [
+        (HG_JSON, &["c6c78a49213b7a25d10a91fcf38f25d33d1f387b", "4490a88808672653f238bf6d6e02d3ee1a9f42d1"][..]),
+        (
+            &HG_JSON.replace('\n', "\r\n"),
+            &["c6c78a49213b7a25d10a91fcf38f25d33d1f387b", "4490a88808672653f238bf6d6e02d3ee1a9f42d1"],
+        ),
+        (python, &["n1"]),
+    ] {
+        let commits = read(text).unwrap();
+        assert_eq!(commits.in_window.iter().map(|commit| commit.node.as_str()).collect::<Vec<_>>(), nodes);
+        assert_eq!(commits.report.skipped.total_not_blank(), 0, "{text}: {}", commits.report.skipped);
+    }
+}
+
+#[test]
+fn a_commit_over_several_lines_that_is_not_whole_costs_itself() {
+    let good = "{\"node\":\"n1\",\"date\":[1782864000]}";
+    let begun = "{\n\"node\":\"n2\",\n";
+    let undated = "{\n\"node\":\"n3\"\n}\n";
+    let commits = read(format!("{begun}{good}\n{undated}{good}\n{begun}")).unwrap();
+    assert_eq!(commits.in_window.len(), 1);
+    let skipped = commits.report.skipped;
+    for (reason, line) in [(SkipReason::Malformed, 1), (SkipReason::Undated, 4), (SkipReason::Torn, 8)] {
+        assert_eq!(skipped.first_lines(reason), [line], "{skipped}");
+    }
+    assert_eq!(skipped.total(), 3);
+}
+
 #[test]
 fn folded_nodes_are_one_text_each() {
     let hash = "b48c4d7fc2c9971a780ef9c29619c44ce3e97935";
