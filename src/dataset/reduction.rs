@@ -73,6 +73,7 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Da
         store_id: owner.as_ref().and_then(Owner::id).map(str::to_owned),
         identity,
     };
+    sources.check_commits()?;
     let asked = sources.makeable(artifacts)?;
     let before = read_manifest(folder);
     let (wanted, current): (BTreeSet<_>, BTreeSet<_>) =

@@ -30,6 +30,14 @@ pub(crate) struct Sources<'a> {
 }
 
 impl Sources<'_> {
+    /// Refuses commits of another repository than the data.
+    pub(crate) fn check_commits(&self) -> Result<(), DatasetError> {
+        let (Some(commits), Some(path)) = (self.commits, self.config.commits_file()) else { return Ok(()) };
+        commits
+            .check_share(&self.store.push_revisions(), self.config.artifacts.semantics)
+            .map_err(|error| CommitsError::Mismatch(path, Box::new(error)).into())
+    }
+
     /// The requested artifacts, or all that the configured inputs allow.
     pub(crate) fn makeable(&self, asked: &[Artifact]) -> Result<BTreeSet<Artifact>, DatasetError> {
         let lacks = |artifact: Artifact| {

@@ -13,10 +13,6 @@ use super::FetchError;
 use crate::model::{AlertSummary, Revision, Timestamp};
 use crate::source::Reply;
 
-/// So many revisions must be missing before a file is refused: one that lists a tenth of them is then refused in one case of
-/// eight, but a file of the right repository lists nearly all.
-const MIN_MISSING: usize = 20;
-
 /// The content of a file of commits, as far as the check needs it.
 pub(crate) struct ListedCommits {
     pub(crate) file: PathBuf,
@@ -25,6 +21,8 @@ pub(crate) struct ListedCommits {
     pub(crate) window: (Timestamp, Timestamp),
     /// Commits in the window.
     pub(crate) num_in_window: usize,
+    /// So many revisions must be missing before the file is refused.
+    pub(crate) min_missing: usize,
     /// A node of the window.
     pub(crate) example: String,
     /// True to refuse the file, false to warn.
@@ -96,7 +94,7 @@ impl RevisionCheck {
             Reply::Frameworks { .. } | Reply::Signatures { .. } | Reply::UpdatedSignatures(_) | Reply::Jobs(_) => {}
         }
         let is_selection = seen.revisions.len() > self.listed.num_in_window;
-        let is_other = !is_listed && !is_selection && seen.num_missing >= MIN_MISSING;
+        let is_other = !is_listed && !is_selection && seen.num_missing >= self.listed.min_missing;
         if !(is_listed || is_selection || is_other) {
             return Ok(());
         }
@@ -156,6 +154,7 @@ mod tests {
             repository: "autoland".to_owned(),
             window: (Timestamp::from_secs(FIRST), Timestamp::from_secs(FIRST + 200 * DAY)),
             num_in_window: num,
+            min_missing: 20,
             example: "e".repeat(40),
             refuses,
             lists: Box::new(move |revision| revision.0[0] < below),

@@ -8,6 +8,7 @@ use crate::commits::{CommitWindow, CommitsOrder, ensure_commits};
 use crate::config::{CommitsFrom, Config, Semantics};
 use crate::dataset::busiest_revisions;
 use crate::dataset::commits::Commits;
+use crate::dataset::commits::check::MIN_MISSING;
 use crate::fetch::{ListedCommits, Pressure, RevisionCheck};
 use crate::model::Timestamp;
 use crate::observe::Counters;
@@ -25,6 +26,7 @@ pub(super) fn revision_check(
         repository: identity.repository.clone(),
         window: (identity.window_start, identity.window_end),
         num_in_window: commits.in_window.len(),
+        min_missing: MIN_MISSING,
         example: commits.in_window.first()?.node.clone(),
         refuses: config.artifacts.semantics == Semantics::Corrected,
         lists: Box::new(move |revision| lists.lists(revision)),

@@ -231,6 +231,13 @@ async fn commits_of_another_clone_end_the_crawl_with_its_first_answers() {
     crawl.config.inputs.commits = right;
     let summary = crawl.run().await.unwrap();
     assert!(summary.reduction.unwrap().complete, "the crawl goes on with the right file");
+
+    let (before, num_asked) = (crawl.artifacts(), simulator.arrivals().len());
+    crawl.config.inputs.commits = Some(path);
+    let error = crawl.run().await.unwrap_err();
+    let text = format!("{error}: {}", std::error::Error::source(&error).map_or_else(String::new, ToString::to_string));
+    assert!(error.exit_code() == 2 && text.contains("none of the") && text.contains("revisions with data"), "{text}");
+    assert_eq!((before, num_asked), (crawl.artifacts(), simulator.arrivals().len()), "nor is a whole crawl reduced");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

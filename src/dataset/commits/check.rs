@@ -12,6 +12,10 @@ use crate::store::CrawlIdentity;
 /// Longest time at an end of the window without a commit that needs no warning: a holiday.
 const MAX_GAP_SECS: i64 = 7 * 86_400;
 
+/// So many revisions must be missing before a file is refused for them: one that lists a tenth of them is then refused in one
+/// case of eight, but a file of the right repository lists nearly all.
+pub(crate) const MIN_MISSING: usize = 20;
+
 impl Commits {
     /// Refuses commits that no data can match; warns if only some cannot be matched. The scripts accept any commits, so
     /// `reference` only warns.
@@ -71,6 +75,23 @@ impl Commits {
         {
             tracing::warn!(%file, %first, %last, %start, %end, "the commits do not cover the whole window");
         }
+    }
+
+    /// Refuses commits of another repository: the file lists no revision of the `pushes` with data. A file with fewer commits
+    /// than there are revisions is a selection, and is not refused; nor is any in `reference`.
+    ///
+    /// # Errors
+    /// [`MismatchError::OtherRepository`].
+    pub(crate) fn check_share(&self, pushes: &PushRevisions, semantics: Semantics) -> Result<(), MismatchError> {
+        let revisions: HashSet<Revision> = pushes.values().copied().collect();
+        let is_selection = self.in_window.len() < revisions.len();
+        let is_exempt = semantics == Semantics::Reference || is_selection || revisions.len() < MIN_MISSING;
+        let (false, Some(example)) = (is_exempt, self.in_window.first()) else { return Ok(()) };
+        if revisions.iter().any(|revision| self.lists(*revision)) {
+            return Ok(());
+        }
+        let revision = revisions.iter().min().map_or_else(String::new, ToString::to_string);
+        Err(MismatchError::OtherRepository { num: revisions.len(), revision, node: example.node.clone() })
     }
 
     /// True if the file lists the revision, also in capitals or with blanks around it.

@@ -98,4 +98,17 @@ pub enum MismatchError {
         /// A node of the window.
         node: String,
     },
+    /// The commits are of another repository.
+    #[error(
+        "lists none of the {num} revisions with data, for example {revision}, but nodes such as {node:?}; Treeherder has \
+         Mercurial hashes, not those of git; make the file with `perfharvest commits --from …`"
+    )]
+    OtherRepository {
+        /// Number of revisions with data.
+        num: usize,
+        /// One of them.
+        revision: String,
+        /// A node of the window.
+        node: String,
+    },
 }
