@@ -245,5 +245,6 @@ fn of_artifact(error: &ArtifactError) -> u8 {
         ArtifactError::Folder { source, .. } if is_limit(source) => 4,
         ArtifactError::Folder { .. } | ArtifactError::NotAFile { .. } => 2,
         ArtifactError::Write { .. } | ArtifactError::Thread(_) => 4,
+        ArtifactError::Panicked { .. } => 1,
     }
 }

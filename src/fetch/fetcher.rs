@@ -20,7 +20,7 @@ use super::scheduler::MAX_QUEUED;
 use super::settlement::{AnswerContext, failure_of, settlement_of};
 use super::sizes::Subject;
 use super::verdict::{FailedAttempt, Failures, Verdict};
-use crate::actor::Room;
+use crate::actor::{Room, fail_point};
 use crate::model::{Batch, Kind, Request};
 use crate::source::{Answer, Reply, SourceError, Split, batches_of, split};
 use crate::store::{Change, CrawlIdentity, Pending, SignatureListing, StoreHandle};
@@ -287,7 +287,9 @@ impl Fetcher {
             page_size: self.page_size(),
             attempts,
         };
-        Ok(links.store.submit(settlement_of(batch, answer, listing, &context)?).await?)
+        let settlement = settlement_of(batch, answer, listing, &context)?;
+        fail_point("fetcher.before_submit");
+        Ok(links.store.submit(settlement).await?)
     }
 
     async fn contradiction(

@@ -14,6 +14,7 @@ mod damage;
 mod disk_full;
 mod kills;
 mod modes;
+mod panics;
 mod signals;
 #[path = "../it/support/mod.rs"]
 mod support;

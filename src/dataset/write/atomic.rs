@@ -16,7 +16,7 @@ use tempfile::NamedTempFile;
 
 use super::MANIFEST_NAME;
 use super::digest::digest_text;
-use super::error::ArtifactError;
+use super::error::{ArtifactError, WriterPanicked};
 use super::place::{folder_of, resolve};
 use crate::actor::{fail_point, temporary_file};
 
@@ -188,7 +188,7 @@ impl ArtifactFile {
     /// As [`ArtifactFile::explain`], where the file cannot be given away; nothing more can be written to it.
     pub(super) fn explain_now(&mut self, met: io::Error) -> ArtifactError {
         let source = self.cause_of_end(met);
-        ArtifactError::Write { path: self.path.clone(), source }
+        ArtifactError::of_write(self.path.clone(), source)
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -223,6 +223,7 @@ impl ArtifactFile {
         drop(self.blocks.take());
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(Err(error))) => error,
+            Some(Err(_)) => io::Error::other(WriterPanicked),
             _ => met,
         }
     }
@@ -236,9 +237,9 @@ impl Completing {
     pub fn wait(self) -> Result<Finished, ArtifactError> {
         let Self(mut file) = self;
         let path = std::mem::take(&mut file.path);
-        let failed = |source| ArtifactError::Write { path: path.clone(), source };
+        let failed = |source| ArtifactError::of_write(path.clone(), source);
         let thread = file.thread.take().ok_or_else(|| failed(io::Error::other("it was finished before")))?;
-        let written = thread.join().map_err(|_| failed(io::Error::other("the writing thread panicked")))?;
+        let written = thread.join().map_err(|_| failed(io::Error::other(WriterPanicked)))?;
         let written = written.map_err(failed)?;
         let (temporary, bytes, sha256) = written.ok_or_else(|| failed(io::Error::other("it was given up")))?;
         Ok(Finished { path, temporary, bytes, sha256 })
@@ -299,7 +300,7 @@ fn write_blocks(
         let synced_well =
             |syncing: Option<ScopedJoinHandle<'_, io::Result<()>>>| match syncing.map(ScopedJoinHandle::join) {
                 // What it met is told once, so the last one would not hear of it.
-                Some(met) => met.map_err(|_| io::Error::other("the syncing thread panicked"))?,
+                Some(met) => met.map_err(|_| io::Error::other(WriterPanicked))?,
                 None => Ok(()),
             };
         let mut complete = false;
@@ -326,7 +327,7 @@ fn write_blocks(
         fail_point("artifact.before_fsync");
         synced_well(syncing)?;
         temporary.as_file().sync_all()?;
-        let sha256 = hashing.join().map_err(|_| io::Error::other("the hashing thread panicked"))?;
+        let sha256 = hashing.join().map_err(|_| io::Error::other(WriterPanicked))?;
         Ok(Some((temporary, bytes, sha256.into())))
     })
 }
