@@ -91,7 +91,7 @@ pub struct SourceConfig {
     /// Longest accepted body, bytes after decompression.
     pub max_body_bytes: NonZeroU64,
     /// Memory of all bodies in flight, bytes after decompression. A body that is held as a whole (all but the signature lists)
-    /// may have an eighth of it.
+    /// may have a twelfth of it.
     pub max_total_bytes: NonZeroU64,
 }
 

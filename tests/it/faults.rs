@@ -119,9 +119,9 @@ fn small_bodies(crawl: &mut Crawl) {
     crawl.config.source.max_body_bytes = NonZeroU64::new(2 << 20).unwrap();
 }
 
-/// An eighth of it is the largest body, and fetchers wait for each other.
+/// A twelfth of it is the largest body, and fetchers wait for each other.
 fn little_memory(crawl: &mut Crawl) {
-    crawl.config.source.max_total_bytes = NonZeroU64::new(1 << 20).unwrap();
+    crawl.config.source.max_total_bytes = NonZeroU64::new(3 << 19).unwrap();
     crawl.config.concurrency.summaries = 32.try_into().unwrap();
 }
 
