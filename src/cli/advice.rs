@@ -37,7 +37,7 @@ pub(super) fn remember(config: &Config) {
     let _a_command_has_one = IN_USE.set(config.clone());
 }
 
-/// The text of an error, the commands in it as [`advice`] gives them.
+/// The text of an error, the commands in it with the flags for everything that is not at its default.
 #[must_use]
 pub fn complete_commands(text: &str) -> String {
     IN_USE.get().map_or_else(|| text.to_owned(), |config| complete(config, text))
