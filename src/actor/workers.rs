@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn an_error_of_a_worker_ends_the_dealing_and_later_results_are_not_taken_up() {
-        let (taken, ended) = run((10..1000).map(Ok).collect(), 3);
+        // The worker's own ticket comes back, and one more item is dealt out: not the one that panics.
+        let (taken, ended) = run((10..1000).filter(|item| *item != 17).map(Ok).collect(), 3);
         assert_eq!((taken, ended), (vec![20, 22, 24], "Err(Failed(\"unlucky\"))".to_owned()));
     }
 
