@@ -12,7 +12,7 @@ use super::format::{META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID};
 use super::open::read_push;
 use super::value::{Failure, Provenance, SetAside, Settled, open_frame, open_json};
 use super::{CrawlIdentity, Ledger, Outcome, Store, StoreError, Tally, key};
-use crate::model::{JobId, Kind, Request, SignatureId, Timestamp, Window, sampled_jobs};
+use crate::model::{JobId, Kind, PushId, Request, SignatureId, Timestamp, Window, sampled_jobs};
 
 /// A stored value that is damaged or missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,8 @@ pub enum Damage {
         /// The check that failed.
         reason: String,
     },
-    /// An entry of the push table. The answers that refer to it count as damaged then.
+    /// An entry of the push table. An answer that refers to it counts as damaged then; asked again, it brings the revision for
+    /// all others.
     Push {
         /// Key in the tree `pushes`.
         key: Vec<u8>,
@@ -106,6 +107,10 @@ struct Checker<'a> {
     jobs: Vec<Option<(JobId, Timestamp)>>,
     /// Jobs that a summary refers to and that are in no state.
     unasked: BTreeSet<JobId>,
+    /// Pushes of the current summary that the push table lacks.
+    unknown: HashSet<PushId>,
+    /// All of which a summary that counts as damaged will bring the revisions.
+    awaited: HashSet<PushId>,
 }
 
 impl Store {
@@ -308,6 +313,8 @@ impl<'a> Checker<'a> {
             whole: identity.map(|identity| identity.data_window()),
             jobs: Vec::new(),
             unasked: BTreeSet::new(),
+            unknown: HashSet::new(),
+            awaited: HashSet::new(),
         }
     }
 
@@ -344,6 +351,7 @@ impl<'a> Checker<'a> {
         let pushes = self.store.push_table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut num_data = 0;
         self.jobs.clear();
+        self.unknown.clear();
         for number in 0..settled.num_chunks {
             self.store.chunk(&request, number, &mut self.raw)?;
             self.columns.decode(&self.raw, ColumnSet::ALL).map_err(|source| wrong(source.to_string()))?;
@@ -353,7 +361,7 @@ impl<'a> Checker<'a> {
                 if self.columns.revision_place(at) == RevisionPlace::PushTable
                     && !pushes.contains_key(&self.columns.push_id(at))
                 {
-                    return Err(wrong(format!("push {} is not in the push table", self.columns.push_id(at))));
+                    self.unknown.insert(self.columns.push_id(at));
                 }
                 if let Some(text) = self.columns.irregular(at)
                     && let Err(source) = serde_json::from_str::<serde::de::IgnoredAny>(text)
@@ -365,6 +373,11 @@ impl<'a> Checker<'a> {
         drop(pushes);
         if num_data != settled.num_records as usize {
             return Err(wrong(format!("only {num_data} of {} data are stored", settled.num_records)));
+        }
+        // Each summary that is asked again may come back with less: after 120 days the server has forgotten its jobs.
+        if let Some(push) = self.unknown.difference(&self.awaited).min().copied() {
+            self.awaited.extend(self.unknown.drain());
+            return Err(wrong(format!("push {push} is not in the push table")));
         }
         self.check_sample(request)
     }

@@ -182,7 +182,7 @@ impl Store {
         check_length(&self.path, &self.values, applied.unwrap_or_default())
     }
 
-    /// Reads the push table. Damaged pushes are left out and remembered: the answers that refer to them must be fetched
+    /// Reads the push table. Damaged pushes are left out and remembered: answers that refer to them must be fetched
     /// again before anything is made from them.
     pub(super) fn load_pushes(&self) -> Result<(), StoreError> {
         let mut table = PushRevisions::default();
