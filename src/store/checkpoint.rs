@@ -31,9 +31,9 @@ impl Store {
                 fail_point("checkpoint.within");
             }
         }
-        let position = append(Kind::CheckpointEnd, &entries)?;
+        let end = append(Kind::CheckpointEnd, &entries)?;
         self.values.sync().map_err(failed)?;
-        let after = Applied { position, ..before };
+        let after = Applied { position: end.position(), ..before };
         self.index.set_applied(after)?;
         *applied = Some(after);
         Ok(())

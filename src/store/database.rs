@@ -8,12 +8,12 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use sled::Tree;
 
 use super::format::{META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, STORE_FORMAT_VERSION};
-use super::group::Kind;
+use super::group::{Kind, Position};
 use super::index::{Applied, Index};
 use super::lock::Unavailable;
-use super::trees::{META, Operation, RECORDS, operations_to_bytes};
+use super::trees::{META, Operation, RECORDS, operations_to_bytes, place_records};
 use super::value::{open_json, seal_json};
-use super::value_log::{Place, Position, ValueLog};
+use super::value_log::{Place, ValueLog};
 use super::{CrawlIdentity, Ledger, StoreError, Tally};
 use crate::actor::fail_point;
 use crate::model::{PushId, PushRevisions, Revision, Timestamp};
@@ -163,7 +163,9 @@ impl Store {
             operations.extend(keys.into_iter().zip(places).map(of));
             operations_to_bytes(&operations)
         };
-        let position = self.values.append(Kind::Commit, &values, operations_of).map_err(failed)?;
+        let head = self.values.append(Kind::Commit, &values, operations_of).map_err(failed)?;
+        place_records(&mut operations, head.values_at());
+        let position = head.position();
         drop(values);
         *applied = Some(match durability {
             Durability::Now => {

@@ -1,8 +1,8 @@
 //! The head of a group in the log, which makes the log readable by itself.
 //!
-//! A group is one commit: head, values, operations. The head is checked by itself, the values and the operations by their
-//! checksums in the head. A reader that meets damage goes on at the next magic with a sound head and sound operations, so
-//! that a group that was written half, or a flipped bit, hides no other group.
+//! A group is one commit: head, operations, values, and head and operations once more. The head is checked by itself, the
+//! values and the operations by their checksums in the head. One damage costs the values that it hits and nothing else, unless
+//! it reaches from one copy to the other; a reader then goes on at the next magic with a sound head and sound operations.
 //!
 //! | bytes | content, little-endian |
 //! |---|---|
@@ -10,18 +10,27 @@
 //! | 8 | kind |
 //! | 8 | random number of this log, so that no bytes of another one can pass for a group |
 //! | 8 | number: groups are counted from 1, without gaps |
+//! | 8 | place of the group in the file, which tells the first head from the second |
 //! | 8 | length of the values |
 //! | 8 | XXH3-64 of the values |
 //! | 8 | length of the operations, sealed in a frame |
 //! | 8 | XXH3-64 of the sealed operations |
 //! | 8 | XXH3-64 of the bytes before |
-//! | … | the values, each in a frame of its own |
 //! | … | the operations |
+//! | … | the values, each in a frame of its own |
+//! | … | the head and the operations again |
 
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The first bytes of a group; they are not UTF-8, and no frame begins with them.
 pub(super) const MAGIC: [u8; 8] = *b"\xf5PHLOG\r\n";
+
+/// A place between two groups, and the number of the group before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) number: u64,
+    pub(super) end: u64,
+}
 
 /// The kind of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +55,7 @@ pub(super) struct Head {
     pub(super) kind: Kind,
     pub(super) log_id: u64,
     pub(super) number: u64,
+    pub(super) start: u64,
     pub(super) values_len: u64,
     pub(super) values_check: u64,
     pub(super) operations_len: u64,
@@ -53,7 +63,29 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub(super) const BYTES: usize = 9 * 8;
+    pub(super) const BYTES: usize = 10 * 8;
+
+    const CHECKED_BYTES: usize = Self::BYTES - 8;
+
+    /// Where the values begin.
+    pub(super) const fn values_at(&self) -> u64 {
+        self.start.saturating_add(Self::BYTES as u64).saturating_add(self.operations_len)
+    }
+
+    /// Where the second head is.
+    pub(super) const fn second_at(&self) -> u64 {
+        self.values_at().saturating_add(self.values_len)
+    }
+
+    /// Where the next group begins.
+    pub(super) const fn end(&self) -> u64 {
+        self.second_at().saturating_add(Self::BYTES as u64).saturating_add(self.operations_len)
+    }
+
+    /// Behind the group.
+    pub(super) const fn position(&self) -> Position {
+        Position { number: self.number, end: self.end() }
+    }
 
     pub(super) fn to_bytes(self) -> [u8; Self::BYTES] {
         let kind = Kind::ALL.iter().position(|kind| *kind == self.kind).unwrap_or_default() as u64;
@@ -61,6 +93,7 @@ impl Head {
             kind,
             self.log_id,
             self.number,
+            self.start,
             self.values_len,
             self.values_check,
             self.operations_len,
@@ -71,25 +104,26 @@ impl Head {
         for (at, field) in fields.iter().enumerate() {
             bytes[8 * (at + 1)..8 * (at + 2)].copy_from_slice(&field.to_le_bytes());
         }
-        let check = xxh3_64(&bytes[..64]);
-        bytes[64..].copy_from_slice(&check.to_le_bytes());
+        let check = xxh3_64(&bytes[..Self::CHECKED_BYTES]);
+        bytes[Self::CHECKED_BYTES..].copy_from_slice(&check.to_le_bytes());
         bytes
     }
 
     /// `None` for bytes that are not a head.
     pub(super) fn from_bytes(bytes: &[u8; Self::BYTES]) -> Option<Self> {
         let field = |at: usize| bytes[8 * at..].first_chunk::<8>().map_or(0, |field| u64::from_le_bytes(*field));
-        if bytes[..8] != MAGIC || xxh3_64(&bytes[..64]) != field(8) {
+        if bytes[..8] != MAGIC || xxh3_64(&bytes[..Self::CHECKED_BYTES]) != field(9) {
             return None;
         }
         Some(Self {
             kind: *Kind::ALL.get(usize::try_from(field(1)).ok()?)?,
             log_id: field(2),
             number: field(3),
-            values_len: field(4),
-            values_check: field(5),
-            operations_len: field(6),
-            operations_check: field(7),
+            start: field(4),
+            values_len: field(5),
+            values_check: field(6),
+            operations_len: field(7),
+            operations_check: field(8),
         })
     }
 }
@@ -105,6 +139,7 @@ mod tests {
                 kind,
                 log_id: 5,
                 number: 7,
+                start: 1 << 50,
                 values_len: 1 << 40,
                 values_check: u64::MAX,
                 operations_len: 3,

@@ -14,11 +14,11 @@ use super::StoreError;
 use super::error::reason_of;
 use super::format::{META_APPLIED, META_DEVELOPMENT_FORMAT, META_FORMAT, STORE_FORMAT_VERSION};
 use super::frame;
+use super::group::Position;
 use super::panics::catch_silently;
 use super::replay::Content;
 use super::trees::{META, NAMES, NUM_TREES, Operation, STATES, hash_of};
 use super::value::open_json;
-use super::value_log::Position;
 use crate::actor::fail_point;
 
 /// Operations per batch outside of transactions: sled keeps every page that a batch replaces until its end.

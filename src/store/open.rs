@@ -9,6 +9,7 @@ use std::sync::{Mutex, RwLock};
 
 use super::database::{Changes, Durability};
 use super::format::{META_COUNTS, META_FORMAT, META_STORE_ID, STORE_FORMAT_VERSION};
+use super::group::{Kind, Position};
 use super::index::{Applied, Fault, Index};
 use super::replay::{Content, Reader, Replayed, replay};
 use super::trees::{META, Operation};
@@ -259,10 +260,10 @@ impl Opening<'_> {
         self.check(&seen, losses)?;
         let mut result = Ok(applied);
         let replayed = replay(reader(), self.acknowledged(), |group| {
-            let is_commit = group.head.kind == super::group::Kind::Commit;
+            let is_commit = group.head.kind == Kind::Commit;
             // A checkpoint repeats what the database holds.
             let operations = if is_commit { group.operations.as_slice() } else { &[] };
-            let position = super::value_log::Position { number: group.head.number, end: group.end };
+            let position = Position { number: group.head.number, end: group.end };
             if let Ok(before) = &result {
                 result = index.apply(*before, operations, position);
             }
@@ -283,7 +284,7 @@ impl Opening<'_> {
         if !self.accept_loss && found < expected {
             return Err(StoreError::BehindLedger { path, expected, found });
         }
-        replayed.torn.map_or(Ok(()), |start| self.log.cancel(start)).map_err(|source| self.unreadable(source))
+        replayed.torn.map_or(Ok(()), |head| self.log.cancel(&head)).map_err(|source| self.unreadable(source))
     }
 
     /// Builds the database from the log, beside the old one, and puts it in its place.

@@ -9,10 +9,10 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::database::{Changes, Durability};
 use super::format::{META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID};
+use super::group::Position;
 use super::replay::{Reader, replay};
 use super::trees::{FAILED, META, Operation, PENDING, PROVENANCE, PUSHES, SET_ASIDE, SETTLED, SIGNATURE_IDS};
 use super::value::seal_json;
-use super::value_log::Position;
 use super::{CrawlIdentity, Damage, Ledger, Store, StoreError, Tally, frame};
 use crate::actor::fail_point;
 use crate::model::{Request, SignatureId, Timestamp};
@@ -66,8 +66,9 @@ impl Store {
     pub fn repair(&self) -> Result<Repair, StoreError> {
         let log = replay(Reader::new(&self.values, Position::default(), None), 0, |_| Ok(()));
         let log = log.map_err(|source| StoreError::Folder { path: self.values.path().to_owned(), source })?;
-        if log.num_missing > 0 {
-            tracing::warn!("{} commits in the log are damaged; writing them again from the database", log.num_missing);
+        let num_damaged = log.num_missing + log.num_halved;
+        if num_damaged > 0 {
+            tracing::warn!("{num_damaged} commits in the log are damaged; writing them again from the database");
             self.write_checkpoint()?;
         }
         let mut damages = Vec::new();

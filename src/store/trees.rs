@@ -2,6 +2,8 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::value_log::Place;
+
 /// The number of trees.
 pub(super) const NUM_TREES: usize = 9;
 
@@ -77,6 +79,15 @@ pub(super) fn read_operations(mut bytes: &[u8]) -> Option<Vec<Operation>> {
         bytes = rest;
     }
     Some(operations)
+}
+
+/// Makes the places of records, which stand relative to the values of their commit, absolute.
+pub(super) fn place_records(operations: &mut [Operation], values_at: u64) {
+    for Operation { value, .. } in operations.iter_mut().filter(|operation| operation.tree == RECORDS) {
+        if let Some(place) = value.as_deref().and_then(Place::from_bytes) {
+            *value = Some(place.behind(values_at).to_bytes().into());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -48,6 +48,11 @@ impl Place {
         self.offset
     }
 
+    /// The same place in values that begin at `start`.
+    pub(super) const fn behind(self, start: u64) -> Self {
+        Self { offset: self.offset.saturating_add(start), ..self }
+    }
+
     fn of(offset: u64, framed: &[u8]) -> io::Result<Self> {
         let len = u32::try_from(framed.len()).ok().filter(|len| *len <= MAX_VALUE_BYTES);
         let len = len.ok_or_else(|| io::Error::other("a value is too long for the store"))?;
@@ -78,13 +83,6 @@ impl Place {
 
 fn check_of(framed: &[u8]) -> u32 {
     framed.last_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes))
-}
-
-/// A place between two groups, and the number of the group before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) number: u64,
-    pub(super) end: u64,
 }
 
 /// The log of one store. Any thread may read it; appending threads wait for each other.
@@ -178,51 +176,50 @@ impl ValueLog {
         self.end.load(Ordering::Acquire)
     }
 
-    /// Appends a group with `values` and the operations that `operations_of` makes from their places. It is durable after
-    /// [`ValueLog::sync`].
+    /// Appends a group with `values` and the operations that `operations_of` makes from their places, which are relative to
+    /// the first value. It is durable after [`ValueLog::sync`].
     pub(super) fn append(
         &self,
         kind: Kind,
         values: &[Vec<u8>],
         operations_of: impl FnOnce(&[Place]) -> Vec<u8>,
-    ) -> io::Result<Position> {
+    ) -> io::Result<Head> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if writing.is_broken {
             return Err(io::Error::other("an earlier write failed"));
         }
-        let start = self.len();
-        let mut offset = start + Head::BYTES as u64;
-        let (mut places, mut hash) = (Vec::with_capacity(values.len()), Xxh3::new());
+        let (mut places, mut hash, mut values_len) = (Vec::with_capacity(values.len()), Xxh3::new(), 0);
         for framed in values {
-            places.push(Place::of(offset, framed)?);
+            places.push(Place::of(values_len, framed)?);
             hash.update(framed);
-            offset += framed.len() as u64;
+            values_len += framed.len() as u64;
         }
         let operations = frame::seal(&operations_of(&places));
         let head = Head {
             kind,
             log_id: writing.log_id,
             number: writing.number + 1,
-            values_len: offset - start - Head::BYTES as u64,
+            start: self.len(),
+            values_len,
             values_check: hash.digest(),
             operations_len: operations.len() as u64,
             operations_check: xxh3_64(&operations),
         };
         writing.is_broken = true;
-        self.write(&mut writing.buffer, start, &head, values)?;
+        let described = [&head.to_bytes()[..], &operations].concat();
+        self.write(&mut writing.buffer, head.start, &described, values)?;
         fail_point("log.mid_write");
-        write_all_at(self.file()?, &operations, offset)?;
-        let end = offset + operations.len() as u64;
-        self.end.store(end, Ordering::Release);
+        write_all_at(self.file()?, &described, head.second_at())?;
+        self.end.store(head.end(), Ordering::Release);
         writing.is_broken = false;
         writing.number = head.number;
-        Ok(Position { number: head.number, end })
+        Ok(head)
     }
 
-    fn write(&self, buffer: &mut Vec<u8>, start: u64, head: &Head, values: &[Vec<u8>]) -> io::Result<()> {
+    fn write(&self, buffer: &mut Vec<u8>, start: u64, described: &[u8], values: &[Vec<u8>]) -> io::Result<()> {
         let mut offset = start;
         buffer.clear();
-        buffer.extend_from_slice(&head.to_bytes());
+        buffer.extend_from_slice(described);
         for framed in values {
             buffer.extend_from_slice(framed);
             if buffer.len() >= WRITE_BYTES {
@@ -234,10 +231,13 @@ impl ValueLog {
         write_all_at(self.file()?, buffer, offset)
     }
 
-    /// Destroys the head of a group that was not written whole, so that it never counts.
-    pub(super) fn cancel(&self, start: u64) -> io::Result<()> {
+    /// Destroys the heads of a group that was not written whole, so that it never counts.
+    pub(super) fn cancel(&self, head: &Head) -> io::Result<()> {
         let file = self.file()?;
-        write_all_at(file, &[0; Head::BYTES], start)?;
+        for at in [head.start, head.second_at()] {
+            let len = self.len().saturating_sub(at).min(Head::BYTES as u64);
+            write_all_at(file, &[0; Head::BYTES][..usize::try_from(len).unwrap_or_default()], at)?;
+        }
         file.sync_data()
     }
 
@@ -333,8 +333,13 @@ mod tests {
             kept.extend_from_slice(places);
             Vec::new()
         };
-        log.append(Kind::Commit, values, keep).unwrap();
-        kept
+        let head = log.append(Kind::Commit, values, keep).unwrap();
+        kept.into_iter().map(|place| place.behind(head.values_at())).collect()
+    }
+
+    /// Where the values of a first group without operations begin.
+    fn values_at() -> u64 {
+        (Head::BYTES + frame::seal(&[]).len()) as u64
     }
 
     fn file_in(store: &Path) -> File {
@@ -378,7 +383,7 @@ mod tests {
         write_all_at(&file_in(folder.path()), b"torn", len).unwrap();
         let log = ValueLog::open(folder.path(), true).unwrap();
         let later = append(&log, &[frame::seal(b"later")])[0];
-        assert_eq!(later.offset, len + 4 + Head::BYTES as u64);
+        assert_eq!(later.offset, len + 4 + values_at());
         assert_eq!(log.read(known, <[u8]>::to_vec).unwrap(), frame::seal(b"known"));
         assert_eq!(log.read(later, <[u8]>::to_vec).unwrap(), frame::seal(b"later"));
     }
@@ -412,7 +417,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let log = ValueLog::open(folder.path(), true).unwrap();
             append(&log, &[frame::seal(&[1; 50]), frame::seal(&[2; 30])]);
-            for place in [Place { offset: offset + 72, len, check }, Place { offset: u64::MAX - offset, len: u32::MAX - len, check }] {
+            for place in [Place { offset: offset + values_at(), len, check }, Place { offset: u64::MAX - offset, len: u32::MAX - len, check }] {
                 if let Ok(framed) = log.read(place, <[u8]>::to_vec) {
                     prop_assert_eq!((framed.len(), check_of(&framed)), (len as usize, check));
                 }

@@ -116,6 +116,9 @@ fn look_at(config: &StoreConfig, found: &mut dyn FnMut(Finding)) -> Result<(), S
     let index = open_index(config, replayed.position.number, found)?;
     let applied = index.as_ref().map_or(0, |(_, _, applied)| applied.position.number);
     let lost = replayed.lost(applied.max(seen.acknowledged()));
+    if lost == 0 && replayed.num_halved > 0 {
+        found(Finding::new(halved(path, replayed.num_halved), Remedy::Repair));
+    }
     let store = match index {
         Some((lock, index, applied)) if applied.position.end > log.len() || lost > 0 => {
             // What the log has lost, the database may still have.
@@ -193,6 +196,10 @@ fn differs(path: &Path) -> String {
     format!("the database of the store {}: it differs from the log, from which it can be rebuilt", path.display())
 }
 
+fn halved(path: &Path, num: u64) -> String {
+    format!("the log of the store {}: {num} commits are left in one of two copies; nothing is lost yet", path.display())
+}
+
 fn repair_store(config: &StoreConfig, found: &mut dyn FnMut(Finding)) -> Result<(), StoreError> {
     let path = &config.path;
     let mut held = Some(lock::take(path)?);
@@ -216,6 +223,10 @@ fn repair_store(config: &StoreConfig, found: &mut dyn FnMut(Finding)) -> Result<
         store = open(lock)?.0;
     }
     drop(content);
+    if losses.num_missing == 0 && !losses.is_cut && replayed.num_halved > 0 {
+        store.write_checkpoint()?;
+        found(Finding::new(halved(path, replayed.num_halved), Remedy::Repaired));
+    }
     store.unreadable_is_damage.store(true, Ordering::Relaxed);
     let mut lost = Vec::new();
     if let Some(reason) = &losses.rebuilt {

@@ -7,13 +7,14 @@ use std::path::Path;
 
 use super::database::View;
 use super::format::{META_COUNTS, META_FORMAT, META_IDENTITY};
+use super::group::Position;
 use super::index::{Applied, Index};
 use super::lock::Unavailable;
 use super::open::refuse_other_format;
 use super::replay::{Content, Reader, Replayed, replay};
 use super::trees::{META, Operation};
 use super::value::open_json;
-use super::value_log::{Position, ValueLog};
+use super::value_log::ValueLog;
 use super::{Ledger, Store, StoreError, lock};
 use crate::config::StoreConfig;
 

@@ -141,8 +141,8 @@ async fn readers_beside_a_repair_see_the_whole_store_or_are_refused() {
         std::fs::remove_dir_all(&store.path).unwrap();
         copy(&sound, &store.path);
         // A commit is lost from the log, and the database still has it.
-        let head = head_before(&store.path.join("values"), at);
-        alter(&store.path.join("values"), [head].into_iter());
+        let heads = heads_at(&store.path.join("values"), at);
+        alter(&store.path.join("values"), heads.into_iter());
         // The repair begins with this one.
         std::fs::File::create_new(store.path.join(".ledger-of-a-killed-process")).unwrap();
         let (mut whole, mut refused) = (0, 0);
@@ -157,16 +157,21 @@ async fn readers_beside_a_repair_see_the_whole_store_or_are_refused() {
             Err(error) => panic!("{error}"),
         };
         verify_store(store, true, &mut |_| read()).unwrap();
-        assert!(refused == 1 && whole > 0, "commit at {head}: {refused} refused, {whole} whole");
+        assert!(refused == 1 && whole > 0, "commit at {heads:?}: {refused} refused, {whole} whole");
     }
 }
 
-/// The last place at or before `at` where a group begins.
-fn head_before(log: &Path, at: u64) -> u64 {
+/// Where the two heads of the commit at `at` begin.
+fn heads_at(log: &Path, at: u64) -> [u64; 2] {
     let bytes = std::fs::read(log).unwrap();
-    let starts =
-        bytes.windows(8).enumerate().filter(|(_, window)| *window == b"\xf5PHLOG\r\n").map(|(start, _)| start as u64);
-    starts.take_while(|start| *start <= at).last().unwrap()
+    let heads: Vec<u64> = bytes
+        .windows(8)
+        .enumerate()
+        .filter(|(_, window)| *window == b"\xf5PHLOG\r\n")
+        .map(|(at, _)| at as u64)
+        .collect();
+    let [first, second] = heads.chunks_exact(2).take_while(|heads| heads[0] <= at).last().unwrap() else { panic!() };
+    [*first, *second]
 }
 
 #[test]
