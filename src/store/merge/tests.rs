@@ -55,8 +55,8 @@ fn altered(text: &str, form: u8, value: u8) -> String {
         1 => text.replace("\"m-1\"", "null"),
         2 => text.replace("\"m-1\"", "\"m-2\""),
         3 => text.replacen("\"job_id\":5", "\"job_id\":6", 1),
-        4 => text.replacen("}", ",\"new\":1}", 1),
-        5 => without_job(&text).replacen("}", ",\n\"new\":1}", 1),
+        4 => text.replacen('}', ",\"new\":1}", 1),
+        5 => without_job(&text).replacen('}', ",\n\"new\":1}", 1),
         6 => {
             let start = text.find("\"id\":").unwrap();
             let end = start + text[start..].find(',').unwrap();
