@@ -14,13 +14,15 @@ pub(super) fn advice(config: &Config, command: &str) -> String {
     if config.store.path != default.store.path {
         add("--store", &config.store.path);
     }
-    if config.artifacts.out != default.artifacts.out && matches!(name, "run" | "reduce" | "report" | "verify") {
+    if config.artifacts.out != default.artifacts.out
+        && matches!(name, "run" | "refresh" | "reduce" | "report" | "verify")
+    {
         add("--out", &config.artifacts.out);
     }
-    if let Some(commits) = config.commits_file().filter(|_| matches!(name, "run" | "reduce" | "report")) {
+    if let Some(commits) = config.commits_file().filter(|_| matches!(name, "run" | "refresh" | "reduce" | "report")) {
         add("--commits", &commits);
     }
-    if config.artifacts.semantics == Semantics::Reference && matches!(name, "run" | "reduce" | "report") {
+    if config.artifacts.semantics == Semantics::Reference && matches!(name, "run" | "refresh" | "reduce" | "report") {
         text.push_str(" --semantics reference");
     }
     text
@@ -30,7 +32,7 @@ pub(super) fn advice(config: &Config, command: &str) -> String {
 static IN_USE: OnceLock<Config> = OnceLock::new();
 
 /// Commands that an error may recommend without the flags: the stages that make errors do not know them.
-const COMPLETED: [&str; 8] = ["run", "crawl", "reduce", "report", "verify", "failures", "status", "export"];
+const COMPLETED: [&str; 9] = ["run", "refresh", "crawl", "reduce", "report", "verify", "failures", "status", "export"];
 
 /// Makes `config` the one of [`complete_commands`].
 pub(super) fn remember(config: &Config) {

@@ -23,6 +23,9 @@ enum Command {
     /// Crawl missing data, then make the artifacts; resumes an interrupted run
     #[command(after_help = help::run())]
     Run(run::RunArgs),
+    /// Bring a store and its artifacts up to now, or to --data-end; resumes an interrupted refresh
+    #[command(after_help = help::refresh())]
+    Refresh(run::RefreshArgs),
     /// Crawl missing data, without making artifacts
     #[command(after_help = help::crawl())]
     Crawl(run::CrawlArgs),
@@ -82,6 +85,7 @@ impl Cli {
     pub async fn run(self) -> Result<u8, Error> {
         match self.command {
             Command::Run(args) => run::run(&args).await,
+            Command::Refresh(args) => run::refresh(&args).await,
             Command::Crawl(args) => run::crawl(&args).await,
             Command::Reduce(args) => run::reduce(&args).await,
             Command::Plan(args) => plan::run(&args).await,

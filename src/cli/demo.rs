@@ -62,7 +62,8 @@ pub(super) async fn run(args: &DemoArgs) -> Result<u8, Error> {
     {
         *setting = text.parse().ok();
     }
-    let code = super::run::run_with(config, RunOptions { same_source: true, ..RunOptions::default() }, None).await?;
+    let options = RunOptions { same_source: true, ..RunOptions::default() };
+    let code = super::run::run_with(config, options, None, super::run::Command::Run).await?;
     let served = simulator.shutdown().await?;
     say(&format!("the simulated server answered {}", counted(served.total(), "request", "requests")));
     Ok(code)

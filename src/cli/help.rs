@@ -30,6 +30,15 @@ Examples:
 
 To resume an interrupted run, run the same command again. If nothing is missing, a run makes no request.";
 
+const REFRESH: &str = "\
+Examples:
+  perfharvest refresh --commits all_commits.jsonl --store crawl.store
+  perfharvest refresh --full  # looks for late data of old pushes too
+
+A refresh finishes what an interrupted one left, then asks for everything that is new since: the lists, the data of \
+signatures that have newer ones, changed alert summaries, new jobs. What the server has forgotten stays. Run it at least \
+every few weeks: the server deletes jobs after 120 days. On an empty store, a refresh is a run.";
+
 const CRAWL: &str = "\
 Examples:
   perfharvest crawl --start 2026-07-01 --store crawl.store
@@ -136,6 +145,10 @@ Examples:
 
 pub(super) fn run() -> String {
     with_exit_codes(RUN)
+}
+
+pub(super) fn refresh() -> String {
+    with_exit_codes(REFRESH)
 }
 
 pub(super) fn crawl() -> String {

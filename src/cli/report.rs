@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, SemanticsFlags, StoreFlags, configured};
-use super::reading::open_to_read;
+use super::reading::open_to_show;
 use super::streams::OutputPath;
 use super::terminal::say;
 use crate::actor::{Shutdown, blocking};
@@ -59,7 +59,7 @@ pub(super) async fn run(args: &ReportArgs) -> Result<u8, Error> {
         );
         return Err(Error::Usage { message });
     }
-    let store = Arc::new(open_to_read(&config.store)?);
+    let store = Arc::new(open_to_show(&config.store)?);
     check_folder(&folder).map_err(|error| at_output(output, error))?;
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);

@@ -238,6 +238,7 @@ mod tests {
             format: 2,
             store_id: "s".to_owned(),
             identity: None,
+            harvests: Vec::new(),
             last_commit: 0,
             log_end: 0,
             counts: counts.clone(),

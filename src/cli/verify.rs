@@ -181,7 +181,7 @@ fn verify_artifacts(config: &Config, repair: bool, found: &mut dyn FnMut(Finding
             format!("{}: a process was killed while it replaced it; `{reduce}` makes it", folder.join(name).display());
         found(Finding::new(what, Remedy::Reduce));
     }
-    for (name, entry) in &manifest.artifacts {
+    for (name, entry) in manifest.artifacts.iter().chain(&manifest.run.changes) {
         let path = folder.join(name);
         if is_missing(&path) {
             found(Finding::new(format!("{}: missing; `{reduce}` makes it", path.display()), Remedy::Reduce));

@@ -111,9 +111,17 @@ pub struct WindowConfig {
     /// Only data with a push time before this are fetched. Unset: the creation time of the crawl.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_end: Option<Timestamp>,
-    /// The dataset has alert summaries whose push is at most this much older than `data_end`.
+    /// The dataset has alert summaries whose push is at most this much older than the `data_end` of the first harvest.
     #[serde(with = "humantime_serde")]
     pub alerts_lookback: Duration,
+    /// A refresh asks for the data of a signature from this long before its newest known push on: data may arrive late for
+    /// old pushes (retriggers, backfills), and the server does not tell.
+    #[serde(with = "humantime_serde")]
+    pub overlap: Duration,
+    /// A refresh asks again for a signature without newer data that has some within `overlap` before the new `data_end`, once
+    /// this has passed since its data were last asked for.
+    #[serde(with = "humantime_serde")]
+    pub late_check: Duration,
 }
 
 /// The `[sample]` table: a crawl of only some signatures, as a trial.
@@ -340,7 +348,15 @@ impl Default for SourceConfig {
 
 impl Default for WindowConfig {
     fn default() -> Self {
-        Self { start: None, end: None, lookback: secs(2 * DAY), data_end: None, alerts_lookback: secs(1095 * DAY) }
+        Self {
+            start: None,
+            end: None,
+            lookback: secs(2 * DAY),
+            data_end: None,
+            alerts_lookback: secs(1095 * DAY),
+            overlap: secs(28 * DAY),
+            late_check: secs(7 * DAY),
+        }
     }
 }
 

@@ -73,6 +73,10 @@ macro_rules! with_catalogue {
                 /// Statistics of the time from a push to its alert.
                 TimeToCulprit = "time_to_culprit_stats.json", version 1, from [Alerts];
             }
+            alert_versions::AlertVersions {
+                /// Each alert summary as each harvest saw it first, a row a version.
+                AlertSummaryHistory = "alert_summary_history.jsonl", version 1, from [Alerts];
+            }
             signatures::SignatureRecords {
                 /// The record of every signature.
                 AllSignatures = "all_signatures.jsonl", version 1, from [Signatures];

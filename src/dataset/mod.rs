@@ -9,6 +9,7 @@
 //! a reduction appear together at its end. [`compute_overview`] computes the numbers of the report, and writes nothing.
 
 mod catalogue;
+mod changes;
 pub(crate) mod commits;
 #[cfg(test)]
 mod corpus;
@@ -29,6 +30,7 @@ pub mod write;
 
 pub use catalogue::{Artifact, Input, UnknownArtifact};
 pub use error::DatasetError;
+pub(crate) use families::busiest::keep_busiest_revisions;
 pub use families::busiest::{BusiestRevisions, RevisionJobs, busiest_revisions};
 pub use families::relabel::{check_llm_records, relabel_with_store};
 pub use families::tables;

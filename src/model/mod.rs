@@ -39,7 +39,7 @@ pub(crate) use pieces::{Fault, Pieces};
 pub use printable::{is_unprintable, printable, printable_lines};
 pub use raw_json::{RawEntries, RawJson};
 pub use records::{AlertSummary, Job, JobTimes, Signature, Sorted, Summary};
-pub use request::{Batch, Kind, Request};
+pub use request::{Batch, FIRST_HARVEST, Kind, Request};
 pub use revision::{ParseRevisionError, PushRevisions, Revision};
 pub use sample::{corrected_sample, reference_sample, sampled_jobs};
 pub use seen::Seen;

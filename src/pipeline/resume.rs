@@ -68,7 +68,7 @@ fn retry_failures(
         let (request, failure) = failure?;
         if !lists_only || matches!(request.kind(), Kind::Alerts | Kind::Signatures) {
             match request {
-                Request::Summary { signature, window } if window != identity.data_window() => {
+                Request::Summary { signature, .. } if request.is_part(identity.data_window()) => {
                     pressure.note_earlier_failure(signature);
                 }
                 _ => {}

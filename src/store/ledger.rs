@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::format::STORE_FORMAT_VERSION;
-use super::{CrawlIdentity, StoreError, Tally};
+use super::{CrawlIdentity, Harvest, StoreError, Tally};
 use crate::actor::{fail_point, no_follow, temporary_file};
 use crate::model::Timestamp;
 
@@ -29,6 +29,9 @@ pub struct Ledger {
     pub store_id: String,
     /// `None` while the store is empty.
     pub identity: Option<CrawlIdentity>,
+    /// The harvests, the first one first.
+    #[serde(default)]
+    pub harvests: Vec<Harvest>,
     /// The tally at a recent flush.
     pub counts: Tally,
     /// Number of the last commit in the log at that time.
@@ -141,6 +144,7 @@ mod tests {
             format: STORE_FORMAT_VERSION,
             store_id: "5".repeat(32),
             identity: None,
+            harvests: Vec::new(),
             counts: Tally::default(),
             last_commit: 7,
             log_end: 8,

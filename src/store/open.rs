@@ -109,7 +109,7 @@ impl Store {
     }
 
     pub(super) fn of(path: &Path, index: Index, applied: Applied, values: ValueLog, lock: Option<File>) -> Self {
-        let [meta, pending, settled, failed, provenance, signature_ids, pushes, records, set_aside] =
+        let [meta, pending, settled, failed, provenance, signature_ids, pushes, records, set_aside, unlisted] =
             index.trees.clone();
         Self {
             path: path.to_owned(),
@@ -122,6 +122,7 @@ impl Store {
             pushes,
             records,
             set_aside,
+            unlisted,
             index,
             applied: Mutex::new(Some(applied)),
             values,
@@ -129,6 +130,7 @@ impl Store {
             push_table: RwLock::default(),
             push_damaged: AtomicBool::new(false),
             view: None,
+            hidden: None,
             _lock: lock,
         }
     }

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::database::View;
-use super::format::{META_COUNTS, META_FORMAT, META_IDENTITY};
+use super::format::{META_COUNTS, META_FORMAT, META_HARVESTS, META_IDENTITY};
 use super::group::Position;
 use super::index::{Applied, Index};
 use super::lock::Unavailable;
@@ -37,6 +37,17 @@ impl Store {
         }
     }
 
+    /// As [`Store::open_to_read`], and shows the last harvest that came to its end: while a later one is open, identity,
+    /// tally and records are those of before it.
+    ///
+    /// # Errors
+    /// Those of [`Store::open_to_read`], and [`StoreError::Joining`].
+    pub fn open_to_show(config: &StoreConfig) -> Result<Self, StoreError> {
+        let mut store = Self::open_to_read(config)?;
+        store.hide_open_harvest()?;
+        Ok(store)
+    }
+
     /// Tally and identity as of the last commit: those of the ledger, which may be a second older, brought to the end of the
     /// log. Without the log, those of the ledger.
     ///
@@ -62,6 +73,9 @@ impl Store {
                     }
                     (META, META_IDENTITY, Some(framed)) => {
                         ledger.identity = open_json("meta", &key, &framed).ok().or_else(|| ledger.identity.take());
+                    }
+                    (META, META_HARVESTS, Some(framed)) => {
+                        ledger.harvests = open_json("meta", &key, &framed).unwrap_or_else(|_| ledger.harvests.clone());
                     }
                     _ => {}
                 }

@@ -15,6 +15,7 @@ mod disk_full;
 mod kills;
 mod modes;
 mod panics;
+mod refreshes;
 mod signals;
 #[path = "../it/support/mod.rs"]
 mod support;

@@ -31,7 +31,9 @@ impl Digests {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if name != except {
+            if path.is_dir() {
+                self.add_files(&format!("{prefix}/{name}"), &path, except);
+            } else if name != except {
                 self.add(format!("{prefix}/{name}"), &std::fs::read(path).unwrap());
             }
         }

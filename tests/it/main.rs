@@ -22,6 +22,7 @@ mod faults_shown;
 mod faults_split;
 mod fuzz_inputs;
 mod golden;
+mod harvests;
 mod headers;
 mod hgweb_server;
 mod import;

@@ -12,6 +12,11 @@ const FLAGS: &[(&str, &str)] = &[
          retry-set-aside same-source sample semantics set start store verbose",
     ),
     (
+        "refresh",
+        "base-url commits config data-end dry-run end full log-format no-progress out quiet repository \
+         requests-per-second retry-set-aside same-source sample semantics set start store verbose",
+    ),
+    (
         "crawl",
         "base-url commits config data-end dry-run end log-format no-progress quiet repository requests-per-second \
          retry-set-aside same-source sample set start store verbose",
@@ -84,6 +89,7 @@ fn long_flags(words: &str) -> Vec<String> {
 fn configured(command: &Command) -> Option<&dyn Configured> {
     Some(match command {
         Command::Run(args) => args,
+        Command::Refresh(args) => args,
         Command::Crawl(args) => args,
         Command::Reduce(args) => args,
         Command::Plan(args) => args,

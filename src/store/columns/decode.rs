@@ -2,7 +2,7 @@
 
 use super::error::{ColumnsError, malformed};
 use super::flag;
-use super::format::{ColumnSet, FORMAT_VERSION, MAX_DATA_PER_CHUNK};
+use super::format::{ColumnSet, FORMAT_VERSION, MAX_DATA_PER_CHUNK, WITHOUT_HARVESTS};
 use super::integers::decode_integers;
 use super::names::Names;
 use super::values::decode_values;
@@ -88,7 +88,7 @@ impl Columns {
     fn decode_sections(&mut self, bytes: &[u8], want: ColumnSet) -> Result<(), ColumnsError> {
         let mut reader = Reader::new(bytes);
         let version = reader.byte()?;
-        if version != FORMAT_VERSION {
+        if version != FORMAT_VERSION && version != WITHOUT_HARVESTS {
             return Err(ColumnsError::Version { found: version });
         }
         let num_data = reader.len(bytes.len().min(MAX_DATA_PER_CHUNK))?;
@@ -136,7 +136,7 @@ impl Columns {
         if want.contains(ColumnSet::IRREGULAR) {
             self.decode_texts(section)?;
         }
-        let section = reader.section()?;
+        let section = if version == WITHOUT_HARVESTS { Reader::new(&[]) } else { reader.section()? };
         self.has_harvests = !section.rest().is_empty();
         if !self.has_harvests && self.count(flag::JOB_EXPIRED | flag::UNLISTED) > 0 {
             return Err(malformed("a datum has marks of harvests that are missing"));

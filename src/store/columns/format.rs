@@ -5,6 +5,12 @@ use std::ops::BitOr;
 /// Version of the chunks that [`super::encode`] writes.
 pub(super) const FORMAT_VERSION: u8 = 2;
 
+/// The version before, of chunks without harvests: archives have them.
+pub(super) const WITHOUT_HARVESTS: u8 = 1;
+
+/// Data per chunk of a stored summary: some 25 kB.
+pub const DATA_PER_CHUNK: usize = 1024;
+
 /// Maximum data per chunk, for any caller.
 pub(super) const MAX_DATA_PER_CHUNK: usize = 1 << 20;
 

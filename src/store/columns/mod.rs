@@ -40,7 +40,7 @@ mod varint;
 pub use decode::{Columns, RevisionPlace};
 pub use encode::{EncodedChunk, encode};
 pub use error::ColumnsError;
-pub use format::ColumnSet;
+pub use format::{ColumnSet, DATA_PER_CHUNK};
 pub use records::PythonText;
 pub(crate) use varint::{Reader as VarintReader, put_varint};
 

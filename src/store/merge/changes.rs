@@ -20,6 +20,14 @@ impl DatumList {
         }
     }
 
+    /// Adds a datum by its id, or by its text if it has none.
+    pub fn add_stored(&mut self, id: Option<DatumId>, text: Option<&str>) {
+        match id {
+            Some(id) => self.ids.push(id),
+            None => self.texts.extend(text.and_then(|text| RawJson::parse(text).ok())),
+        }
+    }
+
     /// The number of data.
     #[must_use]
     pub fn len(&self) -> usize {

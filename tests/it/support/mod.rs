@@ -98,6 +98,21 @@ impl Crawl {
         run_config(self.config.clone(), shutdown).await
     }
 
+    #[allow(dead_code, reason = "not every target that shares this file needs it")]
+    /// Brings the store and its artifacts up to `data_end`.
+    pub(crate) async fn refresh(&self, data_end: &str) -> Result<RunSummary, Error> {
+        self.refresh_with(data_end, RunOptions::default()).await
+    }
+
+    #[allow(dead_code, reason = "not every target that shares this file needs it")]
+    pub(crate) async fn refresh_with(&self, data_end: &str, options: RunOptions) -> Result<RunSummary, Error> {
+        let mut config = self.config.clone();
+        config.window.data_end = Some(data_end.parse().unwrap());
+        let (_keep, live) = pipeline::fixed_config(config);
+        let options = RunOptions { same_source: true, ..options };
+        pipeline::refresh(live, options, &[], &Shutdown::new(), Arc::new(Counters::default())).await
+    }
+
     #[allow(dead_code, reason = "the crash target shares this file and ends its crawls by signals")]
     /// Runs it until `simulator` has served `more` requests, and ends it then.
     pub(crate) async fn run_for(&self, simulator: &SimulatorHandle, more: u32) -> RunSummary {
@@ -176,6 +191,9 @@ pub(crate) fn artifacts_in(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
         assert!(!name.starts_with('.'), "a temporary file was left: {name}");
+        if entry.file_type().unwrap().is_dir() {
+            continue; // the change feed
+        }
         let mut bytes = std::fs::read(entry.path()).unwrap();
         if name == "manifest.json" {
             let mut manifest: serde_json::Value = serde_json::from_slice(&bytes).unwrap();

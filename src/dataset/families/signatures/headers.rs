@@ -23,11 +23,11 @@ impl<'a> SignatureHeaders<'a> {
     /// [`StoreError`] if the store cannot be read.
     pub(crate) fn find(store: &'a Store) -> Result<Self, StoreError> {
         let mut newest = BTreeMap::new();
-        for signature in store.unsettled_signatures() {
-            newest.insert(signature?, None);
+        for summary in store.unsettled_summaries() {
+            newest.insert(summary?.0, None);
         }
         for summary in store.settled_summaries() {
-            let summary = summary?; // by signature, then window
+            let summary = summary?; // by signature, then harvest, then window
             let known = newest.entry(summary.signature).or_insert(None);
             if summary.settled.outcome == Outcome::Data {
                 *known = Some(summary.request());
