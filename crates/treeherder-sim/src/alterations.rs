@@ -3,11 +3,13 @@
 //! A `World` is a data set plus these changes; the endpoints answer from it.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::alert_record::AlertRecord;
 use crate::dataset::{AlertHead, Dataset};
 use crate::error::SimulatorError;
+use crate::history::History;
 use crate::json_text::OrderedObject;
 
 /// A change of the list of alert summaries.
@@ -66,7 +68,7 @@ impl Alterations {
             return text;
         }
         match serde_json::from_slice::<OrderedObject<'_>>(&text) {
-            Ok(record) => record.with("status", &INVALID.to_string()).into_bytes(),
+            Ok(record) => record.with(&[("status", INVALID.to_string())]).into_bytes(),
             Err(_) => text,
         }
     }
@@ -81,19 +83,50 @@ impl Alterations {
     }
 }
 
-/// A data set, the changes to it, and the clock.
+/// A data set, its history, the changes to it, and the clock.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) dataset: Arc<dyn Dataset>,
-    /// Seconds since the epoch.
-    pub(crate) now: i64,
+    pub(crate) history: History,
+    /// Seconds since the epoch; it only rises.
+    clock: AtomicI64,
     alterations: RwLock<Alterations>,
 }
 
 impl World {
-    pub(crate) fn new(dataset: Arc<dyn Dataset>, now: Option<i64>) -> Self {
-        let now = now.unwrap_or_else(|| dataset.now());
-        Self { dataset, now, alterations: RwLock::default() }
+    pub(crate) fn new(dataset: Arc<dyn Dataset>, history: History, now: Option<i64>) -> Self {
+        let clock = AtomicI64::new(now.unwrap_or_else(|| dataset.now()));
+        Self { dataset, history, clock, alterations: RwLock::default() }
+    }
+
+    /// Seconds since the epoch.
+    pub(crate) fn now(&self) -> i64 {
+        self.clock.load(Ordering::SeqCst)
+    }
+
+    /// Moves the clock; returns its time before.
+    ///
+    /// # Errors
+    /// The clock is already past this time.
+    pub(crate) fn set_now(&self, now: i64) -> Result<i64, SimulatorError> {
+        self.clock
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |before| (before <= now).then_some(now))
+            .map_err(|before| SimulatorError::ClockBack { now: before, asked: now })
+    }
+
+    /// Moves the clock on; returns its times before and after.
+    pub(crate) fn advance(&self, seconds: i64) -> (i64, i64) {
+        let before =
+            self.clock.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| Some(now.saturating_add(seconds)));
+        let before = before.unwrap_or_else(|before| before);
+        (before, before.saturating_add(seconds))
+    }
+
+    /// When a signature is deleted, with its parent or alone; seconds.
+    pub(crate) fn vanishing(&self, signature: u64, parent: Option<u64>) -> i64 {
+        let span = (self.dataset.start(), self.dataset.now());
+        let vanishing = |id| self.history.vanishing(id, span);
+        vanishing(signature).min(parent.map_or(i64::MAX, vanishing))
     }
 
     pub(crate) fn alterations(&self) -> RwLockReadGuard<'_, Alterations> {

@@ -85,6 +85,16 @@ impl ServedCounts {
         self.counts.get(&(endpoint, Outcome::Status(status))).copied().unwrap_or(0)
     }
 
+    /// The requests since an earlier count of the same server.
+    #[must_use]
+    pub fn since(&self, mark: &Self) -> Self {
+        let since = self.counts.iter().map(|(key, count)| {
+            let before = mark.counts.get(key).copied().unwrap_or(0);
+            (key.clone(), count.saturating_sub(before))
+        });
+        Self { counts: since.filter(|(_, count)| *count > 0).collect() }
+    }
+
     fn shift(&mut self, endpoint: Endpoint, from: &Outcome, to: Outcome) {
         if let Some(count) = self.counts.get_mut(&(endpoint, from.clone())) {
             *count -= 1;
@@ -287,7 +297,9 @@ mod tests {
     fn a_request_that_is_dropped_counts_as_abandoned() {
         let book = ArrivalBook::open(1, None).unwrap();
         book.enter(Endpoint::Jobs, "/a", None).settle(Outcome::Status(200));
+        let mark = book.served();
         drop(book.enter(Endpoint::Jobs, "/b", None));
+        assert_eq!((mark.total(), book.served().since(&mark).of(Endpoint::Jobs)), (1, 1));
         let open = book.enter(Endpoint::Push, "/c", None);
         let served = book.served();
         assert_eq!(served.total(), 3);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::behaviour::Behaviour;
 use crate::generator::GeneratorConfig;
+use crate::history::History;
 
 /// The configuration of a simulator. The default serves the embedded corpus on a free port, without faults.
 #[derive(Clone, Debug)]
@@ -15,9 +16,12 @@ pub struct SimulatorConfig {
     pub backend: BackendConfig,
     /// Latency, capacity and faults; none by default.
     pub behaviour: Behaviour,
-    /// The server's clock, seconds since the epoch. It does not advance, so that `interval` and `timerange` select the
-    /// same data in every run. `None` is the time of the recording, or the end of the generated data.
+    /// The server's clock at the start, seconds since the epoch. Later records are not there yet. It moves by
+    /// [`set_now`](crate::SimulatorHandle::set_now) only, so that `interval` and `timerange` select the same data in
+    /// every run. `None` is the time of the recording, or the end of the generated data.
     pub now: Option<i64>,
+    /// How the data change as the clock advances.
+    pub history: History,
     /// A file to which every arrival is appended, one JSON object per line: `at_ms`, `endpoint`, `path_and_query`,
     /// `outcome`. It is created if it does not exist.
     pub arrival_log: Option<PathBuf>,
@@ -36,6 +40,7 @@ impl Default for SimulatorConfig {
             backend: BackendConfig::default(),
             behaviour: Behaviour::default(),
             now: None,
+            history: History::default(),
             arrival_log: None,
             keep_arrivals: 100_000,
             gzip_level: 1,

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt::Debug;
 
+use crate::history::{AsOf, History, Life};
 use crate::json_text::{write_float, write_string, write_uint};
 use crate::moment;
 
@@ -84,6 +85,8 @@ pub(crate) struct Datum<'a> {
     pub(crate) revision: &'a str,
     pub(crate) submit_time: Option<i64>,
     pub(crate) machine_name: Option<&'a str>,
+    /// When it appears, seconds.
+    pub(crate) appears: i64,
     /// The recorded text, if the datum was recorded.
     pub(crate) text: Option<&'a str>,
 }
@@ -161,7 +164,9 @@ pub(crate) struct PushHead<'a> {
 
 /// A backend: all data that the server serves. Repositories are identified by their id.
 pub(crate) trait Dataset: Debug + Send + Sync {
-    /// The default of the server's clock, seconds since the epoch.
+    /// The start of the data, seconds since the epoch.
+    fn start(&self) -> i64;
+    /// The end of the data and the default of the server's clock, seconds since the epoch.
     fn now(&self) -> i64;
     /// The framework list, as JSON text.
     fn frameworks(&self) -> &str;
@@ -170,16 +175,26 @@ pub(crate) trait Dataset: Debug + Send + Sync {
 
     fn num_signatures(&self, repository: u64) -> usize;
     fn find_signature(&self, repository: u64, id: u64) -> Option<usize>;
-    fn signature_head(&self, repository: u64, rank: usize) -> SignatureHead<'_>;
+    /// `None` if all of the signature's data are still to come.
+    fn signature_head(&self, repository: u64, rank: usize, as_of: &AsOf<'_>) -> Option<SignatureHead<'_>>;
     fn write_signature(&self, repository: u64, rank: usize, out: &mut Vec<u8>);
     fn summary_frame(&self, repository: u64, rank: usize) -> SummaryFrame<'_>;
     /// Visits the data of a signature in the window, in the order of the API.
-    fn visit_data(&self, repository: u64, rank: usize, window: &Window<'_>, visit: &mut dyn FnMut(&Datum<'_>));
+    fn visit_data(
+        &self,
+        repository: u64,
+        rank: usize,
+        window: &Window<'_>,
+        as_of: &AsOf<'_>,
+        visit: &mut dyn FnMut(&Datum<'_>),
+    );
 
+    /// When a job appears and is deleted; `None` if the repository never has it.
+    fn job_life(&self, repository: u64, id: u64, history: &History) -> Option<Life>;
     /// Writes a job of the repository; `false` if it does not exist.
-    fn write_job(&self, repository: u64, id: u64, out: &mut Vec<u8>) -> bool;
-    /// The ids of jobs, optionally of some pushes, ascending: at most `limit`, after the first `offset`.
-    fn job_ids(&self, repository: u64, pushes: Option<&[u64]>, offset: usize, limit: usize) -> Vec<u64>;
+    fn write_job(&self, repository: u64, id: u64, as_of: &AsOf<'_>, out: &mut Vec<u8>) -> bool;
+    /// The ids of jobs, optionally of some pushes, ascending: those in the range of an offset and a limit.
+    fn job_ids(&self, repository: u64, pushes: Option<&[u64]>, as_of: &AsOf<'_>, range: (usize, usize)) -> Vec<u64>;
 
     fn num_pushes(&self, repository: u64) -> usize;
     /// Ranks count from the newest push.
@@ -187,7 +202,7 @@ pub(crate) trait Dataset: Debug + Send + Sync {
     fn write_push(&self, repository: u64, rank: usize, out: &mut Vec<u8>);
 
     fn num_alerts(&self) -> usize;
-    /// Ranks follow the order of the list: created, then id, both descending.
+    /// The last version of a summary. Ranks follow the order of the list: created, then id, both descending.
     fn alert_head(&self, rank: usize) -> AlertHead;
     /// Seconds. Not part of the head: few requests need it.
     fn alert_push_timestamp(&self, rank: usize) -> i64;

@@ -59,6 +59,22 @@ pub enum SimulatorError {
         #[source]
         source: serde_json::Error,
     },
+    /// A share of the [`History`](crate::History) is out of range.
+    #[error("invalid {name} {share} of the simulator's history: use a number from 0 to 1")]
+    Share {
+        /// The field.
+        name: &'static str,
+        /// The invalid number.
+        share: String,
+    },
+    /// The clock was to be moved back; times are seconds since the epoch.
+    #[error("the simulator's clock is at {now} and cannot go back to {asked}: start another simulator")]
+    ClockBack {
+        /// The clock's time.
+        now: i64,
+        /// The earlier time.
+        asked: i64,
+    },
     /// The numbers of a [`GeneratorConfig`](crate::GeneratorConfig) contradict each other.
     #[error("invalid configuration of generated data: {complaint}")]
     Generator {

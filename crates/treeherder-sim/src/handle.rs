@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -16,6 +17,7 @@ use crate::embedded;
 use crate::error::SimulatorError;
 use crate::fate::Fates;
 use crate::generator::Generator;
+use crate::history::seconds;
 use crate::script::{Script, ScriptedReply};
 use crate::server::{Server, accept};
 
@@ -34,17 +36,18 @@ impl Simulator {
     /// # Cancel safety
     /// Dropping the future leaves no server running; an empty arrival log may remain.
     pub async fn start(config: SimulatorConfig) -> Result<SimulatorHandle, SimulatorError> {
-        let SimulatorConfig { bind, backend, behaviour, now, arrival_log, keep_arrivals, gzip_level } = config;
+        let SimulatorConfig { bind, backend, behaviour, now, history, arrival_log, keep_arrivals, gzip_level } = config;
         if !bind.ip().is_loopback() {
             return Err(SimulatorError::NotLoopback { addr: bind });
         }
         behaviour.validate().map_err(|source| SimulatorError::Behaviour { source })?;
+        history.validate()?;
         let dataset = tokio::task::spawn_blocking(move || load(&backend))
             .await
             .map_err(|_| SimulatorError::Task { task: "loading of the backend" })??;
         let listener = TcpListener::bind(bind).await.map_err(|source| SimulatorError::Listen { addr: bind, source })?;
         let addr = listener.local_addr().map_err(|source| SimulatorError::Listen { addr: bind, source })?;
-        let world = World::new(dataset, now);
+        let world = World::new(dataset, history, now);
         let shutdown = CancellationToken::new();
         let server = Arc::new(Server {
             world,
@@ -56,7 +59,7 @@ impl Simulator {
         });
         let tasks = TaskTracker::new();
         tasks.spawn(accept(Arc::clone(&server), listener, tasks.clone()));
-        tracing::info!(%addr, now = server.world.now, "simulated Treeherder started");
+        tracing::info!(%addr, now = server.world.now(), "simulated Treeherder started");
         Ok(SimulatorHandle { addr, server, tasks, stop: shutdown.drop_guard() })
     }
 }
@@ -85,16 +88,35 @@ impl SimulatorHandle {
         format!("http://{}", self.addr)
     }
 
+    /// For the full record.
+    pub(crate) fn server(&self) -> Arc<Server> {
+        Arc::clone(&self.server)
+    }
+
     /// The address that it listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The server's clock, seconds since the epoch. It does not advance.
+    /// The server's clock, seconds since the epoch.
     #[must_use]
     pub fn now(&self) -> i64 {
-        self.server.world.now
+        self.server.world.now()
+    }
+
+    /// Moves the server's clock to a time, seconds since the epoch; returns its time before. A request is answered as of
+    /// one time, also when the clock moves meanwhile.
+    ///
+    /// # Errors
+    /// The clock is already past this time.
+    pub fn set_now(&self, now: i64) -> Result<i64, SimulatorError> {
+        self.server.world.set_now(now)
+    }
+
+    /// Moves the server's clock on by whole seconds.
+    pub fn advance(&self, time: Duration) {
+        self.server.world.advance(seconds(time));
     }
 
     /// The requests so far, in order of arrival: the first [`SimulatorConfig::keep_arrivals`].

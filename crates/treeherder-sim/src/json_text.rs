@@ -140,8 +140,8 @@ impl OrderedObject<'_> {
         (out, next)
     }
 
-    /// The whole object, compact, with one value replaced.
-    pub(crate) fn with(&self, key: &str, replacement: &str) -> String {
+    /// The whole object, compact, with some values replaced.
+    pub(crate) fn with(&self, replacements: &[(&str, String)]) -> String {
         let mut out = Vec::from(*b"{");
         for (n, (name, value)) in self.0.iter().enumerate() {
             if n > 0 {
@@ -149,7 +149,8 @@ impl OrderedObject<'_> {
             }
             write_string(&mut out, name);
             out.push(b':');
-            out.extend_from_slice(if name == key { replacement } else { value.get() }.as_bytes());
+            let replacement = replacements.iter().find(|(key, _)| key == name).map(|(_, text)| text.as_str());
+            out.extend_from_slice(replacement.unwrap_or(value.get()).as_bytes());
         }
         out.push(b'}');
         String::from_utf8_lossy(&out).into_owned()
@@ -203,7 +204,7 @@ mod tests {
     #[test]
     fn a_replaced_member_leaves_the_others_alone() {
         let object: OrderedObject<'_> = serde_json::from_str(r#"{"b": 4.36e-05, "a": {"b": 1}}"#).unwrap();
-        assert_eq!(object.with("a", "7"), r#"{"b":4.36e-05,"a":7}"#);
+        assert_eq!(object.with(&[("a", "7".to_owned())]), r#"{"b":4.36e-05,"a":7}"#);
         assert_eq!(object.members(0, "a"), (r#""b":4.36e-05,"#.to_owned(), 1));
     }
 

@@ -37,10 +37,24 @@
 //! # Data
 //!
 //! [`BackendConfig`] selects the data: the recordings in the crate, recordings in a folder, or generated data of any size,
-//! of which memory holds one number per signature group. [`dump`] writes generated data to files. The clock of
-//! the data does not advance, so that relative ranges (`interval`, `timerange`) select the same data in every run; the Date
-//! header is the real time, plus [`Behaviour::date_skew_secs`].
+//! of which memory holds one number per signature group. [`dump`] writes generated data to files.
 //! [`SimulatorHandle::after`] and [`SimulatorHandle::delete_job`] change the data of a running server.
+//!
+//! # Clock and history
+//!
+//! The clock of the data stands still, so that relative ranges (`interval`, `timerange`) select the same data in every run,
+//! until [`SimulatorHandle::set_now`], [`SimulatorHandle::advance`] or a control request moves it on. The server then shows
+//! the data of the new time: records of a later time are not there yet. [`History`] says which data are late, and which
+//! records change or go; [`SimulatorHandle::full_record`] lists everything that was ever there, so that a test can prove
+//! that a client lost nothing. The data depend on the seed and the time only, not on the way of the clock. The Date header
+//! is the real time, plus [`Behaviour::date_skew_secs`].
+//!
+//! ```text
+//! GET  /__sim/now                 {"now":"2026-11-22T00:00:00Z","now_secs":1795305600}
+//! POST /__sim/now with a body     {"old":"2026-11-22T00:00:00Z","old_secs":…,"new":"2026-11-29T00:00:00Z","new_secs":…}
+//! ```
+//! The body is a time (`2026-11-29`, `2026-11-29T00:00:00Z`), seconds since the epoch, or a step (`+7d`). A step back is
+//! refused with status 409. Control requests are not arrivals, and no fault applies to them.
 //!
 //! # Behaviour
 //!
@@ -65,18 +79,20 @@
 //! # Design
 //!
 //! ```text
-//! Corpus | Generator  --Dataset-->  World  --answer-->  Reply  --Behaviour, script-->  client
+//! Corpus | Generator  --Dataset-->  World  --View-->  answer  --Reply-->  Behaviour, script  -->  client
 //! ```
-//! A `Dataset` is recorded (`corpus`) or generated (`generator`). A `World` adds changes and a clock to
-//! it. `answer` has one file per endpoint: pure functions from a request to a reply. `server` speaks HTTP and applies the
+//! A `Dataset` is recorded (`corpus`) or generated (`generator`). A `World` adds a history, changes and a clock to
+//! it; a `View` is a world at a time. `answer` has one file per endpoint: pure functions from a request to a reply. `server` speaks HTTP and applies the
 //! behaviour.
 
 mod alert_record;
+mod alert_timeline;
 mod alterations;
 mod answer;
 mod arrival;
 mod behaviour;
 mod config;
+mod control;
 mod corpus;
 mod dataset;
 mod draw;
@@ -87,12 +103,15 @@ mod fate;
 mod fault;
 mod generator;
 mod handle;
+mod history;
 mod json_text;
 mod moment;
 mod query;
+mod record;
 mod reply;
 mod script;
 mod server;
+mod view;
 
 #[cfg(test)]
 mod replay_tests;
@@ -108,4 +127,6 @@ pub use error::{BehaviourError, SimulatorError};
 pub use fault::{FaultKind, FaultRule};
 pub use generator::{DumpReport, GeneratorConfig, dump};
 pub use handle::{Simulator, SimulatorHandle};
+pub use history::History;
+pub use record::{AlertVersion, FullRecord, SeenDatum, SeenJob, SeenSignature};
 pub use script::ScriptedReply;

@@ -29,6 +29,11 @@ pub(crate) fn write_iso(out: &mut Vec<u8>, micros: i64) {
     let _ = printer.print_datetime(&Offset::UTC.to_datetime(moment), out);
 }
 
+/// Whether the API can show a time, seconds: one of the years 1 to 9999.
+pub(crate) fn is_shown(seconds: i64) -> bool {
+    (-62_135_596_800..253_402_300_800).contains(&seconds)
+}
+
 /// Reads the Date header of a recording; seconds since the epoch.
 pub(crate) fn parse_http_date(text: &str) -> Option<i64> {
     rfc2822::parse(text).ok().map(|moment| moment.timestamp().as_second())

@@ -26,12 +26,14 @@ use tokio_util::task::TaskTracker;
 use crate::alterations::World;
 use crate::answer::{Asked, answer};
 use crate::arrival::{ArrivalBook, OpenEntry, Outcome};
+use crate::control::{LONGEST_BODY, control, is_control};
 use crate::endpoint::{Endpoint, Route};
 use crate::fate::Fates;
 use crate::fault::FaultKind;
 use crate::moment;
 use crate::reply::{Gzip, Reply, Wire};
 use crate::script::{Action, Script, ScriptedReply};
+use crate::view::View;
 
 /// How long connections may take to end once the server shuts down.
 const GRACE: Duration = Duration::from_secs(1);
@@ -82,7 +84,13 @@ async fn serve_connection(server: Arc<Server>, stream: TcpStream) {
     let shutdown = server.shutdown.clone();
     let service = service_fn(move |request| {
         let (server, reset) = (Arc::clone(&server), Arc::clone(&reset));
-        async move { server.serve(&request, &reset).await }
+        async move {
+            if is_control(request.uri().path()) {
+                server.control(request).await
+            } else {
+                server.serve(&request, &reset).await
+            }
+        }
     });
     let connection = http1::Builder::new()
         .header_read_timeout(None)
@@ -132,7 +140,7 @@ impl Server {
         if let Some(kind) = self.fates.fault(endpoint, path_and_query) {
             return self.fail(kind, &asked, entry, headers, reset).await;
         }
-        let reply = answer(&self.world, &asked);
+        let reply = answer(&View::of(&self.world), &asked);
         let behaviour = self.fates.behaviour();
         let is_killed = behaviour.kill_over_data.is_some_and(|most| reply.num_data > most)
             || reply.alerts.iter().any(|id| behaviour.kill_alerts.contains(id));
@@ -149,6 +157,17 @@ impl Server {
             self.world.alert_request_answered();
         }
         Ok(self.settle(entry, reply, headers))
+    }
+
+    async fn control(&self, request: Request<Incoming>) -> Result<Response<Body>, Hangup> {
+        let (parts, body) = request.into_parts();
+        let reply = match axum::body::to_bytes(Body::new(body), LONGEST_BODY).await {
+            Ok(body) => control(&self.world, parts.method.as_str(), parts.uri.path(), &body),
+            Err(_) => Reply::detail(400, &format!("the body is not a time: it has more than {LONGEST_BODY} bytes")),
+        };
+        let date = self.date();
+        let close = wants_close(&parts.headers);
+        Ok(reply.into_response(&Wire { date: &date, accepts_gzip: false, gzip_level: 0, close, padding: 0 }))
     }
 
     fn too_many_requests(&self) -> Reply {
@@ -241,22 +260,22 @@ impl Server {
             FaultKind::Hang => return Err(self.hang(entry).await),
             FaultKind::Cut => {
                 entry.settle(kind.outcome());
-                let mut body = answer(&self.world, asked).body;
+                let mut body = answer(&View::of(&self.world), asked).body;
                 let declared = body.len();
                 body.truncate(declared / 2);
                 return Ok(self.torn(body, declared));
             }
             FaultKind::Html => Reply::index_page(),
             FaultKind::BrokenJson => {
-                let mut reply = answer(&self.world, asked);
+                let mut reply = answer(&View::of(&self.world), asked);
                 let half = reply.body.len() / 2;
                 reply.body.truncate(half);
                 reply
             }
             FaultKind::WrongShape => Reply::json(200, wrong_shape(Route::of(asked.path).endpoint())),
             FaultKind::EmptyBody => Reply::json(200, ""),
-            FaultKind::GzipMembers => Reply { gzip: Gzip::Members, ..answer(&self.world, asked) },
-            FaultKind::BrokenGzip => Reply { gzip: Gzip::Broken, ..answer(&self.world, asked) },
+            FaultKind::GzipMembers => Reply { gzip: Gzip::Members, ..answer(&View::of(&self.world), asked) },
+            FaultKind::BrokenGzip => Reply { gzip: Gzip::Broken, ..answer(&View::of(&self.world), asked) },
         };
         Ok(self.settle_as(kind.outcome(), entry, reply, headers))
     }

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::alterations::{Alterations, World};
+use crate::alterations::Alterations;
 use crate::dataset::AlertHead;
 use crate::query::{Query, filter_bool, python_int};
 use crate::reply::Reply;
+use crate::view::View;
 
 use super::{Asked, separate};
 
@@ -32,19 +33,25 @@ struct Filters<'a> {
 /// The source of a row.
 #[derive(Clone, Copy)]
 enum Row {
-    Base(usize),
+    Base(usize, AlertHead),
     Created(usize),
 }
 
-pub(super) fn answer(world: &World, asked: &Asked<'_>, query: &Query) -> Reply {
+/// All rows that are there, those of the data set first.
+fn rows(view: &View<'_>, alterations: &Alterations) -> impl Iterator<Item = Row> {
+    let base = (0..view.num_alerts()).filter_map(move |rank| Some(Row::Base(rank, view.alert_head(rank)?)));
+    base.chain((0..alterations.created().len()).map(Row::Created))
+}
+
+pub(super) fn answer(view: &View<'_>, asked: &Asked<'_>, query: &Query) -> Reply {
     let filters = match Filters::read(query) {
         Ok(filters) => filters,
         Err(reply) => return reply,
     };
-    let alterations = world.alterations();
-    let mut rows = filters.select(world, &alterations);
+    let alterations = view.alterations();
+    let mut rows = filters.select(view, &alterations);
     if let Some(ordering) = query.non_empty("ordering") {
-        order(world, &alterations, &mut rows, ordering);
+        order(view, &alterations, &mut rows, ordering);
     }
 
     let size = query
@@ -64,7 +71,7 @@ pub(super) fn answer(world: &World, asked: &Asked<'_>, query: &Query) -> Reply {
     };
 
     let on_page = || rows.iter().skip((page - 1) * size).take(size);
-    let alerts = on_page().map(|row| head(world, &alterations, *row).id).collect();
+    let alerts = on_page().map(|row| head(&alterations, *row).id).collect();
     let link = |to: Option<usize>| {
         to.map_or_else(
             || "null".to_owned(),
@@ -83,36 +90,34 @@ pub(super) fn answer(world: &World, asked: &Asked<'_>, query: &Query) -> Reply {
     let start = out.len();
     for row in on_page() {
         separate(&mut out, start);
-        out.extend_from_slice(&text(world, &alterations, *row));
+        out.extend_from_slice(&text(view, &alterations, *row));
     }
     out.extend_from_slice(b"]}");
     Reply { alerts, ..Reply::json(200, out) }
 }
 
-pub(super) fn answer_detail(world: &World, id: &str) -> Reply {
+pub(super) fn answer_detail(view: &View<'_>, id: &str) -> Reply {
     let Some(id) = python_int(id) else { return Reply::detail(404, "Not found.") };
-    let alterations = world.alterations();
-    let created = (0..alterations.created().len()).map(Row::Created);
-    let mut rows = (0..world.dataset.num_alerts()).map(Row::Base).chain(created);
-    match rows.find(|row| i128::from(head(world, &alterations, *row).id) == id) {
-        Some(row) => Reply::json(200, text(world, &alterations, row)),
+    let alterations = view.alterations();
+    match rows(view, &alterations).find(|row| i128::from(head(&alterations, *row).id) == id) {
+        Some(row) => Reply::json(200, text(view, &alterations, row)),
         None => Reply::detail(404, "No PerformanceAlertSummary matches the given query."),
     }
 }
 
-fn head(world: &World, alterations: &Alterations, row: Row) -> AlertHead {
+fn head(alterations: &Alterations, row: Row) -> AlertHead {
     alterations.alter(match row {
-        Row::Base(rank) => world.dataset.alert_head(rank),
+        Row::Base(_, head) => head,
         Row::Created(index) => alterations.created()[index].head,
     })
 }
 
-fn text(world: &World, alterations: &Alterations, row: Row) -> Vec<u8> {
+fn text(view: &View<'_>, alterations: &Alterations, row: Row) -> Vec<u8> {
     match row {
-        Row::Base(rank) => {
+        Row::Base(rank, head) => {
             let mut out = Vec::with_capacity(4096);
-            world.dataset.write_alert(rank, &mut out);
-            alterations.alter_text(world.dataset.alert_head(rank).id, out)
+            view.write_alert(rank, &mut out);
+            alterations.alter_text(head.id, out)
         }
         Row::Created(index) => {
             let created = &alterations.created()[index];
@@ -123,12 +128,12 @@ fn text(world: &World, alterations: &Alterations, row: Row) -> Vec<u8> {
 
 /// Whether the push of a row is younger than `range` seconds.
 #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53")]
-fn is_within(world: &World, alterations: &Alterations, row: Row, range: f64) -> bool {
+fn is_within(view: &View<'_>, alterations: &Alterations, row: Row, range: f64) -> bool {
     let pushed = match row {
-        Row::Base(rank) => world.dataset.alert_push_timestamp(rank),
+        Row::Base(rank, _) => view.alert_push_timestamp(rank),
         Row::Created(index) => alterations.created()[index].push_timestamp,
     };
-    pushed as f64 > world.now as f64 - range
+    pushed as f64 > view.now() as f64 - range
 }
 
 impl<'a> Filters<'a> {
@@ -162,22 +167,19 @@ impl<'a> Filters<'a> {
     }
 
     /// The rows that pass all filters, in the order of the list.
-    fn select(&self, world: &World, alterations: &Alterations) -> Vec<Row> {
+    fn select(&self, view: &View<'_>, alterations: &Alterations) -> Vec<Row> {
         // All summaries of a backend are sheriffed.
         if self.unsheriffed_only && self.id.is_none() {
             return Vec::new();
         }
-        let created = (0..alterations.created().len()).map(Row::Created);
-        let mut rows: Vec<Row> = (0..world.dataset.num_alerts())
-            .map(Row::Base)
-            .chain(created)
-            .filter(|row| self.accept(&head(world, alterations, *row)))
-            .filter(|row| self.timerange.is_none_or(|range| is_within(world, alterations, *row, range)))
-            .filter(|row| !self.reads_record() || self.accept_record(&text(world, alterations, *row)))
+        let mut rows: Vec<Row> = rows(view, alterations)
+            .filter(|row| self.accept(&head(alterations, *row)))
+            .filter(|row| self.timerange.is_none_or(|range| is_within(view, alterations, *row, range)))
+            .filter(|row| !self.reads_record() || self.accept_record(&text(view, alterations, *row)))
             .collect();
         if !alterations.created().is_empty() {
             rows.sort_by_key(|row| {
-                let head = head(world, alterations, *row);
+                let head = head(alterations, *row);
                 std::cmp::Reverse((head.created, head.id))
             });
         }
@@ -216,7 +218,7 @@ impl<'a> Filters<'a> {
 }
 
 /// Sorts by any field of the record; unknown fields are ignored.
-fn order(world: &World, alterations: &Alterations, rows: &mut [Row], ordering: &str) {
+fn order(view: &View<'_>, alterations: &Alterations, rows: &mut [Row], ordering: &str) {
     let fields: Vec<(&str, bool)> = ordering
         .split(',')
         .map(|field| field.trim().strip_prefix('-').map_or((field.trim(), false), |field| (field, true)))
@@ -224,7 +226,7 @@ fn order(world: &World, alterations: &Alterations, rows: &mut [Row], ordering: &
     let mut keyed: Vec<(Vec<Value>, Row)> = rows
         .iter()
         .map(|row| {
-            let record: Value = serde_json::from_slice(&text(world, alterations, *row)).unwrap_or_default();
+            let record: Value = serde_json::from_slice(&text(view, alterations, *row)).unwrap_or_default();
             (fields.iter().map(|(field, _)| record[*field].clone()).collect(), *row)
         })
         .collect();

@@ -1,18 +1,18 @@
 //! `GET /api/project/<repository>/jobs/`, which ignores invalid filters and returns jobs in no particular order.
 
-use crate::alterations::World;
 use crate::draw::mix;
 use crate::json_text::{OrderedObject, write_string};
 use crate::moment;
 use crate::query::{Query, python_int};
 use crate::reply::Reply;
+use crate::view::View;
 
 use super::{bare_string, separate};
 
 const DEFAULT_COUNT: i128 = 10;
 const LARGEST_COUNT: i128 = 2000;
 
-pub(super) fn answer(world: &World, repository_name: &str, query: &Query) -> Reply {
+pub(super) fn answer(view: &View<'_>, repository_name: &str, query: &Query) -> Reply {
     let bad_date = query
         .pairs()
         .filter(|(name, _)| name.starts_with("last_modified"))
@@ -27,7 +27,7 @@ pub(super) fn answer(world: &World, repository_name: &str, query: &Query) -> Rep
     if count > LARGEST_COUNT {
         return Reply::detail(400, &format!("Specified count exceeds API MAX_JOBS_COUNT value: {LARGEST_COUNT}"));
     }
-    let Some(repository) = world.dataset.repository(repository_name).map(|repository| repository.id) else {
+    let Some(repository) = view.repository(repository_name).map(|repository| repository.id) else {
         return Reply::detail(404, &format!("No project with name {repository_name}"));
     };
     let (Ok(skip), Ok(take)) = (usize::try_from(offset), usize::try_from(count)) else {
@@ -35,7 +35,7 @@ pub(super) fn answer(world: &World, repository_name: &str, query: &Query) -> Rep
     };
 
     let mut results = vec![b'['];
-    write_jobs(world, repository, query, skip, take, &mut results);
+    write_jobs(view, repository, query, skip, take, &mut results);
     results.push(b']');
     // Any other type but "dict" gives lists, too; only "list" gives their names.
     let return_type = query.get("return_type").unwrap_or("dict").to_lowercase();
@@ -46,7 +46,7 @@ pub(super) fn answer(world: &World, repository_name: &str, query: &Query) -> Rep
     out.append(&mut results);
     if return_type == "list" {
         out.extend_from_slice(b",\"job_property_names\":");
-        out.extend_from_slice(&property_names(world, repository));
+        out.extend_from_slice(&property_names(view, repository));
     }
     out.extend_from_slice(b",\"meta\":{\"repository\":");
     write_string(&mut out, repository_name);
@@ -54,23 +54,23 @@ pub(super) fn answer(world: &World, repository_name: &str, query: &Query) -> Rep
     Reply::json(200, out)
 }
 
-pub(super) fn answer_detail(world: &World, repository_name: &str, id: &str) -> Reply {
+pub(super) fn answer_detail(view: &View<'_>, repository_name: &str, id: &str) -> Reply {
     let Some(id) = python_int(id) else { return Reply::server_error() };
-    let Some(repository) = world.dataset.repository(repository_name).map(|repository| repository.id) else {
+    let Some(repository) = view.repository(repository_name).map(|repository| repository.id) else {
         return Reply::detail(404, &format!("No project with name {repository_name}"));
     };
     let mut out = Vec::new();
     match u64::try_from(id) {
-        Ok(id) if !world.alterations().is_deleted(id) && world.dataset.write_job(repository, id, &mut out) => {
+        Ok(id) if !view.alterations().is_deleted(id) && view.write_job(repository, id, &mut out) => {
             Reply::json(200, out)
         }
         _ => bare_string(404, &format!("No job with id: {id}")),
     }
 }
 
-fn write_jobs(world: &World, repository: u64, query: &Query, skip: usize, take: usize, out: &mut Vec<u8>) {
+fn write_jobs(view: &View<'_>, repository: u64, query: &Query, skip: usize, take: usize, out: &mut Vec<u8>) {
     let start = out.len();
-    let alterations = world.alterations();
+    let alterations = view.alterations();
     let pushes = read_ids(query, "push_id").or_else(|| read_ids(query, "result_set_id"));
     let pushes = pushes.or_else(|| read_id_list(query, "push_id__in"));
     let mut wanted = read_ids(query, "id");
@@ -87,15 +87,13 @@ fn write_jobs(world: &World, repository: u64, query: &Query, skip: usize, take: 
             // The server sorts neither by id nor in the order of the request.
             ids.sort_by_key(|id| mix(*id));
             if let Some(pushes) = &pushes {
-                let of_pushes = world.dataset.job_ids(repository, Some(pushes), 0, usize::MAX);
+                let of_pushes = view.job_ids(repository, Some(pushes), 0, usize::MAX);
                 ids.retain(|id| of_pushes.binary_search(id).is_ok());
             }
             (ids, skip)
         }
-        None if alterations.has_deleted_jobs() => {
-            (world.dataset.job_ids(repository, pushes.as_deref(), 0, usize::MAX), skip)
-        }
-        None => (world.dataset.job_ids(repository, pushes.as_deref(), skip, take), 0),
+        None if alterations.has_deleted_jobs() => (view.job_ids(repository, pushes.as_deref(), 0, usize::MAX), skip),
+        None => (view.job_ids(repository, pushes.as_deref(), skip, take), 0),
     };
     let mut num_written = 0;
     let mut num_skipped = 0;
@@ -108,7 +106,7 @@ fn write_jobs(world: &World, repository: u64, query: &Query, skip: usize, take: 
         }
         let before = out.len();
         separate(out, start);
-        if !world.dataset.write_job(repository, id, out) {
+        if !view.write_job(repository, id, out) {
             out.truncate(before);
         } else if num_skipped < skip {
             num_skipped += 1;
@@ -133,10 +131,10 @@ fn as_lists(records: &[u8]) -> Vec<u8> {
 }
 
 /// The names of the values, which are the same for all jobs.
-fn property_names(world: &World, repository: u64) -> Vec<u8> {
+fn property_names(view: &View<'_>, repository: u64) -> Vec<u8> {
     let mut record = Vec::new();
-    if let Some(id) = world.dataset.job_ids(repository, None, 0, 1).first() {
-        world.dataset.write_job(repository, *id, &mut record);
+    if let Some(id) = view.job_ids(repository, None, 0, 1).first() {
+        view.write_job(repository, *id, &mut record);
     }
     let names = serde_json::from_slice::<OrderedObject<'_>>(&record).map(|record| record.0).unwrap_or_default();
     let mut out = vec![b'['];

@@ -1,4 +1,4 @@
-//! The endpoints, as observed on Treeherder: pure functions from a request and a `World` to a [`Reply`], one file each.
+//! The endpoints, as observed on Treeherder: pure functions from a request and a [`View`] to a [`Reply`], one file each.
 //!
 //! An invalid request gets the answer that Treeherder gives, including its unhandled errors.
 
@@ -9,11 +9,11 @@ mod reference;
 mod signatures;
 mod summary;
 
-use super::alterations::World;
 use super::endpoint::Route;
 use super::json_text::write_string;
 use super::query::Query;
 use super::reply::{Content, Reply};
+use super::view::View;
 
 /// The maximal length of a request line, bytes: gunicorn's default.
 pub(super) const LONGEST_REQUEST_LINE: usize = 4094;
@@ -31,7 +31,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// Answers a request, without faults.
-pub(super) fn answer(world: &World, asked: &Asked<'_>) -> Reply {
+pub(super) fn answer(view: &View<'_>, asked: &Asked<'_>) -> Reply {
     if asked.user_agent.is_some_and(is_blocked) {
         return Reply::forbidden();
     }
@@ -47,19 +47,19 @@ pub(super) fn answer(world: &World, asked: &Asked<'_>) -> Reply {
     let reply = negotiate(asked).err().unwrap_or_else(|| {
         let query = Query::parse(asked.query);
         match route {
-            Route::Framework => Reply::json(200, world.dataset.frameworks()),
-            Route::Repository => list_repositories(world),
-            Route::Signatures { repository } => signatures::answer(world, repository, &query),
-            Route::Summary => summary::answer(world, &query),
-            Route::AlertSummary => alert_summaries::answer(world, asked, &query),
-            Route::AlertSummaryDetail { id } => alert_summaries::answer_detail(world, id),
-            Route::OptionCollections => reference::option_collections(world),
-            Route::PerformanceTags => reference::performance_tags(world),
-            Route::MachinePlatforms => reference::machine_platforms(world),
-            Route::Jobs { repository } => jobs::answer(world, repository, &query),
-            Route::JobDetail { repository, id } => jobs::answer_detail(world, repository, id),
-            Route::Push { repository } => pushes::answer(world, repository, &query),
-            Route::PushDetail { repository, id } => pushes::answer_detail(world, repository, id),
+            Route::Framework => Reply::json(200, view.frameworks()),
+            Route::Repository => list_repositories(view),
+            Route::Signatures { repository } => signatures::answer(view, repository, &query),
+            Route::Summary => summary::answer(view, &query),
+            Route::AlertSummary => alert_summaries::answer(view, asked, &query),
+            Route::AlertSummaryDetail { id } => alert_summaries::answer_detail(view, id),
+            Route::OptionCollections => reference::option_collections(view),
+            Route::PerformanceTags => reference::performance_tags(view),
+            Route::MachinePlatforms => reference::machine_platforms(view),
+            Route::Jobs { repository } => jobs::answer(view, repository, &query),
+            Route::JobDetail { repository, id } => jobs::answer_detail(view, repository, id),
+            Route::Push { repository } => pushes::answer(view, repository, &query),
+            Route::PushDetail { repository, id } => pushes::answer_detail(view, repository, id),
             Route::Unknown => Reply::index_page(),
         }
     });
@@ -94,8 +94,8 @@ fn negotiate(asked: &Asked<'_>) -> Result<(), Reply> {
     if is_acceptable { Ok(()) } else { Err(Reply::detail(406, "Could not satisfy the request Accept header.")) }
 }
 
-fn list_repositories(world: &World) -> Reply {
-    let texts: Vec<&str> = world.dataset.repositories().iter().map(|repository| repository.text.as_str()).collect();
+fn list_repositories(view: &View<'_>) -> Reply {
+    let texts: Vec<&str> = view.repositories().iter().map(|repository| repository.text.as_str()).collect();
     Reply::json(200, format!("[{}]", texts.join(",")))
 }
 

@@ -1,11 +1,11 @@
 //! `GET /api/project/<repository>/push/`: the pushes of a repository, newest first.
 
-use crate::alterations::World;
 use crate::dataset::PushHead;
 use crate::json_text::write_string;
 use crate::moment::{self, SECOND};
 use crate::query::{Query, python_int};
 use crate::reply::Reply;
+use crate::view::View;
 
 use super::{bare_string, separate};
 
@@ -23,8 +23,8 @@ struct Bounds<'a> {
     revision: Option<&'a str>,
 }
 
-pub(super) fn answer(world: &World, repository_name: &str, query: &Query) -> Reply {
-    let Some(repository) = world.dataset.repository(repository_name).map(|repository| repository.id) else {
+pub(super) fn answer(view: &View<'_>, repository_name: &str, query: &Query) -> Reply {
+    let Some(repository) = view.repository(repository_name).map(|repository| repository.id) else {
         return Reply::detail(404, &format!("No project with name {repository_name}"));
     };
     let count = match query.get("count").map(python_int) {
@@ -45,14 +45,13 @@ pub(super) fn answer(world: &World, repository_name: &str, query: &Query) -> Rep
 
     let mut results = Vec::new();
     let mut num_results = 0;
-    for rank in 0..world.dataset.num_pushes(repository) {
+    for (rank, head) in view.pushes(repository) {
         if num_results == count {
             break;
         }
-        let head = world.dataset.push_head(repository, rank);
         if bounds.contain(&head) {
             separate(&mut results, 0);
-            world.dataset.write_push(repository, rank, &mut results);
+            view.write_push(repository, rank, &mut results);
             num_results += 1;
         }
     }
@@ -72,18 +71,17 @@ pub(super) fn answer(world: &World, repository_name: &str, query: &Query) -> Rep
     Reply::json(200, out)
 }
 
-pub(super) fn answer_detail(world: &World, repository_name: &str, id: &str) -> Reply {
+pub(super) fn answer_detail(view: &View<'_>, repository_name: &str, id: &str) -> Reply {
     let Some(number) = python_int(id) else { return Reply::server_error() };
-    let repository = world.dataset.repository(repository_name).map(|repository| repository.id);
-    let is_it = |repository, rank: &usize| i128::from(world.dataset.push_head(repository, *rank).id) == number;
+    let repository = view.repository(repository_name).map(|repository| repository.id);
     let found = repository.and_then(|repository| {
-        let rank = (0..world.dataset.num_pushes(repository)).find(|rank| is_it(repository, rank))?;
+        let (rank, _) = view.pushes(repository).find(|(_, head)| i128::from(head.id) == number)?;
         Some((repository, rank))
     });
     // An unknown repository has no such push either.
     let Some((repository, rank)) = found else { return bare_string(404, &format!("No push with id: {id}")) };
     let mut out = Vec::new();
-    world.dataset.write_push(repository, rank, &mut out);
+    view.write_push(repository, rank, &mut out);
     Reply::json(200, out)
 }
 

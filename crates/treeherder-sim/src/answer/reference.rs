@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use crate::alterations::World;
 use crate::json_text::write_string;
 use crate::reply::Reply;
+use crate::view::View;
 
 use super::separate;
 
@@ -19,16 +19,16 @@ const OPTIONS: [(&str, &str); 4] = [
 ];
 
 /// `GET /api/optioncollectionhash/`
-pub(super) fn option_collections(world: &World) -> Reply {
+pub(super) fn option_collections(view: &View<'_>) -> Reply {
     #[derive(Deserialize)]
     struct Signature {
         option_collection_hash: String,
     }
     let mut hashes = BTreeSet::new();
     let mut text = Vec::new();
-    for (repository, rank) in signatures(world) {
+    for (repository, rank) in signatures(view) {
         text.clear();
-        world.dataset.write_signature(repository, rank, &mut text);
+        view.write_signature(repository, rank, &mut text);
         hashes.extend(serde_json::from_slice::<Signature>(&text).map(|signature| signature.option_collection_hash));
     }
     list(hashes.iter().map(|hash| {
@@ -38,7 +38,7 @@ pub(super) fn option_collections(world: &World) -> Reply {
 }
 
 /// `GET /api/performance/tag/`: the tags of the alert summaries.
-pub(super) fn performance_tags(world: &World) -> Reply {
+pub(super) fn performance_tags(view: &View<'_>) -> Reply {
     #[derive(Deserialize)]
     struct Summary {
         #[serde(default)]
@@ -46,23 +46,24 @@ pub(super) fn performance_tags(world: &World) -> Reply {
     }
     let mut tags = BTreeSet::new();
     let mut text = Vec::new();
-    for rank in 0..world.dataset.num_alerts() {
+    for rank in (0..view.num_alerts()).filter(|rank| view.alert_head(*rank).is_some()) {
         text.clear();
-        world.dataset.write_alert(rank, &mut text);
+        view.write_alert(rank, &mut text);
         tags.extend(serde_json::from_slice::<Summary>(&text).map(|of| of.performance_tags).unwrap_or_default());
     }
     named("name", tags)
 }
 
 /// `GET /api/machineplatforms/`: the platforms of the signatures.
-pub(super) fn machine_platforms(world: &World) -> Reply {
-    let platform = |(repository, rank)| world.dataset.signature_head(repository, rank).platform.into_owned();
-    named("platform", signatures(world).map(platform).collect())
+pub(super) fn machine_platforms(view: &View<'_>) -> Reply {
+    let platform = |(repository, rank)| view.signature_head(repository, rank).map(|head| head.platform.into_owned());
+    named("platform", signatures(view).filter_map(platform).collect())
 }
 
-fn signatures(world: &World) -> impl Iterator<Item = (u64, usize)> {
-    let of = |id| (0..world.dataset.num_signatures(id)).map(move |rank| (id, rank));
-    world.dataset.repositories().iter().flat_map(move |repository| of(repository.id))
+fn signatures(view: &View<'_>) -> impl Iterator<Item = (u64, usize)> {
+    let of = |id| (0..view.num_signatures(id)).map(move |rank| (id, rank));
+    let all = view.repositories().iter().flat_map(move |repository| of(repository.id));
+    all.filter(|(repository, rank)| view.signature_head(*repository, *rank).is_some())
 }
 
 /// Records of an id and a name.

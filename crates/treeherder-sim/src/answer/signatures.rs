@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use crate::alterations::World;
 use crate::dataset::SignatureHead;
 use crate::json_text::write_uint;
 use crate::moment::{self, SECOND};
 use crate::query::{Query, python_int};
 use crate::reply::Reply;
+use crate::view::View;
 
 use super::separate;
 
@@ -24,30 +24,28 @@ struct Filters<'a> {
     until: Option<i64>,
 }
 
-pub(super) fn answer(world: &World, repository: &str, query: &Query) -> Reply {
-    let Some(repository) = world.dataset.repository(repository).map(|repository| repository.id) else {
+pub(super) fn answer(view: &View<'_>, repository: &str, query: &Query) -> Reply {
+    let Some(repository) = view.repository(repository).map(|repository| repository.id) else {
         return Reply::server_error();
     };
-    let filters = match Filters::read(world, query) {
+    let filters = match Filters::read(view, query) {
         Ok(filters) => filters,
         Err(reply) => return reply,
     };
-    let dataset = &*world.dataset;
     let mut out = Vec::from(*b"{");
     let start = out.len();
     let mut write = |rank: usize| {
-        let head = dataset.signature_head(repository, rank);
-        if filters.accept(&head) {
+        if let Some(head) = view.signature_head(repository, rank).filter(|head| filters.accept(head)) {
             separate(&mut out, start);
             out.push(b'"');
             write_uint(&mut out, head.id);
             out.extend_from_slice(b"\":");
-            dataset.write_signature(repository, rank, &mut out);
+            view.write_signature(repository, rank, &mut out);
         }
     };
-    let num_signatures = dataset.num_signatures(repository);
+    let num_signatures = view.num_signatures(repository);
     match &filters.ids {
-        Some(ids) => ids.iter().filter_map(|id| dataset.find_signature(repository, *id)).for_each(&mut write),
+        Some(ids) => ids.iter().filter_map(|id| view.find_signature(repository, *id)).for_each(&mut write),
         None => scattered(num_signatures).for_each(&mut write),
     }
     out.push(b'}');
@@ -62,7 +60,7 @@ fn scattered(n: usize) -> impl Iterator<Item = usize> {
 }
 
 impl<'a> Filters<'a> {
-    fn read(world: &World, query: &'a Query) -> Result<Self, Reply> {
+    fn read(view: &View<'_>, query: &'a Query) -> Result<Self, Reply> {
         let message = |text: &str| Reply::json(400, format!("{{\"message\":\"{text}\"}}"));
         let mut ids: Vec<u64> = Vec::new();
         let mut some_ids = false;
@@ -91,7 +89,7 @@ impl<'a> Filters<'a> {
                 return Err(message("Provide either interval only -or- start (and end) date"));
             }
             let interval = python_int(interval).ok_or_else(Reply::server_error)?;
-            let start = i128::from(world.now) - interval;
+            let start = i128::from(view.now()) - interval;
             since = Some(i64::try_from(start * i128::from(SECOND)).map_err(|_| Reply::server_error())?);
         }
         let date =

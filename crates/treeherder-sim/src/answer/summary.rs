@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use crate::alterations::World;
 use crate::dataset::{Datum, Ties, Window};
 use crate::json_text::{write_float, write_option, write_string};
 use crate::moment::{self, SECOND};
 use crate::query::{Query, field_bool, field_int, python_int};
 use crate::reply::Reply;
+use crate::view::View;
 use pytext::stats::round_half_even_2;
 
 use super::separate;
@@ -34,15 +34,15 @@ struct Parameters<'a> {
     no_retriggers: bool,
 }
 
-pub(super) fn answer(world: &World, query: &Query) -> Reply {
-    match Parameters::read(world, query).and_then(|parameters| list(world, &parameters)) {
+pub(super) fn answer(view: &View<'_>, query: &Query) -> Reply {
+    match Parameters::read(view, query).and_then(|parameters| list(view, &parameters)) {
         Ok(reply) | Err(reply) => reply,
     }
 }
 
-fn list(world: &World, parameters: &Parameters<'_>) -> Result<Reply, Reply> {
-    let window = parameters.window(world)?;
-    let ranks = parameters.select(world)?;
+fn list(view: &View<'_>, parameters: &Parameters<'_>) -> Result<Reply, Reply> {
+    let window = parameters.window(view)?;
+    let ranks = parameters.select(view)?;
     // Several signatures may have one hash; each of them then carries the data of all.
     let shared = parameters.signature.is_some() && ranks.len() > 1;
     let with_data = parameters.all_data && parameters.signature.is_some();
@@ -53,7 +53,7 @@ fn list(world: &World, parameters: &Parameters<'_>) -> Result<Reply, Reply> {
     for &rank in &ranks {
         separate(&mut out, start);
         let of: &[usize] = if shared { &ranks } else { std::slice::from_ref(&rank) };
-        let frame = world.dataset.summary_frame(parameters.repository, rank);
+        let frame = view.summary_frame(parameters.repository, rank);
         let mut lists = Lists::default();
         out.push(b'{');
         out.extend_from_slice(frame.head.as_bytes());
@@ -63,11 +63,11 @@ fn list(world: &World, parameters: &Parameters<'_>) -> Result<Reply, Reply> {
             out.extend_from_slice(b"\"job_ids\":[],");
             out.extend_from_slice(frame.place.as_bytes());
             out.extend_from_slice(b"\"data\":[");
-            let num_data = write_data(world, parameters, &window, of, &mut out);
+            let num_data = write_data(view, parameters, &window, of, &mut out);
             out.extend_from_slice(b"],");
             num_data
         } else {
-            lists = Lists::collect(world, parameters, &window, rank);
+            lists = Lists::collect(view, parameters, &window, rank);
             out.extend_from_slice(b"\"values\":[");
             lists.write(&mut out, |out, row| write_float(out, round_half_even_2(row.value)));
             out.extend_from_slice(b"],");
@@ -98,19 +98,19 @@ fn list(world: &World, parameters: &Parameters<'_>) -> Result<Reply, Reply> {
 
 /// Writes the data of these signatures, and returns their number.
 fn write_data(
-    world: &World,
+    view: &View<'_>,
     parameters: &Parameters<'_>,
     window: &Window<'_>,
     ranks: &[usize],
     out: &mut Vec<u8>,
 ) -> usize {
-    let alterations = world.alterations();
+    let alterations = view.alterations();
     let start = out.len();
     let mut num_data = 0;
     let mut newest_push = None;
     if ranks.len() == 1 && !alterations.has_deleted_jobs() {
         for &rank in ranks {
-            world.dataset.visit_data(parameters.repository, rank, window, &mut |datum| {
+            view.visit_data(parameters.repository, rank, window, &mut |datum| {
                 if parameters.no_retriggers && newest_push.replace(datum.push_id) == Some(datum.push_id) {
                     return;
                 }
@@ -124,7 +124,7 @@ fn write_data(
     // Data of several signatures, or with deleted jobs, must be sorted first.
     let mut rows: Vec<DataRow> = Vec::new();
     for &rank in ranks {
-        world.dataset.visit_data(parameters.repository, rank, window, &mut |datum| {
+        view.visit_data(parameters.repository, rank, window, &mut |datum| {
             let datum = match datum.job_id {
                 Some(job_id) if alterations.is_deleted(job_id) => datum.without_job(),
                 _ => *datum,
@@ -167,11 +167,11 @@ struct ListRow {
 struct Lists(Vec<ListRow>);
 
 impl Lists {
-    fn collect(world: &World, parameters: &Parameters<'_>, window: &Window<'_>, rank: usize) -> Self {
-        let alterations = world.alterations();
+    fn collect(view: &View<'_>, parameters: &Parameters<'_>, window: &Window<'_>, rank: usize) -> Self {
+        let alterations = view.alterations();
         let mut rows = Vec::new();
         let mut newest_push = None;
-        world.dataset.visit_data(parameters.repository, rank, window, &mut |datum: &Datum<'_>| {
+        view.visit_data(parameters.repository, rank, window, &mut |datum: &Datum<'_>| {
             if parameters.no_retriggers && newest_push.replace(datum.push_id) == Some(datum.push_id) {
                 return;
             }
@@ -196,7 +196,7 @@ impl Lists {
 }
 
 impl<'a> Parameters<'a> {
-    fn read(world: &World, query: &'a Query) -> Result<Self, Reply> {
+    fn read(view: &View<'_>, query: &'a Query) -> Result<Self, Reply> {
         let mut errors = Errors::default();
         let date = |name: &str, errors: &mut Errors| {
             let moment = moment::parse(query.non_empty(name)?);
@@ -211,7 +211,7 @@ impl<'a> Parameters<'a> {
         match query.get("repository") {
             None => errors.add("repository", "This field is required."),
             Some("") => errors.add("repository", "This field may not be blank."),
-            Some(name) => match world.dataset.repository(name) {
+            Some(name) => match view.repository(name) {
                 Some(found) => repository = found.id,
                 None => errors.add("repository", &format!("{name} does not exist.")),
             },
@@ -261,20 +261,20 @@ impl<'a> Parameters<'a> {
     }
 
     /// `now - interval` as microseconds.
-    fn interval_start(&self, world: &World) -> Result<Option<i64>, Reply> {
+    fn interval_start(&self, view: &View<'_>) -> Result<Option<i64>, Reply> {
         let Some(interval) = self.interval else { return Ok(None) };
-        let start = i128::from(world.now).saturating_sub(interval);
+        let start = i128::from(view.now()).saturating_sub(interval);
         if start < YEAR_ONE {
             return Err(Reply::server_error());
         }
         i64::try_from(start.saturating_mul(i128::from(SECOND))).map(Some).map_err(|_| Reply::server_error())
     }
 
-    fn window(&self, world: &World) -> Result<Window<'a>, Reply> {
+    fn window(&self, view: &View<'_>) -> Result<Window<'a>, Reply> {
         if let Some(revision) = self.revision {
             return Ok(Window { revision: Some(revision), ties: Ties::OnePlan, ..Window::ALL });
         }
-        match (self.interval_start(world)?, self.start, self.end) {
+        match (self.interval_start(view)?, self.start, self.end) {
             (Some(after), None, None) => Ok(Window { after, ties: Ties::OnePlan, ..Window::ALL }),
             (_, Some(after), Some(before)) => Ok(Window { after, before, revision: None, ties: Ties::OtherPlan }),
             _ => Err(Reply::server_error()),
@@ -282,37 +282,37 @@ impl<'a> Parameters<'a> {
     }
 
     /// The ranks of the signatures that the request selects.
-    fn select(&self, world: &World) -> Result<Vec<usize>, Reply> {
-        let dataset = &*world.dataset;
-        let every = 0..dataset.num_signatures(self.repository);
+    fn select(&self, view: &View<'_>) -> Result<Vec<usize>, Reply> {
+        let head = |rank: &usize| view.signature_head(self.repository, *rank);
+        let every = 0..view.num_signatures(self.repository);
         let mut ranks: Vec<usize> = match self.signature {
             Some(hash) if hash.chars().count() == 40 => {
-                every.filter(|rank| dataset.signature_head(self.repository, *rank).hash == hash).collect()
+                every.filter(|rank| head(rank).is_some_and(|head| head.hash == hash)).collect()
             }
             Some(id) => {
                 let id = python_int(id).ok_or_else(Reply::server_error)?;
                 let id = u64::try_from(id).ok();
-                id.and_then(|id| dataset.find_signature(self.repository, id)).into_iter().collect()
+                id.and_then(|id| view.find_signature(self.repository, id)).into_iter().collect()
             }
             None => every
-                .filter(|rank| dataset.signature_head(self.repository, *rank).parent_id.is_none() == self.no_subtests)
+                .filter(|rank| head(rank).is_some_and(|head| head.parent_id.is_none() == self.no_subtests))
                 .collect(),
         };
         if !self.frameworks.is_empty() {
-            ranks.retain(|rank| self.frameworks.contains(&dataset.signature_head(self.repository, *rank).framework_id));
+            ranks.retain(|rank| head(rank).is_some_and(|head| self.frameworks.contains(&head.framework_id)));
         }
         if let Some(parent) = self.parent_signature {
             let parent = python_int(parent).ok_or_else(Reply::server_error)?;
             let parent = u64::try_from(parent).ok();
             ranks.retain(|rank| {
-                let of = dataset.signature_head(self.repository, *rank).parent_id;
+                let of = head(rank).and_then(|head| head.parent_id);
                 of.is_some() && of == parent
             });
         }
         if !self.all_data
-            && let Some(since) = self.interval_start(world)?
+            && let Some(since) = self.interval_start(view)?
         {
-            ranks.retain(|rank| dataset.signature_head(self.repository, *rank).last_updated >= since);
+            ranks.retain(|rank| head(rank).is_some_and(|head| head.last_updated >= since));
         }
         Ok(ranks)
     }

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::alert_record::AlertRecord;
 use super::dataset::{AlertHead, Dataset, Datum, PushHead, Repository, SignatureHead, SummaryFrame, Window};
 use super::error::SimulatorError;
+use super::history::{AsOf, History, Life};
 use super::json_text::compact;
 use super::moment;
 
@@ -28,6 +29,7 @@ use summaries::{StoredDatum, read_summaries};
 /// A data set made of recorded replies.
 #[derive(Debug)]
 pub(super) struct Corpus {
+    start: i64,
     now: i64,
     frameworks: String,
     repositories: Vec<Repository>,
@@ -62,10 +64,18 @@ impl Corpus {
             fault("frameworks.json", "has no Date header, and there are no data to derive the time from")
         })?;
         let by_name = |name: &str| repositories.iter().find(|of| of.name == name).map(|of| of.id);
+        let oldest = data_of(&signatures).map(|datum| datum.push_timestamp / moment::SECOND).min();
+        let mut jobs = read_jobs(files, by_name)?;
+        for datum in data_of(&signatures) {
+            if let Some(job) = datum.job_id.and_then(|id| jobs.get_mut(&id)) {
+                job.pushed = job.pushed.min(datum.push_timestamp / moment::SECOND);
+            }
+        }
         Ok(Self {
+            start: oldest.unwrap_or(now),
             now,
             frameworks,
-            jobs: read_jobs(files, by_name)?,
+            jobs,
             pushes: read_pushes(files)?,
             alerts: read_alerts(files, by_name)?,
             repositories,
@@ -77,25 +87,35 @@ impl Corpus {
         self.signatures.get(&repository)?.rows.get(rank)
     }
 
+    /// When the data of a job appear, and the job is deleted; all times in seconds. What was recorded was there at the time of
+    /// the recording.
+    fn life(&self, key: u64, pushed: i64, submitted: Option<i64>, history: &History) -> Life {
+        let ready = submitted.unwrap_or(pushed).min(self.now).saturating_add(history.lateness(key).unwrap_or(0));
+        let expires = submitted.map_or(i64::MAX, |submitted| history.expiry(submitted).max(self.now + 1));
+        Life { appears: history.arrival(pushed.min(self.now), ready), expires }
+    }
+
+    fn life_of_datum(&self, datum: &StoredDatum, history: &History) -> Life {
+        let submitted = datum.submit_time.map(|micros| micros.div_euclid(moment::SECOND));
+        // Up to the second in which it was pushed.
+        let pushed = datum.push_timestamp.div_euclid(moment::SECOND);
+        self.life(datum.job_id.unwrap_or(datum.id), pushed, submitted, history)
+    }
+
     fn push(&self, repository: u64, rank: usize) -> Option<&StoredPush> {
         self.pushes.get(&repository)?.get(rank)
     }
 }
 
-/// The head for a rank that does not exist; callers take ranks from the counts, so it is never served.
-fn no_signature() -> SignatureHead<'static> {
-    SignatureHead {
-        id: 0,
-        hash: "".into(),
-        framework_id: 0,
-        platform: "".into(),
-        parent_id: None,
-        parent_hash: None,
-        last_updated: i64::MIN,
-    }
+fn data_of(signatures: &HashMap<u64, Signatures>) -> impl Iterator<Item = &StoredDatum> {
+    signatures.values().flat_map(|signatures| &signatures.rows).flat_map(|signature| &signature.data)
 }
 
 impl Dataset for Corpus {
+    fn start(&self) -> i64 {
+        self.start
+    }
+
     fn now(&self) -> i64 {
         self.now
     }
@@ -116,14 +136,23 @@ impl Dataset for Corpus {
         self.signatures.get(&repository)?.by_id.get(&id).copied()
     }
 
-    fn signature_head(&self, repository: u64, rank: usize) -> SignatureHead<'_> {
-        let Some(Signature { head, .. }) = self.row(repository, rank) else { return no_signature() };
-        SignatureHead {
+    fn signature_head(&self, repository: u64, rank: usize, as_of: &AsOf<'_>) -> Option<SignatureHead<'_>> {
+        let Signature { head, data, .. } = self.row(repository, rank)?;
+        let has_appeared = |datum: &&StoredDatum| as_of.has_appeared(&self.life_of_datum(datum, as_of.history));
+        let last_updated = if data.is_empty() {
+            // Data that were not recorded appeared until then.
+            let seconds = head.last_updated.div_euclid(moment::SECOND);
+            (seconds.min(self.now) <= as_of.now).then_some(head.last_updated)
+        } else {
+            data.iter().filter(has_appeared).map(|datum| datum.push_timestamp).max()
+        };
+        Some(SignatureHead {
             hash: Cow::Borrowed(&head.hash),
             platform: Cow::Borrowed(&head.platform),
             parent_hash: head.parent_hash.as_deref().map(Cow::Borrowed),
+            last_updated: last_updated?,
             ..*head
-        }
+        })
     }
 
     fn write_signature(&self, repository: u64, rank: usize, out: &mut Vec<u8>) {
@@ -141,23 +170,58 @@ impl Dataset for Corpus {
         })
     }
 
-    fn visit_data(&self, repository: u64, rank: usize, window: &Window<'_>, visit: &mut dyn FnMut(&Datum<'_>)) {
+    fn visit_data(
+        &self,
+        repository: u64,
+        rank: usize,
+        window: &Window<'_>,
+        as_of: &AsOf<'_>,
+        visit: &mut dyn FnMut(&Datum<'_>),
+    ) {
         let data = self.row(repository, rank).map_or(&[] as &[StoredDatum], |signature| &signature.data);
-        data.iter().map(StoredDatum::view).filter(|datum| window.contains(datum)).for_each(|datum| visit(&datum));
-    }
-
-    fn write_job(&self, repository: u64, id: u64, out: &mut Vec<u8>) -> bool {
-        match self.jobs.get(&id).filter(|job| job.repository == repository) {
-            Some(job) => {
-                out.extend_from_slice(job.text.as_bytes());
-                true
-            }
-            None => false,
+        let mut is_any_expired = false;
+        let mut data: Vec<Datum<'_>> = data
+            .iter()
+            .map(|datum| (datum, self.life_of_datum(datum, as_of.history)))
+            .filter(|(_, life)| as_of.has_appeared(life))
+            .map(|(datum, life)| {
+                let datum = datum.view(life.appears);
+                let is_expired = as_of.is_expired(&life);
+                is_any_expired |= is_expired;
+                if is_expired { datum.without_job() } else { datum }
+            })
+            .filter(|datum| window.contains(datum))
+            .collect();
+        if is_any_expired {
+            data.sort_by_key(Datum::sort_key);
         }
+        data.iter().for_each(visit);
     }
 
-    fn job_ids(&self, repository: u64, pushes: Option<&[u64]>, offset: usize, limit: usize) -> Vec<u64> {
-        let of_repository = self.jobs.iter().filter(|(_, job)| job.repository == repository);
+    fn job_life(&self, repository: u64, id: u64, history: &History) -> Option<Life> {
+        let job = self.jobs.get(&id).filter(|job| job.repository == repository)?;
+        Some(self.life(id, job.pushed, job.submitted, history))
+    }
+
+    fn write_job(&self, repository: u64, id: u64, as_of: &AsOf<'_>, out: &mut Vec<u8>) -> bool {
+        let exists = self.job_life(repository, id, as_of.history).is_some_and(|life| as_of.has_job(&life));
+        if let Some(job) = self.jobs.get(&id).filter(|_| exists) {
+            out.extend_from_slice(job.text.as_bytes());
+        }
+        exists
+    }
+
+    fn job_ids(
+        &self,
+        repository: u64,
+        pushes: Option<&[u64]>,
+        as_of: &AsOf<'_>,
+        (offset, limit): (usize, usize),
+    ) -> Vec<u64> {
+        let of_repository = self
+            .jobs
+            .iter()
+            .filter(|(id, _)| self.job_life(repository, **id, as_of.history).is_some_and(|life| as_of.has_job(&life)));
         let of_pushes = of_repository.filter(|(_, job)| pushes.is_none_or(|pushes| pushes.contains(&job.push_id)));
         of_pushes.map(|(id, _)| *id).skip(offset).take(limit).collect()
     }

@@ -97,7 +97,7 @@ impl StoredDatum {
         })
     }
 
-    pub(super) fn view(&self) -> Datum<'_> {
+    pub(super) fn view(&self, appears: i64) -> Datum<'_> {
         Datum {
             id: self.id,
             job_id: self.job_id,
@@ -107,6 +107,7 @@ impl StoredDatum {
             revision: &self.revision,
             submit_time: self.submit_time,
             machine_name: self.machine_name.as_deref(),
+            appears,
             text: Some(&self.text),
         }
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::dataset::{AlertHead, Dataset, Datum, PushHead, Repository, SignatureHead, SummaryFrame, Ties, Window};
 use crate::draw::Draw;
 use crate::error::SimulatorError;
+use crate::history::{AsOf, History, Life, seconds};
 use crate::moment::SECOND;
 
 use super::alert::{Alerts, FOREIGN_REPOSITORIES};
@@ -64,13 +65,32 @@ impl Generator {
         Alerts { config: &self.config, schedule: &self.schedule, repository: (REPOSITORY_ID, &self.config.repository) }
     }
 
-    fn job(&self, run: Run) -> Job {
-        Job::new(self.config.seed, &self.schedule, run, self.config.end)
+    fn job(&self, run: Run, history: &History) -> Job {
+        Job::new(self.config.seed, &self.schedule, run, self.config.end, history)
     }
 
-    fn is_expired(&self, job: &Job) -> bool {
-        let age = i64::from(self.config.job_expiry_days) * 86_400;
-        job.submit_time < (self.config.end - age) * SECOND
+    /// When a job and its data appear, and the job is deleted.
+    fn life(&self, job: &Job, history: &History) -> Life {
+        let submitted = job.submit_time.div_euclid(SECOND);
+        let is_too_early = (job.run.push as f64) < history.first_run(job.run.group) * self.schedule.pushes.count as f64;
+        let pushed = self.schedule.pushes.time(job.run.push);
+        let appears = if is_too_early { i64::MAX } else { history.arrival(pushed, submitted) };
+        Life { appears, expires: history.expiry(submitted) }
+    }
+
+    /// The newest push of a group with data that have appeared, and whether one of its jobs has data a second later.
+    fn newest_visible(&self, group: u64, as_of: &AsOf<'_>) -> Option<(u64, bool)> {
+        let mut newest = None;
+        for run in self.schedule.runs_back(group, self.schedule.pushes.newest_until(as_of.now)?) {
+            if newest.is_some_and(|(push, _)| push != run.push) {
+                break;
+            }
+            if as_of.has_appeared(&self.life(&self.job(run, as_of.history), as_of.history)) {
+                let is_twice = newest.is_some_and(|(_, is_twice)| is_twice) || self.comes_twice(&run);
+                newest = Some((run.push, is_twice));
+            }
+        }
+        newest
     }
 
     fn comes_twice(&self, run: &Run) -> bool {
@@ -82,7 +102,7 @@ impl Generator {
         &self,
         view: &SignatureView,
         runs: &[Run],
-        window: &Window<'_>,
+        (window, as_of): (&Window<'_>, &AsOf<'_>),
         machine: &mut String,
         visit: &mut dyn FnMut(&Datum<'_>),
     ) {
@@ -90,7 +110,14 @@ impl Generator {
         let revision = self.schedule.pushes.revision(push);
         let revision = hex_text(&revision);
         let pushed = self.schedule.pushes.time(push) * SECOND;
-        let mut show = |job: &Job, is_second: bool, is_expired: bool| {
+        let jobs: Vec<(Job, Life)> = runs
+            .iter()
+            .map(|run| self.job(*run, as_of.history))
+            .map(|job| (self.life(&job, as_of.history), job))
+            .filter(|(life, _)| as_of.has_appeared(life))
+            .map(|(life, job)| (job, life))
+            .collect();
+        let mut show = |(job, life): &(Job, Life), is_second: bool, is_expired: bool| {
             job.write_machine_name(machine);
             let datum = Datum {
                 id: view.datum_id(&job.run, is_second),
@@ -101,6 +128,7 @@ impl Generator {
                 revision,
                 submit_time: Some(job.submit_time),
                 machine_name: Some(machine),
+                appears: life.appears,
                 text: None,
             };
             let datum = if is_expired { datum.without_job() } else { datum };
@@ -109,14 +137,10 @@ impl Generator {
             }
         };
         for is_second in [false, true] {
-            let mut expired: Vec<Job> = Vec::new();
-            for run in runs.iter().filter(|run| !is_second || self.comes_twice(run)) {
-                let job = self.job(*run);
-                if self.is_expired(&job) {
-                    expired.push(job);
-                } else {
-                    show(&job, is_second, false);
-                }
+            let of_pass = jobs.iter().filter(|(job, _)| !is_second || self.comes_twice(&job.run));
+            let (mut expired, present): (Vec<_>, Vec<_>) = of_pass.partition(|(_, life)| as_of.is_expired(life));
+            for job in present {
+                show(job, is_second, false);
             }
             // Without a job, their order depends on the query plan.
             let is_reversed = expired.len() > 1
@@ -128,7 +152,7 @@ impl Generator {
             if is_reversed {
                 expired.reverse();
             }
-            for job in &expired {
+            for job in expired {
                 show(job, is_second, true);
             }
         }
@@ -163,6 +187,10 @@ fn repository(id: u64, name: &str) -> Repository {
 }
 
 impl Dataset for Generator {
+    fn start(&self) -> i64 {
+        self.config.start
+    }
+
     fn now(&self) -> i64 {
         self.config.end
     }
@@ -183,19 +211,18 @@ impl Dataset for Generator {
         rank_of(id).filter(|rank| *rank < self.num_signatures(repository))
     }
 
-    fn signature_head(&self, _repository: u64, rank: usize) -> SignatureHead<'_> {
+    fn signature_head(&self, _repository: u64, rank: usize, as_of: &AsOf<'_>) -> Option<SignatureHead<'_>> {
         let hex = |rank: usize| hex_text(&hash_of(self.config.seed, rank)).to_owned();
         let (group, position) = self.schedule.group_of(rank);
         let parent = (position > 0).then(|| self.schedule.first_signature(group));
         let family = Family::of(&self.config, group);
-        let last_updated = match self.schedule.newest_push(group) {
-            Some(push) => {
-                let last = self.schedule.runs_from(group, push).any(|run| self.comes_twice(&run));
-                self.schedule.pushes.time(push) + i64::from(last)
-            }
-            None => self.config.start - LONG_AGO,
+        let last_updated = if self.schedule.num_runs(group) == 0 {
+            self.config.start - LONG_AGO
+        } else {
+            let (push, is_twice) = self.newest_visible(group, as_of)?;
+            self.schedule.pushes.time(push) + i64::from(is_twice)
         };
-        SignatureHead {
+        Some(SignatureHead {
             id: id_of(rank),
             hash: hex(rank).into(),
             framework_id: family.framework,
@@ -203,7 +230,7 @@ impl Dataset for Generator {
             parent_id: parent.map(id_of),
             parent_hash: parent.map(|parent| hex(parent).into()),
             last_updated: last_updated * SECOND,
-        }
+        })
     }
 
     fn write_signature(&self, _repository: u64, rank: usize, out: &mut Vec<u8>) {
@@ -214,7 +241,14 @@ impl Dataset for Generator {
         self.signature(rank).frame((repository, &self.config.repository))
     }
 
-    fn visit_data(&self, _repository: u64, rank: usize, window: &Window<'_>, visit: &mut dyn FnMut(&Datum<'_>)) {
+    fn visit_data(
+        &self,
+        _repository: u64,
+        rank: usize,
+        window: &Window<'_>,
+        as_of: &AsOf<'_>,
+        visit: &mut dyn FnMut(&Datum<'_>),
+    ) {
         let pushes = &self.schedule.pushes;
         // The last push before the window may have data a second later, inside the window.
         let first = pushes.newest_until(window.after.div_euclid(SECOND)).unwrap_or(0);
@@ -233,9 +267,10 @@ impl Dataset for Generator {
         let mut runs: Vec<Run> = Vec::new();
         for run in self.schedule.runs_from(signature.group, first) {
             if runs.last().is_some_and(|before| before.push != run.push) {
-                self.visit_push(&view, &runs, window, &mut machine, visit);
+                self.visit_push(&view, &runs, (window, as_of), &mut machine, visit);
                 runs.clear();
-                if only.is_some() || pushes.time(run.push).saturating_mul(SECOND) >= window.before {
+                let time = pushes.time(run.push);
+                if only.is_some() || time > as_of.now || time.saturating_mul(SECOND) >= window.before {
                     return;
                 }
             }
@@ -244,29 +279,39 @@ impl Dataset for Generator {
             }
             runs.push(run);
         }
-        self.visit_push(&view, &runs, window, &mut machine, visit);
+        self.visit_push(&view, &runs, (window, as_of), &mut machine, visit);
     }
 
-    fn write_job(&self, repository: u64, id: u64, out: &mut Vec<u8>) -> bool {
-        if repository != REPOSITORY_ID || Job::is_missing(self.config.seed, id) {
+    fn job_life(&self, repository: u64, id: u64, history: &History) -> Option<Life> {
+        let is_listed = repository == REPOSITORY_ID && !Job::is_missing(self.config.seed, id);
+        let run = self.schedule.find_run(id).filter(|_| is_listed)?;
+        Some(self.life(&self.job(run, history), history))
+    }
+
+    fn write_job(&self, repository: u64, id: u64, as_of: &AsOf<'_>, out: &mut Vec<u8>) -> bool {
+        if !self.job_life(repository, id, as_of.history).is_some_and(|life| as_of.has_job(&life)) {
             return false;
         }
-        let Some(job) = self.schedule.find_run(id).map(|run| self.job(run)) else { return false };
-        if self.is_expired(&job) {
-            return false;
-        }
+        let Some(job) = self.schedule.find_run(id).map(|run| self.job(run, as_of.history)) else { return false };
         let Family { platform, suite, option, .. } = Family::of(&self.config, job.run.group);
-        job.write(&JobSetting { platform, suite, option }, out);
+        job.at(as_of.now).write(&JobSetting { platform, suite, option }, out);
         true
     }
 
-    fn job_ids(&self, repository: u64, pushes: Option<&[u64]>, offset: usize, limit: usize) -> Vec<u64> {
+    fn job_ids(
+        &self,
+        repository: u64,
+        pushes: Option<&[u64]>,
+        as_of: &AsOf<'_>,
+        (offset, limit): (usize, usize),
+    ) -> Vec<u64> {
         if repository != REPOSITORY_ID {
             return Vec::new();
         }
         let exists = |run: &Run| {
             let id = self.schedule.job_id(run);
-            !Job::is_missing(self.config.seed, id) && !self.is_expired(&self.job(*run))
+            !Job::is_missing(self.config.seed, id)
+                && as_of.has_job(&self.life(&self.job(*run, as_of.history), as_of.history))
         };
         let numbers: Vec<u64> = if let Some(ids) = pushes {
             let mut numbers: Vec<u64> = ids.iter().filter_map(|id| self.schedule.pushes.find(*id)).collect();
@@ -274,10 +319,12 @@ impl Dataset for Generator {
             numbers.dedup();
             numbers
         } else {
-            // The jobs of a push are submitted within six days.
-            let expiry = self.config.end - (i64::from(self.config.job_expiry_days) + 6) * 86_400;
-            let first = self.schedule.pushes.newest_until(expiry).unwrap_or(0);
-            (first..self.schedule.pushes.count).collect()
+            let AsOf { now, history, keeps_jobs } = *as_of;
+            let age = history.job_expiry.filter(|_| !keeps_jobs);
+            let expiry = age.map(|age| now - seconds(age) - Job::latest_submission(history));
+            let first = expiry.and_then(|expiry| self.schedule.pushes.newest_until(expiry)).unwrap_or(0);
+            let end = self.schedule.pushes.newest_until(now).map_or(0, |newest| newest + 1);
+            (first..end).collect()
         };
         let runs = numbers.into_iter().flat_map(|push| self.schedule.runs_on(push));
         runs.filter(exists).map(|run| self.schedule.job_id(&run)).skip(offset).take(limit).collect()

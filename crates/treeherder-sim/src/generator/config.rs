@@ -26,8 +26,6 @@ pub struct GeneratorConfig {
     pub start: i64,
     /// End of the data, seconds since the epoch; also the default of the server's clock.
     pub end: i64,
-    /// Age at `end` at which jobs are deleted, days.
-    pub job_expiry_days: u32,
 }
 
 impl Default for GeneratorConfig {
@@ -56,7 +54,6 @@ impl Default for GeneratorConfig {
             pushes: 1000,
             start: 1_782_259_200,
             end: 1_795_305_600,
-            job_expiry_days: 120,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::dataset::{Dataset, Window};
 use crate::error::SimulatorError;
+use crate::history::{AsOf, History};
 use crate::json_text::{write_as_python, write_uint};
 
 use super::backend::Generator;
@@ -37,6 +38,8 @@ pub fn dump(config: &GeneratorConfig, dir: &Path) -> Result<DumpReport, Simulato
         source,
     })?;
     let repository = generator.repository_id();
+    let history = History::default();
+    let as_of = AsOf { now: generator.now(), history: &history, keeps_jobs: false };
     let num_signatures = generator.num_signatures(repository);
     let mut report = DumpReport { num_signatures: num_signatures as u64, ..DumpReport::default() };
 
@@ -57,7 +60,7 @@ pub fn dump(config: &GeneratorConfig, dir: &Path) -> Result<DumpReport, Simulato
             write_uint(&mut compact, id_of(rank));
             compact.extend_from_slice(b",\"jobs\":[");
             let start = compact.len();
-            generator.visit_data(repository, rank, &Window::ALL, &mut |datum| {
+            generator.visit_data(repository, rank, &Window::ALL, &as_of, &mut |datum| {
                 if compact.len() > start {
                     compact.push(b',');
                 }

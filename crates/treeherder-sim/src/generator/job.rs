@@ -1,6 +1,7 @@
 //! Generated jobs, each computed from its id.
 
 use crate::draw::Draw;
+use crate::history::{History, seconds};
 use crate::json_text::write_uint;
 use crate::moment::{self, SECOND};
 
@@ -22,6 +23,8 @@ pub(super) struct Job {
     /// Seconds; 0 while unknown.
     pub(super) end: i64,
     pub(super) machine: (usize, u64),
+    /// When it is known to have started and ended, if it is unfinished; seconds.
+    finish: (i64, i64),
     draw: Draw,
 }
 
@@ -34,7 +37,13 @@ pub(super) struct JobSetting<'a> {
 }
 
 impl Job {
-    pub(super) fn new(seed: u64, schedule: &Schedule, run: Run, now: i64) -> Self {
+    /// The longest time between a push and the submission of its jobs, seconds, and a little more.
+    pub(super) fn latest_submission(history: &History) -> i64 {
+        (6 * 86_400).max(seconds(history.late_within))
+    }
+
+    /// The job of a run, of data that end at this second.
+    pub(super) fn new(seed: u64, schedule: &Schedule, run: Run, end: i64, history: &History) -> Self {
         let id = schedule.job_id(&run);
         let mut draw = Draw::of(seed, domain::JOB, id, 0);
         let pushed = schedule.pushes.time(run.push);
@@ -45,11 +54,12 @@ impl Job {
             (true, false) => 601 + draw.below(4 * 3600),
             (true, true) => 4 * 3600 + draw.below(5 * 86_400),
         };
-        let submitted = pushed + (delay as i64).min((now - pushed).max(1));
+        let usual = (delay as i64).min((end - pushed).max(1));
+        let submitted = pushed + history.lateness(id).unwrap_or(usual);
         let fraction = if draw.chance(0.006) { 1 + draw.below(999_999) as i64 } else { 0 };
 
-        let usual = 180 + Draw::of(seed, domain::GROUP, run.group, 2).below(4800);
-        let duration = (usual as f64 * (0.8 + 0.4 * draw.unit())) as i64;
+        let mean = 180 + Draw::of(seed, domain::GROUP, run.group, 2).below(4800);
+        let duration = (mean as f64 * (0.8 + 0.4 * draw.unit())) as i64;
         let started = submitted + 10 + draw.below(3000) as i64;
         let (start, end) = match draw.unit() {
             ..0.004 => (0, 0),
@@ -60,7 +70,16 @@ impl Job {
             _ => (started, started + duration),
         };
         let machine = (draw.below(MACHINES.len() as u64) as usize, 1 + draw.below(40));
-        Self { id, run, submit_time: submitted * SECOND + fraction, start, end, machine, draw }
+        let finish = (started, history.finish(id, submitted).max(started));
+        Self { id, run, submit_time: submitted * SECOND + fraction, start, end, machine, finish, draw }
+    }
+
+    /// The job at a time, seconds: an unfinished one may have finished since.
+    pub(super) fn at(mut self, now: i64) -> Self {
+        if self.end == 0 && self.finish.1 <= now {
+            (self.start, self.end) = self.finish;
+        }
+        self
     }
 
     /// Whether data refer to a job that does not exist, which is rare.

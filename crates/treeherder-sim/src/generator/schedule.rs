@@ -136,10 +136,14 @@ impl Schedule {
         })
     }
 
-    /// The newest push on which a group ran.
-    pub(super) fn newest_push(&self, group: u64) -> Option<u64> {
+    /// The runs of a group from a push back to its first one.
+    pub(super) fn runs_back(&self, group: u64, push: u64) -> impl Iterator<Item = Run> + '_ {
         let num_runs = self.num_runs(group);
-        Some(self.push_of(group, num_runs.checked_sub(1)?, num_runs))
+        let end = self.first_run_at(group, push + 1, num_runs);
+        (0..end).rev().map(move |number| {
+            let push = self.push_of(group, number, num_runs);
+            Run { group, number, push, repetition: number - self.first_run_at(group, push, num_runs) }
+        })
     }
 
     pub(super) fn job_id(&self, run: &Run) -> u64 {
@@ -231,6 +235,14 @@ mod tests {
                 last = Some(id);
             }
             prop_assert_eq!(schedule.runs_from(group, 0).count() as u64, schedule.num_runs(group));
+        }
+
+        #[test]
+        fn runs_back_from_a_push_are_the_head_of_all_runs_reversed(seed in 0_u64..1000, until in 0_u64..100) {
+            let schedule = schedule(200, 150, 100, seed);
+            let mut head: Vec<Run> = schedule.runs_from(1, 0).filter(|run| run.push <= until).collect();
+            head.reverse();
+            prop_assert_eq!(schedule.runs_back(1, until).collect::<Vec<_>>(), head);
         }
 
         #[test]

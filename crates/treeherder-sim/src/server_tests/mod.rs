@@ -1,5 +1,6 @@
 //! The server as a client sees it.
 
+mod clock;
 mod faults;
 mod generated;
 mod lists;
