@@ -84,11 +84,13 @@ the data fetched so far, prints a warning and exits with code 3.";
 pub(super) const IMPORT: &str = "\
 Examples:
   perfharvest import perfharvest-autoland-2026-11-22.phar --store new.store
-  perfharvest import old-scripts/ --start 2026-07-01 --data-end 2026-11-22
+  perfharvest import old-scripts/ --start 2026-07-01
 
 From a folder, perfharvest imports perf_jobs_by_signature.jsonl, all_signatures.jsonl and max_revision_jobs.jsonl. The \
 next run does not fetch again what was imported whole. It does fetch everything that is missing, and the data of empty \
-lists, which may be errors that the scripts hid. alert_summaries.csv is not imported: alerts do not expire, and the next \
+lists, which may be errors that the scripts hid. The data end where manifest.json says, if it is of a complete dataset \
+and of these data, and with their newest push otherwise; `perfharvest refresh` fetches what came later. \
+alert_summaries.csv is not imported: alerts do not expire, and the next \
 run fetches them.";
 
 pub(super) const VERIFY: &str = "\

@@ -20,11 +20,11 @@ mod data_end;
 mod error;
 mod folder;
 mod lists;
+mod manifest;
 mod report;
 mod rows;
 
-pub use data_end::EndProof;
 pub use error::ImportError;
 pub use folder::{ImportSummary, import_folder};
-pub use report::{ALERTS_NAME, DATA_NAME, FileReport, JOBS_NAME, NamedLines, SIGNATURES_NAME};
+pub use report::{ALERTS_NAME, DATA_NAME, EndProof, FileReport, JOBS_NAME, NamedLines, SIGNATURES_NAME};
 pub(crate) use rows::read_data;

@@ -15,7 +15,7 @@ use perfharvest::store::{Store, archive};
 use sha2::{Digest as _, Sha256};
 use treeherder_sim::Behaviour;
 
-use crate::support::{Crawl, corpus, simulator};
+use crate::support::{Crawl, proven_files, simulator};
 
 /// Digests by name, each in a line of its own.
 #[derive(Default)]
@@ -82,7 +82,7 @@ async fn artifacts_tables_and_archives_keep_their_bytes() {
     // An archive of a crawl also says when each answer came; one of imported files does not.
     crawl.config.store.path = crawl.folder.path().join("imported");
     "https://treeherder.test".clone_into(&mut crawl.config.source.base_url);
-    import_folder(&corpus().join("golden"), &crawl.config, &Shutdown::new()).unwrap();
+    import_folder(proven_files(&crawl.config).path(), &crawl.config, &Shutdown::new()).unwrap();
     let archived = crawl.folder.path().join("archive");
     let mut file = std::fs::OpenOptions::new().create_new(true).write(true).open(&archived).unwrap();
     archive::write(&Store::open_existing(&crawl.config.store).unwrap(), &mut file, &Shutdown::new()).unwrap();

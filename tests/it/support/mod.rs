@@ -3,6 +3,7 @@
 pub(crate) mod tamper;
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,11 @@ use std::time::Duration;
 use perfharvest::Error;
 use perfharvest::actor::Shutdown;
 use perfharvest::config::{Config, InputsConfig, Semantics};
+use perfharvest::import::{DATA_NAME, JOBS_NAME, SIGNATURES_NAME};
 use perfharvest::observe::Counters;
 use perfharvest::pipeline::{self, CrawlSummary, RunOptions, RunSummary};
+use perfharvest::store::CrawlIdentity;
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpSocket;
 use treeherder_sim::{BackendConfig, Behaviour, Simulator, SimulatorConfig, SimulatorHandle};
 
@@ -55,6 +59,25 @@ pub(crate) async fn hostile_simulator(folder: &Path) -> SimulatorHandle {
     }
     let config = SimulatorConfig { backend: BackendConfig::Corpus(folder.to_owned()), ..SimulatorConfig::default() };
     Simulator::start(config).await.unwrap()
+}
+
+#[allow(dead_code, reason = "the crash target shares this file and imports nothing")]
+/// The scripts' own files, with a manifest that proves their data until the `data_end` of `config`.
+pub(crate) fn proven_files(config: &Config) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [DATA_NAME, SIGNATURES_NAME, JOBS_NAME] {
+        std::fs::copy(corpus().join("golden").join(name), folder.path().join(name)).unwrap();
+    }
+    let data = Sha256::digest(std::fs::read(folder.path().join(DATA_NAME)).unwrap());
+    let manifest = serde_json::json!({
+        "crawl": CrawlIdentity::create(config, config.window.data_end.unwrap()),
+        "complete": true,
+        "artifacts": {DATA_NAME: {"sha256": data.iter().map(|byte| format!("{byte:02x}")).collect::<String>()}},
+        "run": {"created_at": config.window.data_end},
+    });
+    let file = OpenOptions::new().create_new(true).write(true).open(folder.path().join("manifest.json")).unwrap();
+    serde_json::to_writer(file, &manifest).unwrap();
+    folder
 }
 
 /// A crawl of the corpus with its own folders.
