@@ -136,6 +136,20 @@ async fn alert_pages_that_always_fail_fail_alone_whatever_the_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_replies_are_all_too_large_is_not_down() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    let limit = std::mem::replace(&mut crawl.config.source.max_body_bytes, 1.try_into().unwrap());
+    crawl.config.retry.give_up_after = Duration::from_millis(1);
+    let summary = crawl.crawl_only().await.unwrap();
+    assert_eq!(summary.counts.pending(), 0);
+    let failures = failures(&crawl);
+    assert!(!failures.is_empty() && failures.iter().all(|(_, failure)| failure.label == "too_large"), "{failures:?}");
+    crawl.config.source.max_body_bytes = limit;
+    run_on_healthy_server(&mut crawl).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_of_alerts_that_fails_takes_no_other_page_with_it() {
     let simulator = simulator(Behaviour::default()).await;
     simulator.script(ScriptedReply::status(404).at(Endpoint::AlertSummary).containing("page=2&").times(ALWAYS));
