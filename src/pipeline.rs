@@ -89,14 +89,9 @@ pub async fn run(
     let out = &initial.artifacts.out;
     check_new_owner(&initial)?;
     check_records(&initial)?;
-    let is_new = !out.exists();
     let _lock = lock_folder(&initial)?;
-    let run = Run::open(config, options, shutdown, counters).await;
-    let run = run.and_then(|run| check_owner(&initial).map(|()| run).map_err(Error::from)).inspect_err(|_| {
-        if is_new {
-            let _not_empty = std::fs::remove_dir(out); // a refused run leaves nothing behind
-        }
-    })?;
+    let run = Run::open(config, options, shutdown, counters).await?;
+    check_owner(&initial)?;
     crate::dataset::write::remove_leftovers(out);
     run.to_end(Some(artifacts)).await
 }
