@@ -222,12 +222,12 @@ enum Found {
     Broken {
         node: CommitHash,
         reason: String,
-        /// Commit time, seconds since the epoch, if that much can be read.
+        /// Commit time, seconds since the epoch, if it can be read.
         secs: Option<i64>,
     },
 }
 
-/// As much of a commit as its loss must name.
+/// The part of a malformed commit that is needed to report it.
 #[derive(serde::Deserialize)]
 struct HasNode {
     node: CommitHash,

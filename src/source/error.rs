@@ -123,7 +123,7 @@ pub enum SourceError {
         /// The unexpected part, printable.
         found: String,
     },
-    /// A reply that contradicts itself or what the server has answered before: no answer.
+    /// A reply that contradicts itself or an earlier answer. It is not stored.
     #[error("the reply from {endpoint} contradicts {found}")]
     Contradictory {
         /// The endpoint.

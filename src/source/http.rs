@@ -32,7 +32,7 @@ const GAVE_UP_AFTER: Duration = Duration::from_secs(25);
 /// Some proxies put it before a text. It is not part of JSON.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Pieces, of 64 kB at most, that a reader of a body may be behind.
+/// Maximum number of pieces, each up to 64 kB, that wait for the reader of a body.
 const PIECES_AHEAD: usize = 16;
 
 /// A server, asked one request at a time. Cheap to clone; all clones share the connections.
@@ -44,7 +44,7 @@ pub(super) struct HttpServer {
     max_body_bytes: u64,
     /// Of all bodies of this server.
     budget: Budget,
-    /// Large bodies that may be parsed at once: parsing takes memory beside the body's and the records'.
+    /// Limits the number of large bodies that are parsed at once: parsing takes memory in addition to body and records.
     parsers: Arc<Semaphore>,
     /// Compared with ours at each reply; `None`: no request depends on it.
     clock: Option<ServerClock>,
@@ -104,9 +104,9 @@ impl HttpServer {
         Ok(body)
     }
 
-    /// As [`HttpServer::get`], for a long body that is not kept as a whole: `read` consumes it as it arrives, on a thread of
-    /// its own, and must read to its end. Also returns the body's length, bytes, which are taken of the budget too: what is
-    /// read of it may be as much.
+    /// As [`HttpServer::get`], for a long body that is not kept as a whole: `read` consumes it as it arrives, on a thread
+    /// of its own, and must read to its end. Also returns the body's length in bytes. The budget is charged this length,
+    /// since the result of `read` may be as large.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         url: Url,

@@ -95,8 +95,8 @@ pub(crate) fn judge_pass(page_size: u32, mut page: impl FnMut(u32) -> Option<Ale
     let mut rows = first.ids.len() as u64;
     let mut ids: HashSet<AlertSummaryId> = first.ids.iter().copied().collect();
     if last == 1 {
-        // One reply is one moment, but a row that comes twice may stand in the place of another. A page that was read in
-        // parts has more rows than it counts if they moved meanwhile.
+        // One reply is one moment, but a row that comes twice may hide another. A page that was read in parts has more
+        // rows than its count if rows moved meanwhile.
         let each_once = ids.len() as u64 == rows && rows == first.count;
         return if each_once { PassVerdict::Still } else { PassVerdict::Shifted };
     }

@@ -28,13 +28,13 @@ use crate::model::{
 /// than a tenth of this.
 const MAX_ALERT_SUMMARIES: u64 = 1_000_000;
 
-/// Rows of a page, at most: none is asked with a twentieth of this.
+/// Maximum rows of a page: more than twenty times the largest page that is requested.
 const MAX_ROWS: usize = 100_000;
 
-/// Signatures of a list, at most: the largest repository has less than a tenth of this.
+/// Maximum signatures of a list: more than ten times those of the largest repository.
 const MAX_SIGNATURES: usize = 2_000_000;
 
-/// Fields of a summary, at most: there are some ten.
+/// Maximum fields of a summary, which has about ten.
 const MAX_FIELDS: usize = 1000;
 
 /// Read buffer for a list.
@@ -222,7 +222,7 @@ struct Cut {
     data: Sorted<DatumRecord>,
 }
 
-/// Cuts a reply of which all data are regular, so that the bulk of it is read once. `None` for any other text.
+/// Cuts a reply with only regular data, so that most of its text is read only once. `None` for any other text.
 fn cut_regular(text: &str) -> Option<Cut> {
     const KEY: &str = "\"data\":";
     let at = text.find(KEY)? + KEY.len();

@@ -1,4 +1,4 @@
-//! Damages of the database and of the log of a store whose database has several segments. Nothing is asked again but what
+//! Damage to the database and to the log of a store whose database has several segments. Nothing is asked again but what
 //! the log itself has lost.
 
 use std::os::unix::fs::FileExt as _;
@@ -131,8 +131,8 @@ fn findings(config: &StoreConfig, repair: bool) -> Vec<Finding> {
     findings
 }
 
-/// Damages the log of a finished crawl, repairs it, and crawls again; in turn with a sound database, without one, and with
-/// one that is lost after the repair.
+/// Damages the log of a finished crawl, repairs it, and crawls again; in turn with an intact database, without one, and
+/// with one that is lost after the repair.
 async fn damage_the_log(test: &str, simulator: &SimulatorHandle, crawl: &Crawl, num_damages: usize) {
     let store = &crawl.config.store;
     crawl.run().await.unwrap();
@@ -172,7 +172,7 @@ async fn damage_the_log(test: &str, simulator: &SimulatorHandle, crawl: &Crawl, 
         assert_eq!(findings(store, false), [], "{what}");
     }
     println!(
-        "{test}: {num_damages} damages of {len} bytes, {num_commits} of a commit; {num_again} requests asked again, {asked} at first"
+        "{test}: {num_damages} places of {len} bytes damaged, {num_commits} in a commit; {num_again} requests asked again, {asked} at first"
     );
 }
 

@@ -1,4 +1,4 @@
-//! The headers of summaries: what the server tells of a signature beside its data. Its lists lack some of it.
+//! The headers of summaries: the fields of a signature that the server sends with its data. Its lists lack some of them.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use crate::store::{Outcome, Store, StoreError};
 /// The signatures whose data were asked for, and where their headers are.
 pub(crate) struct SignatureHeaders<'a> {
     store: &'a Store,
-    /// The newest request with data. Others are `None`: a signature without data in the window is usually not asked for, so
-    /// that its header would depend on the course of the crawl.
+    /// The newest request with data; `None` without data: such a signature is usually not asked for, so its header would
+    /// depend on the course of the crawl.
     newest: BTreeMap<SignatureId, Option<Request>>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> SignatureHeaders<'a> {
         self.newest.contains_key(&signature)
     }
 
-    /// The header of a signature, as sent; `None` if none was.
+    /// The header of a signature, as sent; `None` if it was not fetched.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
@@ -76,7 +76,7 @@ pub(crate) struct Header<'a> {
 }
 
 impl Header<'_> {
-    /// The build's options, such as `opt`: the word after suite and test in the name. `None` if the name is of another form.
+    /// The build's options, such as `opt`: the word after suite and test in the name. `None` if the name has another form.
     pub(crate) fn option_name(&self) -> Option<String> {
         let read = |raw: Option<&RawValue>| serde_json::from_str::<String>(raw?.get()).ok();
         let (name, suite, test) = (read(self.name)?, read(self.suite)?, read(self.test).unwrap_or_default());
