@@ -1,9 +1,9 @@
 //! A budget of memory that many tasks share, in which no two can block each other.
 //!
-//! Half of it is a pool, from which every room takes as it grows. The other half is a lane for one room at a time: a room
-//! that finds the pool empty waits for either. The room in the lane returns its part of the pool and never waits again,
-//! so its owner finishes, and the next room enters. Owners therefore never block each other, and memory is bounded for
-//! any number of them. An owner must not wait for another room while it has one.
+//! Half of it is a pool, from which every room takes as it grows. The other half is a lane for one room at a time: a
+//! room that finds the pool empty waits for either. The room in the lane returns its part of the pool and never waits
+//! again, so its owner finishes, and the next room enters. Owners therefore never block each other, and memory is
+//! bounded for any number of them. An owner must not wait for another room while it has one.
 
 use std::sync::Arc;
 

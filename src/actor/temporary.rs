@@ -13,8 +13,8 @@ pub(crate) fn temporary_file<'a>(prefix: &'a str, suffix: &'a str) -> Builder<'a
     builder
 }
 
-/// Refuses to open a symbolic link: other users may be able to write to the folder of a store, and a link could lead out
-/// of it.
+/// Refuses to open a symbolic link: other users may be able to write to the folder of a store, and a link could lead
+/// out of it.
 pub(crate) fn no_follow(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     {

@@ -2,7 +2,8 @@
 
 use std::io::{Error, ErrorKind};
 
-/// The next step after `error` met a file: a sentence fragment. One table, so that no message blames the disk for a limit.
+/// The next step after `error` met a file: a sentence fragment. One table, so that no message blames the disk for a
+/// limit.
 pub(crate) fn advice(error: &Error) -> &'static str {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space, then run the same command again",

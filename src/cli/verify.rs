@@ -1,5 +1,5 @@
-//! `verify`: checks every stored value, the ledger, and the artifacts against their manifest; `--repair` makes the repairs
-//! that need no network.
+//! `verify`: checks every stored value, the ledger, and the artifacts against their manifest; `--repair` makes the
+//! repairs that need no network.
 
 use std::io::Read as _;
 use std::path::Path;

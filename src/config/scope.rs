@@ -16,8 +16,8 @@ const EVERYTHING: &str = "*";
 /// Largest file of ids, bytes: a million ids.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// The `[scope]` table: a signature must pass all keys. Unset keys select everything in a new store, and keep the pinned
-/// scope of an existing one.
+/// The `[scope]` table: a signature must pass all keys. Unset keys select everything in a new store, and keep the
+/// pinned scope of an existing one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScopeConfig {
@@ -165,8 +165,8 @@ impl fmt::Display for SignatureScope {
     }
 }
 
-/// The signatures whose data a crawl fetches, and its alert summaries, as pinned in the store. A signature must pass all
-/// fields; an empty list lets every signature pass.
+/// The signatures whose data a crawl fetches, and its alert summaries, as pinned in the store. A signature must pass
+/// all fields; an empty list lets every signature pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Scope {

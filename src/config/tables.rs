@@ -50,8 +50,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Path of the file of commits: the configured one, or else the one that a run makes in the store's folder; `None` if
-    /// neither is configured.
+    /// Path of the file of commits: the configured one, or else the one that a run makes in the store's folder; `None`
+    /// if neither is configured.
     #[must_use]
     pub fn commits_file(&self) -> Option<PathBuf> {
         let own = || self.inputs.commits_from.as_ref().map(|_| self.store.path.join("all_commits.jsonl"));
@@ -93,8 +93,8 @@ pub struct SourceConfig {
     pub connect_timeout: Duration,
     /// Longest accepted body, bytes after decompression.
     pub max_body_bytes: NonZeroU64,
-    /// Memory of all bodies in flight, bytes after decompression. A body that is held as a whole (all but the signature lists)
-    /// may have a twelfth of it.
+    /// Memory of all bodies in flight, bytes after decompression. A body that is held as a whole (all but the signature
+    /// lists) may have a twelfth of it.
     pub max_total_bytes: NonZeroU64,
 }
 
@@ -108,7 +108,8 @@ pub struct WindowConfig {
     /// Last commit date of the revision table, included. Unset: `data_end`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
-    /// Data are fetched from this long before `start`, since a commit's data have the time of its push, which may be earlier.
+    /// Data are fetched from this long before `start`, since a commit's data have the time of its push, which may be
+    /// earlier.
     #[serde(with = "humantime_serde")]
     pub lookback: Duration,
     /// Only data with a push time before this are fetched. Unset: the creation time of the crawl.
@@ -136,9 +137,9 @@ pub struct SampleConfig {
 pub struct LimiterConfig {
     /// Sustained rate over **all** fetchers, requests per second, retries included. It may be below 1.
     pub requests_per_second: Rate,
-    /// Bucket capacity, requests: in any T seconds at most `requests_per_second x T + burst` are sent. 1 spaces them evenly
-    /// and loses the delay of each timer (a millisecond, more on a busy machine); 2 compensates for it, above 100/s a fiftieth
-    /// of the rate does; more lets a run start with a burst.
+    /// Bucket capacity, requests: in any T seconds at most `requests_per_second x T + burst` are sent. 1 spaces them
+    /// evenly and loses the delay of each timer (a millisecond, more on a busy machine); 2 compensates for it, above
+    /// 100/s a fiftieth of the rate does; more lets a run start with a burst.
     pub burst: NonZeroU32,
     /// Longest `Retry-After` that is obeyed; a longer one ends the run, which can be resumed.
     #[serde(with = "humantime_serde")]
@@ -200,8 +201,8 @@ pub struct BatchConfig {
 pub struct StoreConfig {
     /// Folder of the store. Each crawl needs its own.
     pub path: PathBuf,
-    /// Page cache, bytes. A crawl writes each page about once, and the reducers read it about once, so a larger cache makes
-    /// neither faster; a run with nothing to do reads the small trees several times. At least 256 are used.
+    /// Page cache, bytes. A crawl writes each page about once, and the reducers read it about once, so a larger cache
+    /// makes neither faster; a run with nothing to do reads the small trees several times. At least 256 are used.
     pub cache_bytes: u64,
     /// Most answers per commit.
     pub commit_records: NonZeroUsize,
@@ -217,7 +218,8 @@ pub struct InputsConfig {
     /// `all_commits.jsonl`: the commits of the repository with their dates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commits: Option<PathBuf>,
-    /// Source from which a run makes the file of commits: `clone:DIR`, `hgweb:URL` or `pushes`. Unset: `commits` must exist.
+    /// Source from which a run makes the file of commits: `clone:DIR`, `hgweb:URL` or `pushes`. Unset: `commits` must
+    /// exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commits_from: Option<CommitsFrom>,
     /// `perf_llm_struc.jsonl`, the input of relabelling. Unset: that artifact is not made.

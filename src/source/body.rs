@@ -1,8 +1,8 @@
 //! The content encoding of a reply's body, undone while the body arrives.
 //!
-//! In: chunks of the body as sent. Out: its bytes, in small pieces, at most `source.max_body_bytes` in all. A gzip body may
-//! have several members, as some proxies and caches send it; a member that is corrupt or ends early is an error, never a
-//! short body.
+//! In: chunks of the body as sent. Out: its bytes, in small pieces, at most `source.max_body_bytes` in all. A gzip body
+//! may have several members, as some proxies and caches send it; a member that is corrupt or ends early is an error,
+//! never a short body.
 
 use std::io::{self, Write};
 

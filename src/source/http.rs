@@ -1,8 +1,8 @@
 //! One HTTP GET, its reply checked before anything is parsed. The only file with reqwest.
 //!
-//! An address goes in, the body of a JSON reply comes out, or a [`SourceError`] that names the unexpected reply. Promises: no
-//! body over `source.max_body_bytes` is read, all bodies together take no more memory than `source.max_total_bytes`, no
-//! redirect is followed, excerpts of replies in errors are printable.
+//! An address goes in, the body of a JSON reply comes out, or a [`SourceError`] that names the unexpected reply.
+//! Promises: no body over `source.max_body_bytes` is read, all bodies together take no more memory than
+//! `source.max_total_bytes`, no redirect is followed, excerpts of replies in errors are printable.
 
 use std::io;
 use std::sync::{Arc, Once};
@@ -51,8 +51,8 @@ pub(super) struct HttpServer {
 }
 
 impl HttpServer {
-    /// Prepares a client for the server at `base_url`, which `key` configures, with the User-Agent, timeouts and limits of
-    /// `source`. Nothing is sent.
+    /// Prepares a client for the server at `base_url`, which `key` configures, with the User-Agent, timeouts and limits
+    /// of `source`. Nothing is sent.
     pub(super) fn new(base_url: &str, key: &'static str, source: &SourceConfig) -> Result<Self, SourceError> {
         static PROVIDER: Once = Once::new();
         // Fails only when the program has installed another one, which serves as well.
@@ -104,9 +104,9 @@ impl HttpServer {
         Ok(body)
     }
 
-    /// As [`HttpServer::get`], for a long body that is not kept as a whole: `read` consumes it as it arrives, on a thread
-    /// of its own, and must read to its end. Also returns the body's length in bytes. The budget is charged this length,
-    /// since the result of `read` may be as large.
+    /// As [`HttpServer::get`], for a long body that is not kept as a whole: `read` consumes it as it arrives, on a
+    /// thread of its own, and must read to its end. Also returns the body's length in bytes. The budget is charged this
+    /// length, since the result of `read` may be as large.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         url: Url,
@@ -184,8 +184,8 @@ impl HttpServer {
         OpenReply::new(response, self.max_body_bytes)
     }
 
-    /// The next bytes of the body, decompressed; never none of them. The limit holds for these, so a small reply that unpacks
-    /// to a large one is refused too.
+    /// The next bytes of the body, decompressed; never none of them. The limit holds for these, so a small reply that
+    /// unpacks to a large one is refused too.
     async fn bytes(&self, reply: &mut OpenReply) -> Result<Option<Vec<u8>>, SourceError> {
         while let Some(response) = &mut reply.response {
             let bytes = if reply.at < reply.chunk.len() {
