@@ -20,6 +20,7 @@ mod records;
 mod request;
 mod revision;
 mod sample;
+mod seen;
 mod timestamp;
 mod window;
 
@@ -42,5 +43,6 @@ pub use records::{AlertSummary, Job, JobTimes, Signature, Sorted, Summary};
 pub use request::{Batch, Kind, Request};
 pub use revision::{ParseRevisionError, PushRevisions, Revision};
 pub use sample::{corrected_sample, reference_sample, sampled_jobs};
+pub use seen::Seen;
 pub use timestamp::{ParseTimestampError, Timestamp};
 pub use window::Window;

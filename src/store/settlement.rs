@@ -258,7 +258,7 @@ impl Settlement {
     }
 
     fn put_data(&mut self, store: &Store, request: Request, signature: SignatureId, data: &[DatumRecord]) {
-        let chunks = encode(data, &mut store.interner(), MAX_DATA_PER_CHUNK);
+        let chunks = encode(data, None, &mut store.interner(), MAX_DATA_PER_CHUNK);
         for (number, chunk) in chunks.iter().enumerate() {
             self.records.push((key::chunk(&request, number), frame::seal(&chunk.bytes)));
             self.pushes.extend_from_slice(&chunk.pushes);
@@ -362,7 +362,7 @@ impl SignatureListing {
 }
 
 /// Hash of a datum and its signature: of all fields of a regular datum, of the text of an irregular one.
-fn datum_digest(signature: SignatureId, record: &DatumRecord, bytes: &mut Vec<u8>) -> u128 {
+pub(super) fn datum_digest(signature: SignatureId, record: &DatumRecord, bytes: &mut Vec<u8>) -> u128 {
     bytes.clear();
     bytes.extend_from_slice(&signature.0.to_be_bytes());
     match record {

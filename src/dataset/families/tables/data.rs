@@ -279,7 +279,7 @@ mod tests {
             let records: Vec<DatumRecord> = data.iter().map(|(record, ..)| record.clone()).collect();
             let mut revisions = PushRevisions::default();
             let mut interned = |push, revision| *revisions.entry(push).or_insert(revision) == revision;
-            let chunks = encode(&records, &mut interned, 7);
+            let chunks = encode(&records, None, &mut interned, 7);
 
             let folder = tempfile::tempdir().unwrap();
             let mut rows =
