@@ -96,18 +96,12 @@ pub async fn run(
     .await
 }
 
-/// Runs `run` with the folder of the artifacts as its own. A refused run leaves no new folder behind.
+/// Runs `run` with the folder of the artifacts as its own.
 async fn in_folder(config: &Config, run: impl Future<Output = Result<RunSummary, Error>>) -> Result<RunSummary, Error> {
-    let out = &config.artifacts.out;
     check_new_owner(config)?;
     check_records(config)?;
-    let is_new = !out.exists();
     let _lock = lock_folder(config)?;
-    run.await.inspect_err(|_| {
-        if is_new {
-            let _not_empty = std::fs::remove_dir(out);
-        }
-    })
+    run.await
 }
 
 /// Brings a store and its artifacts up to `window.data_end` or now: finishes the open harvest, opens the next one, crawls it,

@@ -44,7 +44,7 @@ pub(super) async fn run(args: &DemoArgs) -> Result<u8, Error> {
     config.artifacts.out.clone_from(&args.out);
     config.store.path = args.store.clone().unwrap_or_else(|| args.out.join("store"));
     crate::pipeline::check_owner(&config)?;
-    crate::dataset::write::check_folder(&args.out)?;
+    let _made = crate::dataset::write::make_folder(&args.out)?;
     let inputs = args.out.join("input");
     std::fs::create_dir_all(&inputs).map_err(|source| ArtifactError::Folder { folder: inputs.clone(), source })?;
     config.inputs.commits = Some(put(&inputs, "all_commits.jsonl", COMMITS)?);

@@ -241,7 +241,8 @@ fn pending_by_day(store: &Store) -> Result<BTreeMap<i64, u64>, StoreError> {
     Ok(by_day)
 }
 
-/// The plan of an idle store, which lacks requests of a wider scope: for data, and for alert summaries.
+/// The plan of a store that no crawl has open. A wider scope adds `num_added` requests for data and `num_alert_pages`
+/// for alert summaries.
 fn plan_of(
     counts: &Tally,
     config: &Config,

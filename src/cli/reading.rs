@@ -5,7 +5,7 @@ use super::terminal::say;
 use crate::config::StoreConfig;
 use crate::store::{Store, StoreError, Unavailable};
 
-/// Opens the store, also beside a crawl or where this user may not write; says then how far it is read.
+/// Opens the store. While a crawl runs, or without write permission, reports the commit as of which it is read.
 pub(super) fn open_to_read(config: &StoreConfig) -> Result<Store, StoreError> {
     Ok(say_how_far(Store::open_to_read(config)?, config))
 }

@@ -32,7 +32,7 @@ pub(super) struct CrawlArgs {
     /// Check the inputs and list the requests to make, without sending or writing anything
     #[arg(long)]
     dry_run: bool,
-    /// Fetch answers again of which records were set aside
+    /// Fetch again all answers with records that were set aside
     #[arg(long)]
     retry_set_aside: bool,
     #[command(flatten)]
@@ -239,7 +239,7 @@ pub(super) async fn reduce(args: &ReduceArgs) -> Result<u8, Error> {
     Ok(EXIT_INCOMPLETE)
 }
 
-/// A dataset has the window of its store; a request for another one must not get it unnoticed.
+/// Refuses a window other than the store's: the dataset would silently have the store's window.
 fn refuse_other_window(store: &Store, config: &Config) -> Result<(), StoreError> {
     let differences = store.identity()?.map(|identity| identity.window_differences(config)).unwrap_or_default();
     if differences.is_empty() {

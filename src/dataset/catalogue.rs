@@ -64,7 +64,7 @@ macro_rules! with_catalogue {
             alerts::Alerts {
                 /// Every alert summary.
                 AlertSummaries = "alert_summaries.csv", version 1, from [Alerts];
-                /// The same as JSON, with those of other statuses that were asked for.
+                /// The same as JSON, with the summaries of the statuses that the scope adds.
                 AllAlertSummaries = "alert_summaries_all.jsonl", version 1, from [Alerts];
                 /// Regressions with a bug, and the tests that detected them.
                 AlertsWithBug = "alerts_with_bug_and_test_info.csv", version 1, from [Alerts];
@@ -80,7 +80,7 @@ macro_rules! with_catalogue {
             signatures::SignatureRecords {
                 /// The record of every signature.
                 AllSignatures = "all_signatures.jsonl", version 1, from [Signatures];
-                /// The same, with what the headers of the data add.
+                /// The same, with the additional fields from the headers of the data.
                 AllSignaturesDetailed = "all_signatures_detailed.jsonl", version 1, from [Signatures, Summaries];
             }
             jobs_by_signature::JobsBySignature {

@@ -36,7 +36,7 @@ pub use families::relabel::{check_llm_records, relabel_with_store};
 pub use families::tables;
 pub use overview::{CoveredRevision, Overview, WaitingJob, compute_overview};
 pub use ownership::FolderError;
-pub(crate) use ownership::{FolderKind, Owner};
+pub(crate) use ownership::{FolderKind, FolderLock, Owner};
 pub use pytext::counts::ValueCounts;
 pub use pytext::stats;
 pub use reduction::{ReduceOrder, ReduceSummary, reduce};

@@ -21,7 +21,7 @@ use super::ownership::{FolderKind, Owner};
 use super::pass::Means;
 use super::pass::signatures::Signatures;
 use super::sources::{Sources, input_digest};
-use super::write::{Manifest, check_folder, publish, remove_leftovers};
+use super::write::{Manifest, make_folder, publish, remove_leftovers};
 
 /// The parameters of a reduction.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +61,7 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Da
     let ReduceOrder { config, commits, artifacts, shutdown, reducing } = order;
     let identity = store.identity()?.ok_or(DatasetError::EmptyStore)?;
     let folder = &config.artifacts.out;
-    check_folder(folder)?;
+    let _made = make_folder(folder)?;
     let (kind, owner) = (FolderKind::artifacts(), Owner::at(store.path()));
     let unlisted = owner.as_ref().map(|owner| kind.unlisted(folder, owner)).transpose()?.unwrap_or_default();
     remove_leftovers(folder);

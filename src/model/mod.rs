@@ -37,6 +37,7 @@ pub use datum_text::DatumView;
 pub use ids::{AlertSummaryId, DatumId, FrameworkId, JobId, PushId, SignatureId};
 pub(crate) use pieces::{Fault, Pieces};
 pub use printable::{is_unprintable, printable, printable_lines};
+pub(crate) use raw_json::text_of;
 pub use raw_json::{RawEntries, RawJson};
 pub use records::{AlertSummary, Job, JobTimes, Signature, Sorted, Summary};
 pub use request::{Batch, FIRST_HARVEST, Kind, Request};

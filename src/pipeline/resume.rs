@@ -50,7 +50,7 @@ fn retry_set_aside(store: &Store) -> Result<(), StoreError> {
         }
     }
     if !requests.is_empty() {
-        tracing::info!(requests = requests.len(), "fetching answers again of which records were set aside");
+        tracing::info!(requests = requests.len(), "fetching again all answers with records that were set aside");
         let requests = requests.into_iter().map(Pending::of).collect();
         store.commit(Change::AskAgain { requests })?;
     }

@@ -5,7 +5,7 @@
 //! acknowledged. Reducers read records by key.
 //!
 //! A store is a folder: `values` is the log of all changes, with the bytes of the records (`ValueLog`); `db/` belongs to sled,
-//! and can be built again from the log (`index`); `ledger.json` records from outside how much must be in both (`Ledger`).
+//! and can be rebuilt from the log (`index`); `ledger.json` records from outside how much must be in both (`Ledger`).
 //! The trees `meta`, `pending`, `settled`, `failed`, `provenance`, `signature_ids`, `pushes` and `set_aside` hold small values
 //! and can be listed; `records` holds the places of the records in `values`.
 

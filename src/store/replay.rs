@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damage_of_either_copy_of_a_commit_costs_nothing_and_is_counted() {
+    fn damage_to_either_copy_of_a_commit_costs_nothing_and_is_counted() {
         let folder = tempfile::tempdir().unwrap();
         let heads = log_of(folder.path(), 20);
         let (whole, replayed) = read_all(folder.path());

@@ -19,8 +19,7 @@ use super::{Ledger, Store, StoreError, lock};
 use crate::config::StoreConfig;
 
 impl Store {
-    /// Opens a store that must exist for reading: the store itself where this process may have it, else as of its last
-    /// commit.
+    /// Opens an existing store for reading: the store itself if this process can lock it, else a view as of its last commit.
     ///
     /// # Errors
     /// [`StoreError::Missing`], and those of [`Store::open`] except [`StoreError::Locked`].

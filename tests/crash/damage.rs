@@ -1,5 +1,5 @@
-//! Damages of the database and of the log of a store whose database has several segments. Nothing is asked again but what
-//! the log itself has lost.
+//! Damage to the database and to the log of a store whose database has several segments. Only answers that the log itself
+//! has lost are asked again.
 
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -131,8 +131,8 @@ fn findings(config: &StoreConfig, repair: bool) -> Vec<Finding> {
     findings
 }
 
-/// Damages the log of a finished crawl, repairs it, and crawls again; in turn with a sound database, without one, and with
-/// one that is lost after the repair.
+/// Damages the log of a finished crawl, repairs it, and crawls again; in turn with an intact database, without one, and
+/// with one that is lost after the repair.
 async fn damage_the_log(test: &str, simulator: &SimulatorHandle, crawl: &Crawl, num_damages: usize) {
     let store = &crawl.config.store;
     crawl.run().await.unwrap();
@@ -164,7 +164,7 @@ async fn damage_the_log(test: &str, simulator: &SimulatorHandle, crawl: &Crawl, 
         let before = simulator.served().total();
         crawl.run().await.unwrap_or_else(|error| panic!("{what}: {error}"));
         let again = simulator.served().total() - before;
-        // A bit costs the answer that it hits, or the list of which that is a record; a page, those of 4 kB.
+        // A bit costs the answer that it hits, or the list that has it as a record; a page costs the answers in 4 kB.
         let most = if is_page { asked / 8 } else { 2 };
         assert!(again <= most, "{what}: {again} of {asked} requests were asked again");
         num_again += again;
@@ -172,7 +172,7 @@ async fn damage_the_log(test: &str, simulator: &SimulatorHandle, crawl: &Crawl, 
         assert_eq!(findings(store, false), [], "{what}");
     }
     println!(
-        "{test}: {num_damages} damages of {len} bytes, {num_commits} of a commit; {num_again} requests asked again, {asked} at first"
+        "{test}: {num_damages} places of {len} bytes damaged, {num_commits} in a commit; {num_again} requests asked again, {asked} at first"
     );
 }
 

@@ -1,7 +1,7 @@
 //! The bytes of the dataset, the tables and an archive of the recorded corpus do not change by accident.
 //!
-//! `digests.txt` lists a SHA-256 for each file. A deliberate change of a file also raises its schema version, and has an
-//! entry in the changelog.
+//! `digests.txt` lists a SHA-256 for each file. A deliberate change of a file also raises its schema version, and has
+//! an entry in the changelog.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -220,26 +220,6 @@ async fn a_signature_list_that_fails_is_asked_by_framework() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_kills_its_batch_costs_itself_and_a_few_requests() {
-    let jobs = &calm().await.jobs;
-    let broken = jobs[jobs.len() / 2];
-    let simulator = simulator(Behaviour::default()).await;
-    simulator.script(ScriptedReply::status(500).at(Endpoint::Jobs).containing(&broken.to_string()).times(ALWAYS));
-    let mut crawl = Crawl::of(&simulator.url());
-    let summary = crawl.run().await.unwrap();
-    assert_eq!(summary.crawl.counts.failed(), 1);
-    let store = Store::open_existing(&crawl.config.store).unwrap();
-    let failed: Vec<Request> = store.failures().map(|failed| failed.unwrap().0).collect();
-    drop(store);
-    assert!(matches!(failed[..], [Request::Job { id }] if id.0 == broken), "{failed:?}");
-    let killed = simulator.arrivals().into_iter().filter(|arrival| arrival.outcome != Outcome::Status(200)).count();
-    assert!(killed <= 2 * 9 + 5, "each batch twice, then the job as often as any request: {killed}");
-    let healthy = crate::support::simulator(Behaviour::default()).await;
-    crawl.config.source.base_url = healthy.url();
-    ends_as_undisturbed(&crawl).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_framework_whose_list_fails_leaves_the_others_complete() {
     let simulator = simulator(Behaviour::default()).await;
     simulator.script(ScriptedReply::status(500).containing("signatures/?framework=1").times(ALWAYS));

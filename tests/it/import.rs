@@ -29,8 +29,8 @@ fn put(path: &Path, text: &[u8]) {
     OpenOptions::new().create_new(true).write(true).open(path).unwrap().write_all(text).unwrap();
 }
 
-/// The files of the dataset without the manifest, whose counts differ: a run after an import sends some requests that a crawl
-/// skips; and without the detailed list of signatures, since the older files have no headers.
+/// The files of the dataset without the manifest, whose counts differ: a run after an import sends some requests that a
+/// crawl skips; and without the detailed list of signatures, since the older files have no headers.
 fn dataset(crawl: &Crawl) -> BTreeMap<String, Vec<u8>> {
     let mut artifacts = crawl.artifacts();
     let manifest: serde_json::Value = serde_json::from_slice(&artifacts.remove("manifest.json").unwrap()).unwrap();

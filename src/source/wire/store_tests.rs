@@ -1,5 +1,5 @@
-//! Everything that reads a store can read the records that are taken from a reply: the reducers in both semantics, the tables, the
-//! report and the search for damage.
+//! Everything that reads a store can read the records that are taken from a reply: the reducers in both semantics, the
+//! tables, the report and the search for damage.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,8 +1,9 @@
 //! The archive: a whole store as one compressed, checksummed file; a backup of data that the server deletes.
 //!
-//! In: a store. Out: a file ([`write()`]), and from the file a store that gives the same artifacts and can be crawled further
-//! ([`read`]). It keeps the id of the archived store, so that it goes on with the outputs of that one. The same store gives the same bytes. Memory does not grow with the store: keys are listed from the trees
-//! of small values, and each record is read by its key.
+//! In: a store. Out: a file ([`write()`]), and from the file a store ([`read`]) that gives the same artifacts and can be
+//! crawled further. The new store keeps the id of the archived one, so it continues with the same output folder. The same
+//! store gives the same bytes. Memory does not grow with the store: keys are listed from the trees of small values, and
+//! each record is read by its key.
 //!
 //! # Format, byte by byte
 //! Integers are little-endian. Nothing may follow the last byte.

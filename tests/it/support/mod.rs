@@ -87,8 +87,8 @@ pub(crate) struct Crawl {
 }
 
 impl Crawl {
-    /// A crawl of the corpus's window at `base_url`, by the reference semantics, without waiting where nothing is tested
-    /// by it.
+    /// A crawl of the corpus's window at `base_url`, by the reference semantics, without waiting where nothing is
+    /// tested by it.
     pub(crate) fn of(base_url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
@@ -175,8 +175,8 @@ async fn run_config(config: Config, shutdown: &Shutdown) -> Result<RunSummary, E
 }
 
 #[allow(dead_code, reason = "not every target that shares this file needs it")]
-/// Lets a crawl send `requests` immediately, then one a second, so that it still runs when a test reacts to its progress,
-/// even on a slow machine.
+/// Lets a crawl send `requests` immediately, then one a second, so that it still runs when a test reacts to its
+/// progress, even on a slow machine.
 pub(crate) fn limit_to(config: &mut Config, requests: u32) {
     config.limiter.requests_per_second = NonZeroU32::MIN.into();
     config.limiter.burst = NonZeroU32::new(requests).unwrap();
@@ -186,8 +186,8 @@ pub(crate) fn limit_to(config: &mut Config, requests: u32) {
 const PATIENCE: Duration = Duration::from_mins(5);
 
 #[allow(dead_code, reason = "not every target that shares this file needs it")]
-/// Waits until `holds` returns true, and no longer; `what` names it where it never does. A test waits for what happens, not
-/// for a time.
+/// Waits until `holds` returns true, and no longer; `what` names it where it never does. A test waits for what happens,
+/// not for a time.
 pub(crate) async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = tokio::time::Instant::now();
     while !holds() {
