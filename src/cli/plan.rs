@@ -26,6 +26,7 @@ use crate::store::{Store, StoreError, Tally};
 use crate::{EXIT_INCOMPLETE, EXIT_INTERRUPTED, Error};
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags, and independent")]
 pub(super) struct PlanArgs {
     /// Print one JSON object
     #[arg(long)]

@@ -39,7 +39,7 @@ struct Row<'a> {
     status: Option<&'static str>,
     bug_number: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    assignee_username: Option<Option<&'a RawValue>>,
+    assignee_username: Option<&'a RawValue>,
     /// Fields that differ from the version before.
     changed: Vec<&'a str>,
 }
@@ -56,6 +56,7 @@ fn write(context: &Context<'_>) -> Result<(), DatasetError> {
     let harvests: Vec<Harvest> = store.harvests()?.into_iter().filter(|harvest| store.shows(harvest.number)).collect();
     let newest = harvests.last().map_or(FIRST_HARVEST, |harvest| harvest.number);
     let mut line = Vec::new();
+    let null: &RawValue = serde_json::from_str("null").map_err(DatasetError::Report)?;
     for_each_summary_of_scope::<DatasetError>(store, context.identity, &store.alert_listing()?, |id, record| {
         context.means.check_interrupted()?;
         let versions = versions_of(replaced.remove(&id.0).unwrap_or_default(), record.clone());
@@ -72,7 +73,8 @@ fn write(context: &Context<'_>) -> Result<(), DatasetError> {
                 last_seen: until,
                 status: integer(&fields, "status").and_then(AlertStatus::of).map(AlertStatus::name),
                 bug_number: integer(&fields, "bug_number"),
-                assignee_username: (!context.options().redact_emails).then(|| fields.get("assignee_username").copied()),
+                assignee_username: (!context.options().redact_emails)
+                    .then(|| fields.get("assignee_username").copied().unwrap_or(null)),
                 changed: before.as_ref().map(|before| changed(before, &fields)).unwrap_or_default(),
             };
             line.clear();
