@@ -50,7 +50,7 @@ use self::display::Display;
 use self::identity::{check_window, foreseen_crawl, is_only_planned, open_crawl_at};
 use self::pools::{FetcherPools, wait_for_actors};
 use self::reduction::{check_new_owner, check_records, lock_folder, make_artifacts};
-use self::refresh::{RefreshPlanning, lateness_of, next_end, without_end};
+use self::refresh::{RefreshPlanning, compact_if_worth, lateness_of, next_end, without_end};
 use self::repair::RunRepair;
 use self::resume::prepare_frontier;
 use self::scope::pin_scope;
@@ -128,7 +128,7 @@ pub async fn refresh(
     };
     let now = Timestamp::now();
     let data_end = next_end(&stored, &asked, now)?;
-    in_folder(&asked, async {
+    let refreshed = in_folder(&asked, async {
         let initial = Arc::new(without_end(&asked));
         let mut run = Run::open(config, initial, options, shutdown, counters).await?;
         if !run.is_finished()? {
@@ -142,8 +142,12 @@ pub async fn refresh(
             run = run.begin_harvest(data_end, now).await?;
         }
         run.to_end(Some(artifacts)).await
-    })
-    .await
+    });
+    let summary = refreshed.await?;
+    if !summary.crawl.interrupted {
+        compact_if_worth(&asked).await;
+    }
+    Ok(summary)
 }
 
 /// Finds out which requests a refresh would make; `None` if it was interrupted. Fetches the lists, and leaves the store as it

@@ -3,8 +3,8 @@
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::{
-    commits, config, demo, export, help, import, list_failures, plan, relabel, report, run, shell, simulate, status,
-    verify,
+    commits, compact, config, demo, export, help, import, list_failures, plan, relabel, report, run, shell, simulate,
+    status, verify,
 };
 use crate::Error;
 
@@ -50,6 +50,9 @@ enum Command {
     /// Check the store and the artifacts for damage, and repair it
     #[command(after_help = help::VERIFY)]
     Verify(verify::VerifyArgs),
+    /// Free the disk space of data that was replaced
+    #[command(after_help = help::COMPACT)]
+    Compact(compact::CompactArgs),
     #[command(about = "Make all_commits.jsonl from a clone, an hgweb server or Treeherder's push list")]
     #[command(after_help = help::commits())]
     Commits(commits::CommitsArgs),
@@ -94,6 +97,7 @@ impl Cli {
             Command::Export(args) => export::run(&args).await,
             Command::Import(args) => import::run(&args).await,
             Command::Verify(args) => verify::run(&args),
+            Command::Compact(args) => compact::run(&args),
             Command::Commits(args) => commits::run(&args).await,
             Command::Relabel(args) => relabel::run(&args),
             Command::Report(args) => report::run(&args).await,

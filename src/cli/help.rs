@@ -101,6 +101,14 @@ Examples:
 The exit code is 4 if something is damaged or missing. A repair makes no request: the next `perfharvest run` fetches \
 damaged answers again. A repair removes damaged artifacts, and the next `perfharvest reduce` makes them again.";
 
+pub(super) const COMPACT: &str = "\
+Examples:
+  perfharvest compact --store crawl.store
+  perfharvest compact --json
+
+The store keeps the same content. A compaction needs free space for a second copy of it, and a store that no other process \
+has open. It can be interrupted at any time.";
+
 pub(super) const RELABEL: &str = "\
 Example:
   perfharvest relabel --input perf_llm_struc.jsonl --output relabelled.jsonl";

@@ -274,10 +274,11 @@ mod tests {
     fn the_json_names_its_kinds_and_rounds_no_digest() {
         let counts = Tally::default();
         let ledger = Ledger {
-            format: 2,
+            format: 3,
             store_id: "s".to_owned(),
             identity: None,
             harvests: Vec::new(),
+            log_id: 0,
             last_commit: 0,
             log_end: 0,
             counts: counts.clone(),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::options::RunOptions;
 use crate::Error;
+use crate::actor::blocking;
 use crate::config::{Config, StoreConfig, WindowConfig};
 use crate::fetch::{Reason, due_signatures};
 use crate::model::Timestamp;
-use crate::store::{CrawlIdentity, Harvest, Lateness, Store, StoreError, Tally};
+use crate::store::{Compaction, CrawlIdentity, Harvest, Lateness, Store, StoreError, Tally};
 
 /// The end of the next harvest of a store with `stored`.
 ///
@@ -37,6 +38,19 @@ pub(super) fn lateness_of(config: &Config, options: RunOptions) -> Lateness {
 pub(super) fn without_end(asked: &Config) -> Config {
     let window = WindowConfig { data_end: None, ..asked.window.clone() };
     Config { window, ..asked.clone() }
+}
+
+/// Compacts the store if a third of it is data that was replaced. A failure costs disk space only.
+pub(super) async fn compact_if_worth(config: &Config) {
+    let store = config.store.clone();
+    match blocking(move || Store::compact_if_worth(&store)).await {
+        Ok(Ok(None)) => {}
+        Ok(Ok(Some(Compaction { log_before, log_after, .. }))) => {
+            tracing::info!(before = log_before, now = log_after, "compacted the store; bytes");
+        }
+        Ok(Err(error)) => tracing::warn!("cannot compact the store: {error}; it stays as it is"),
+        Err(error) => tracing::warn!("cannot compact the store: {error}; it stays as it is"),
+    }
 }
 
 /// The requests of a refresh, beside those for the lists.

@@ -48,7 +48,7 @@ pub struct Store {
     /// See [`Store::hides`].
     pub(super) hidden: Option<u16>,
     /// Locked while this process may write. Last, so that it is released last.
-    pub(super) _lock: Option<File>,
+    pub(super) lock: Option<File>,
 }
 
 /// The means of a store that was opened for reading only.
@@ -218,14 +218,21 @@ impl Store {
         applied.map_or_else(Position::default, |applied| applied.position)
     }
 
+    /// The number of the log; `None` after a failure.
+    pub(super) fn log_id(&self) -> Option<u64> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner).map(|applied| applied.log_id)
+    }
+
     pub(super) fn write_ledger(&self, counts: &Tally) -> Result<(), StoreError> {
-        let position = self.position();
+        let applied = *self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        let Applied { position, log_id, .. } = applied.unwrap_or_default();
         let ledger = Ledger {
             format: STORE_FORMAT_VERSION,
             store_id: self.get_meta(META_STORE_ID)?.unwrap_or_default(),
             identity: self.get_meta(META_IDENTITY)?,
             harvests: self.harvests()?,
             counts: counts.clone(),
+            log_id,
             last_commit: position.number,
             log_end: position.end,
             written_at: Timestamp::now(),

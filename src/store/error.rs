@@ -107,6 +107,9 @@ pub enum StoreError {
         /// Length of the file, bytes; `None` without a file.
         found: Option<u64>,
     },
+    /// The log is that of another store.
+    #[error("the file `values` of the store {} belongs to another store; put the store's own file back, or move this one away and accept the loss with `perfharvest verify --repair`", .0.display())]
+    OtherLog(PathBuf),
     /// The path of the value log is not a regular file.
     #[error("{} is not a regular file, so it cannot hold the store's values; move it away and restore the original file, or accept the loss with `perfharvest verify --repair`", .0.display())]
     NotAFile(PathBuf),

@@ -14,6 +14,7 @@ mod bulk;
 mod checkpoint;
 mod chunks;
 pub mod columns;
+mod compact;
 mod damage;
 mod database;
 mod error;
@@ -50,6 +51,7 @@ mod writer;
 
 pub use bulk::BulkWriter;
 pub use chunks::ChunkReader;
+pub use compact::Compaction;
 pub use damage::Damage;
 pub use database::Store;
 pub use error::StoreError;

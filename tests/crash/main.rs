@@ -9,6 +9,7 @@
 
 mod arrivals;
 mod child;
+mod compact;
 mod damage;
 #[cfg(all(target_os = "linux", feature = "disk-full-tests"))]
 mod disk_full;

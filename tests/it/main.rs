@@ -11,6 +11,7 @@ mod cases;
 mod clocks;
 mod commits;
 mod commits_hgweb;
+mod compact;
 mod completeness;
 mod damage;
 mod damage_of_trees;

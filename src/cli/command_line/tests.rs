@@ -32,6 +32,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("export", "commits config format log-format out output quiet set store tables verbose"),
     ("import", "base-url config data-end end log-format quiet repository set start store verbose"),
     ("verify", "config json log-format out quiet repair set store verbose"),
+    ("compact", "config json log-format quiet set store verbose"),
     (
         "commits",
         "base-url config data-end end from log-format output quiet repository requests-per-second set start store verbose",
@@ -98,6 +99,7 @@ fn configured(command: &Command) -> Option<&dyn Configured> {
         Command::Export(args) => args,
         Command::Import(args) => args,
         Command::Verify(args) => args,
+        Command::Compact(args) => args,
         Command::Commits(args) => args,
         Command::Relabel(args) => args,
         Command::Report(args) => args,
