@@ -1,5 +1,5 @@
-//! A whole crawl against the loopback simulator without a limit, beside a client that asks for the same and does nothing
-//! with the answers, at the same concurrency: requests a second.
+//! A whole crawl against the loopback simulator without a limit, beside a client that asks for the same and does
+//! nothing with the answers, at the same concurrency: requests a second.
 
 #![allow(
     clippy::unwrap_used,

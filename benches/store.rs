@@ -67,7 +67,6 @@ fn config(folder: &Path, data: &Path) -> Config {
     let mut config = Config::default();
     config.window.start = Some("2026-06-26T00:00:00Z".parse().unwrap());
     config.window.end = Some("2026-11-20T00:00:00Z".parse().unwrap());
-    config.window.data_end = Some("2026-11-22T08:00:00Z".parse().unwrap());
     config.store.path = folder.join("store");
     config.artifacts.out = folder.join("out");
     config.inputs.commits = Some(data.join("all_commits.jsonl"));

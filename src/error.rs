@@ -233,7 +233,13 @@ fn of_archive(error: &ArchiveError) -> u8 {
 fn of_import(error: &ImportError) -> u8 {
     match error {
         ImportError::Store(error) => of_store(error),
-        ImportError::Read { .. } | ImportError::NothingThere { .. } | ImportError::Sampled => 2,
+        ImportError::Read { .. }
+        | ImportError::NothingThere { .. }
+        | ImportError::OtherSource { .. }
+        | ImportError::EndNotProven { .. }
+        | ImportError::StartNotProven { .. }
+        | ImportError::NoData { .. }
+        | ImportError::Sampled => 2,
         ImportError::Interrupted => EXIT_INTERRUPTED,
         ImportError::WorkerPanicked => 1,
         ImportError::Thread(_) => 4,

@@ -34,7 +34,8 @@ pub fn columns(bytes: &[u8]) {
     let mut out = Vec::new();
     for at in 0..columns.len() {
         let _ = columns.write_python(at, |_| Some(Revision::default()), &mut out);
-        let _ = (columns.listed_job(at), columns.aged_job(at), columns.id(at), columns.fields(at));
+        let _ = (columns.listed_job(at), columns.aged_job(at), columns.id(at), columns.fields(at), columns.seen(at));
+        let _ = columns.record(at, |_| Some(Revision::default()));
     }
 }
 
@@ -56,7 +57,7 @@ pub fn archive_entries(bytes: &[u8]) {
 
 /// The columns give the exact text of each datum again, and every reader of the dataset can take it.
 fn check_taken(data: &[DatumRecord]) {
-    let chunks = encode(data, &mut |_, _| false, usize::MAX);
+    let chunks = encode(data, None, &mut |_, _| false, usize::MAX);
     let mut columns = Columns::default();
     let mut records = data.iter();
     for chunk in &chunks {
@@ -65,6 +66,7 @@ fn check_taken(data: &[DatumRecord]) {
             let ids = [columns.id(at).map(|id| id.0), columns.job_id(at).map(|id| id.0), Some(columns.push_id(at).0)];
             assert!(ids.iter().flatten().all(|id| i64::try_from(*id).is_ok()), "{record:?}");
             assert_eq!(columns.id(at), record.id());
+            assert!(columns.record(at, |_| None).is_ok_and(|again| again == *record), "{record:?}");
             check_text(&columns, at, record);
         }
     }

@@ -9,7 +9,8 @@
 //!                                    Scheduler <-- what became durable -------+
 //! ```
 //!
-//! Stages of a crawl: alert summaries | signatures -> summaries -> sampled job details -> busiest revision's job details
+//! Stages of a crawl: alert summaries | signatures -> summaries -> sampled job details -> busiest revision's job
+//! details
 //! -> dataset. Alerts and signatures run side by side; a settled summary discovers the jobs to sample; the busiest revision
 //! is known when all summaries are settled. [`pipeline`] makes all channels and actors; read it next.
 //!

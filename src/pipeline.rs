@@ -23,6 +23,7 @@ mod online;
 mod options;
 mod pools;
 mod reduction;
+mod refresh;
 mod repair;
 mod resume;
 mod scope;
@@ -40,14 +41,16 @@ pub use self::online::{OnlineCheck, check_online};
 pub use self::options::{LiveConfig, RunOptions, fixed_config};
 pub(crate) use self::reduction::check_owner;
 pub use self::reduction::reduce_store;
+pub use self::refresh::RefreshPlan;
 pub(crate) use self::scope::{scope_effect, scope_of};
 pub use self::summary::{CrawlSummary, RunSummary};
 
 use self::commits::{bring_commits, discover_busiest_jobs, revision_check};
 use self::display::Display;
-use self::identity::{check_window, foreseen_crawl, open_crawl_at};
+use self::identity::{check_window, foreseen_crawl, is_only_planned, open_crawl_at};
 use self::pools::{FetcherPools, wait_for_actors};
 use self::reduction::{check_new_owner, check_records, lock_folder, make_artifacts};
+use self::refresh::{RefreshPlanning, compact_if_worth, lateness_of, next_end, without_end};
 use self::repair::RunRepair;
 use self::resume::prepare_frontier;
 use self::scope::pin_scope;
@@ -55,15 +58,15 @@ use crate::Error;
 use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
 use crate::dataset::commits::Commits;
-use crate::dataset::{Artifact, DatasetError, read_commits};
+use crate::dataset::{Artifact, DatasetError, keep_busiest_revisions, read_commits};
 use crate::fetch::{
     CrawlLimits, FetcherLinks, MAX_QUEUED, Pressure, RevisionCheck, Scheduler, SchedulerLinks, SchedulerStats,
-    SourceAccess, publish_settled,
+    SourceAccess, first_requests, publish_settled,
 };
 use crate::model::{Batch, Kind, Timestamp};
 use crate::observe::{Counters, Metrics};
 use crate::source::Treeherder;
-use crate::store::{Change, CrawlIdentity, Store, StoreError, StoreWriter};
+use crate::store::{Change, CrawlIdentity, Ledger, Store, StoreError, StoreWriter};
 
 /// Capacity of the return edge, events: more than can be in flight, so that the writer never waits for the scheduler.
 const EVENTS: usize = 16_384;
@@ -86,19 +89,85 @@ pub async fn run(
     counters: Arc<Counters>,
 ) -> Result<RunSummary, Error> {
     let initial = Arc::clone(&config.borrow());
-    let out = &initial.artifacts.out;
-    check_new_owner(&initial)?;
-    check_records(&initial)?;
-    let is_new = !out.exists();
-    let _lock = lock_folder(&initial)?;
-    let run = Run::open(config, options, shutdown, counters).await;
-    let run = run.and_then(|run| check_owner(&initial).map(|()| run).map_err(Error::from)).inspect_err(|_| {
-        if is_new {
-            let _not_empty = std::fs::remove_dir(out); // a refused run leaves nothing behind
+    in_folder(&Arc::clone(&initial), async {
+        let run = Run::open(config, initial, options, shutdown, counters).await?;
+        run.to_end(Some(artifacts)).await
+    })
+    .await
+}
+
+/// Runs `run` with the folder of the artifacts as its own.
+async fn in_folder(config: &Config, run: impl Future<Output = Result<RunSummary, Error>>) -> Result<RunSummary, Error> {
+    check_new_owner(config)?;
+    check_records(config)?;
+    let _lock = lock_folder(config)?;
+    run.await
+}
+
+/// Brings a store and its artifacts up to `window.data_end` or now: finishes the open harvest, opens the next one, crawls it,
+/// joins its answers with those before, and makes the artifacts. An empty store is filled as by [`run`]. The next harvest is
+/// pinned in the store when it is opened, so a refresh that was killed goes on with it.
+///
+/// # Errors
+/// [`Error`], as of [`run`], and [`StoreError::BackwardHarvest`] if the store has data up to a later time. Everything fetched
+/// until then is kept, and the previous artifacts are unchanged.
+///
+/// # Cancel safety
+/// As [`run`].
+pub async fn refresh(
+    config: LiveConfig,
+    options: RunOptions,
+    artifacts: &[Artifact],
+    shutdown: &Shutdown,
+    counters: Arc<Counters>,
+) -> Result<RunSummary, Error> {
+    let asked = Arc::clone(&config.borrow());
+    let path = &asked.store.path;
+    let Some(stored) = Ledger::read(path)?.and_then(|ledger| ledger.identity).filter(|_| !is_only_planned(path)) else {
+        return run(config, options, artifacts, shutdown, counters).await;
+    };
+    let now = Timestamp::now();
+    let data_end = next_end(&stored, &asked, now)?;
+    let refreshed = in_folder(&asked, async {
+        let initial = Arc::new(without_end(&asked));
+        let mut run = Run::open(config, initial, options, shutdown, counters).await?;
+        if !run.is_finished()? {
+            let finished = run.to_end(None).await?;
+            if finished.crawl.interrupted {
+                return Ok(finished);
+            }
         }
-    })?;
-    crate::dataset::write::remove_leftovers(out);
-    run.to_end(Some(artifacts)).await
+        let may_open = run.store.newest_harvest()?.is_some_and(|newest| !newest.is_open());
+        if may_open && data_end > run.identity.data_end {
+            run = run.begin_harvest(data_end, now).await?;
+        }
+        run.to_end(Some(artifacts)).await
+    });
+    let summary = refreshed.await?;
+    if !summary.crawl.interrupted {
+        compact_if_worth(&asked).await;
+    }
+    Ok(summary)
+}
+
+/// Finds out which requests a refresh would make; `None` if it was interrupted. Fetches the lists, and leaves the store as it
+/// is.
+///
+/// # Errors
+/// [`Error`], as of [`refresh`].
+///
+/// # Cancel safety
+/// As [`run`].
+pub async fn plan_refresh(
+    config: &Config,
+    options: RunOptions,
+    shutdown: &Shutdown,
+) -> Result<Option<RefreshPlan>, Error> {
+    let planning = RefreshPlanning::begin(config, options, Timestamp::now())?;
+    let (_keep, live) = fixed_config(planning.config_of_lists(config));
+    let options = RunOptions { lists_only: true, ..options };
+    let lists = crawl(live, options, shutdown, Arc::new(Counters::default())).await?;
+    if lists.interrupted { Ok(None) } else { planning.finish(lists.counts).map(Some) }
 }
 
 /// Crawls the missing data of the store of `config`.
@@ -114,7 +183,8 @@ pub async fn crawl(
     shutdown: &Shutdown,
     counters: Arc<Counters>,
 ) -> Result<CrawlSummary, Error> {
-    let run = Run::open(config, options, shutdown, counters).await?;
+    let initial = Arc::clone(&config.borrow());
+    let run = Run::open(config, initial, options, shutdown, counters).await?;
     Ok(run.to_end(None).await?.crawl)
 }
 
@@ -138,11 +208,11 @@ struct Run {
 impl Run {
     async fn open(
         config: LiveConfig,
+        initial: Arc<Config>,
         options: RunOptions,
         shutdown: &Shutdown,
         counters: Arc<Counters>,
     ) -> Result<Self, Error> {
-        let initial = Arc::clone(&config.borrow());
         let now = Timestamp::now();
         let foreseen = foreseen_crawl(&initial, options, now)?;
         check_window(&foreseen, now)?;
@@ -154,24 +224,54 @@ impl Run {
             pin_scope(&store, &mut identity, &initial)?;
         }
         let pressure = Pressure::start(&initial);
-        let commits = if options.lists_only {
-            None
-        } else if early.is_some()
+        let commits = if early.is_some()
             && (identity.window_start, identity.window_end) == (foreseen.window_start, foreseen.window_end)
         {
-            early
+            early.map(Arc::new)
         } else {
-            bring_commits(&initial, &identity, &pressure, shutdown).await?;
-            read_commits(&initial, &identity)?
+            None
         };
-        let commits = commits.map(Arc::new);
-        let revisions = commits.as_ref().and_then(|commits| revision_check(commits, &identity, &initial)).map(Arc::new);
         let (identity, shutdown) = (Arc::new(identity), shutdown.clone());
-        Ok(Self { store, identity, commits, revisions, pressure, options, initial, config, shutdown, counters })
+        let revisions = None;
+        let run = Self { store, identity, commits, revisions, pressure, options, initial, config, shutdown, counters };
+        run.with_commits().await
+    }
+
+    /// Reads the commits of the window, unless they are read already or not needed; makes the file where that is configured.
+    async fn with_commits(mut self) -> Result<Self, Error> {
+        let Self { initial, identity, .. } = &self;
+        if self.commits.is_none() && !self.options.lists_only {
+            bring_commits(initial, identity, &self.pressure, &self.shutdown).await?;
+            self.commits = read_commits(initial, identity)?.map(Arc::new);
+        }
+        let of = |commits| revision_check(commits, &self.identity, &self.initial);
+        self.revisions = self.commits.as_ref().and_then(of).map(Arc::new);
+        Ok(self)
+    }
+
+    /// True if nothing is left to ask in the open harvest.
+    fn is_finished(&self) -> Result<bool, StoreError> {
+        let newest = self.store.newest_harvest()?;
+        Ok(newest.is_some_and(|newest| !newest.is_open()) && self.store.counts()?.is_complete())
+    }
+
+    /// The same run in the next harvest, which it opens.
+    async fn begin_harvest(self, data_end: Timestamp, now: Timestamp) -> Result<Self, Error> {
+        let first = first_requests(&self.initial.batch);
+        let lateness = lateness_of(&self.initial, self.options);
+        let identity = self.store.open_harvest(data_end, lateness, &first, now)?;
+        check_window(&identity, now)?;
+        tracing::info!(before = %self.identity.data_end, now = %identity.data_end, "opened the next harvest");
+        let commits = if identity.window_end == self.identity.window_end { self.commits.clone() } else { None };
+        Self { identity: Arc::new(identity), commits, revisions: None, ..self }.with_commits().await
     }
 
     /// Crawls, and makes `artifacts` unless they are `None`; repairs the store at most once on the way.
     async fn to_end(&self, artifacts: Option<&[Artifact]>) -> Result<RunSummary, Error> {
+        if artifacts.is_some() {
+            check_owner(&self.initial)?; // now the store has its id
+            crate::dataset::write::remove_leftovers(&self.initial.artifacts.out);
+        }
         let mut repair = RunRepair::begin(&self.store).await?;
         // While only lists are fetched, `status` shows the last crawl.
         let display = (!self.options.lists_only).then(|| Display::start(&self.store, &self.initial, &self.counters));
@@ -239,6 +339,10 @@ impl Run {
         }
         drop(metrics);
         let mut counts = store.counts()?;
+        if counts.pending() == 0 && !counts.is_complete() && !interrupted && !options.lists_only {
+            interrupted = !self.join_harvest().await?;
+            counts = store.counts()?;
+        }
         let nothing_left = counts.pending() == 0 && counts.failed() == 0 && !stats.alerts_moved;
         if nothing_left && !counts.is_complete() && !interrupted && !options.lists_only {
             counts = store.commit(Change::Finish)?;
@@ -252,6 +356,19 @@ impl Run {
             interrupted,
             alerts_moved: stats.alerts_moved,
         })
+    }
+
+    /// Joins the answers of the harvest with those before. False if it was interrupted.
+    async fn join_harvest(&self) -> Result<bool, Error> {
+        let (store, commits, shutdown) = (Arc::clone(&self.store), self.commits.clone(), self.shutdown.clone());
+        let joined = blocking(move || {
+            let join = || store.join_harvest(&shutdown);
+            match &commits {
+                Some(commits) => keep_busiest_revisions(&store, commits, join),
+                None => join(),
+            }
+        });
+        Ok(joined.await.map_err(|error| Error::of_thread("the end of the harvest", error))??)
     }
 
     /// The limits of a frontier when the run has fetched `fetched` job details already.

@@ -1,15 +1,15 @@
 //! A budget of memory that many tasks share, in which no two can block each other.
 //!
-//! Half of it is a pool, from which every room takes as it grows. The other half is a lane for one room at a time: a room that
-//! finds the pool empty waits for either. The room in the lane gives its part of the pool back and waits for nothing more, so
-//! its owner ends, and the next one enters. So owners that wait for each other always go on, and memory is bounded however
-//! many there are. An owner must not wait for another room while it has one.
+//! Half of it is a pool, from which every room takes as it grows. The other half is a lane for one room at a time: a
+//! room that finds the pool empty waits for either. The room in the lane returns its part of the pool and never waits
+//! again, so its owner finishes, and the next room enters. Owners therefore never block each other, and memory is
+//! bounded for any number of them. An owner must not wait for another room while it has one.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes of a permit, since an acquisition counts to 2^32.
+/// Bytes per permit, since one acquisition is limited to 2^32 permits.
 const UNIT_BYTES: u64 = 1 << 10;
 
 /// The memory. Cheap to clone; all clones are one.
@@ -20,7 +20,7 @@ pub(crate) struct Budget {
     half_bytes: u64,
 }
 
-/// A part of the budget, given back when dropped. The default is a part of nothing.
+/// A part of the budget, returned when dropped. The default holds nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     pool: Option<OwnedSemaphorePermit>,
@@ -37,7 +37,7 @@ impl Budget {
         }
     }
 
-    /// The largest room, bytes. Larger ones do not wait for more, so they must not grow beyond.
+    /// The largest room, bytes. The caller must not grow a room beyond it, because a room in the lane never waits.
     pub(crate) fn largest_room(&self) -> u64 {
         self.half_bytes
     }
@@ -127,7 +127,7 @@ mod tests {
         assert!(!is_ready(budget.grow(fourth, 1)).await);
         *third = Room::default();
         budget.grow(first, 1).await;
-        assert!(first.lane.is_some() && first.pool.is_none(), "what it had of the pool is free for others");
+        assert!(first.lane.is_some() && first.pool.is_none(), "its part of the pool is free for others");
         budget.grow(fourth, TOTAL / 4).await;
         assert!(fourth.lane.is_none() && second.lane.is_none());
         drop(rooms);

@@ -1,4 +1,5 @@
-//! Code shared by all actors: how a run stops, threads, temporary files, and the places at which the crash tests kill it.
+//! Code shared by all actors: how a run stops, threads, temporary files, and the places at which the crash tests kill
+//! it.
 //!
 //! An actor is a private struct, its `run`, and a public handle, in one file of its stage. Mailboxes are bounded flume
 //! channels; dropping all handles of an actor tells it that no more work will come.

@@ -1,6 +1,7 @@
 //! Stops a run in two steps: first no new requests, then no waiting for those in flight.
 //!
-//! Only scheduler and fetchers watch it. Store and writers stop when their handles are dropped, so nothing accepted is lost.
+//! Only scheduler and fetchers watch it. Store and writers stop when their handles are dropped, so nothing accepted is
+//! lost.
 
 use std::time::Duration;
 

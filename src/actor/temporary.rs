@@ -13,7 +13,8 @@ pub(crate) fn temporary_file<'a>(prefix: &'a str, suffix: &'a str) -> Builder<'a
     builder
 }
 
-/// Refuses to open a symbolic link: nothing is followed out of the folder of a store, which others may be able to write.
+/// Refuses to open a symbolic link: other users may be able to write to the folder of a store, and a link could lead
+/// out of it.
 pub(crate) fn no_follow(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     {

@@ -1,7 +1,8 @@
 //! Threads, of which the system may allow few: `ulimit -u`, `ulimit -v`, a container.
 //!
-//! [`prepare_threads`] finds out at the start of the process how many there can be, and sizes every pool by it. Threads that
-//! are started later can still be refused: [`blocking`] reports that, where tokio's own blocking pool would wait forever.
+//! [`prepare_threads`] finds out at the start of the process how many there can be, and sizes every pool by it. Threads
+//! that are started later can still be refused: [`blocking`] reports that, where tokio's own blocking pool would wait
+//! forever.
 
 use std::future::Future;
 use std::io;
@@ -12,7 +13,8 @@ use std::task::{Context, Poll};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-/// Threads of a command beside the pools: sled's, a reducer and two writing threads for each family, the store's writer.
+/// Threads of a command beside the pools: sled's, a reducer and two writing threads for each family, the store's
+/// writer.
 const FIXED: usize = 36;
 
 /// Pools that have a thread per core: the async runtime, rayon, the workers of a pass.

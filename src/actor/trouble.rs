@@ -2,12 +2,13 @@
 
 use std::io::{Error, ErrorKind};
 
-/// The next step after `error` met a file: a sentence fragment. One table, so that no message blames the disk for a limit.
+/// The next step after `error` met a file: a sentence fragment. One table, so that no message blames the disk for a
+/// limit.
 pub(crate) fn advice(error: &Error) -> &'static str {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space, then run the same command again",
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "check the permissions, or choose another place",
-        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => "choose another folder, since a file is in its place",
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => "choose another folder, since a file has this name",
         ErrorKind::NotFound => "check that its folder exists",
         ErrorKind::WouldBlock | ErrorKind::OutOfMemory => {
             "raise the limit of processes (`ulimit -u`) or of memory (`ulimit -v`), then run the same command again"
@@ -21,7 +22,7 @@ pub(crate) fn advice(error: &Error) -> &'static str {
     }
 }
 
-/// True when the system is out of something: space, files, threads, memory. Another place would not help.
+/// True when the system has run out of a resource (space, open files, threads, memory). Another place would not help.
 pub(crate) fn is_limit(error: &Error) -> bool {
     use ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull, WouldBlock};
     matches!(error.kind(), StorageFull | QuotaExceeded | OutOfMemory | WouldBlock)

@@ -1,9 +1,9 @@
 //! Shares numbered work among threads, and orders their results.
 //!
-//! [`deal`] numbers items and sends them to workers through a bounded mailbox. Each item has a [`Ticket`], which the receiver
-//! of the result drops; until then the item is in flight, and the number of items in flight is bounded. [`InOrder`] returns
-//! results in the order of their items. Promises: memory is bounded, and the sequence of results does not depend on the
-//! number of workers.
+//! [`deal`] numbers items and sends them to workers through a bounded mailbox. Each item has a [`Ticket`], which the
+//! receiver of the result drops; until then the item is in flight, and the number of items in flight is bounded.
+//! [`InOrder`] returns results in the order of their items. Promises: memory is bounded, and the sequence of results
+//! does not depend on the number of workers.
 
 use std::collections::BTreeMap;
 use std::iter::FusedIterator;
@@ -66,8 +66,8 @@ impl<T> FusedIterator for Inbox<T> {}
 /// Hands `items` to `workers`, each on a thread of its own, with at most `max_in_flight` items between being dealt out
 /// and being taken up. Returns when all workers have ended.
 ///
-/// A worker may end before its inbox does, without an error, when nobody takes its results any more. Dealing ends when one
-/// worker has ended.
+/// A worker may end before its inbox does, without an error, when nobody takes its results any more. Dealing ends when
+/// one worker has ended.
 ///
 /// # Errors
 /// The error of an item or of a worker: then no further items are dealt out, and the other workers finish theirs.
@@ -127,8 +127,8 @@ fn deal_out<T, E>(
     Ok(())
 }
 
-/// Tells the dealer when a worker ends, for whatever reason. While items are dealt out, that is early, and the tickets of
-/// its items may never come back.
+/// Tells the dealer when a worker ends, for whatever reason. While items are dealt out, that is early, and the tickets
+/// of its items may never come back.
 struct Farewell(flume::Sender<Signal>);
 
 impl Drop for Farewell {

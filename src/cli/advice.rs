@@ -14,13 +14,15 @@ pub(super) fn advice(config: &Config, command: &str) -> String {
     if config.store.path != default.store.path {
         add("--store", &config.store.path);
     }
-    if config.artifacts.out != default.artifacts.out && matches!(name, "run" | "reduce" | "report" | "verify") {
+    if config.artifacts.out != default.artifacts.out
+        && matches!(name, "run" | "refresh" | "reduce" | "report" | "verify")
+    {
         add("--out", &config.artifacts.out);
     }
-    if let Some(commits) = config.commits_file().filter(|_| matches!(name, "run" | "reduce" | "report")) {
+    if let Some(commits) = config.commits_file().filter(|_| matches!(name, "run" | "refresh" | "reduce" | "report")) {
         add("--commits", &commits);
     }
-    if config.artifacts.semantics == Semantics::Reference && matches!(name, "run" | "reduce" | "report") {
+    if config.artifacts.semantics == Semantics::Reference && matches!(name, "run" | "refresh" | "reduce" | "report") {
         text.push_str(" --semantics reference");
     }
     text
@@ -29,15 +31,16 @@ pub(super) fn advice(config: &Config, command: &str) -> String {
 /// The configuration of the command that runs.
 static IN_USE: OnceLock<Config> = OnceLock::new();
 
-/// Commands that an error may recommend without the flags: the stages that make errors do not know them.
-const COMPLETED: [&str; 8] = ["run", "crawl", "reduce", "report", "verify", "failures", "status", "export"];
+/// Commands that an error may recommend without flags: the stages that make errors do not know the flags.
+const COMPLETED: [&str; 10] =
+    ["run", "refresh", "crawl", "reduce", "report", "verify", "compact", "failures", "status", "export"];
 
-/// Makes `config` the one of [`complete_commands`].
+/// Sets the configuration that [`complete_commands`] uses.
 pub(super) fn remember(config: &Config) {
     let _a_command_has_one = IN_USE.set(config.clone());
 }
 
-/// The text of an error, the commands in it with the flags for everything that is not at its default.
+/// Adds to the commands in the text of an error the flags for all settings that differ from their defaults.
 #[must_use]
 pub fn complete_commands(text: &str) -> String {
     IN_USE.get().map_or_else(|| text.to_owned(), |config| complete(config, text))

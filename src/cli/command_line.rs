@@ -3,8 +3,8 @@
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::{
-    commits, config, demo, export, help, import, list_failures, plan, relabel, report, run, shell, simulate, status,
-    verify,
+    commits, compact, config, demo, export, help, import, list_failures, plan, relabel, report, run, shell, simulate,
+    status, verify,
 };
 use crate::Error;
 
@@ -23,6 +23,9 @@ enum Command {
     /// Crawl missing data, then make the artifacts; resumes an interrupted run
     #[command(after_help = help::run())]
     Run(run::RunArgs),
+    /// Bring a store and its artifacts up to now, or to --data-end; resumes an interrupted refresh
+    #[command(after_help = help::refresh())]
+    Refresh(run::RefreshArgs),
     /// Crawl missing data, without making artifacts
     #[command(after_help = help::crawl())]
     Crawl(run::CrawlArgs),
@@ -47,6 +50,9 @@ enum Command {
     /// Check the store and the artifacts for damage, and repair it
     #[command(after_help = help::VERIFY)]
     Verify(verify::VerifyArgs),
+    /// Free the disk space of data that was replaced
+    #[command(after_help = help::COMPACT)]
+    Compact(compact::CompactArgs),
     #[command(about = "Make all_commits.jsonl from a clone, an hgweb server or Treeherder's push list")]
     #[command(after_help = help::commits())]
     Commits(commits::CommitsArgs),
@@ -82,6 +88,7 @@ impl Cli {
     pub async fn run(self) -> Result<u8, Error> {
         match self.command {
             Command::Run(args) => run::run(&args).await,
+            Command::Refresh(args) => run::refresh(&args).await,
             Command::Crawl(args) => run::crawl(&args).await,
             Command::Reduce(args) => run::reduce(&args).await,
             Command::Plan(args) => plan::run(&args).await,
@@ -90,6 +97,7 @@ impl Cli {
             Command::Export(args) => export::run(&args).await,
             Command::Import(args) => import::run(&args).await,
             Command::Verify(args) => verify::run(&args),
+            Command::Compact(args) => compact::run(&args),
             Command::Commits(args) => commits::run(&args).await,
             Command::Relabel(args) => relabel::run(&args),
             Command::Report(args) => report::run(&args).await,

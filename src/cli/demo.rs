@@ -44,7 +44,7 @@ pub(super) async fn run(args: &DemoArgs) -> Result<u8, Error> {
     config.artifacts.out.clone_from(&args.out);
     config.store.path = args.store.clone().unwrap_or_else(|| args.out.join("store"));
     crate::pipeline::check_owner(&config)?;
-    crate::dataset::write::check_folder(&args.out)?;
+    let _made = crate::dataset::write::make_folder(&args.out)?;
     let inputs = args.out.join("input");
     std::fs::create_dir_all(&inputs).map_err(|source| ArtifactError::Folder { folder: inputs.clone(), source })?;
     config.inputs.commits = Some(put(&inputs, "all_commits.jsonl", COMMITS)?);
@@ -62,7 +62,8 @@ pub(super) async fn run(args: &DemoArgs) -> Result<u8, Error> {
     {
         *setting = text.parse().ok();
     }
-    let code = super::run::run_with(config, RunOptions { same_source: true, ..RunOptions::default() }, None).await?;
+    let options = RunOptions { same_source: true, ..RunOptions::default() };
+    let code = super::run::run_with(config, options, None, super::run::Command::Run).await?;
     let served = simulator.shutdown().await?;
     say(&format!("the simulated server answered {}", counted(served.total(), "request", "requests")));
     Ok(code)

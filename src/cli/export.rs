@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::advice::{advice, quoted};
 use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, StoreFlags, configured};
-use super::reading::open_to_read;
+use super::reading::{open_to_read, open_to_show};
 use super::streams::OutputPath;
 use super::summary::set_aside_line;
 use super::terminal::say;
@@ -82,7 +82,7 @@ fn export_parquet(
     tables: &BTreeSet<Table>,
     shutdown: &Shutdown,
 ) -> Result<(String, u8), Error> {
-    let store = open_to_read(&config.store)?;
+    let store = open_to_show(&config.store)?;
     let folder = output.unwrap_or_else(|| config.artifacts.out.join("parquet"));
     if folder.as_os_str() == "-" {
         let message = "the tables are several files, so they cannot go to standard output; give a folder with --output";

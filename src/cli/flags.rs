@@ -1,8 +1,9 @@
 //! The flags that set keys of the configuration, grouped by topic.
 //!
 //! A command flattens the groups that it reads into its arguments, and no others; [`Configured`] turns them into the
-//! configuration, over the file and the environment. The structs have no doc comments, because clap would show them as the
-//! description of the command. Help that is not Markdown (an address, an underscore) is an attribute, not a doc comment.
+//! configuration, over the file and the environment. The structs have no doc comments, because clap would show them as
+//! the description of the command. Help that is not Markdown (an address, an underscore) is an attribute, not a doc
+//! comment.
 
 use std::path::PathBuf;
 
@@ -144,7 +145,8 @@ impl FlagGroup for SourceFlags {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = CONFIGURATION)]
 pub(super) struct WindowFlags {
-    /// First commit date (UTC), such as 2026-07-01 or 2026-07-01T00:00:00Z [default: that of the store, or of a new one 120 days before --data-end]
+    /// First commit date (UTC), such as 2026-07-01 or 2026-07-01T00:00:00Z
+    /// [default: that of the store, or of a new one 120 days before --data-end]
     #[arg(long, value_name = "TIME")]
     start: Option<String>,
     /// Last commit date (UTC), included [default: --data-end]

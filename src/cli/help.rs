@@ -30,6 +30,15 @@ Examples:
 
 To resume an interrupted run, run the same command again. If nothing is missing, a run makes no request.";
 
+const REFRESH: &str = "\
+Examples:
+  perfharvest refresh --commits all_commits.jsonl --store crawl.store
+  perfharvest refresh --full  # looks for late data of old pushes too
+
+A refresh finishes what an interrupted one left, then asks for everything that is new since: the lists, the data of \
+signatures that have newer ones, changed alert summaries, new jobs. What the server has forgotten stays. Run it at least \
+every few weeks: the server deletes jobs after 120 days. On an empty store, a refresh is a run.";
+
 const CRAWL: &str = "\
 Examples:
   perfharvest crawl --start 2026-07-01 --store crawl.store
@@ -75,11 +84,13 @@ the data fetched so far, prints a warning and exits with code 3.";
 pub(super) const IMPORT: &str = "\
 Examples:
   perfharvest import perfharvest-autoland-2026-11-22.phar --store new.store
-  perfharvest import old-scripts/ --start 2026-07-01 --data-end 2026-11-22
+  perfharvest import old-scripts/ --start 2026-07-01
 
 From a folder, perfharvest imports perf_jobs_by_signature.jsonl, all_signatures.jsonl and max_revision_jobs.jsonl. The \
 next run does not fetch again what was imported whole. It does fetch everything that is missing, and the data of empty \
-lists, which may be errors that the scripts hid. alert_summaries.csv is not imported: alerts do not expire, and the next \
+lists, which may be errors that the scripts hid. The data end where manifest.json says, if it is of a complete dataset \
+and of these data, and with their newest push otherwise; `perfharvest refresh` fetches what came later. \
+alert_summaries.csv is not imported: alerts do not expire, and the next \
 run fetches them.";
 
 pub(super) const VERIFY: &str = "\
@@ -89,6 +100,14 @@ Examples:
 
 The exit code is 4 if something is damaged or missing. A repair makes no request: the next `perfharvest run` fetches \
 damaged answers again. A repair removes damaged artifacts, and the next `perfharvest reduce` makes them again.";
+
+pub(super) const COMPACT: &str = "\
+Examples:
+  perfharvest compact --store crawl.store
+  perfharvest compact --json
+
+The store keeps the same content. A compaction needs free space for a second copy of it, and a store that no other process \
+has open. It can be interrupted at any time.";
 
 pub(super) const RELABEL: &str = "\
 Example:
@@ -141,6 +160,10 @@ Examples:
 
 pub(super) fn run() -> String {
     with_exit_codes(RUN)
+}
+
+pub(super) fn refresh() -> String {
+    with_exit_codes(REFRESH)
 }
 
 pub(super) fn crawl() -> String {

@@ -89,7 +89,7 @@ fn folder_lines(summary: &ImportSummary) -> String {
     let window = summary.identity.data_window();
     text.push_str(&format!("data from {} until {} ({})", window.start, window.end, summary.end_proof));
     if matches!(summary.end_proof, EndProof::NewestPush | EndProof::Manifest) {
-        text.push_str("; if the data goes further, import with --data-end");
+        text.push_str("; `perfharvest refresh` fetches the data that came later");
     }
     text.push('\n');
     text

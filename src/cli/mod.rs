@@ -9,6 +9,7 @@
 mod advice;
 mod command_line;
 mod commits;
+mod compact;
 mod config;
 mod demo;
 mod dry_run;

@@ -18,6 +18,7 @@ use super::flags::{
 use super::terminal::{print, say};
 use crate::actor::Shutdown;
 use crate::config::{Config, Rate, Scope};
+use crate::fetch::Reason;
 use crate::model::{Kind, Request, Timestamp, printable_lines};
 use crate::observe::{Counters, DueJobs, RunState, counted, human_bytes, human_duration};
 use crate::pipeline::{self, RunOptions};
@@ -29,6 +30,12 @@ pub(super) struct PlanArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Estimate a refresh of the store instead of a run; stores nothing
+    #[arg(long)]
+    refresh: bool,
+    /// With --refresh: of the data of every signature, over the whole window
+    #[arg(long, requires = "refresh")]
+    full: bool,
     /// Continue a crawl whose server has moved to a new address
     #[arg(long)]
     same_source: bool,
@@ -95,12 +102,34 @@ struct Plan {
     scope: Option<Scope>,
     /// Requests for data that the scope saves.
     saved_by_scope: u64,
+    /// Of a refresh: why signatures are asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh: Option<RefreshOf>,
+}
+
+/// The signatures that a refresh asks for, by reason.
+#[derive(Debug, Serialize)]
+struct RefreshOf {
+    data_end: Timestamp,
+    new: u64,
+    /// The server has newer data.
+    moved: u64,
+    /// They have no newer data, but may have got some for old pushes.
+    late_check: u64,
+    /// All are asked again.
+    full: u64,
 }
 
 pub(super) async fn run(args: &PlanArgs) -> Result<u8, Error> {
     let config = args.start()?;
-    let Some(plan) = make(&config, args.same_source).await? else {
-        say("interrupted: the lists fetched so far are stored. Run the same command again to resume.");
+    let options = RunOptions { same_source: args.same_source, full: args.full, ..RunOptions::default() };
+    let made = if args.refresh { make_refresh(&config, options).await? } else { make(&config, options).await? };
+    let Some(plan) = made else {
+        say(if args.refresh {
+            "interrupted"
+        } else {
+            "interrupted: the lists fetched so far are stored. Run the same command again to resume."
+        });
         return Ok(EXIT_INTERRUPTED);
     };
     if args.json {
@@ -113,11 +142,11 @@ pub(super) async fn run(args: &PlanArgs) -> Result<u8, Error> {
 }
 
 /// `None` if interrupted: without the lists there is nothing to estimate from.
-async fn make(config: &Config, same_source: bool) -> Result<Option<Plan>, Error> {
+async fn make(config: &Config, options: RunOptions) -> Result<Option<Plan>, Error> {
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let (_keep, live) = watch::channel(Arc::new(config.clone()));
-    let options = RunOptions { same_source, lists_only: true, ..RunOptions::default() };
+    let options = RunOptions { lists_only: true, ..options };
     let state = RunState::read(&config.store.path);
     let crawled = pipeline::crawl(live, options, &shutdown, Arc::new(Counters::default())).await;
     let mut effect = None;
@@ -154,6 +183,53 @@ async fn make(config: &Config, same_source: bool) -> Result<Option<Plan>, Error>
     }))
 }
 
+/// The plan of a refresh; `None` if interrupted.
+async fn make_refresh(config: &Config, options: RunOptions) -> Result<Option<Plan>, Error> {
+    let shutdown = Shutdown::new();
+    let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
+    let Some(plan) = pipeline::plan_refresh(config, options, &shutdown).await? else { return Ok(None) };
+    let due = |reason| plan.due.get(&reason).copied().unwrap_or_default();
+    let num_summaries: u64 = plan.due.values().sum();
+    // A signature that moved has another last job, and mostly another one in the middle.
+    let num_jobs = SAMPLE * (due(Reason::New) + due(Reason::Full)) + (SAMPLE - 1) * due(Reason::Moved);
+    let kind_plan = |kind: Kind| {
+        let of = plan.lists.of(kind);
+        let (to_do, requests, expected_bytes) = match kind {
+            Kind::Alerts | Kind::Signatures => (of.total(), of.total(), Some(of.body_bytes)),
+            Kind::Summaries => (num_summaries, num_summaries, None),
+            Kind::JobDetails => (num_jobs, num_jobs.div_ceil(config.batch.job_ids.get() as u64), None),
+        };
+        let skipped = if kind == Kind::Summaries { plan.num_skipped } else { 0 };
+        KindPlan { kind, done: 0, to_do, requests, skipped, one_by_one: to_do, expected_bytes }
+    };
+    let kinds: Vec<KindPlan> = Kind::ALL.into_iter().map(kind_plan).collect();
+    let requests: u64 = kinds.iter().map(|kind| kind.requests).sum();
+    let rate = config.limiter.requests_per_second;
+    Ok(Some(Plan {
+        requests,
+        one_by_one: kinds.iter().map(|kind| kind.one_by_one).sum(),
+        expected_bytes: None,
+        requests_per_second: rate,
+        eta_secs: seconds(requests, rate.get()),
+        reached_per_second: None,
+        eta_at_reached_secs: None,
+        jobs_due: DueJobs::count(&BTreeMap::new(), Timestamp::now()),
+        lists_failed: [Kind::Alerts, Kind::Signatures].iter().any(|kind| plan.lists.of(*kind).failed > 0),
+        crawl_is_running: false,
+        skipped_reason: format!("new, without data since {}", plan.identity.data_window().start),
+        scope: Some(plan.identity.scope.clone()),
+        saved_by_scope: 0,
+        refresh: Some(RefreshOf {
+            data_end: plan.identity.data_end,
+            new: due(Reason::New),
+            moved: due(Reason::Moved),
+            late_check: due(Reason::LateCheck),
+            full: due(Reason::Full),
+        }),
+        kinds,
+    }))
+}
+
 fn pending_by_day(store: &Store) -> Result<BTreeMap<i64, u64>, StoreError> {
     let mut by_day = BTreeMap::new();
     for pending in store.pending() {
@@ -165,7 +241,8 @@ fn pending_by_day(store: &Store) -> Result<BTreeMap<i64, u64>, StoreError> {
     Ok(by_day)
 }
 
-/// The plan of an idle store, which lacks requests of a wider scope: for data, and for alert summaries.
+/// The plan of a store that no crawl has open. A wider scope adds `num_added` requests for data and `num_alert_pages`
+/// for alert summaries.
 fn plan_of(
     counts: &Tally,
     config: &Config,
@@ -225,6 +302,7 @@ fn plan_of(
         skipped_reason: format!("no data since {start}"),
         scope: None,
         saved_by_scope: 0,
+        refresh: None,
         kinds,
     }
 }
@@ -252,6 +330,16 @@ fn table(plan: &Plan) -> String {
             kind.skipped,
             kind.one_by_one,
             bytes(kind.expected_bytes),
+        ));
+    }
+    if let Some(of) = &plan.refresh {
+        text.push_str(&format!(
+            "a refresh up to {}: signatures with newer data {}, new {}, looked at again for late data {}{}\n",
+            of.data_end,
+            of.moved,
+            of.new,
+            of.late_check,
+            if of.full > 0 { format!(", all others {}", of.full) } else { String::new() },
         ));
     }
     if plan.kinds.iter().any(|kind| kind.skipped > 0) {

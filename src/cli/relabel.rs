@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured};
-use super::reading::open_to_read;
+use super::reading::open_to_show;
 use super::streams::{InputPath, OutputPath};
 use super::terminal::say;
 use crate::Error;
@@ -48,7 +48,7 @@ configured!(RelabelArgs: store, log);
 
 pub(super) fn run(args: &RelabelArgs) -> Result<u8, Error> {
     let config = args.start()?;
-    let store = open_to_read(&config.store)?;
+    let store = open_to_show(&config.store)?;
     let ids = args.exclude_framework_ids.as_ref().unwrap_or(&config.artifacts.excluded_framework_ids);
     let excluded: BTreeSet<FrameworkId> = ids.iter().copied().map(FrameworkId).collect();
     let input = InputPath::of(&args.input)?;

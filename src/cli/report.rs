@@ -7,12 +7,12 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, SemanticsFlags, StoreFlags, configured};
-use super::reading::open_to_read;
+use super::reading::open_to_show;
 use super::streams::OutputPath;
 use super::terminal::say;
 use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
-use crate::dataset::write::{ArtifactError, ArtifactFile, check_folder, folder_of, publish, remove_leftovers_of};
+use crate::dataset::write::{ArtifactError, ArtifactFile, folder_of, make_folder, publish, remove_leftovers_of};
 use crate::observe::human_bytes;
 use crate::report::make_report;
 use crate::{EXIT_INCOMPLETE, Error};
@@ -59,8 +59,8 @@ pub(super) async fn run(args: &ReportArgs) -> Result<u8, Error> {
         );
         return Err(Error::Usage { message });
     }
-    let store = Arc::new(open_to_read(&config.store)?);
-    check_folder(&folder).map_err(|error| at_output(output, error))?;
+    let store = Arc::new(open_to_show(&config.store)?);
+    let _made = make_folder(&folder).map_err(|error| at_output(output, error))?;
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let (reading, spill_dir) = (Arc::clone(&config), folder.clone());

@@ -12,12 +12,12 @@ use super::flags::{
     Configured, FileFlags, FlagGroup, InputFlags, LogFlags, OutFlags, ProgressFlags, RateFlags, SampleFlags,
     SemanticsFlags, SourceFlags, StoreFlags, WindowFlags, configured,
 };
-use super::reading::open_to_read;
+use super::reading::open_to_show;
 use super::shell::ArtifactNames;
 use super::summary::{closing_summary, crawl_lines, exit_code, missing_line, reduction_lines};
 use super::terminal::{print, say, say_if_quiet};
 use crate::actor::Shutdown;
-use crate::config::{Config, ConfigWatch, Layers};
+use crate::config::{Config, ConfigWatch, Layers, WindowConfig};
 use crate::dataset::Artifact;
 use crate::observe::Counters;
 use crate::pipeline::{self, RunOptions};
@@ -32,7 +32,7 @@ pub(super) struct CrawlArgs {
     /// Check the inputs and list the requests to make, without sending or writing anything
     #[arg(long)]
     dry_run: bool,
-    /// Fetch answers again of which records were set aside
+    /// Fetch again all answers with records that were set aside
     #[arg(long)]
     retry_set_aside: bool,
     #[command(flatten)]
@@ -110,23 +110,69 @@ pub(super) struct ReduceArgs {
 
 configured!(ReduceArgs: window, inputs, store, out, semantics, log, progress);
 
+#[derive(Debug, Default, Args)]
+pub(super) struct RefreshArgs {
+    /// Ask again for the data of every signature, over the whole window
+    #[arg(long)]
+    full: bool,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Configured for RefreshArgs {
+    fn file(&self) -> &FileFlags {
+        self.run.file()
+    }
+
+    fn groups(&self) -> Vec<&dyn FlagGroup> {
+        self.run.groups()
+    }
+}
+
+pub(super) async fn refresh(args: &RefreshArgs) -> Result<u8, Error> {
+    let config = args.start()?;
+    require_commits(&config)?;
+    let options = RunOptions { full: args.full, ..args.run.crawl.options() };
+    if args.run.crawl.dry_run {
+        let own = WindowConfig { data_end: None, ..config.window.clone() };
+        return dry_run(&Config { window: own, ..config }, options, true);
+    }
+    run_with(config, options, Some(args.layers()?), Command::Refresh).await
+}
+
+/// The command that `run_with` carries out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    Run,
+    Refresh,
+}
+
 pub(super) async fn run(args: &RunArgs) -> Result<u8, Error> {
     let config = args.start()?;
     require_commits(&config)?;
     if args.crawl.dry_run {
         return dry_run(&config, args.crawl.options(), true);
     }
-    run_with(config, args.crawl.options(), Some(args.layers()?)).await
+    run_with(config, args.crawl.options(), Some(args.layers()?), Command::Run).await
 }
 
-/// A run and its closing summary, also for `demo`. While it runs, `layers` are read again when their file changes.
-pub(super) async fn run_with(config: Config, options: RunOptions, layers: Option<Layers>) -> Result<u8, Error> {
+/// A run or a refresh and its closing summary, also for `demo`. While it runs, `layers` are read again when their file changes.
+pub(super) async fn run_with(
+    config: Config,
+    options: RunOptions,
+    layers: Option<Layers>,
+    command: Command,
+) -> Result<u8, Error> {
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
     let (sender, live) = watch::channel(Arc::new(config.clone()));
     let _watch = layers.map(|layers| ConfigWatch::start(layers, sender.clone()));
     let counters = Arc::new(Counters::default());
-    let summary = pipeline::run(live, options, &[], &shutdown, Arc::clone(&counters)).await?;
+    let counting = Arc::clone(&counters);
+    let summary = match command {
+        Command::Run => pipeline::run(live, options, &[], &shutdown, counting).await?,
+        Command::Refresh => pipeline::refresh(live, options, &[], &shutdown, counting).await?,
+    };
     say(&closing_summary(&config, &summary, &counters));
     let code = exit_code(&summary.crawl);
     if code == EXIT_INCOMPLETE {
@@ -174,7 +220,7 @@ fn dry_run(config: &Config, options: RunOptions, makes_artifacts: bool) -> Resul
 
 pub(super) async fn reduce(args: &ReduceArgs) -> Result<u8, Error> {
     let config = Arc::new(args.start()?);
-    let store = Arc::new(open_to_read(&config.store)?);
+    let store = Arc::new(open_to_show(&config.store)?);
     refuse_other_window(&store, &config)?;
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
@@ -193,7 +239,7 @@ pub(super) async fn reduce(args: &ReduceArgs) -> Result<u8, Error> {
     Ok(EXIT_INCOMPLETE)
 }
 
-/// A dataset has the window of its store; a request for another one must not get it unnoticed.
+/// Refuses a window other than the store's: the dataset would silently have the store's window.
 fn refuse_other_window(store: &Store, config: &Config) -> Result<(), StoreError> {
     let differences = store.identity()?.map(|identity| identity.window_differences(config)).unwrap_or_default();
     if differences.is_empty() {

@@ -17,9 +17,9 @@ impl Drop for SignalListener {
     }
 }
 
-/// Drains `shutdown` at the first SIGINT or SIGTERM, abandons requests in flight after `grace`, and exits with 130 at the
-/// second signal. Acknowledged answers are always on the disk already, so neither signal loses them. From now on, SIGHUP does
-/// not end the process.
+/// Drains `shutdown` at the first SIGINT or SIGTERM, abandons requests in flight after `grace`, and exits with 130 at
+/// the second signal. Acknowledged answers are always on the disk already, so neither signal loses them. From now on,
+/// SIGHUP does not end the process.
 #[must_use]
 pub(super) fn end_on_signals(shutdown: Shutdown, grace: Duration) -> SignalListener {
     let mut signals = Signals::listen();

@@ -10,10 +10,11 @@ use serde::Serialize;
 
 use super::due::due_line;
 use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured};
+use super::summary::age_of;
 use super::terminal::print;
 use crate::model::{Kind, Timestamp};
 use crate::observe::{DueJobs, RunPhase, RunState, counted, human_bytes, human_duration};
-use crate::store::{CrawlIdentity, KindTally, Ledger, Store, StoreError, Tally};
+use crate::store::{CrawlIdentity, Harvest, KindTally, Ledger, Store, StoreError, Tally};
 use crate::{EXIT_INCOMPLETE, Error};
 
 /// Time between two updates of `--watch`.
@@ -50,6 +51,7 @@ struct View<'a> {
     format: u32,
     store_id: &'a str,
     identity: Option<&'a CrawlIdentity>,
+    harvests: &'a [Harvest],
     counts: CountsView<'a>,
     written_at: Timestamp,
     run: Option<&'a RunState>,
@@ -90,6 +92,7 @@ impl Status {
             format: ledger.format,
             store_id: &ledger.store_id,
             identity: ledger.identity.as_ref(),
+            harvests: &ledger.harvests,
             counts: CountsView::of(&ledger.counts),
             written_at: ledger.written_at,
             run: run.as_ref(),
@@ -159,6 +162,7 @@ fn table(status: &Status) -> String {
         ));
     }
     text.push('\n');
+    text.push_str(&harvest_lines(&ledger.harvests, Timestamp::now()));
     let (set_aside, corrected) = (ledger.counts.set_aside(), ledger.counts.corrected());
     if set_aside + corrected > 0 {
         text.push_str(&format!(
@@ -171,6 +175,41 @@ fn table(status: &Status) -> String {
         text.push_str(&due_line(&status.jobs_due));
     }
     text.push_str(&format!("as of {}\n", ledger.written_at));
+    text
+}
+
+/// The harvests, and how old the newest is; nothing before the first is done.
+fn harvest_lines(harvests: &[Harvest], now: Timestamp) -> String {
+    let Some(newest) = harvests.last() else { return String::new() };
+    let mut text = String::new();
+    if harvests.len() > 1 {
+        text.push_str(
+            "harvest           data until                began              finished  requests  data added\n",
+        );
+        for harvest in harvests {
+            let finished = match (harvest.joined_at, harvest.finished_at) {
+                (_, Some(at)) => at.to_string(),
+                (Some(_), None) => "with failures".to_owned(),
+                (None, None) => "open".to_owned(),
+            };
+            text.push_str(&format!(
+                "{:>7} {:>20} {:>20} {finished:>21} {:>9} {:>11}\n",
+                harvest.number, harvest.data_end, harvest.began_at, harvest.requests, harvest.data_added
+            ));
+        }
+        text.push('\n');
+    }
+    let shown = harvests.iter().rev().find(|harvest| !harvest.is_open());
+    if newest.is_open() {
+        text.push_str(&format!("harvest {} is open, up to {}\n", newest.number, newest.data_end));
+    }
+    if let Some(shown) = shown {
+        let age = age_of(shown.data_end, now);
+        text.push_str(&format!(
+            "the dataset is up to date as of {}{age}; `perfharvest refresh` extends it\n",
+            shown.data_end
+        ));
+    }
     text
 }
 
@@ -235,9 +274,11 @@ mod tests {
     fn the_json_names_its_kinds_and_rounds_no_digest() {
         let counts = Tally::default();
         let ledger = Ledger {
-            format: 2,
+            format: 3,
             store_id: "s".to_owned(),
             identity: None,
+            harvests: Vec::new(),
+            log_id: 0,
             last_commit: 0,
             log_end: 0,
             counts: counts.clone(),

@@ -22,7 +22,7 @@ pub(super) struct OutputPath {
 
 impl OutputPath {
     /// # Errors
-    /// [`ArtifactError::NotAFile`] for what cannot be replaced by a file.
+    /// [`ArtifactError::NotAFile`] if a file cannot replace it.
     pub(super) fn of(path: &Path) -> Result<Self, ArtifactError> {
         if path.as_os_str() != DASH {
             resolve(path)?;
@@ -42,7 +42,7 @@ impl OutputPath {
         self.spool.is_some()
     }
 
-    /// Its name for people.
+    /// The name for messages.
     pub(super) fn name(&self) -> String {
         if self.is_stdout() { "standard output".to_owned() } else { self.path.display().to_string() }
     }

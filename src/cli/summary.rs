@@ -1,10 +1,12 @@
 //! The closing summaries of `run`, `crawl` and `reduce`.
 
+use std::time::Duration;
+
 use super::advice::advice;
 use crate::config::Config;
 use crate::dataset::commits::check::share_of;
 use crate::dataset::{Artifact, Input, ReduceSummary};
-use crate::model::Kind;
+use crate::model::{Kind, Timestamp};
 use crate::observe::{Counters, counted, form, human_bytes, human_duration};
 use crate::pipeline::{CrawlSummary, RunSummary};
 use crate::store::KindTally;
@@ -82,12 +84,31 @@ pub(super) fn crawl_lines(config: &Config, crawl: &CrawlSummary, counters: &Coun
     if crawl.interrupted {
         text.push_str("interrupted: everything fetched is stored. Run the same command again to resume.\n");
     } else if exit_code(crawl) == 0 {
-        text.push_str("complete: nothing left to fetch\n");
+        text.push_str(&complete_line(config, crawl, Timestamp::now()));
     } else {
         text.push_str(&missing_line(config, crawl));
         text.push('\n');
     }
     text
+}
+
+/// For a complete crawl. If there was nothing to do, a refresh may have.
+fn complete_line(config: &Config, crawl: &CrawlSummary, now: Timestamp) -> String {
+    if crawl.requests_made > 0 {
+        return "complete: nothing left to fetch\n".to_owned();
+    }
+    let data_end = crawl.identity.data_end;
+    format!(
+        "complete: up to date as of {data_end}{}; `{}` fetches what came since\n",
+        age_of(data_end, now),
+        advice(config, "perfharvest refresh"),
+    )
+}
+
+/// `, 8 days ago`; nothing for a time in the future.
+pub(super) fn age_of(at: Timestamp, now: Timestamp) -> String {
+    let secs = u64::try_from(now.as_secs().saturating_sub(at.as_secs())).unwrap_or_default();
+    if secs == 0 { String::new() } else { format!(", {} ago", human_duration(Duration::from_secs(secs))) }
 }
 
 /// The missing data of a crawl that ended by itself, and the remedy.
@@ -187,10 +208,7 @@ fn not_made_lines(config: &Config) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::model::Timestamp;
     use crate::store::{CrawlIdentity, Tally};
 
     /// A crawl whose tally is that of `counts`.

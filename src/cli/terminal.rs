@@ -16,14 +16,14 @@ pub(super) fn print(text: &str) -> Result<(), Error> {
     }
 }
 
-/// True when nobody reads any more: a closed pipe, or a terminal that is gone (EIO).
+/// True when the reader is gone: a closed pipe, or a closed terminal (EIO).
 pub(super) fn ends_quietly(error: &std::io::Error) -> bool {
     const EIO: i32 = 5;
     error.kind() == std::io::ErrorKind::BrokenPipe
         || std::io::IsTerminal::is_terminal(&std::io::stdout()) && error.raw_os_error() == Some(EIO)
 }
 
-/// Writes a message to stderr, without characters that a terminal would obey, except with `-q`.
+/// Writes a message to stderr, except with `-q`; control characters become spaces.
 pub(super) fn say(text: &str) {
     if !is_quiet() {
         say_even_if_quiet(text);

@@ -1,5 +1,5 @@
-//! `verify`: checks every stored value, the ledger, and the artifacts against their manifest; `--repair` repairs what
-//! needs no network.
+//! `verify`: checks every stored value, the ledger, and the artifacts against their manifest; `--repair` makes the
+//! repairs that need no network.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -23,7 +23,7 @@ const EXIT_DAMAGED: u8 = 4;
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
-    /// Repair what can be repaired without the network
+    /// Make all repairs that need no network
     #[arg(long)]
     repair: bool,
     /// Print one JSON object per line
@@ -181,7 +181,7 @@ fn verify_artifacts(config: &Config, repair: bool, found: &mut dyn FnMut(Finding
             format!("{}: a process was killed while it replaced it; `{reduce}` makes it", folder.join(name).display());
         found(Finding::new(what, Remedy::Reduce));
     }
-    for (name, entry) in &manifest.artifacts {
+    for (name, entry) in manifest.artifacts.iter().chain(&manifest.run.changes) {
         let path = folder.join(name);
         if is_missing(&path) {
             found(Finding::new(format!("{}: missing; `{reduce}` makes it", path.display()), Remedy::Reduce));

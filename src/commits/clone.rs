@@ -1,8 +1,8 @@
 //! `clone:DIR`: streams the output of `hg log` or `git log`, run as a child process.
 //!
-//! In: a clone. Out: its commits, parents before children. The child runs without a shell, without a terminal, and without
-//! the user's settings that change a log (aliases, templates, signatures, pagers). The clone is the child's working folder
-//! and never an argument, so that its name cannot be read as an option. The child ends with the run.
+//! In: a clone. Out: its commits, parents before children. The child runs without a shell, without a terminal, and
+//! without the user's settings that change a log (aliases, templates, signatures, pagers). The clone is the child's
+//! working folder and never an argument, so that its name cannot be read as an option. The child ends with the run.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -183,7 +183,8 @@ fn hg_log(command: &mut Command, window: CommitWindow) {
     let secs = |secs: i64| secs.clamp(i64::from(i32::MIN), i64::from(i32::MAX));
     let revisions = format!("date(\"{} 0 to {} 0\")", secs(window.start.as_secs()), secs(window.end.as_secs()));
     command.args(["log", "--rev", &revisions, "--template", HG_TEMPLATE]);
-    // HGPLAIN turns off aliases, defaults, colours and translations; an empty HGRCPATH leaves only the clone's own settings.
+    // HGPLAIN turns off aliases, defaults, colours and translations; an empty HGRCPATH leaves only the clone's own
+    // settings.
     command.env("HGPLAIN", "1").env("HGRCPATH", "").env("HGENCODING", "utf-8").env("HGENCODINGMODE", "replace");
     command.env_remove("HGPLAINEXCEPT");
 }
@@ -222,12 +223,12 @@ enum Found {
     Broken {
         node: CommitHash,
         reason: String,
-        /// Commit time, seconds since the epoch, if that much can be read.
+        /// Commit time, seconds since the epoch, if it can be read.
         secs: Option<i64>,
     },
 }
 
-/// As much of a commit as its loss must name.
+/// The part of a malformed commit that is needed to report it.
 #[derive(serde::Deserialize)]
 struct HasNode {
     node: CommitHash,

@@ -1,11 +1,12 @@
 //! `pushes`: Treeherder's push list, a thousand pushes at a time, kept day by day.
 //!
-//! The pushes of a day (UTC) never change once the day is over, so days are the unit of resuming. The missing days are read
-//! backwards from the newest: a full reply is followed by one that ends with the second of its oldest push, whose other
-//! pushes may be missing from it. A day is kept when the walk has passed its start. The next run fetches recent days again.
+//! The pushes of a day (UTC) never change once the day is over, so days are the unit of resuming. The missing days are
+//! read backwards from the newest: a full reply is followed by one that ends with the second of its oldest push, whose
+//! other pushes may be missing from it. A day is kept when the walk has passed its start. The next run fetches recent
+//! days again.
 //!
-//! Treeherder has neither commit dates nor parents: the date of a commit is here the time of its push. It lists only the
-//! newest twenty commits of a push; the others are counted.
+//! Treeherder has neither commit dates nor parents: the date of a commit is here the time of its push. It lists only
+//! the newest twenty commits of a push; the others are counted.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

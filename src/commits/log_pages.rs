@@ -1,9 +1,9 @@
 //! `hgweb:URL`: reads the log of a server's repository page by page, from the newest commit back to the window's start.
 //!
 //! Revision numbers count from the oldest commit, so page N always has the same commits: revisions N·P to N·P+P-1,
-//! requested from the newest downwards. Each request asks for one more commit, the newest of the next older page, and two
-//! neighbouring pages are accepted only if they agree on it. This detects a server that skips or repeats commits or has
-//! another history. The number of a hidden changeset gives 404; the page then begins one number lower.
+//! requested from the newest downwards. Each request asks for one more commit, the newest of the next older page, and
+//! two neighbouring pages are accepted only if they agree on it. This detects a server that skips or repeats commits or
+//! has another history. The number of a hidden changeset gives 404; the page then begins one number lower.
 //!
 //! Commits are not sorted by date, so the walk ends after several pages in a row without a commit near the window. The
 //! number of requests ahead of the current page grows with the pages needed so far, up to ten in flight.
@@ -196,7 +196,8 @@ impl LogPages<'_> {
         FetchCommitsError::Jumps { what: span.name(), server: self.server.to_owned() }
     }
 
-    /// Fetches a span and, if there is one, the next older commit. A server may send fewer commits at once than requested.
+    /// Fetches a span and, if there is one, the next older commit. A server may send fewer commits at once than
+    /// requested.
     async fn page(&self, span: &Span) -> Result<Page, FetchCommitsError> {
         let wanted = span.last - span.first + 1 + u64::from(span.first > 0);
         let failed = |error| unanswered(&span.name(), self.server, NOT_FOUND, error);

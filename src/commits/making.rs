@@ -16,8 +16,8 @@ use crate::source::{Hgweb, PushList};
 /// Makes the file with the commits of its window, as the source has them now.
 ///
 /// # Errors
-/// [`FetchCommitsError`]; the file is then unchanged, and fetched pages are kept beside it. A file that was not made here, or
-/// changed since, is not replaced.
+/// [`FetchCommitsError`]; the file is then unchanged, and fetched pages are kept beside it. A file that was not made
+/// here, or changed since, is not replaced.
 ///
 /// # Cancel safety
 /// Dropping the future abandons the requests in flight; pages already fetched are kept.
@@ -57,8 +57,8 @@ async fn fetch(
     fetched
 }
 
-/// Makes the file like [`fetch_commits`], unless it exists and was made either from the same source for the same window,
-/// or by another program. A resumed crawl thus keeps the commits with which it began.
+/// Makes the file like [`fetch_commits`], unless it exists and was made either from the same source for the same
+/// window, or by another program. A resumed crawl thus keeps the commits with which it began.
 ///
 /// # Errors
 /// As [`fetch_commits`].

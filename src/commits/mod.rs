@@ -6,10 +6,10 @@
 //!   pushes      days of the push list, 10 in flight ------------> FILE.pages (checksums) -+   (oldest first)
 //! ```
 //!
-//! In: a window and a source. Out: one file with the commits of the window, each once, parents before children. Promises:
-//! the file appears whole or not at all. Answers of a server are kept in `FILE.pages`, so that a run that was killed
-//! fetches only what is missing when it is started again, and writes the same bytes. Text from a server or a repository
-//! reaches the terminal only without control characters.
+//! In: a window and a source. Out: one file with the commits of the window, each once, parents before children.
+//! Promises: the file appears whole or not at all. Answers of a server are kept in `FILE.pages`, so that a run that was
+//! killed fetches only what is missing when it is started again, and writes the same bytes. Text from a server or a
+//! repository reaches the terminal only without control characters.
 
 mod clone;
 mod days;

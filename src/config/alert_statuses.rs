@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::AlertStatus;
 
-/// The statuses that are fetched although the older scripts leave them out: some of downstream, reassigned and invalid. All
-/// other statuses always are, since the artifacts of the scripts need them.
+/// The statuses that are fetched although the older scripts leave them out: some of downstream, reassigned and invalid.
+/// All other statuses are always fetched, since the artifacts of the scripts need them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Given", into = "BTreeSet<AlertStatus>")]
 pub struct AlertStatuses(BTreeSet<AlertStatus>);
@@ -59,7 +59,7 @@ fn named(name: &str) -> Result<AlertStatus, String> {
 }
 
 impl AlertStatuses {
-    /// True if the server may leave out what the older scripts leave out.
+    /// True if no status is added to those of the older scripts.
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.0.is_empty()
@@ -71,7 +71,7 @@ impl AlertStatuses {
         other.0.is_subset(&self.0)
     }
 
-    /// True for an alert summary of the dataset; a summary without a known status is one.
+    /// True if an alert summary with this status belongs to the dataset; unknown and missing statuses do.
     #[must_use]
     pub fn has(&self, status: Option<i64>) -> bool {
         let hidden = status.and_then(AlertStatus::of).filter(|status| status.is_hidden());

@@ -9,7 +9,8 @@ use super::{Config, LimiterConfig};
 /// The levels of `log.level`; any other text is a list of filter directives.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// Maximum fetchers of a kind: each costs memory and wakes for every batch, and no server answers more requests at once.
+/// Maximum fetchers of a kind: each costs memory and wakes for every batch, and no server answers more requests at
+/// once.
 const MAX_FETCHERS: usize = 1000;
 
 impl Config {
@@ -84,7 +85,8 @@ impl Config {
     }
 }
 
-/// The root of a server, and nothing that may be a secret: the address is stored in the crawl's identity and in the manifest.
+/// The root of a server, and nothing that may be a secret: the address is stored in the crawl's identity and in the
+/// manifest.
 fn check_base_url(address: &str) -> Result<(), String> {
     let before_path = address.split_once("://").map_or(address, |(_, rest)| rest).split(['/', '?', '#']).next();
     let parsed = url::Url::parse(address);

@@ -1,7 +1,7 @@
 //! Reads the layers of the configuration and merges them.
 //!
-//! The file is first read by itself, so that an error names its line. Then the layers are merged as TOML tables and read again
-//! as a whole, and keys are checked against each other (an end before its start).
+//! The file is first read by itself, so that an error names its line. Then the layers are merged as TOML tables and
+//! read again as a whole, and keys are checked against each other (an end before its start).
 
 use std::path::{Path, PathBuf};
 
@@ -234,7 +234,8 @@ fn apply(table: &mut toml::Table, one: &Override) -> Result<Config, ConfigError>
         let meant = names().find(|(_, name)| Some(*name) == meant).map_or("", |(key, _)| key.as_str());
         return Err(wrong(format!("`{}` is not of the form table.key; did you mean `{meant}`?", one.key)));
     };
-    // Text that is not TOML is a string. Text that is TOML may be meant as a string too (a path such as 1), so try both.
+    // Text that is not TOML is a string. Text that is TOML may be meant as a string too (a path such as 1), so try
+    // both.
     let literal = toml::from_str::<toml::Table>(&format!("v = {}", one.value)).ok().and_then(|mut t| t.remove("v"));
     let plain = toml::Value::String(one.value.clone());
     let mut first_error = None;

@@ -1,11 +1,12 @@
 //! The configuration: one struct per table of `config.toml`.
 //!
-//! Precedence: default < file < environment < flag ([`Config::load`]). Invalid values are refused when they are read, with
-//! file, line and key ([`ConfigError`]).
+//! Precedence: default < file < environment < flag ([`Config::load`]). Invalid values are refused when they are read,
+//! with file, line and key ([`ConfigError`]).
 
 mod alert_statuses;
 mod check;
 mod commits_from;
+mod defaults;
 mod load;
 mod rate;
 mod scope;

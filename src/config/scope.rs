@@ -16,8 +16,8 @@ const EVERYTHING: &str = "*";
 /// Largest file of ids, bytes: a million ids.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// The `[scope]` table: a signature must pass all keys. Unset keys select everything in a new store, and keep the pinned
-/// scope of an old one.
+/// The `[scope]` table: a signature must pass all keys. Unset keys select everything in a new store, and keep the
+/// pinned scope of an existing one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScopeConfig {
@@ -33,7 +33,7 @@ pub struct ScopeConfig {
     /// Patterns of suites.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "one_or_many")]
     pub suites: Option<Vec<Glob>>,
-    /// Alert summaries that are fetched: `default` (as the older scripts), `all`, or the statuses to add to the default.
+    /// Alert summaries to fetch: `default` (as the older scripts), `all`, or the statuses to add to the default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert_statuses: Option<AlertStatuses>,
 }
@@ -165,8 +165,8 @@ impl fmt::Display for SignatureScope {
     }
 }
 
-/// The signatures whose data a crawl asks for and the alert summaries that it fetches, pinned in its store. A signature must pass all fields; an empty list lets
-/// every signature pass.
+/// The signatures whose data a crawl fetches, and its alert summaries, as pinned in the store. A signature must pass
+/// all fields; an empty list lets every signature pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Scope {
@@ -184,7 +184,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// True if every signature passes.
+    /// True if every signature passes and no alert summaries are added.
     #[must_use]
     pub fn is_all(&self) -> bool {
         *self == Self::default()
@@ -256,7 +256,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Patterns are compared as texts: a list that holds the stored ones selects at least what they select.
+/// Patterns are compared as texts: a list that contains all stored patterns selects at least the same signatures.
 fn includes<T: PartialEq>(wide: &[T], narrow: &[T]) -> bool {
     wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|one| wide.contains(one)))
 }

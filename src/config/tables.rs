@@ -1,4 +1,4 @@
-//! The tables of `config.toml`: every key with its unit, default and reason.
+//! The tables of `config.toml`: every key with its unit and reason.
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{CommitsFrom, Rate, ScopeConfig};
 use crate::model::{Kind, Timestamp};
+
+/// Days after which the server deletes a job; older data have lost theirs.
+pub const JOB_LIFE_DAYS: i64 = 120;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,8 +50,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Path of the file of commits: the configured one, or else the one that a run makes in the store's folder; `None` if
-    /// neither is configured.
+    /// Path of the file of commits: the configured one, or else the one that a run makes in the store's folder; `None`
+    /// if neither is configured.
     #[must_use]
     pub fn commits_file(&self) -> Option<PathBuf> {
         let own = || self.inputs.commits_from.as_ref().map(|_| self.store.path.join("all_commits.jsonl"));
@@ -90,8 +93,8 @@ pub struct SourceConfig {
     pub connect_timeout: Duration,
     /// Longest accepted body, bytes after decompression.
     pub max_body_bytes: NonZeroU64,
-    /// Memory of all bodies in flight, bytes after decompression. A body that is held as a whole (all but the signature lists)
-    /// may have a twelfth of it.
+    /// Memory of all bodies in flight, bytes after decompression. A body that is held as a whole (all but the signature
+    /// lists) may have a twelfth of it.
     pub max_total_bytes: NonZeroU64,
 }
 
@@ -105,15 +108,24 @@ pub struct WindowConfig {
     /// Last commit date of the revision table, included. Unset: `data_end`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
-    /// Data are fetched from this long before `start`, since a commit's data have the time of its push, which may be earlier.
+    /// Data are fetched from this long before `start`, since a commit's data have the time of its push, which may be
+    /// earlier.
     #[serde(with = "humantime_serde")]
     pub lookback: Duration,
     /// Only data with a push time before this are fetched. Unset: the creation time of the crawl.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_end: Option<Timestamp>,
-    /// The dataset has alert summaries whose push is at most this much older than `data_end`.
+    /// The dataset has alert summaries whose push is at most this much older than the `data_end` of the first harvest.
     #[serde(with = "humantime_serde")]
     pub alerts_lookback: Duration,
+    /// A refresh asks for the data of a signature from this long before its newest known push on: data may arrive late for
+    /// old pushes (retriggers, backfills), and the server does not tell.
+    #[serde(with = "humantime_serde")]
+    pub overlap: Duration,
+    /// A refresh asks again for a signature without newer data that has some within `overlap` before the new `data_end`, once
+    /// this has passed since its data were last asked for.
+    #[serde(with = "humantime_serde")]
+    pub late_check: Duration,
 }
 
 /// The `[sample]` table: a crawl of only some signatures, as a trial.
@@ -133,9 +145,9 @@ pub struct SampleConfig {
 pub struct LimiterConfig {
     /// Sustained rate over **all** fetchers, requests per second, retries included. It may be below 1.
     pub requests_per_second: Rate,
-    /// Bucket capacity, requests: in any T seconds at most `requests_per_second x T + burst` are sent. 1 spaces them evenly
-    /// and loses the delay of each timer (a millisecond, more on a busy machine); 2 compensates for it, above 100/s a fiftieth
-    /// of the rate does; more lets a run start with a burst.
+    /// Bucket capacity, requests: in any T seconds at most `requests_per_second x T + burst` are sent. 1 spaces them
+    /// evenly and loses the delay of each timer (a millisecond, more on a busy machine); 2 compensates for it, above
+    /// 100/s a fiftieth of the rate does; more lets a run start with a burst.
     pub burst: NonZeroU32,
     /// Longest `Retry-After` that is obeyed; a longer one ends the run, which can be resumed.
     #[serde(with = "humantime_serde")]
@@ -197,8 +209,8 @@ pub struct BatchConfig {
 pub struct StoreConfig {
     /// Folder of the store. Each crawl needs its own.
     pub path: PathBuf,
-    /// Page cache, bytes. A crawl writes each page about once, and the reducers read it about once, so a larger cache makes
-    /// neither faster; a run with nothing to do reads the small trees several times. At least 256 are used.
+    /// Page cache, bytes. A crawl writes each page about once, and the reducers read it about once, so a larger cache
+    /// makes neither faster; a run with nothing to do reads the small trees several times. At least 256 are used.
     pub cache_bytes: u64,
     /// Most answers per commit.
     pub commit_records: NonZeroUsize,
@@ -214,7 +226,8 @@ pub struct InputsConfig {
     /// `all_commits.jsonl`: the commits of the repository with their dates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commits: Option<PathBuf>,
-    /// Source from which a run makes the file of commits: `clone:DIR`, `hgweb:URL` or `pushes`. Unset: `commits` must exist.
+    /// Source from which a run makes the file of commits: `clone:DIR`, `hgweb:URL` or `pushes`. Unset: `commits` must
+    /// exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commits_from: Option<CommitsFrom>,
     /// `perf_llm_struc.jsonl`, the input of relabelling. Unset: that artifact is not made.
@@ -311,132 +324,4 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// Show progress on stderr.
     pub progress: bool,
-}
-
-const fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-const DAY: u64 = 86_400;
-
-/// Days after which the server deletes a job; older data have lost theirs.
-pub const JOB_LIFE_DAYS: i64 = 120;
-
-impl Default for SourceConfig {
-    fn default() -> Self {
-        Self {
-            base_url: "https://treeherder.mozilla.org".to_owned(),
-            repository: "autoland".to_owned(),
-            alerts_repository_id: None,
-            user_agent: concat!("perfharvest/", env!("CARGO_PKG_VERSION"), " (+", env!("CARGO_PKG_REPOSITORY"), ")")
-                .to_owned(),
-            timeout: secs(90),
-            connect_timeout: secs(10),
-            max_body_bytes: NonZeroU64::new(256 << 20).unwrap_or(NonZeroU64::MAX),
-            max_total_bytes: NonZeroU64::new(256 << 20).unwrap_or(NonZeroU64::MAX),
-        }
-    }
-}
-
-impl Default for WindowConfig {
-    fn default() -> Self {
-        Self { start: None, end: None, lookback: secs(2 * DAY), data_end: None, alerts_lookback: secs(1095 * DAY) }
-    }
-}
-
-/// The number as a non-zero one; callers pass literals that are not 0.
-const fn non_zero(n: u32) -> NonZeroU32 {
-    match NonZeroU32::new(n) {
-        Some(n) => n,
-        None => NonZeroU32::MIN,
-    }
-}
-
-const fn non_zero_usize(n: usize) -> NonZeroUsize {
-    match NonZeroUsize::new(n) {
-        Some(n) => n,
-        None => NonZeroUsize::MIN,
-    }
-}
-
-impl Default for LimiterConfig {
-    fn default() -> Self {
-        Self {
-            requests_per_second: Rate::whole(5),
-            burst: non_zero(2),
-            max_retry_after: secs(600),
-            adaptive: true,
-            min_requests_per_second: Rate::whole(1),
-        }
-    }
-}
-
-impl Default for ConcurrencyConfig {
-    fn default() -> Self {
-        Self {
-            alerts: non_zero_usize(2),
-            signatures: non_zero_usize(2),
-            summaries: non_zero_usize(8),
-            job_details: non_zero_usize(2),
-        }
-    }
-}
-
-impl Default for RetryConfig {
-    fn default() -> Self {
-        Self { max_attempts: non_zero(5), initial_delay: secs(1), max_delay: secs(60), give_up_after: secs(900) }
-    }
-}
-
-impl Default for BatchConfig {
-    fn default() -> Self {
-        Self {
-            job_ids: non_zero_usize(300),
-            alert_page: non_zero(100),
-            commits: non_zero(500),
-            signatures_by_framework: false,
-        }
-    }
-}
-
-impl Default for StoreConfig {
-    fn default() -> Self {
-        Self {
-            path: PathBuf::from("perfharvest.store"),
-            cache_bytes: 8 << 20,
-            commit_records: non_zero_usize(256),
-            commit_interval: Duration::from_millis(10),
-        }
-    }
-}
-
-impl Default for ReduceConfig {
-    fn default() -> Self {
-        Self { memory_bytes: non_zero_usize(16 << 20), workers: 0 }
-    }
-}
-
-impl Default for ArtifactsConfig {
-    fn default() -> Self {
-        Self {
-            out: PathBuf::from("datasets/mozilla_perf"),
-            semantics: Semantics::Corrected,
-            excluded_framework_ids: vec![2, 6, 18],
-            exclude_fields: vec!["id".to_owned()],
-            redact_emails: false,
-            strict: false,
-        }
-    }
-}
-
-impl Default for ShutdownConfig {
-    fn default() -> Self {
-        Self { grace: secs(10) }
-    }
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text, progress: true }
-    }
 }

@@ -1,8 +1,8 @@
 //! Tunes a running crawl: changes of `[limiter]`, `[concurrency]` and `[retry]` in the file take effect immediately.
 //!
-//! The file is checked twice a second (time, length, inode), and read on SIGHUP. All layers are read, with the environment and
-//! the flags of the start, so a flag still wins. An invalid file is refused with its error, and the old values stay; the other
-//! tables keep their values until the next start.
+//! The file is checked twice a second (time, length, inode), and read on SIGHUP. All layers are read, with the
+//! environment and the flags of the start, so a flag still wins. An invalid file is refused with its error, and the old
+//! values stay; the other tables keep their values until the next start.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -64,7 +64,7 @@ macro_rules! with_catalogue {
             alerts::Alerts {
                 /// Every alert summary.
                 AlertSummaries = "alert_summaries.csv", version 1, from [Alerts];
-                /// The same as JSON, with those of other statuses that were asked for.
+                /// The same as JSON, with the summaries of the statuses that the scope adds.
                 AllAlertSummaries = "alert_summaries_all.jsonl", version 1, from [Alerts];
                 /// Regressions with a bug, and the tests that detected them.
                 AlertsWithBug = "alerts_with_bug_and_test_info.csv", version 1, from [Alerts];
@@ -73,10 +73,14 @@ macro_rules! with_catalogue {
                 /// Statistics of the time from a push to its alert.
                 TimeToCulprit = "time_to_culprit_stats.json", version 1, from [Alerts];
             }
+            alert_versions::AlertVersions {
+                /// Each alert summary as each harvest saw it first, a row a version.
+                AlertSummaryHistory = "alert_summary_history.jsonl", version 1, from [Alerts];
+            }
             signatures::SignatureRecords {
                 /// The record of every signature.
                 AllSignatures = "all_signatures.jsonl", version 1, from [Signatures];
-                /// The same, with what the headers of the data add.
+                /// The same, with the additional fields from the headers of the data.
                 AllSignaturesDetailed = "all_signatures_detailed.jsonl", version 1, from [Signatures, Summaries];
             }
             jobs_by_signature::JobsBySignature {

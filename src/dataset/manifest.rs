@@ -65,6 +65,7 @@ impl Sources<'_> {
         &self,
         folder: &Path,
         contents: Contents,
+        changes: BTreeMap<String, ArtifactEntry>,
         before: Option<Manifest>,
         changes_files: bool,
     ) -> Result<(Manifest, Option<Finished>), DatasetError> {
@@ -100,6 +101,8 @@ impl Sources<'_> {
                 created_at: Timestamp::now(),
                 store: self.store_id.clone(),
                 publishing: Vec::new(),
+                harvests: self.harvests.clone(),
+                changes,
                 requests_made: Kind::ALL.iter().map(|kind| self.counts.of(*kind).attempts).sum(),
                 requests: Kind::ALL.iter().map(|kind| (kind.name().to_owned(), entry(*kind))).collect(),
             },
@@ -158,6 +161,7 @@ pub(crate) fn claim_files<'a>(
     for name in publishing {
         claim.artifacts.remove(name);
         claim.not_made.remove(name);
+        claim.run.changes.remove(name);
         claim.run.publishing.push(name.to_owned());
     }
     Ok(publish(folder, vec![write_manifest(folder, &claim)?])?)

@@ -9,6 +9,7 @@
 //! a reduction appear together at its end. [`compute_overview`] computes the numbers of the report, and writes nothing.
 
 mod catalogue;
+mod changes;
 pub(crate) mod commits;
 #[cfg(test)]
 mod corpus;
@@ -29,12 +30,13 @@ pub mod write;
 
 pub use catalogue::{Artifact, Input, UnknownArtifact};
 pub use error::DatasetError;
+pub(crate) use families::busiest::keep_busiest_revisions;
 pub use families::busiest::{BusiestRevisions, RevisionJobs, busiest_revisions};
 pub use families::relabel::{check_llm_records, relabel_with_store};
 pub use families::tables;
 pub use overview::{CoveredRevision, Overview, WaitingJob, compute_overview};
 pub use ownership::FolderError;
-pub(crate) use ownership::{FolderKind, Owner};
+pub(crate) use ownership::{FolderKind, FolderLock, Owner};
 pub use pytext::counts::ValueCounts;
 pub use pytext::stats;
 pub use reduction::{ReduceOrder, ReduceSummary, reduce};

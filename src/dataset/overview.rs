@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::actor::Shutdown;
 use crate::config::{Config, Semantics};
-use crate::model::{JobId, RawJson, Timestamp};
+use crate::model::{JobId, RawJson, Timestamp, text_of};
 use crate::observe::Reducing;
 use crate::store::columns::ColumnSet;
 use crate::store::{CrawlIdentity, Store};
@@ -285,15 +285,13 @@ fn waiting_job(id: JobId, record: &RawJson) -> Result<WaitingJob, DatasetError> 
         #[serde(borrow)]
         machine_name: Option<&'a RawValue>,
     }
-    let text = |raw: Option<&RawValue>| raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
     let times = times_of(record, id)?;
-    // A field of an undocumented type counts as absent.
     let view: View<'_> = record.view().unwrap_or_default();
     Ok(WaitingJob {
         id,
-        name: text(view.job_type_name),
-        platform: text(view.platform),
-        machine: text(view.machine_name),
+        name: text_of(view.job_type_name).unwrap_or_default(),
+        platform: text_of(view.platform).unwrap_or_default(),
+        machine: text_of(view.machine_name).unwrap_or_default(),
         wait_secs: wait_corrected(times).ok(),
         minutes: duration_corrected(times).ok(),
     })

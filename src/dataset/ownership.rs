@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use thiserror::Error;
 
 use super::catalogue::Artifact;
-use super::write::{ArtifactError, Finished, MANIFEST_NAME, check_folder, file_digest};
+use super::write::{ArtifactError, Finished, MANIFEST_NAME, MadeFolders, file_digest, make_folder};
 use crate::store::{CrawlIdentity, Ledger, Store, StoreError};
 
 /// Maximum names in a message.
@@ -171,19 +171,22 @@ impl FolderKind {
         self.refuse(folder, &others)
     }
 
-    /// Makes the folder, and keeps other processes from writing to it while the result lives. `None` where folders cannot
-    /// be locked.
-    pub(crate) fn lock(&self, folder: &Path) -> Result<Option<File>, LockError> {
-        check_folder(folder)?;
-        let Ok(file) = File::open(folder) else { return Ok(None) };
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => {
-                Err(FolderError::InUse { folder: folder.to_owned(), flag: self.flag }.into())
-            }
-            Err(TryLockError::Error(_)) => Ok(None),
+    /// Makes the folder, and keeps other processes from writing to it while the result lives.
+    pub(crate) fn lock(&self, folder: &Path) -> Result<FolderLock, LockError> {
+        let made = make_folder(folder)?;
+        let file = File::open(folder).ok();
+        if file.as_ref().is_some_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock))) {
+            return Err(FolderError::InUse { folder: folder.to_owned(), flag: self.flag }.into());
         }
+        Ok(FolderLock { _made: made, _file: file })
     }
+}
+
+/// A folder of outputs that no other process writes to, where the system can lock folders.
+#[derive(Debug)]
+pub(crate) struct FolderLock {
+    _made: MadeFolders,
+    _file: Option<File>,
 }
 
 /// Why a folder cannot be locked.

@@ -9,6 +9,7 @@ use crate::observe::Reducing;
 use crate::store::Store;
 
 use super::catalogue::{Artifact, Input};
+use super::changes::{Feed, FeedMaker};
 use super::commits::Commits;
 use super::error::DatasetError;
 use super::families;
@@ -20,7 +21,7 @@ use super::ownership::{FolderKind, Owner};
 use super::pass::Means;
 use super::pass::signatures::Signatures;
 use super::sources::{Sources, input_digest};
-use super::write::{Manifest, check_folder, publish, remove_leftovers};
+use super::write::{Manifest, make_folder, publish, remove_leftovers};
 
 /// The parameters of a reduction.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +61,7 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Da
     let ReduceOrder { config, commits, artifacts, shutdown, reducing } = order;
     let identity = store.identity()?.ok_or(DatasetError::EmptyStore)?;
     let folder = &config.artifacts.out;
-    check_folder(folder)?;
+    let _made = make_folder(folder)?;
     let (kind, owner) = (FolderKind::artifacts(), Owner::at(store.path()));
     let unlisted = owner.as_ref().map(|owner| kind.unlisted(folder, owner)).transpose()?.unwrap_or_default();
     remove_leftovers(folder);
@@ -68,6 +69,8 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Da
         store,
         config,
         counts: store.counts()?,
+        harvests: store.harvests()?.into_iter().filter(|harvest| store.shows(harvest.number)).collect(),
+        alert_history: store.alert_history_digest()?,
         commits,
         llm_digest: config.inputs.perf_llm_struc.as_deref().map(input_digest).transpose()?,
         store_id: owner.as_ref().and_then(Owner::id).map(str::to_owned),
@@ -83,6 +86,9 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Da
     for (artifact, entry) in &mut outputs.entries {
         entry.inputs = sources.input_digests(*artifact);
     }
+    let maker = FeedMaker { store, out: folder, redact: config.artifacts.redact_emails, shutdown };
+    // An order for some artifacts leaves the feed as it is.
+    let feed = if artifacts.is_empty() { Some(maker.make(before.as_ref())?) } else { None };
     let mut contents = Contents::of(before.as_ref(), folder);
     let mut stale = Vec::new();
     for artifact in &wanted {
@@ -100,11 +106,18 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Da
     let unchanged = current.into_iter().filter(|artifact| contents.holds(*artifact)).collect();
     reducing.enter("publishing the artifacts");
     kind.refuse_others(folder, &unlisted, &outputs.finished, &stale)?;
-    let changes_files = !outputs.finished.is_empty() || !stale.is_empty();
-    let (manifest, described) = sources.prepare_manifest(folder, contents, before, changes_files)?;
+    let of_feed: Vec<String> = feed.iter().flat_map(Feed::to_publish).collect();
+    let changes_files = !outputs.finished.is_empty() || !stale.is_empty() || !of_feed.is_empty();
+    let changes = match (&feed, &before) {
+        (Some(feed), _) => feed.entries.clone(),
+        (None, before) => before.as_ref().map(|before| before.run.changes.clone()).unwrap_or_default(),
+    };
+    let (manifest, described) = sources.prepare_manifest(folder, contents, changes, before, changes_files)?;
     if changes_files {
-        claim_files(folder, &manifest, wanted.iter().map(|artifact| artifact.file_name()))?;
+        let names = wanted.iter().map(|artifact| artifact.file_name());
+        claim_files(folder, &manifest, names.chain(of_feed.iter().map(String::as_str)))?;
     }
+    feed.map_or(Ok(()), |feed| feed.publish(folder))?;
     for path in stale {
         std::fs::remove_file(&path).map_err(|source| DatasetError::write(path, source))?;
     }

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::config::Config;
 use crate::dataset::write::{Manifest, file_digest};
 use crate::model::{Kind, Timestamp};
-use crate::store::{CrawlIdentity, Store, Tally};
+use crate::store::{CrawlIdentity, Harvest, Store, Tally};
 
 use super::catalogue::{Artifact, Input};
 use super::error::DatasetError;
@@ -24,6 +24,10 @@ pub(crate) struct Sources<'a> {
     pub(crate) config: &'a Config,
     pub(crate) identity: CrawlIdentity,
     pub(crate) counts: Tally,
+    /// Those that are shown.
+    pub(crate) harvests: Vec<Harvest>,
+    /// See [`Store::alert_history_digest`].
+    pub(crate) alert_history: u64,
     pub(crate) commits: Option<&'a Commits>,
     pub(crate) llm_digest: Option<String>,
     pub(crate) store_id: Option<String>,
@@ -123,7 +127,17 @@ impl Sources<'_> {
             let scope = serde_json::to_vec(&identity.scope).unwrap_or_default();
             options.push(("scope", format!("xxh3:{:016x}", xxh3_64(&scope))));
         }
-        if artifact == Artifact::AllAlertSummaries && !identity.scope.alert_statuses.is_default() {
+        if artifact.inputs().contains(&Input::Alerts) {
+            // The list has those of later pushes, too.
+            let num_alerts = self.harvests.last().map_or(0, |harvest| harvest.num_alerts);
+            options.push(("alerts_in_window", num_alerts.to_string()));
+        }
+        if artifact == Artifact::AlertSummaryHistory {
+            options.push(("history", format!("xxh3:{:016x}", self.alert_history)));
+        }
+        if matches!(artifact, Artifact::AllAlertSummaries | Artifact::AlertSummaryHistory)
+            && !identity.scope.alert_statuses.is_default()
+        {
             options.push(("alert_statuses", identity.scope.alert_statuses.to_string()));
         }
         options.extend(families::options(artifact, artifacts));

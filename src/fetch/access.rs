@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::breaker::{Gate, Toll};
 use super::error::FetchError;
 use super::pressure::Pressure;
-use super::retry::{Retryability, classify};
+use super::retry::{Retryability, classify, shows_life};
 use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::model::{AlertSummary, Batch, Kind, Request};
@@ -122,18 +122,16 @@ impl SourceAccess {
         };
         self.counters.attempt(Kind::Signatures, 1, AttemptResult::Failed(&error.label()));
         self.heed_retry_after(&error)?;
-        match classify(&error) {
-            Retryability::Refused => Err(self.refused(&probe, error).await),
-            Retryability::Lasting => {
-                self.note_recovery();
-                Ok(Probed::Answered)
-            }
-            Retryability::Passing | Retryability::TooMuch => {
-                self.pressure.breaker.probe_failed(&error);
-                debug!(error = %error.with_causes(), "the source does not answer even the smallest request");
-                Ok(Probed::Failed)
-            }
+        if classify(&error) == Retryability::Refused {
+            return Err(self.refused(&probe, error).await);
         }
+        if shows_life(&error) {
+            self.note_recovery();
+            return Ok(Probed::Answered);
+        }
+        self.pressure.breaker.probe_failed(&error);
+        debug!(error = %error.with_causes(), "the source does not answer even the smallest request");
+        Ok(Probed::Failed)
     }
 
     /// Asks once for a page of alert summaries, to compare another answer with it. `None` without an answer.
@@ -172,28 +170,25 @@ impl SourceAccess {
         self.counters.note_error(format!("{batch}: {}", error.with_causes()));
         self.heed_retry_after(error)?;
         self.pressure.note_error(error, &self.config, &self.counters);
-        let retryability = classify(error);
-        // The source is up when it answers, whatever it says.
-        let is_up = retryability == Retryability::Lasting || matches!(**error, SourceError::Contradictory { .. });
-        match retryability {
-            Retryability::Refused => Ok(false),
-            _ if is_up => {
-                self.pressure.breaker.answered();
-                Ok(false)
-            }
-            _ => match self.pressure.breaker.failed(error) {
-                Toll::Counts => Ok(false),
-                Toll::Outage { began } => {
-                    if began {
-                        warn!(
-                            error = %error.with_causes(),
-                            "many requests in a row failed; probing the source until it answers, for {} at most",
-                            human_duration(self.pressure.breaker.gives_up_after())
-                        );
-                    }
-                    Ok(true)
+        if classify(error) == Retryability::Refused {
+            return Ok(false);
+        }
+        if shows_life(error) {
+            self.note_recovery();
+            return Ok(false);
+        }
+        match self.pressure.breaker.failed(error) {
+            Toll::Counts => Ok(false),
+            Toll::Outage { began } => {
+                if began {
+                    warn!(
+                        error = %error.with_causes(),
+                        "many requests in a row failed; probing the source until it answers, for {} at most",
+                        human_duration(self.pressure.breaker.gives_up_after())
+                    );
                 }
-            },
+                Ok(true)
+            }
         }
     }
 

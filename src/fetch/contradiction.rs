@@ -8,6 +8,7 @@
 use serde::Deserialize;
 
 use super::expand::frameworks_to_ask;
+use super::refresh::last_updated;
 use crate::model::{AlertSummary, Batch, FrameworkId, Request, SignatureId, Timestamp, Window};
 use crate::source::{Answer, Reply};
 use crate::store::{CrawlIdentity, SignatureListing, Store, StoreError};
@@ -33,7 +34,7 @@ impl Suspicion {
             (Request::UpdatedSignatures { framework }, Reply::UpdatedSignatures(ids)) if ids.is_empty() => {
                 Some(Self::Updated { framework })
             }
-            (Request::Summary { signature, window }, Reply::Summary(summary)) if summary.data.is_empty() => {
+            (Request::Summary { signature, window, .. }, Reply::Summary(summary)) if summary.data.is_empty() => {
                 Some(Self::Data { signature, window, is_known: summary.header.is_some() })
             }
             _ => None,
@@ -162,18 +163,6 @@ impl Suspicion {
 
 fn named(alert: u64) -> String {
     format!("alert summary {alert} of the repository, which has signatures")
-}
-
-/// The instant of the signature's newest datum, where its record has it.
-fn last_updated(store: &Store, signature: SignatureId) -> Result<Option<Timestamp>, StoreError> {
-    #[derive(Deserialize)]
-    struct View {
-        last_updated: Option<String>,
-    }
-    let Some(record) = store.signature(signature)? else { return Ok(None) };
-    let view: Option<View> = serde_json::from_str(record.as_str()).ok();
-    let text = view.and_then(|view| view.last_updated);
-    Ok(text.and_then(|text| Timestamp::parse_naive(&text).or_else(|| text.parse().ok())))
 }
 
 /// True when the signature has data at or after the window's start, by the server's own list.

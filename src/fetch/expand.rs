@@ -3,12 +3,13 @@
 //!
 //! Everything here depends on the store alone, so the result is the same after any interruption.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::error::FetchError;
+use super::refresh::{SIGNATURES_PER_EXPANSION, earlier_readings, later_summaries, samples_after_joining};
 use super::scope::{lacks_frameworks, selected_signatures};
 use crate::config::{BatchConfig, SignatureScope};
-use crate::model::{FrameworkId, Kind, Request, SignatureId, Window, sampled_jobs};
+use crate::model::{FIRST_HARVEST, FrameworkId, Kind, Request, SignatureId, Window, sampled_jobs};
 use crate::source::{AlertPageOutline, PassVerdict, closing_looks, judge_pass, pages_of};
 use crate::store::columns::ColumnSet;
 use crate::store::{
@@ -17,9 +18,6 @@ use crate::store::{
 
 /// Maximum of passes over the alert list in one run; a list that moved in all of them will not keep still.
 const MAX_PASSES: u16 = 8;
-
-/// Signatures per expansion, so that a long list does not fill the writer's memory.
-const SIGNATURES_PER_EXPANSION: usize = 1000;
 
 /// Frameworks are asked up to this id even when the server does not list them: disabled frameworks keep their signatures.
 const HIGHEST_KNOWN_FRAMEWORK: u64 = 20;
@@ -197,15 +195,21 @@ fn summaries(
 ) -> Result<Vec<Settlement>, FetchError> {
     let window = identity.data_window();
     let mut known = HashSet::new();
-    for_each_known_summary(store, |signature, _| {
-        known.insert(signature);
+    let harvest = store.newest_harvest()?.filter(|harvest| harvest.number > FIRST_HARVEST);
+    for_each_known_summary(store, |signature, asked_by, _| {
+        if harvest.as_ref().is_none_or(|harvest| harvest.number == asked_by) {
+            known.insert(signature);
+        }
     })?;
+    if let Some(harvest) = harvest {
+        return later_summaries(store, identity, &harvest, &known, updated);
+    }
     let missing: Vec<SignatureId> =
         selected_signatures(store, identity)?.into_iter().filter(|id| !known.contains(id)).collect();
     let expansion = |signatures: &[SignatureId]| {
         let mut settlement = Settlement::default();
         for &signature in signatures {
-            let request = Request::Summary { signature, window };
+            let request = Request::Summary { signature, harvest: FIRST_HARVEST, window };
             settlement = match updated {
                 Some(updated) if !updated.contains(&signature.0) => {
                     settlement.and(Settlement::without_records(request, Outcome::Skipped))
@@ -220,10 +224,10 @@ fn summaries(
 
 /// Hands over each summary of the frontier. While a writer works, a request may be seen twice, in the state that it leaves
 /// and in the one that it enters, but is never missed.
-fn for_each_known_summary(store: &Store, mut know: impl FnMut(SignatureId, Window)) -> Result<(), StoreError> {
+fn for_each_known_summary(store: &Store, mut know: impl FnMut(SignatureId, u16, Window)) -> Result<(), StoreError> {
     let mut take = |request: Request| {
-        if let Request::Summary { signature, window } = request {
-            know(signature, window);
+        if let Request::Summary { signature, harvest, window } = request {
+            know(signature, harvest, window);
         }
     };
     for pending in store.pending() {
@@ -245,35 +249,45 @@ fn for_each_known_summary(store: &Store, mut know: impl FnMut(SignatureId, Windo
 /// [`StoreError`] when the store cannot be read.
 pub(crate) fn lost_parts(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Pending>, StoreError> {
     let whole = identity.data_window();
+    let Some(newest) = store.newest_harvest()? else { return Ok(Vec::new()) };
+    let harvest = newest.number;
     let mut in_parts: BTreeMap<SignatureId, Vec<Window>> = BTreeMap::new();
-    for_each_known_summary(store, |signature, window| {
-        if window != whole {
+    for_each_known_summary(store, |signature, asked_by, window| {
+        if asked_by == harvest && window != whole {
             in_parts.entry(signature).or_default().push(window);
         }
     })?;
     if in_parts.is_empty() {
         return Ok(Vec::new()); // as in most crawls
     }
-    for_each_known_summary(store, |signature, window| {
-        if window == whole {
+    for_each_known_summary(store, |signature, asked_by, window| {
+        if asked_by == harvest && window == whole {
             in_parts.remove(&signature);
         }
     })?;
+    let readings = if harvest == FIRST_HARVEST { HashMap::new() } else { earlier_readings(store, identity, harvest)? };
     let mut lost = Vec::new();
-    for (signature, mut parts) in in_parts {
-        parts.sort_unstable_by_key(|part| part.start);
-        let request = |window| Pending::of(Request::Summary { signature, window });
-        lost.extend(gaps(&parts, whole).into_iter().map(request));
+    for (signature, parts) in in_parts {
+        let asked = readings.get(&signature).map_or(whole, |reading| reading.window_after(identity, &newest));
+        let request = |window| Pending::of(Request::Summary { signature, harvest, window });
+        lost.extend(asked.gaps(parts).into_iter().map(request));
     }
     Ok(lost)
 }
 
-/// The samples of signatures whose window was split. A signature that lacks a part has no sample yet: the median of half
-/// the data is another one.
+/// The samples of signatures whose data came in parts: of a split window, or of several harvests. A signature that lacks a
+/// part has no sample yet: the median of half the data is another one.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be read.
-pub(super) fn samples_of_split_signatures(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Pending>, StoreError> {
+pub(super) fn samples_of_signatures_in_parts(
+    store: &Store,
+    identity: &CrawlIdentity,
+) -> Result<Vec<Pending>, StoreError> {
+    let newest = store.newest_harvest()?.map_or(FIRST_HARVEST, |harvest| harvest.number);
+    if newest > FIRST_HARVEST {
+        return samples_after_joining(store, newest);
+    }
     let whole = identity.data_window();
     let mut parts: BTreeMap<SignatureId, Vec<SettledSummary>> = BTreeMap::new();
     for summary in store.settled_summaries() {
@@ -284,7 +298,7 @@ pub(super) fn samples_of_split_signatures(store: &Store, identity: &CrawlIdentit
     }
     let mut discovered = Vec::new();
     let mut chunks = ChunkReader::new(store);
-    for parts in parts.into_values().filter(|parts| cover(parts, whole)) {
+    for parts in parts.into_values().filter(|parts| whole.is_covered(parts.iter().map(|part| part.window))) {
         let mut jobs = Vec::new();
         for part in &parts {
             let wanted = ColumnSet::JOB_IDS | ColumnSet::SUBMIT_TIMES;
@@ -296,52 +310,4 @@ pub(super) fn samples_of_split_signatures(store: &Store, identity: &CrawlIdentit
         discovered.extend(sampled_jobs(&jobs).map(job_pending));
     }
     Ok(discovered)
-}
-
-/// True when `parts`, by their start, leave no gap in `whole`.
-fn cover(parts: &[SettledSummary], whole: Window) -> bool {
-    let windows: Vec<Window> = parts.iter().map(|part| part.window).collect();
-    gaps(&windows, whole).is_empty()
-}
-
-/// The gaps that `parts`, sorted by their start, leave in `whole`.
-fn gaps(parts: &[Window], whole: Window) -> Vec<Window> {
-    let mut gaps = Vec::new();
-    let mut covered_until = whole.start;
-    for part in parts {
-        if part.start > covered_until {
-            gaps.push(Window { start: covered_until, end: part.start });
-        }
-        covered_until = covered_until.max(part.end);
-    }
-    if covered_until < whole.end {
-        gaps.push(Window { start: covered_until, end: whole.end });
-    }
-    gaps
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Timestamp;
-
-    fn day(n: i64) -> Timestamp {
-        Timestamp::from_secs(n * 86_400)
-    }
-
-    fn days(start: i64, end: i64) -> Window {
-        Window { start: day(start), end: day(end) }
-    }
-
-    #[test]
-    fn the_gaps_of_a_window_are_outside_all_its_parts() {
-        let whole = days(0, 8);
-        assert_eq!(gaps(&[whole], whole), []);
-        assert_eq!(gaps(&[days(0, 4), days(4, 8)], whole), []);
-        assert_eq!(gaps(&[days(0, 2), days(1, 4), days(4, 9)], whole), []);
-        assert_eq!(gaps(&[], whole), [whole]);
-        assert_eq!(gaps(&[days(0, 4)], whole), [days(4, 8)]);
-        assert_eq!(gaps(&[days(2, 4), days(5, 6), days(6, 8)], whole), [days(0, 2), days(4, 5)]);
-        assert_eq!(gaps(&[days(0, 5), days(1, 2), days(6, 7)], whole), [days(5, 6), days(7, 8)]);
-    }
 }

@@ -386,7 +386,9 @@ impl Fetcher {
     /// The length of a part of the data window; `None` for everything else.
     fn secs_of_part(&self, batch: &Batch) -> Option<i64> {
         match batch.requests()[0] {
-            Request::Summary { window, .. } if window != self.links.identity.data_window() => Some(window.secs()),
+            request @ Request::Summary { window, .. } if request.is_part(self.links.identity.data_window()) => {
+                Some(window.secs())
+            }
             _ => None,
         }
     }

@@ -25,7 +25,7 @@ pub(super) struct Frontier {
     /// Requests to hand out, one a batch; job details are in `jobs`, parts of windows in `parts`.
     queues: [VecDeque<Request>; 4],
     parts: VecDeque<Request>,
-    /// The window of summaries that are not parts.
+    /// Of the crawl.
     data_window: Window,
     /// Splits of a signature since it was answered.
     splits: HashMap<SignatureId, u32>,
@@ -76,7 +76,7 @@ impl Frontier {
     /// The signature of a part of a window; `None` for everything else.
     fn signature_of_part(&self, request: &Request) -> Option<SignatureId> {
         match request {
-            Request::Summary { signature, window } if *window != self.data_window => Some(*signature),
+            Request::Summary { signature, .. } if request.is_part(self.data_window) => Some(*signature),
             _ => None,
         }
     }
@@ -234,7 +234,7 @@ mod tests {
             0 => WINDOW,
             _ => Window { start: Timestamp::from_secs(number), end: Timestamp::from_secs(number + 1) },
         };
-        Request::Summary { signature: SignatureId(signature), window }
+        Request::Summary { signature: SignatureId(signature), harvest: 1, window }
     }
 
     fn take_summary(frontier: &mut Frontier) -> Option<Request> {

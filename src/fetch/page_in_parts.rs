@@ -1,9 +1,9 @@
 //! A page of alert summaries that is too much for one reply: its rows come in smaller pages, and are settled as one.
 //!
-//! A part goes in after the other; records, count and rows that the server does not return come out. The list may move
-//! between two parts, and a row would be lost then. So the last row of each part but the last is looked at once more when
-//! all are read, as the last rows of pages are when a pass is complete (`source/page.rs`). Another row in its place is added
-//! to the page, which then has more rows than it counts: the list is read again.
+//! In: one part after the other. Out: the records, the count, and the rows that the server does not return. The list may
+//! move between two parts, and a row would then be lost. So, after all parts, the last row of each part except the last is
+//! read once more, like the last rows of pages at the end of a pass (`source/page.rs`). If it is another row, that row is
+//! added to the page, which then has more rows than its count, and the list is read again.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(super) struct PageInParts {
 }
 
 impl PageInParts {
-    /// A page of which nothing is read, in a list of `count` rows if that is known.
+    /// A page without any part yet, in a list of `count` rows if that is known.
     pub(super) fn new(count: Option<u64>) -> Self {
         Self {
             count,
@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    /// Rows 1 to 5 of a list of 5, of which row 3 is not returned, and then `looks` at rows 2 and 3.
+    /// Rows 1 to 5 of a list of 5; the server does not return row 3. Then `looks`: second looks at rows 2 and 3.
     fn read(looks: [Option<u64>; 2]) -> Option<(u64, usize)> {
         let mut page = PageInParts::new(None);
         page.add(asked(1, 2), 5, rows([9, 8]));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_more_rows_than_it_counts_if_a_second_look_finds_another_row() {
+    fn a_page_has_more_rows_than_its_count_if_a_second_look_finds_another_row() {
         assert_eq!(read([Some(8), None]), Some((5, 5)), "all are in their places");
         assert_eq!(read([Some(7), None]), Some((5, 6)), "row 3 came to row 2");
         assert_eq!(read([None, None]), Some((5, 6)), "the row that is not returned came to row 2");

@@ -48,6 +48,11 @@ pub(super) fn classify(error: &SourceError) -> Retryability {
     }
 }
 
+/// True if the source is up although a request met `error`: the error is in the content of its reply, or in the request.
+pub(super) fn shows_life(error: &SourceError) -> bool {
+    error.is_of_the_request() || matches!(error, SourceError::Contradictory { .. } | SourceError::TooLarge { .. })
+}
+
 /// The delays between the attempts of one request: doubling, with jitter of half their length.
 #[derive(Debug)]
 pub(super) struct RetryDelays(ExponentialBackoff);
@@ -78,6 +83,19 @@ mod tests {
 
     fn status(status: u16) -> SourceError {
         SourceError::Status { status, retry_after: None, excerpt: String::new() }
+    }
+
+    #[test]
+    fn a_reply_shows_life_unless_an_outage_may_give_it() {
+        let too_large = SourceError::TooLarge { limit: 1 };
+        let contradictory = SourceError::Contradictory { endpoint: "jobs", found: String::new() };
+        for error in [status(400), status(404), status(413), status(414), too_large, contradictory] {
+            assert!(shows_life(&error), "{error}");
+        }
+        let page = SourceError::NotJson { status: 200, content_type: "text/html".into() };
+        for error in [status(204), status(401), status(429), status(500), status(503), page, SourceError::Forbidden] {
+            assert!(!shows_life(&error), "{error}");
+        }
     }
 
     #[test]

@@ -240,7 +240,7 @@ impl Scheduler {
             return Ok(false);
         }
         self.samples_completed = true;
-        let samples = expand::samples_of_split_signatures(self.links.store.store(), &self.links.identity)?;
+        let samples = expand::samples_of_signatures_in_parts(self.links.store.store(), &self.links.identity)?;
         let expansion = Settlement::discovery(samples);
         if expansion.is_empty() {
             return Ok(false);

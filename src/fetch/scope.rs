@@ -1,4 +1,4 @@
-//! The signatures of the crawl's scope, by what the store has of the server's lists.
+//! Selects the signatures of the crawl's scope from the stored lists.
 //!
 //! Patterns and names are held against all listed signatures, so that a mistyped one is an error and not an empty dataset.
 
@@ -93,8 +93,8 @@ pub(super) fn lacks_frameworks(store: &Store, scope: &Scope) -> Result<bool, Sto
 /// The crawl's signatures, ascending: the sample of those that pass its scope.
 ///
 /// # Errors
-/// [`SelectionError`] if a part of the scope matches nothing, or the store cannot be read. Lists that are incomplete are no
-/// reason.
+/// [`SelectionError`] if a part of the scope matches nothing although all lists are complete, or if the store cannot be
+/// read.
 pub(super) fn selected_signatures(store: &Store, identity: &CrawlIdentity) -> Result<Vec<SignatureId>, SelectionError> {
     let listed = store.signature_ids()?;
     let scope = &identity.scope;
@@ -171,7 +171,8 @@ fn has_all_alerts(store: &Store) -> Result<bool, StoreError> {
     Ok(alerts.pending + alerts.failed == 0)
 }
 
-/// The signatures of an alert summary; `None` for one outside the window, or of a status that the scope leaves out. A field of another type counts as absent.
+/// The signatures of an alert summary; `None` for one outside the window, or with a status that the scope leaves out. A
+/// field of another type counts as absent.
 fn signatures_of(record: &RawJson, identity: &CrawlIdentity) -> Option<Vec<SignatureId>> {
     type Fields<'a> = BTreeMap<String, &'a RawValue>;
     let summary: Fields<'_> = record.view().ok()?;

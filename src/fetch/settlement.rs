@@ -1,7 +1,7 @@
 //! An answer or a failure as a change of the store. Pure, but for the clock.
 
 use super::expand;
-use crate::model::{AlertSummaryId, Batch, LAST_ROWS, Request, Timestamp};
+use crate::model::{AlertSummaryId, Batch, FIRST_HARVEST, LAST_ROWS, Request, Timestamp};
 use crate::source::{Answer, Reply, SourceError};
 use crate::store::{Change, CrawlIdentity, Failure, Provenance, Settlement, SignatureListing, Store, StoreError};
 
@@ -46,9 +46,11 @@ pub(super) fn settlement_of(
         (Reply::Frameworks { ids, list }, _) => {
             Settlement::of_frameworks(request, ids.into_iter().map(|id| id.0).collect(), &list)
         }
-        (Reply::Summary(summary), Request::Summary { window, .. }) => {
-            let whole = window == context.identity.data_window();
-            Settlement::of_summary(context.store, request, whole, &summary)
+        (Reply::Summary(summary), Request::Summary { signature, harvest, window }) => {
+            // A later harvest may add to data that are stored.
+            let is_all = window == context.identity.data_window()
+                && (harvest == FIRST_HARVEST || context.store.summaries_of(signature).next().is_none());
+            Settlement::of_summary(context.store, request, is_all, &summary)
         }
         (Reply::Jobs(jobs), _) => Settlement::of_jobs(batch.requests(), &jobs),
         // The source answers a batch by a reply of its kind.

@@ -2,6 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::path::Path;
+
+use super::ImportError;
+use crate::actor::Shutdown;
 
 /// Size of a block, about; it has at least one line.
 const BLOCK_BYTES: u64 = 1 << 20;
@@ -54,6 +58,21 @@ impl BlockReader {
         self.offset += block.bytes.len() as u64;
         Ok(Some(block))
     }
+}
+
+/// Calls `take` for each block of the file at `path`.
+pub(super) fn each_block(path: &Path, shutdown: &Shutdown, mut take: impl FnMut(&[u8])) -> Result<(), ImportError> {
+    let failed = |source| ImportError::Read { path: path.to_owned(), source };
+    let mut blocks = BlockReader::new(File::open(path).map_err(failed)?);
+    let mut spare = Vec::new();
+    while let Some(block) = blocks.next(spare).map_err(failed)? {
+        if shutdown.is_draining() {
+            return Err(ImportError::Interrupted);
+        }
+        take(&block.bytes);
+        spare = block.bytes;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::blocks::{Block, BlockReader};
 use super::rows::{Row, RowLine, read_line};
 use super::{FileReport, ImportError};
 use crate::actor::{DealError, InOrder, Inbox, Numbered, Shutdown, Ticket, deal, parallelism};
-use crate::model::{Request, SignatureId, Sorted, Window, bring_to_api_order};
+use crate::model::{FIRST_HARVEST, Request, SignatureId, Sorted, Window, bring_to_api_order};
 use crate::store::{BulkWriter, Pending, Settlement, Store};
 
 /// The place of a row in the file.
@@ -202,7 +202,11 @@ impl Collector<'_, '_> {
             settlement
         } else {
             self.report.empty += 1;
-            Settlement::discovery(vec![Pending::of(Request::Summary { signature, window: self.window })])
+            Settlement::discovery(vec![Pending::of(Request::Summary {
+                signature,
+                harvest: FIRST_HARVEST,
+                window: self.window,
+            })])
         }
     }
 
@@ -228,7 +232,7 @@ impl Collector<'_, '_> {
             let span = spans[0];
             let taken = prepare(joined, span, store, self.window);
             if let Some(settlement) = taken.settlement {
-                let request = Request::Summary { signature, window: self.window };
+                let request = Request::Summary { signature, harvest: FIRST_HARVEST, window: self.window };
                 let stored = store.settled(&request)?.map_or(0, |settled| u64::from(settled.num_records));
                 self.report.data = before - stored + taken.num_data;
                 if first == Some(true) {

@@ -1,96 +1,84 @@
-//! The end of the data that the files of a folder prove.
+//! The data that the files of a folder prove.
 //!
-//! A copy of a file keeps its content, not its date. The dataset's manifest knows when the crawl was created; without one, the
-//! data prove nothing beyond their newest push, and the next run fetches the data from there on.
+//! A copy of a file keeps its content, not its date. The manifest of a complete dataset knows the window of its crawl; without
+//! one, the data prove nothing beyond their newest push. Later data count as not fetched, whatever the configuration says.
 
-use std::fmt;
-use std::fs::File;
 use std::path::Path;
 
-use serde::Deserialize;
-
 use super::ImportError;
-use super::blocks::BlockReader;
-use super::report::DATA_NAME;
+use super::blocks::each_block;
+use super::manifest::Manifest;
+use super::report::EndProof;
 use crate::actor::Shutdown;
-use crate::model::Timestamp;
-
-/// Written by `reduce` beside the files that it makes.
-const MANIFEST_NAME: &str = "manifest.json";
+use crate::config::Config;
+use crate::model::{Timestamp, Window};
+use crate::store::CrawlIdentity;
 
 const KEY: &str = "\"push_timestamp\":";
 
 /// Longest text of a time, bytes.
 const MAX_TIME_BYTES: usize = 40;
 
-/// The source of `data_end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndProof {
-    /// The configuration, or the command line.
-    Configured,
-    /// The manifest in the folder.
-    Manifest,
-    /// The newest push of the data.
-    NewestPush,
-    /// Nothing: the folder has no data.
-    Nothing,
-}
-
-impl fmt::Display for EndProof {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Configured => f.write_str("as configured"),
-            Self::Manifest => write!(f, "the end of the data in its {MANIFEST_NAME}"),
-            Self::NewestPush => write!(f, "the newest push in {DATA_NAME}"),
-            Self::Nothing => f.write_str("now, as the folder has no data"),
-        }
-    }
-}
-
-/// The end of the data in `folder`, whose data file is `data`; `now` if there is no proof.
-pub(super) fn proven_end(
+/// The identity of a crawl of `config` that has fetched no more than the files in `folder` prove, and the source of its
+/// `data_end`. `data` is the folder's data file.
+///
+/// # Errors
+/// [`ImportError`] for files of another server or repository, and for a configured window that they do not prove.
+pub(super) fn proven_crawl(
     folder: &Path,
     data: Option<&Path>,
-    now: Timestamp,
+    config: &Config,
     shutdown: &Shutdown,
-) -> Result<(Timestamp, EndProof), ImportError> {
-    let Some(data) = data else { return Ok((now, EndProof::Nothing)) };
-    if let Some(end) = end_of_manifest(&folder.join(MANIFEST_NAME)) {
-        return Ok((end.min(now), EndProof::Manifest));
+) -> Result<(CrawlIdentity, EndProof), ImportError> {
+    let manifest = Manifest::of(folder);
+    if let Some(manifest) = &manifest {
+        manifest.check_source(folder, config)?;
     }
-    let newest = newest_push(data, now, shutdown)?;
-    Ok(newest.map_or((now, EndProof::Nothing), |push| (push.plus_secs(1), EndProof::NewestPush)))
+    let now = Timestamp::now();
+    let nothing = || (CrawlIdentity::create(config, now), EndProof::Nothing);
+    let Some(data) = data else { return Ok(nothing()) };
+    if let Some(manifest) = manifest
+        && let Some(end) = manifest.proven_end(data, shutdown)?
+    {
+        let proven = Window { start: manifest.crawl.data_window().start, end };
+        let mut config = config.clone();
+        let data_end = config.window.data_end.unwrap_or(end);
+        config.window.start.get_or_insert(manifest.crawl.window_start);
+        config.window.end.get_or_insert(manifest.crawl.window_end.min(data_end));
+        return within(&config, proven, EndProof::Manifest);
+    }
+    let Some(newest) = newest_push(data, now, shutdown)? else { return Ok(nothing()) };
+    // Pushes have whole seconds: in the next one may be another push.
+    let proven = Window { start: Timestamp::from_micros(i64::MIN), end: newest.plus_secs(1) };
+    within(config, proven, EndProof::NewestPush)
 }
 
-fn end_of_manifest(path: &Path) -> Option<Timestamp> {
-    #[derive(Deserialize)]
-    struct Manifest {
-        crawl: Crawl,
+/// The crawl of `config`, whose data must be within `proven`.
+fn within(config: &Config, proven: Window, by: EndProof) -> Result<(CrawlIdentity, EndProof), ImportError> {
+    let crawl = CrawlIdentity::create(config, proven.end);
+    let asked = crawl.data_window();
+    if asked.end > proven.end {
+        return Err(ImportError::EndNotProven { asked: asked.end, proven: proven.end, by });
     }
-    #[derive(Deserialize)]
-    struct Crawl {
-        data_end: Timestamp,
+    if asked.start < proven.start {
+        return Err(ImportError::StartNotProven { asked: asked.start, proven: proven.start });
     }
-    let manifest: Manifest = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    Some(manifest.crawl.data_end)
+    if asked.end <= crawl.window_start {
+        return Err(ImportError::NoData { start: crawl.window_start, proven: proven.end, by });
+    }
+    let by = if asked.end < proven.end { EndProof::Configured } else { by };
+    Ok((crawl, by))
 }
 
 /// The newest `push_timestamp` in a file, whole seconds; also of torn rows, which were fetched with the others. Times after
 /// `now` are errors.
 fn newest_push(path: &Path, now: Timestamp, shutdown: &Shutdown) -> Result<Option<Timestamp>, ImportError> {
-    let failed = |source| ImportError::Read { path: path.to_owned(), source };
-    let mut blocks = BlockReader::new(File::open(path).map_err(failed)?);
     let mut newest = None;
-    let mut spare = Vec::new();
-    while let Some(block) = blocks.next(spare).map_err(failed)? {
-        if shutdown.is_draining() {
-            return Err(ImportError::Interrupted);
-        }
-        let text = String::from_utf8_lossy(&block.bytes);
+    each_block(path, shutdown, |block| {
+        let text = String::from_utf8_lossy(block);
         let pushes = text.match_indices(KEY).filter_map(|(at, _)| time_at(&text[at + KEY.len()..]));
         newest = newest.max(pushes.filter(|push| *push <= now).max());
-        spare = block.bytes;
-    }
+    })?;
     Ok(newest.map(|push| Timestamp::from_secs(push.as_secs())))
 }
 
@@ -103,8 +91,15 @@ fn time_at(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::{DATA_NAME, MANIFEST_NAME};
     use super::*;
     use crate::dataset::write::MANIFEST_NAME as OF_THE_DATASET;
+
+    const ROWS: &str = concat!(
+        "{\"signature_id\": 1, \"jobs\": [{\"push_timestamp\": \"2026-07-03T00:00:07.5\", \"a\": \"\\\"push_timestamp\\\": \"}]}\n",
+        "{\"signature_id\":2,\"jobs\":[{\"push_timestamp\":\"2026-07-02T00:00:00\"},{\"push_timestamp\":\"2099-01-01T00:00:00\"}]}\n",
+        "{\"signature_id\": 3, \"jobs\": [{\"push_timestamp\": null}, {\"push_timestamp\": \"soon\"}, {\"push_time",
+    );
 
     fn put(path: &Path, text: &str) {
         use std::io::Write as _;
@@ -112,30 +107,105 @@ mod tests {
         file.write_all(text.as_bytes()).unwrap();
     }
 
-    #[test]
-    fn the_end_is_the_manifests_or_else_that_of_the_newest_push() {
-        assert_eq!(MANIFEST_NAME, OF_THE_DATASET);
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// A folder with a data file, and a configuration of the test.
+    fn folder_of(rows: &str) -> (tempfile::TempDir, Config) {
         let folder = tempfile::tempdir().unwrap();
-        let now: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
-        let of = |data: Option<&Path>| proven_end(folder.path(), data, now, &Shutdown::new()).unwrap();
-        assert_eq!(of(None), (now, EndProof::Nothing));
-        let data = folder.path().join(DATA_NAME);
-        put(&data, "{\"signature_id\": 1, \"jobs\": []}\n");
-        assert_eq!(of(Some(&data)), (now, EndProof::Nothing));
-        put(
-            &data,
-            concat!(
-                "{\"signature_id\": 1, \"jobs\": [{\"push_timestamp\": \"2026-07-03T00:00:07.5\", \"a\": \"\\\"push_timestamp\\\": \"}]}\n",
-                "{\"signature_id\":2,\"jobs\":[{\"push_timestamp\":\"2026-07-02T00:00:00\"},{\"push_timestamp\":\"2099-01-01T00:00:00\"}]}\n",
-                "{\"signature_id\": 3, \"jobs\": [{\"push_timestamp\": null}, {\"push_timestamp\": \"soon\"}, {\"push_time",
-            ),
+        put(&folder.path().join(DATA_NAME), rows);
+        let mut config = Config::default();
+        config.window.start = Some(at("2026-07-01"));
+        (folder, config)
+    }
+
+    fn proven(folder: &tempfile::TempDir, config: &Config) -> Result<(CrawlIdentity, EndProof), ImportError> {
+        proven_crawl(folder.path(), Some(&folder.path().join(DATA_NAME)), config, &Shutdown::new())
+    }
+
+    fn end_of(folder: &tempfile::TempDir, config: &Config) -> (Timestamp, EndProof) {
+        proven(folder, config).map(|(crawl, by)| (crawl.data_end, by)).unwrap()
+    }
+
+    /// A manifest for `rows`, of a crawl of `config` until 2026-10-01.
+    fn put_manifest(folder: &tempfile::TempDir, config: &Config, rows: &str, change: impl Fn(&mut serde_json::Value)) {
+        use sha2::Digest as _;
+        let digest = sha2::Sha256::digest(rows).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let mut manifest = serde_json::json!({
+            "format": 1,
+            "crawl": CrawlIdentity::create(config, at("2026-10-01")),
+            "complete": true,
+            "artifacts": {DATA_NAME: {"sha256": digest, "bytes": rows.len()}},
+            "run": {"created_at": "2026-10-01T02:00:00Z"},
+        });
+        change(&mut manifest);
+        put(&folder.path().join(MANIFEST_NAME), &manifest.to_string());
+    }
+
+    #[test]
+    fn without_a_manifest_the_newest_push_proves_the_end_and_without_data_nothing_does() {
+        let (folder, config) = folder_of(ROWS);
+        assert_eq!(end_of(&folder, &config), (at("2026-07-03T00:00:08"), EndProof::NewestPush));
+        let (folder, mut config) = folder_of("{\"signature_id\": 1, \"jobs\": []}\n");
+        assert_eq!(end_of(&folder, &config).1, EndProof::Nothing);
+        config.window.data_end = Some(at("2026-11-01"));
+        assert_eq!(end_of(&folder, &config), (at("2026-11-01"), EndProof::Nothing));
+        assert_eq!(proven_crawl(folder.path(), None, &config, &Shutdown::new()).unwrap().1, EndProof::Nothing);
+    }
+
+    #[test]
+    fn a_configured_end_may_be_earlier_than_the_proven_one_but_not_later() {
+        let (folder, mut config) = folder_of(ROWS);
+        let newest = at("2026-07-03T00:00:08");
+        config.window.data_end = Some(newest);
+        assert_eq!(end_of(&folder, &config), (newest, EndProof::NewestPush));
+        config.window.data_end = Some(at("2026-07-02"));
+        assert_eq!(end_of(&folder, &config), (at("2026-07-02"), EndProof::Configured));
+        config.window.data_end = Some(at("2026-07-03T00:00:09"));
+        let refused = proven(&folder, &config).unwrap_err();
+        assert!(matches!(&refused, ImportError::EndNotProven { proven, .. } if *proven == newest), "{refused:?}");
+        let said = refused.to_string();
+        assert!(
+            ["2026-07-03T00:00:08Z", "2026-07-03T00:00:09Z", "perfharvest refresh"]
+                .iter()
+                .all(|part| said.contains(part))
         );
-        let newest = "2026-07-03T00:00:08Z".parse().unwrap();
-        assert_eq!(of(Some(&data)), (newest, EndProof::NewestPush));
-        let manifest = folder.path().join(MANIFEST_NAME);
-        put(&manifest, "{}");
-        assert_eq!(of(Some(&data)), (newest, EndProof::NewestPush));
-        put(&manifest, r#"{"format":1,"crawl":{"data_end":"2026-10-01T00:00:00Z"}}"#);
-        assert_eq!(of(Some(&data)), ("2026-10-01T00:00:00Z".parse().unwrap(), EndProof::Manifest));
+        config.window = crate::config::WindowConfig { start: Some(at("2026-07-04")), data_end: None, ..config.window };
+        assert!(matches!(proven(&folder, &config), Err(ImportError::NoData { .. })));
+    }
+
+    #[test]
+    fn a_manifest_counts_if_it_is_of_a_complete_crawl_and_of_these_data() {
+        assert_eq!(MANIFEST_NAME, OF_THE_DATASET);
+        let (folder, config) = folder_of(ROWS);
+        let newest = (at("2026-07-03T00:00:08"), EndProof::NewestPush);
+        put(&folder.path().join(MANIFEST_NAME), "{}");
+        assert_eq!(end_of(&folder, &config), newest);
+        put_manifest(&folder, &config, ROWS, |_| {});
+        assert_eq!(end_of(&folder, &config), (at("2026-10-01"), EndProof::Manifest));
+        put_manifest(&folder, &config, ROWS, |manifest| manifest["run"]["created_at"] = "2026-09-30T00:00:00Z".into());
+        assert_eq!(end_of(&folder, &config), (at("2026-09-30"), EndProof::Manifest));
+        put_manifest(&folder, &config, ROWS, |manifest| manifest["complete"] = false.into());
+        assert_eq!(end_of(&folder, &config), newest);
+        put_manifest(&folder, &config, "another file", |_| {});
+        assert_eq!(end_of(&folder, &config), newest);
+    }
+
+    #[test]
+    fn the_window_and_the_source_are_those_of_the_manifest() {
+        let (folder, mut config) = folder_of(ROWS);
+        config.window.end = Some(at("2026-09-01"));
+        put_manifest(&folder, &config, ROWS, |_| {});
+        config.window.start = None;
+        config.window.end = None;
+        let (crawl, _) = proven(&folder, &config).unwrap();
+        assert_eq!((crawl.window_start, crawl.window_end), (at("2026-07-01"), at("2026-09-01")));
+        config.window.start = Some(at("2026-06-30"));
+        assert!(matches!(proven(&folder, &config), Err(ImportError::StartNotProven { .. })));
+        config.window.start = None;
+        config.source.repository = "mozilla-central".to_owned();
+        let said = proven(&folder, &config).unwrap_err().to_string();
+        assert!(said.contains("autoland from ") && said.contains("mozilla-central from "), "{said}");
     }
 }

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use super::data_end::{EndProof, proven_end};
-use super::report::{DATA_NAME, FileReport, JOBS_NAME, SIGNATURES_NAME};
+use super::data_end::proven_crawl;
+use super::report::{DATA_NAME, EndProof, FileReport, JOBS_NAME, SIGNATURES_NAME};
 use super::{ImportError, data, lists};
 use crate::actor::Shutdown;
 use crate::config::{Config, Scope};
 use crate::fetch::first_requests;
-use crate::model::Timestamp;
 use crate::store::{BulkWriter, CrawlIdentity, Incoming, Store, StoreError, Tally};
 
 /// The result of an import.
@@ -37,12 +36,8 @@ pub fn import_folder(folder: &Path, config: &Config, shutdown: &Shutdown) -> Res
     if data.is_none() && signatures.is_none() && jobs.is_none() {
         return Err(ImportError::NothingThere(folder.to_owned()));
     }
-    let (data_end, end_proof) = match config.window.data_end {
-        Some(end) => (end, EndProof::Configured),
-        None => proven_end(folder, data.as_deref(), Timestamp::now(), shutdown)?,
-    };
-    let scope = config.scope.over(&Scope::default()).map_err(StoreError::from)?;
-    let identity = CrawlIdentity { scope, ..CrawlIdentity::create(config, data_end) };
+    let (crawl, end_proof) = proven_crawl(folder, data.as_deref(), config, shutdown)?;
+    let identity = CrawlIdentity { scope: config.scope.over(&Scope::default()).map_err(StoreError::from)?, ..crawl };
 
     let incoming = Incoming::begin(&config.store)?;
     let store: &Store = incoming.store()?;

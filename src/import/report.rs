@@ -1,5 +1,7 @@
 //! The names of the files, and the report of an import.
 
+use std::fmt;
+
 /// The data: one signature per line.
 pub const DATA_NAME: &str = "perf_jobs_by_signature.jsonl";
 /// The records of signatures.
@@ -9,6 +11,33 @@ pub const JOBS_NAME: &str = "max_revision_jobs.jsonl";
 
 /// Alert summaries, which are not read.
 pub const ALERTS_NAME: &str = "alert_summaries.csv";
+
+/// Written by `reduce` beside the files that it makes.
+pub(super) const MANIFEST_NAME: &str = "manifest.json";
+
+/// The source of `data_end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndProof {
+    /// The configuration, or the command line: earlier than the files prove.
+    Configured,
+    /// The manifest in the folder.
+    Manifest,
+    /// The newest push of the data.
+    NewestPush,
+    /// Nothing: the folder has no data.
+    Nothing,
+}
+
+impl fmt::Display for EndProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configured => f.write_str("as configured"),
+            Self::Manifest => write!(f, "the end of the data in its {MANIFEST_NAME}"),
+            Self::NewestPush => write!(f, "the newest push in {DATA_NAME}"),
+            Self::Nothing => f.write_str("as the folder has no data"),
+        }
+    }
+}
 
 /// Lines, or data in them, that were not imported as they are; numbers start at 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

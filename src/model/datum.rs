@@ -58,12 +58,12 @@ pub enum DatumRecord {
 }
 
 /// The order of the data of a signature: `push_timestamp`, `push_id`, `job_id` (null last), then `id` (none last), which
-/// breaks the ties whose order the server leaves undefined.
-type ApiOrder = (Timestamp, PushId, bool, JobId, bool, DatumId);
+/// breaks the ties whose order the server leaves undefined, as does the text of data without an id.
+type ApiOrder<'a> = (Timestamp, PushId, bool, JobId, bool, DatumId, &'a str);
 
 /// The sort key of a datum.
 #[must_use]
-pub fn api_order(record: &DatumRecord) -> ApiOrder {
+pub fn api_order(record: &DatumRecord) -> ApiOrder<'_> {
     (
         record.push_timestamp(),
         record.push_id(),
@@ -71,13 +71,17 @@ pub fn api_order(record: &DatumRecord) -> ApiOrder {
         record.job_id().unwrap_or_default(),
         record.id().is_none(),
         record.id().unwrap_or_default(),
+        match record {
+            DatumRecord::Irregular(datum) if datum.id.is_none() => datum.raw.as_str(),
+            _ => "",
+        },
     )
 }
 
 /// Sorts data as the API does, and keeps only the first datum of each id, and all without one.
 pub fn bring_to_api_order(data: &mut Vec<DatumRecord>) {
-    if !data.is_sorted_by_key(api_order) {
-        data.sort_by_key(api_order);
+    if !data.is_sorted_by(|left, right| api_order(left) <= api_order(right)) {
+        data.sort_by(|left, right| api_order(left).cmp(&api_order(right)));
     }
     let mut ids: Vec<DatumId> = data.iter().filter_map(DatumRecord::id).collect();
     ids.sort_unstable();

@@ -68,6 +68,11 @@ impl Serialize for RawJson {
     }
 }
 
+/// The text in a field of a record. A field that is absent or has another type gives `None`.
+pub(crate) fn text_of(field: Option<&RawValue>) -> Option<String> {
+    serde_json::from_str(field?.get()).ok()
+}
+
 /// The entries of an object in their order, with values as text.
 #[derive(Clone, Debug)]
 pub struct RawEntries<'a>(pub Vec<(String, &'a RawValue)>);

@@ -72,7 +72,7 @@ impl<T> Default for Sorted<T> {
     }
 }
 
-/// Unreadable records of a list; one with more is no list of records. Each takes some hundred bytes, whatever its length.
+/// Maximum of unreadable records in a list; a list with more is refused. Each takes some hundred bytes of any length.
 const MAX_ODD_RECORDS: usize = 200_000;
 
 impl<T> Sorted<T> {

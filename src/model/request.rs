@@ -46,6 +46,9 @@ impl Kind {
     }
 }
 
+/// Number of the harvest that fills a store; later ones bring it up to date.
+pub const FIRST_HARVEST: u16 = 1;
+
 /// A unit of work, settled once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Request {
@@ -74,7 +77,10 @@ pub enum Request {
     Summary {
         /// Whose data are requested.
         signature: SignatureId,
-        /// The whole data window, or a part of it if the whole is too large for one reply.
+        /// Number of the harvest that asks, from 1; of stored data that were joined, the last one that asked.
+        harvest: u16,
+        /// The whole data window, the part of it that a later harvest asks for, or a part of these if the whole is too large
+        /// for one reply.
         window: Window,
     },
     /// The details of one job.
@@ -99,7 +105,7 @@ impl Request {
     /// The stable key of the request.
     #[must_use]
     pub fn key(&self) -> Vec<u8> {
-        let mut key = Vec::with_capacity(25);
+        let mut key = Vec::with_capacity(27);
         match self {
             Self::AlertPage { pass, page } => {
                 key.push(b'a');
@@ -115,9 +121,10 @@ impl Request {
                 key.push(b'u');
                 push_framework(&mut key, *framework);
             }
-            Self::Summary { signature, window } => {
+            Self::Summary { signature, harvest, window } => {
                 key.push(b's');
                 key.extend_from_slice(&signature.0.to_be_bytes());
+                key.extend_from_slice(&harvest.to_be_bytes());
                 push_instant(&mut key, window.start);
                 push_instant(&mut key, window.end);
             }
@@ -127,6 +134,17 @@ impl Request {
             }
         }
         key
+    }
+
+    /// True for a part of a window that was split, in a crawl of `data_window`; false for the window that a harvest asks for
+    /// at first. A later harvest asks from a time on that depends on the signature, up to the end of the window.
+    #[must_use]
+    pub fn is_part(&self, data_window: Window) -> bool {
+        match self {
+            Self::Summary { harvest: FIRST_HARVEST, window, .. } => *window != data_window,
+            Self::Summary { window, .. } => window.end != data_window.end,
+            _ => false,
+        }
     }
 
     /// Common prefix of the keys of a signature's summaries.
@@ -151,9 +169,10 @@ impl Request {
             (b'g', 8) => Some(Self::Signatures { framework: Some(framework(rest)?) }),
             (b'u', 0) => Some(Self::UpdatedSignatures { framework: None }),
             (b'u', 8) => Some(Self::UpdatedSignatures { framework: Some(framework(rest)?) }),
-            (b's', 24) => Some(Self::Summary {
+            (b's', 26) => Some(Self::Summary {
                 signature: SignatureId(u64::from_be_bytes(rest[..8].try_into().ok()?)),
-                window: Window { start: instant(&rest[8..16])?, end: instant(&rest[16..])? },
+                harvest: u16::from_be_bytes(rest[8..10].try_into().ok()?),
+                window: Window { start: instant(&rest[10..18])?, end: instant(&rest[18..])? },
             }),
             (b'j', 8) => Some(Self::Job { id: JobId(u64::from_be_bytes(rest.try_into().ok()?)) }),
             _ => None,
@@ -193,7 +212,12 @@ impl fmt::Display for Request {
             Self::Signatures { framework: Some(id) } => write!(f, "signatures of framework {id}"),
             Self::UpdatedSignatures { framework: None } => f.write_str("updated signatures"),
             Self::UpdatedSignatures { framework: Some(id) } => write!(f, "updated signatures of framework {id}"),
-            Self::Summary { signature, window } => write!(f, "summary of signature {signature} in {window}"),
+            Self::Summary { signature, harvest: 1, window } => {
+                write!(f, "summary of signature {signature} in {window}")
+            }
+            Self::Summary { signature, harvest, window } => {
+                write!(f, "summary of signature {signature} in {window}, harvest {harvest}")
+            }
             Self::Job { id } => write!(f, "job {id}"),
         }
     }
@@ -286,9 +310,12 @@ mod tests {
             Just(Request::Frameworks),
             framework().prop_map(|framework| Request::Signatures { framework }),
             framework().prop_map(|framework| Request::UpdatedSignatures { framework }),
-            (any::<u64>(), any::<i64>(), any::<i64>()).prop_map(|(id, start, end)| Request::Summary {
-                signature: SignatureId(id),
-                window: Window { start: Timestamp::from_micros(start), end: Timestamp::from_micros(end) },
+            (any::<u64>(), any::<u16>(), any::<i64>(), any::<i64>()).prop_map(|(id, harvest, start, end)| {
+                Request::Summary {
+                    signature: SignatureId(id),
+                    harvest,
+                    window: Window { start: Timestamp::from_micros(start), end: Timestamp::from_micros(end) },
+                }
             }),
             any::<u64>().prop_map(|id| Request::Job { id: JobId(id) }),
         ]

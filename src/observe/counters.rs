@@ -146,8 +146,8 @@ impl Counters {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).by_label.clone()
     }
 
-    /// Number of answers of a kind, the sum of their latencies in seconds, and the number of answers up to each bound of
-    /// `LATENCY_BOUNDS` and above the previous one; the last number counts answers above all bounds.
+    /// Number of answers of a kind, the sum of their latencies in seconds, and the number of answers up to each bound
+    /// of `LATENCY_BOUNDS` and above the previous one; the last number counts answers above all bounds.
     #[must_use]
     pub fn latencies(&self, kind: Kind) -> (u64, f64, [u64; LATENCY_BOUNDS.len() + 1]) {
         let counters = &self.kinds[kind.index()];

@@ -1,5 +1,5 @@
-//! The visible side of a run: logs, counters, progress, metrics. The actors count; this folder only shows, and imports no
-//! stage.
+//! The visible side of a run: logs, counters, progress, metrics. The actors count; this folder only shows, and imports
+//! no stage.
 
 mod counters;
 mod limit;

@@ -18,8 +18,8 @@ const PLAIN_LINE: Duration = Duration::from_secs(10);
 const PACE: Duration = Duration::from_secs(10);
 /// Redraws per second at most.
 const DRAWINGS_PER_SECOND: u8 = 20;
-/// Free columns at the right: a terminal echoes `^C` after the last bar, and if that wraps, the next redraw is one line off.
-/// Room for two, since two may come between redraws.
+/// Free columns at the right: a terminal echoes `^C` after the last bar, and if that wraps, the next redraw is one line
+/// off. Room for two, since two may come between redraws.
 const FREE_COLUMNS: u16 = 5;
 
 /// A progress display; dropping it removes it.
@@ -59,8 +59,8 @@ impl Drop for Progress {
     }
 }
 
-/// The terminal at stderr without its last columns. indicatif fills each line with spaces up to the width and relies on the
-/// terminal to wrap; on a screen that is narrower than the terminal, a line break has to be written.
+/// The terminal at stderr without its last columns. indicatif fills each line with spaces up to the width and relies on
+/// the terminal to wrap; on a screen that is narrower than the terminal, a line break has to be written.
 #[derive(Clone, Debug)]
 struct Screen {
     term: Term,

@@ -1,7 +1,7 @@
 //! `run.json`: the state of a running crawl, in its store's folder, for `status` and `plan` in other processes.
 //!
-//! It is rewritten once a second (a temporary file, then a rename), and marked at the end. If the phase is `running` and the
-//! file is some seconds old, the process was killed. The file is only for display: no data depend on it.
+//! It is rewritten once a second (a temporary file, then a rename), and marked at the end. If the phase is `running`
+//! and the file is some seconds old, the process was killed. The file is only for display: no data depend on it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write as _;
@@ -58,7 +58,8 @@ pub struct DueJobs {
 }
 
 impl DueJobs {
-    /// Counts jobs by their time left at `now`; `by_day` has their numbers by the day (since the epoch) of their submission.
+    /// Counts jobs by their time left at `now`; `by_day` has their numbers by the day (since the epoch) of their
+    /// submission.
     #[must_use]
     pub fn count(by_day: &BTreeMap<i64, u64>, now: Timestamp) -> Self {
         let today = now.as_secs().div_euclid(86_400);

@@ -72,6 +72,7 @@ pub(super) fn open_crawl_at(
         None => {
             let identity = new_identity(config, now)?;
             store.pin_identity(&identity)?;
+            store.begin_first_harvest(now)?;
             identity
         }
         Some(mut identity) => {
@@ -156,6 +157,11 @@ fn is_planned(
     let asked = CrawlIdentity { base_url: identity.base_url.clone(), ..new_identity(config, now)? };
     let is_same = *identity == asked && identity.differences(config, options.same_source).is_empty();
     Ok((!is_open || is_recent) && is_same)
+}
+
+/// True for a store that only `plan` has used, so that its crawl has not begun.
+pub(super) fn is_only_planned(store: &Path) -> bool {
+    store.join(PLANNED_NAME).exists()
 }
 
 fn put_mark(path: &Path, mark: &PathBuf) -> Result<(), StoreError> {

@@ -18,6 +18,8 @@ pub struct RunOptions {
     pub retry_set_aside: bool,
     /// Fetch only the listings needed to estimate, and make no artifacts.
     pub lists_only: bool,
+    /// A refresh asks again for the data of all signatures over the whole window.
+    pub full: bool,
 }
 
 /// The configuration as it is now; `[limiter]`, `[concurrency]` and `[retry]` may change while a crawl runs.

@@ -1,6 +1,5 @@
 //! The reduction as a step of the pipeline: on threads of its own, so that the runtime stays free for signals.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use crate::Error;
@@ -8,7 +7,8 @@ use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
 use crate::dataset::commits::Commits;
 use crate::dataset::{
-    Artifact, DatasetError, FolderKind, Owner, ReduceOrder, ReduceSummary, check_llm_records, read_commits, reduce,
+    Artifact, DatasetError, FolderKind, FolderLock, Owner, ReduceOrder, ReduceSummary, check_llm_records, read_commits,
+    reduce,
 };
 use crate::observe::{Counters, Progress};
 use crate::store::Store;
@@ -48,7 +48,7 @@ pub(super) fn check_new_owner(config: &Config) -> Result<(), DatasetError> {
 }
 
 /// Makes the folder of the artifacts, and keeps other processes from writing to it while the result lives.
-pub(super) fn lock_folder(config: &Config) -> Result<Option<File>, DatasetError> {
+pub(super) fn lock_folder(config: &Config) -> Result<FolderLock, DatasetError> {
     Ok(FolderKind::artifacts().lock(&config.artifacts.out)?)
 }
 

@@ -50,7 +50,7 @@ fn retry_set_aside(store: &Store) -> Result<(), StoreError> {
         }
     }
     if !requests.is_empty() {
-        tracing::info!(requests = requests.len(), "fetching answers again of which records were set aside");
+        tracing::info!(requests = requests.len(), "fetching again all answers with records that were set aside");
         let requests = requests.into_iter().map(Pending::of).collect();
         store.commit(Change::AskAgain { requests })?;
     }
@@ -68,7 +68,7 @@ fn retry_failures(
         let (request, failure) = failure?;
         if !lists_only || matches!(request.kind(), Kind::Alerts | Kind::Signatures) {
             match request {
-                Request::Summary { signature, window } if window != identity.data_window() => {
+                Request::Summary { signature, .. } if request.is_part(identity.data_window()) => {
                     pressure.note_earlier_failure(signature);
                 }
                 _ => {}

@@ -1,4 +1,5 @@
-//! Charts as inline SVG: histograms and columns. Colours are set by class in the style sheet, for light and dark schemes.
+//! Charts as inline SVG: histograms and columns. Colours are set by class in the style sheet, for light and dark
+//! schemes.
 //!
 //! In: plain numbers. Out: a `figure` with a caption, the drawing with title, axes and units, and a legend outside the
 //! drawing, where it can wrap. Bins and ticks are those of the PNG plots ([`crate::dataset::write::plot`]).

@@ -1,5 +1,5 @@
-//! Distributions, each as a histogram beside its statistics. The statistics are read from the same documents that become
-//! artifacts, so that they cannot differ.
+//! Distributions, each as a histogram beside its statistics. The statistics are read from the same documents that
+//! become artifacts, so that they cannot differ.
 
 use maud::{Markup, html};
 use serde_json::Value;

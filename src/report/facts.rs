@@ -10,7 +10,7 @@ use crate::actor::Shutdown;
 use crate::config::Config;
 use crate::dataset::write::{ArtifactEntry, MANIFEST_NAME, Manifest};
 use crate::dataset::{DatasetError, Overview, compute_overview};
-use crate::model::{FrameworkId, Kind, Timestamp, exact_id};
+use crate::model::{FrameworkId, Kind, Timestamp, exact_id, text_of};
 use crate::store::{CrawlIdentity, Failure, Ledger, Store, Tally};
 
 /// Most groups that are described; the largest come first.
@@ -137,7 +137,6 @@ impl Signatures {
             #[serde(borrow)]
             machine_platform: Option<&'a RawValue>,
         }
-        let text = |raw: Option<&RawValue>| raw.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
         let mut signatures = Self::default();
         signatures.groups.resize(overview.groups.len().min(MAX_GROUPS), GroupProfile::default());
         for id in store.signature_ids()? {
@@ -152,8 +151,8 @@ impl Signatures {
             let profile = group.and_then(|group| signatures.groups.get_mut(usize::try_from(group).ok()?));
             if let Some(profile) = profile {
                 profile.num_signatures += 1;
-                *profile.suites.entry(text(view.suite).unwrap_or_default()).or_default() += 1;
-                *profile.platforms.entry(text(view.machine_platform).unwrap_or_default()).or_default() += 1;
+                *profile.suites.entry(text_of(view.suite).unwrap_or_default()).or_default() += 1;
+                *profile.platforms.entry(text_of(view.machine_platform).unwrap_or_default()).or_default() += 1;
                 *profile.frameworks.entry(framework_id).or_default() += 1;
             }
         }

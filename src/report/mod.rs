@@ -1,11 +1,11 @@
 //! 6. REPORT: one HTML page about a crawl, for people.
 //!
-//! `facts` gathers the numbers ([`crate::dataset::compute_overview`]), counts and failures from the store, and the artifacts
-//! from their manifest. Each section turns facts into markup with `charts` and `tables`, and `page` combines the sections.
-//! Promises: the page needs no network and runs only its own code (its content security policy allows one style and one
-//! script, by digest); maud escapes every text from the server; the page does not depend on the clock, so the same store
-//! and artifacts give the same bytes; its size is bounded, because tables have a maximum number of rows and times are
-//! binned.
+//! `facts` gathers the numbers ([`crate::dataset::compute_overview`]), counts and failures from the store, and the
+//! artifacts from their manifest. Each section turns facts into markup with `charts` and `tables`, and `page` combines
+//! the sections. Promises: the page needs no network and runs only its own code (its content security policy allows one
+//! style and one script, by digest); maud escapes every text from the server; the page does not depend on the clock, so
+//! the same store and artifacts give the same bytes; its size is bounded, because tables have a maximum number of rows
+//! and times are binned.
 
 mod alerts;
 mod artifacts;
@@ -39,7 +39,8 @@ pub struct Report {
     pub complete: bool,
 }
 
-/// Makes the report of the crawl in `store`, which is only read. `spill_dir` is the folder for temporary files of sorting.
+/// Makes the report of the crawl in `store`, which is only read. `spill_dir` is the folder for temporary files of
+/// sorting.
 ///
 /// # Errors
 /// [`DatasetError`] if the store holds no crawl, or if the store or the commits cannot be read.

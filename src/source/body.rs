@@ -1,7 +1,8 @@
 //! The content encoding of a reply's body, undone while the body arrives.
 //!
-//! Chunks of the body as it was sent go in, its bytes come out in pieces that never take much memory, at most
-//! `source.max_body_bytes` of them. A gzip body may have several members, as proxies and caches send it; a member that is corrupt or ends early is an error, never a short body.
+//! In: chunks of the body as sent. Out: its bytes, in small pieces, at most `source.max_body_bytes` in all. A gzip body
+//! may have several members, as some proxies and caches send it; a member that is corrupt or ends early is an error,
+//! never a short body.
 
 use std::io::{self, Write};
 
@@ -62,7 +63,7 @@ impl BodyDecoder {
         }
     }
 
-    /// Takes a part of `chunk`, which goes on where the last one was taken to, and returns the bytes that it completes.
+    /// Consumes a part of `chunk`, the continuation of the last one, and returns the decoded bytes.
     pub(super) fn decode(&mut self, chunk: &mut &[u8]) -> Result<Vec<u8>, SourceError> {
         let written = match self {
             Self::Plain(decoded) => decoded.write(&chunk[..chunk.len().min(PIECE_BYTES)]),

@@ -1,8 +1,8 @@
 //! The server's clock, by the `Date` headers of its replies.
 //!
-//! The server selects alert summaries by seconds before its own time, so a wrong clock here would leave some out. That range
-//! is therefore computed from the server's time where it is known. A difference of minutes is a warning, once a run; one of
-//! a day is an error, because the window of a new crawl is wrong then, too.
+//! The server selects alert summaries by seconds before its own time, so a wrong clock here would leave some out. That
+//! range is therefore computed from the server's time where it is known. A difference of minutes is a warning, once a
+//! run; one of a day is an error, because the window of a new crawl is wrong then, too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -15,7 +15,8 @@ use crate::model::Timestamp;
 /// A larger difference is a warning, seconds.
 const WARN_SECS: u64 = 300;
 
-/// This difference and a larger one are an error, seconds. The range of the alert summaries is this much longer than needed.
+/// This difference and a larger one are an error, seconds. The range of the alert summaries is this much longer than
+/// needed.
 pub(super) const MARGIN_SECS: i64 = 86_400;
 
 /// How far the server's clock is ahead of ours. Cheap to clone; all clones are one.

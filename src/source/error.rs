@@ -123,7 +123,7 @@ pub enum SourceError {
         /// The unexpected part, printable.
         found: String,
     },
-    /// A reply that contradicts itself or what the server has answered before: no answer.
+    /// A reply that contradicts itself or an earlier answer. It is not stored.
     #[error("the reply from {endpoint} contradicts {found}")]
     Contradictory {
         /// The endpoint.
@@ -180,8 +180,8 @@ impl SourceError {
         }
     }
 
-    /// True for a status that says something of the request itself, so that it would be repeated: of 4xx, those that neither
-    /// ask to wait nor speak of access.
+    /// True for a status that says something of the request itself, so that it would be repeated: of 4xx, those that
+    /// neither ask to wait nor speak of access.
     #[must_use]
     pub(crate) fn is_of_the_request(&self) -> bool {
         matches!(self, Self::Status { status: 400..=499, .. })
@@ -211,8 +211,8 @@ impl SourceError {
         }
     }
 
-    /// This error, or [`SourceError::UnknownRepository`] where the reply says so: 404 from the lists of a project, 400 from
-    /// the summaries.
+    /// This error, or [`SourceError::UnknownRepository`] where the reply says so: 404 from the lists of a project, 400
+    /// from the summaries.
     #[must_use]
     pub(super) fn about(self, repository: &str) -> Self {
         match &self {

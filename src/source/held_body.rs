@@ -1,8 +1,8 @@
 //! A body that is held in memory as a whole, within the budget of all bodies.
 //!
-//! It arrives in blocks, which are joined at its end, so that one that never ends takes no more memory than its bytes. A byte
-//! of it takes six of the budget, as measured with 25 MB of data: itself, the copies that its parts are cut from, the records,
-//! and what is stored of them.
+//! The body arrives in blocks, which are joined at its end, so that an endless body takes no more memory than its
+//! bytes. Each byte counts as six in the budget, as measured with 25 MB of data: the body, its copy in pieces, the
+//! records, and the stored values.
 
 use super::error::SourceError;
 use crate::actor::{Budget, Room};

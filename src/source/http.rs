@@ -1,8 +1,8 @@
 //! One HTTP GET, its reply checked before anything is parsed. The only file with reqwest.
 //!
-//! An address goes in, the body of a JSON reply comes out, or a [`SourceError`] that names the unexpected reply. Promises: no
-//! body over `source.max_body_bytes` is read, all bodies together take no more memory than `source.max_total_bytes`, no
-//! redirect is followed, excerpts of replies in errors are printable.
+//! An address goes in, the body of a JSON reply comes out, or a [`SourceError`] that names the unexpected reply.
+//! Promises: no body over `source.max_body_bytes` is read, all bodies together take no more memory than
+//! `source.max_total_bytes`, no redirect is followed, excerpts of replies in errors are printable.
 
 use std::io;
 use std::sync::{Arc, Once};
@@ -32,7 +32,7 @@ const GAVE_UP_AFTER: Duration = Duration::from_secs(25);
 /// Some proxies put it before a text. It is not part of JSON.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Pieces, of 64 kB at most, that a reader of a body may be behind.
+/// Maximum number of pieces, each up to 64 kB, that wait for the reader of a body.
 const PIECES_AHEAD: usize = 16;
 
 /// A server, asked one request at a time. Cheap to clone; all clones share the connections.
@@ -44,15 +44,15 @@ pub(super) struct HttpServer {
     max_body_bytes: u64,
     /// Of all bodies of this server.
     budget: Budget,
-    /// Large bodies that may be parsed at once: parsing takes memory beside the body's and the records'.
+    /// Limits the number of large bodies that are parsed at once: parsing takes memory in addition to body and records.
     parsers: Arc<Semaphore>,
     /// Compared with ours at each reply; `None`: no request depends on it.
     clock: Option<ServerClock>,
 }
 
 impl HttpServer {
-    /// Prepares a client for the server at `base_url`, which `key` configures, with the User-Agent, timeouts and limits of
-    /// `source`. Nothing is sent.
+    /// Prepares a client for the server at `base_url`, which `key` configures, with the User-Agent, timeouts and limits
+    /// of `source`. Nothing is sent.
     pub(super) fn new(base_url: &str, key: &'static str, source: &SourceConfig) -> Result<Self, SourceError> {
         static PROVIDER: Once = Once::new();
         // Fails only when the program has installed another one, which serves as well.
@@ -104,9 +104,9 @@ impl HttpServer {
         Ok(body)
     }
 
-    /// As [`HttpServer::get`], for a long body that is not kept as a whole: `read` consumes it as it arrives, on a thread of
-    /// its own, and must read to its end. Also returns the body's length, bytes, which are taken of the budget too: what is
-    /// read of it may be as much.
+    /// As [`HttpServer::get`], for a long body that is not kept as a whole: `read` consumes it as it arrives, on a
+    /// thread of its own, and must read to its end. Also returns the body's length in bytes. The budget is charged this
+    /// length, since the result of `read` may be as large.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         url: Url,
@@ -184,8 +184,8 @@ impl HttpServer {
         OpenReply::new(response, self.max_body_bytes)
     }
 
-    /// The next bytes of the body, decompressed; never none of them. The limit holds for these, so a small reply that unpacks
-    /// to a large one is refused too.
+    /// The next bytes of the body, decompressed; never none of them. The limit holds for these, so a small reply that
+    /// unpacks to a large one is refused too.
     async fn bytes(&self, reply: &mut OpenReply) -> Result<Option<Vec<u8>>, SourceError> {
         while let Some(response) = &mut reply.response {
             let bytes = if reply.at < reply.chunk.len() {

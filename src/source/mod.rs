@@ -1,9 +1,9 @@
 //! 1. SOURCE: a [`Batch`](crate::model::Batch) goes in, model records come out.
 //!
-//! `Treeherder` makes one HTTP request for a batch (`http` checks status, content type and size before anything is parsed)
-//! and returns a `Reply` of strict records; `wire` reads the server's JSON tolerantly; `page` judges a pass over a moving
-//! list, and `split` divides a request that was too much. `Hgweb` and `PushList` return the commits of the repository in
-//! the same way. Nothing here retries or waits.
+//! `Treeherder` makes one HTTP request for a batch (`http` checks status, content type and size before anything is
+//! parsed) and returns a `Reply` of strict records; `wire` reads the server's JSON tolerantly; `page` judges a pass
+//! over a moving list, and `split` divides a request that was too much. `Hgweb` and `PushList` return the commits of
+//! the repository in the same way. Nothing here retries or waits.
 
 mod body;
 mod clock;

@@ -1,18 +1,18 @@
 //! Paging through the alert summaries while the list moves.
 //!
 //! The list is newest first and shifts while it is read: a new summary pushes rows to later pages (one row comes twice,
-//! the new one never), a summary that leaves the filter pulls rows up (one row is lost). Both may happen together, on later
-//! pages, so that counts and page 1 stay the same. So all pages are read, then page 1 and the last row of each other page
-//! once more. The list was still only if every page reported the same count, every row came once, and the second looks
-//! found the same rows. If not, the list is read again in another pass. The dataset holds the rows of the last pass, each
-//! id once.
+//! the new one never), a summary that leaves the filter pulls rows up (one row is lost). Both may happen together, on
+//! later pages, so that counts and page 1 stay the same. So all pages are read, then page 1 and the last row of each
+//! other page once more. The list was still only if every page reported the same count, every row came once, and the
+//! second looks found the same rows. If not, the list is read again in another pass. The dataset holds the rows of the
+//! last pass, each id once.
 //!
 //! Rows keep their order, so a row's place changes only by rows that come or leave before it. A last row that is in its
 //! place after all pages were read was there all the time, unless one change undid another; then the next page began
 //! behind it, and no row that stayed was missed in between. A second look costs the server a count and one row
-//! (`limit=1&page=` its place), where reading every page twice would prove the same for a hundred rows each. Ranges of ids
-//! would need no second look, but the API has no filter for them, and pages that overlap have other compositions, on which
-//! parts of the records depend.
+//! (`limit=1&page=` its place), where reading every page twice would prove the same for a hundred rows each. Ranges of
+//! ids would need no second look, but the API has no filter for them, and pages that overlap have other compositions,
+//! on which parts of the records depend.
 
 use std::collections::{HashMap, HashSet};
 
@@ -41,7 +41,8 @@ impl AlertPageOutline {
 pub(crate) enum PassVerdict {
     /// Pages up to this number are missing.
     NeedsPages(u32),
-    /// All pages up to this number are there; page 1, and the last rows of all but the last page, must be read once more.
+    /// All pages up to this number are there; page 1, and the last rows of all but the last page, must be read once
+    /// more.
     NeedsClosingLooks {
         /// Number of pages.
         last: u32,
@@ -60,8 +61,8 @@ pub(crate) fn pages_of(count: u64, page_size: u32) -> u32 {
     u32::try_from(count.div_ceil(u64::from(page_size.max(1)))).unwrap_or(u32::MAX).max(1)
 }
 
-/// The page numbers of the second looks at a pass of `last` pages. Of a first page with rows that were set aside, the last
-/// row is enough: the server may not return the page as a whole.
+/// The page numbers of the second looks at a pass of `last` pages. Of a first page with rows that were set aside, the
+/// last row is enough: the server may not return the page as a whole.
 pub(crate) fn closing_looks(last: u32, first_is_whole: bool) -> impl Iterator<Item = u32> {
     let first = if first_is_whole { 0 } else { LAST_ROWS + 1 };
     std::iter::once(first).chain((2..last).map(|page| LAST_ROWS + page))
@@ -95,8 +96,8 @@ pub(crate) fn judge_pass(page_size: u32, mut page: impl FnMut(u32) -> Option<Ale
     let mut rows = first.ids.len() as u64;
     let mut ids: HashSet<AlertSummaryId> = first.ids.iter().copied().collect();
     if last == 1 {
-        // One reply is one moment, but a row that comes twice may stand in the place of another. A page that was read in
-        // parts has more rows than it counts if they moved meanwhile.
+        // One reply is one moment, but a row that comes twice may hide another. A page that was read in parts has more
+        // rows than its count if rows moved meanwhile.
         let each_once = ids.len() as u64 == rows && rows == first.count;
         return if each_once { PassVerdict::Still } else { PassVerdict::Shifted };
     }

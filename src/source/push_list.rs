@@ -1,8 +1,8 @@
 //! Treeherder's push list: the pushes of a time range, with the newest commits of each.
 //!
-//! `project/REPO/push/?push_timestamp__gte=A&push_timestamp__lt=B&count=N` lists the newest N pushes (1000 at most) with
-//! A <= time < B, newest first; pushes of one second in no defined order. Of each push it holds the newest 20 commits and
-//! their number: no commit date, no parents.
+//! `project/REPO/push/?push_timestamp__gte=A&push_timestamp__lt=B&count=N` lists the newest N pushes (1000 at most)
+//! with A <= time < B, newest first; pushes of one second in no defined order. Of each push it holds the newest 20
+//! commits and their number: no commit date, no parents.
 
 use serde::Deserialize;
 

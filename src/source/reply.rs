@@ -2,8 +2,8 @@
 
 use crate::model::{AlertSummary, FrameworkId, Job, OddRecord, RawJson, Signature, SignatureId, Sorted, Summary};
 
-/// Receives the signatures of a list as they arrive, in no defined order and a few thousand at a time: there may be 10^5,
-/// so the receiver need not keep all of each. They count only if the reply is complete.
+/// Receives the signatures of a list as they arrive, in no defined order and a few thousand at a time: there may be
+/// 10^5, so the receiver need not keep all of each. They count only if the reply is complete.
 pub(crate) type SignatureSink = Box<dyn FnMut(Vec<Signature>) + Send>;
 
 /// A server's answer, as records.

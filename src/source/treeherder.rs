@@ -135,7 +135,7 @@ impl Treeherder {
                 Box::new(move |body| wire::alert_page(body, asked))
             }
             Request::Frameworks => Box::new(|body| wire::frameworks(text_of(body)?)),
-            Request::Summary { signature, window } => Box::new(move |body| wire::summary(body, signature, window)),
+            Request::Summary { signature, window, .. } => Box::new(move |body| wire::summary(body, signature, window)),
             Request::Job { .. } => {
                 let batch = batch.clone();
                 Box::new(move |body| wire::jobs(body, &batch))
@@ -203,7 +203,7 @@ impl Treeherder {
                 }
                 (format!("project/{repository}/performance/signatures/"), query)
             }
-            Request::Summary { signature, window } => {
+            Request::Summary { signature, window, .. } => {
                 // Both bounds are exclusive on the server: ask one second wider, and drop the data outside afterwards.
                 let start = naive_param(Timestamp::from_secs(window.start.as_secs() - 1));
                 let end = naive_param(Timestamp::from_secs(window.end.as_secs() + 1));
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn a_window_is_asked_one_second_wider_on_both_sides() {
         let treeherder = treeherder();
-        let request = Request::Summary { signature: SignatureId(5), window: treeherder.data_window };
+        let request = Request::Summary { signature: SignatureId(5), harvest: 1, window: treeherder.data_window };
         assert_eq!(
             treeherder.url_of(&Batch::of(request)).as_str(),
             "http://127.0.0.1:1/th/api/performance/summary/?repository=autoland&signature=5\

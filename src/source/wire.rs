@@ -1,7 +1,7 @@
 //! The server's JSON, read tolerantly into strict records.
 //!
-//! A reply of another shape is [`SourceError::WrongShape`], never an empty answer. Each record in it is taken, corrected or set
-//! aside by the acceptance test of `model`, so that an odd one costs only itself.
+//! A reply of another shape is [`SourceError::WrongShape`], never an empty answer. Each record in it is taken,
+//! corrected or set aside by the acceptance test of `model`, so that an odd one costs only itself.
 
 #[cfg(test)]
 mod store_tests;
@@ -24,17 +24,17 @@ use crate::model::{
     exact_id, printable, scan_data, stand_in,
 };
 
-/// Reject longer lists: each of their pages would become a request. All of Mozilla's alert summaries of ten years are less
-/// than a tenth of this.
+/// Reject longer lists: each of their pages would become a request. All of Mozilla's alert summaries of ten years are
+/// less than a tenth of this.
 const MAX_ALERT_SUMMARIES: u64 = 1_000_000;
 
-/// Rows of a page, at most: none is asked with a twentieth of this.
+/// Maximum rows of a page: more than twenty times the largest page that is requested.
 const MAX_ROWS: usize = 100_000;
 
-/// Signatures of a list, at most: the largest repository has less than a tenth of this.
+/// Maximum signatures of a list: more than ten times those of the largest repository.
 const MAX_SIGNATURES: usize = 2_000_000;
 
-/// Fields of a summary, at most: there are some ten.
+/// Maximum fields of a summary, which has about ten.
 const MAX_FIELDS: usize = 1000;
 
 /// Read buffer for a list.
@@ -167,8 +167,8 @@ pub(super) fn updated_signatures(body: impl Read) -> Result<Reply, SourceError> 
     Ok(Reply::UpdatedSignatures(ids))
 }
 
-/// Hands each signature of a list, and its key, to `take` as it arrives: the list may hold 10^5. A key that is not a number
-/// shows that the reply is something else, and must not make signatures look as if they had no data.
+/// Hands each signature of a list, and its key, to `take` as it arrives: the list may hold 10^5. A key that is not a
+/// number shows that the reply is something else, and must not make signatures look as if they had no data.
 fn each_signature(
     body: impl Read,
     mut take: impl FnMut(u64, &[u8]) -> Result<(), serde_json::Error>,
@@ -222,7 +222,7 @@ struct Cut {
     data: Sorted<DatumRecord>,
 }
 
-/// Cuts a reply of which all data are regular, so that the bulk of it is read once. `None` for any other text.
+/// Cuts a reply with only regular data, so that most of its text is read only once. `None` for any other text.
 fn cut_regular(text: &str) -> Option<Cut> {
     const KEY: &str = "\"data\":";
     let at = text.find(KEY)? + KEY.len();

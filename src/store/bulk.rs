@@ -34,7 +34,7 @@ impl<'a> BulkWriter<'a> {
     /// # Errors
     /// [`StoreError`] when the store cannot be written.
     pub fn settle(&mut self, settlements: impl IntoIterator<Item = Settlement>) -> Result<(), StoreError> {
-        let staging = Staging::of_unfinished(self.store, self.counts.clone(), &mut self.pushes);
+        let staging = Staging::of_unfinished(self.store, self.counts.clone(), &mut self.pushes)?;
         let mut staging = staging.with_known_jobs(&mut self.known_jobs);
         for settlement in settlements {
             staging.settle(settlement)?;
@@ -48,7 +48,7 @@ impl<'a> BulkWriter<'a> {
     /// # Errors
     /// [`StoreError`] when the store cannot be written.
     pub fn settle_anew(&mut self, request: &Request, settlement: Settlement) -> Result<(), StoreError> {
-        let mut staging = Staging::of_unfinished(self.store, self.counts.clone(), &mut self.pushes);
+        let mut staging = Staging::of_unfinished(self.store, self.counts.clone(), &mut self.pushes)?;
         staging.ask_again(request, Timestamp::default())?;
         staging.settle(settlement)?;
         self.counts = staging.commit()?;

@@ -1,4 +1,4 @@
-//! The whole content of the database in the log again, so that what the log lost before matters no more.
+//! Writes the whole content of the database into the log again: earlier losses of the log then no longer matter.
 
 use std::io;
 use std::sync::PoisonError;
@@ -13,7 +13,7 @@ use crate::actor::fail_point;
 const GROUP_ENTRIES: usize = if cfg!(debug_assertions) { 64 } else { 4096 };
 
 impl Store {
-    /// Writes all entries into the log. Only with its last group does the checkpoint hold.
+    /// Writes all entries into the log. The checkpoint counts only once its last group is written.
     pub(super) fn write_checkpoint(&self) -> Result<(), StoreError> {
         let failed = |source: io::Error| StoreError::database("write a checkpoint", source.into());
         let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,7 +39,7 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the log agree with a database that a test has changed behind the store's back.
+    /// Makes the log agree with a database that a test has changed directly.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read or written.

@@ -11,7 +11,7 @@ use super::columns::{ColumnSet, Columns, RevisionPlace};
 use super::format::{META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID};
 use super::open::read_push;
 use super::value::{Failure, Provenance, SetAside, Settled, open_frame, open_json};
-use super::{CrawlIdentity, Ledger, Outcome, Store, StoreError, Tally, key};
+use super::{CrawlIdentity, HarvestEnds, Ledger, Outcome, Store, StoreError, Tally, key};
 use crate::model::{JobId, Kind, PushId, Request, SignatureId, Timestamp, Window, sampled_jobs};
 
 /// A stored value that is damaged or missing.
@@ -56,6 +56,14 @@ pub enum Damage {
         /// The check that failed.
         reason: String,
     },
+    /// A record that no request brings back: an earlier version of a record, lines of a change feed, the order of the alert
+    /// summaries. A repair removes it.
+    History {
+        /// Key in the tree `records`.
+        key: Vec<u8>,
+        /// The check that failed.
+        reason: String,
+    },
     /// A part of the store's description of itself.
     Description {
         /// `identity`, `tally`, …
@@ -75,6 +83,7 @@ impl std::fmt::Display for Damage {
             Self::State { reason, .. } | Self::Push { reason, .. } | Self::Signature { reason, .. } => {
                 f.write_str(reason)
             }
+            Self::History { reason, .. } => write!(f, "the history of the store: {reason}"),
             Self::Description { part, reason } => write!(f, "the store's {part}: {reason}"),
         }
     }
@@ -101,8 +110,9 @@ struct Checker<'a> {
     store: &'a Store,
     columns: Columns,
     raw: Vec<u8>,
-    /// The crawl's whole data window, where the identity is known.
-    whole: Option<Window>,
+    /// Start of the crawl's data window, where the identity is known, and the end of it in each harvest.
+    start: Option<Timestamp>,
+    ends: HarvestEnds,
     /// The job of each datum of the current summary.
     jobs: Vec<Option<(JobId, Timestamp)>>,
     /// Jobs that a summary refers to and that are in no state.
@@ -154,13 +164,30 @@ impl Store {
             found(Damage::Answer { request: Request::Job { id }, reason });
         }
         checker.check_signatures(&mut found)?;
+        self.check_history(&mut found)?;
         self.check_small_values(&mut found)
+    }
+
+    /// Reads the records that belong to no settled request.
+    fn check_history(&self, found: &mut impl FnMut(Damage)) -> Result<(), StoreError> {
+        for prefix in key::HISTORY_PREFIXES {
+            for key in self.records.scan_prefix(prefix).keys() {
+                let key = key.map_err(listing)?;
+                let read = self.with_record(&key, |framed| open_frame("records", &key, framed).map(drop));
+                let read = read.and_then(|read| read.unwrap_or(Ok(())));
+                if let Err(reason) = damage_of(read)? {
+                    found(Damage::History { key: key.to_vec(), reason });
+                }
+            }
+        }
+        Ok(())
     }
 
     fn check_description(&self, found: &mut impl FnMut(Damage)) -> Result<(), StoreError> {
         let parts = [
             ("identity", damage_of(self.get_meta::<CrawlIdentity>(META_IDENTITY))?.map(drop)),
             ("id", damage_of(self.get_meta::<String>(META_STORE_ID))?.map(drop)),
+            ("harvests", damage_of(self.harvests())?.map(drop)),
             ("note of the busiest revisions", damage_of(self.get_meta::<String>(META_BUSIEST))?.map(drop)),
             ("values", damage_of(self.check_values())?),
         ];
@@ -186,6 +213,7 @@ impl Store {
             ("failed", &self.failed),
             ("provenance", &self.provenance),
             ("set_aside", &self.set_aside),
+            ("unlisted", &self.unlisted),
         ] {
             for entry in tree {
                 let (key, framed) = entry.map_err(listing)?;
@@ -199,6 +227,7 @@ impl Store {
                     "set_aside" if key::read_odd(&key).is_some() => {
                         open_json::<SetAside>(name, &key, &framed).map(drop)
                     }
+                    "unlisted" => self.last_seen(&key).map(drop),
                     _ if name == "set_aside" || Request::from_key(&key).is_none() => {
                         Err(StoreError::damaged(name, &key, "the key is invalid"))
                     }
@@ -231,23 +260,30 @@ impl Store {
 
     /// True when the request is settled, or its window overlaps a settled one of the same signature.
     fn overlaps_settled(&self, request: &Request) -> Result<bool, StoreError> {
-        let Request::Summary { signature, window } = *request else {
+        let Request::Summary { signature, harvest, window } = *request else {
             return self.settled.contains_key(request.key()).map_err(listing);
         };
-        self.any_settled_window(signature, |other| other.start < window.end && window.start < other.end)
+        self.any_settled_window(signature, harvest, |other| other.start < window.end && window.start < other.end)
     }
 
     /// True when the window of a settled summary lies within another settled one of the same signature.
     fn lies_within_settled(&self, request: &Request) -> Result<bool, StoreError> {
-        let Request::Summary { signature, window } = *request else { return Ok(false) };
-        self.any_settled_window(signature, |other| {
+        let Request::Summary { signature, harvest, window } = *request else { return Ok(false) };
+        self.any_settled_window(signature, harvest, |other| {
             other != window && other.start <= window.start && window.end <= other.end
         })
     }
 
-    fn any_settled_window(&self, signature: SignatureId, is_it: impl Fn(Window) -> bool) -> Result<bool, StoreError> {
+    /// Whether any settled window of a signature and harvest fulfils `is_it`.
+    fn any_settled_window(
+        &self,
+        signature: SignatureId,
+        harvest: u16,
+        is_it: impl Fn(Window) -> bool,
+    ) -> Result<bool, StoreError> {
         for key in self.settled.scan_prefix(Request::summaries_prefix(signature)).keys() {
-            if let Some(Request::Summary { window, .. }) = Request::from_key(&key.map_err(listing)?)
+            if let Some(Request::Summary { harvest: asked_by, window, .. }) = Request::from_key(&key.map_err(listing)?)
+                && asked_by == harvest
                 && is_it(window)
             {
                 return Ok(true);
@@ -310,7 +346,8 @@ impl<'a> Checker<'a> {
             store,
             columns: Columns::default(),
             raw: Vec::new(),
-            whole: identity.map(|identity| identity.data_window()),
+            start: identity.map(|identity| identity.data_window().start),
+            ends: store.harvest_ends().unwrap_or_default(),
             jobs: Vec::new(),
             unasked: BTreeSet::new(),
             unknown: HashSet::new(),
@@ -338,7 +375,7 @@ impl<'a> Checker<'a> {
                 let ids = store.id_list(&request)?.map_or(0, |ids| ids.len());
                 if ids == settled.num_records as usize { Ok(()) } else { Err(wrong("some of its ids are missing")) }
             }
-            Request::Signatures { .. } => Ok(()), // see `check_signatures`
+            Request::Signatures { .. } => store.id_list(&request).map(drop), // see also `check_signatures`
             Request::Job { id } => store.job(id).map(drop),
             Request::Summary { .. } => self.check_summary(request, settled),
         }
@@ -385,8 +422,8 @@ impl<'a> Checker<'a> {
     /// Checks that the sampled jobs of a signature are in some state. A window in parts is skipped: its sample is drawn at the
     /// end of the crawl.
     fn check_sample(&mut self, request: Request) -> Result<(), StoreError> {
-        let Request::Summary { window, .. } = request else { return Ok(()) };
-        if self.whole != Some(window) {
+        let Request::Summary { harvest, window, .. } = request else { return Ok(()) };
+        if self.start != Some(window.start) || self.ends.end_of(harvest) != window.end {
             return Ok(());
         }
         for (id, _) in sampled_jobs(&self.jobs) {

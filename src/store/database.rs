@@ -31,6 +31,7 @@ pub struct Store {
     pub(super) pushes: Tree,
     pub(super) records: Tree,
     pub(super) set_aside: Tree,
+    pub(super) unlisted: Tree,
     /// The same trees, by number.
     pub(super) index: Index,
     /// The part of the log that is in the trees; `None` after a failure between the two, which the next opening makes good.
@@ -44,8 +45,10 @@ pub struct Store {
     pub(super) push_damaged: AtomicBool,
     /// Of a store that was opened for reading only.
     pub(super) view: Option<View>,
+    /// See [`Store::hides`].
+    pub(super) hidden: Option<u16>,
     /// Locked while this process may write. Last, so that it is released last.
-    pub(super) _lock: Option<File>,
+    pub(super) lock: Option<File>,
 }
 
 /// The means of a store that was opened for reading only.
@@ -107,7 +110,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`], and any error of reading.
     pub fn identity(&self) -> Result<Option<CrawlIdentity>, StoreError> {
-        self.get_meta(META_IDENTITY)
+        match self.hidden {
+            None => self.get_meta(META_IDENTITY),
+            Some(_) => self.shown(|identity, _| Some(identity)),
+        }
     }
 
     /// Pins the identity of the crawl, durably.
@@ -124,7 +130,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`], and any error of reading.
     pub fn counts(&self) -> Result<Tally, StoreError> {
-        Ok(self.get_meta(META_COUNTS)?.unwrap_or_default())
+        match self.hidden {
+            None => Ok(self.get_meta(META_COUNTS)?.unwrap_or_default()),
+            Some(_) => self.shown(|_, counts| counts),
+        }
     }
 
     /// A note about the last search for the busiest revisions: its inputs, and the jobs that it found.
@@ -140,7 +149,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub fn keep_busiest_note(&self, note: &str) -> Result<(), StoreError> {
-        if self.view.is_some() {
+        if self.view.is_some() || self.hidden.is_some() {
             return Ok(()); // it only saves the next search
         }
         self.put_meta(META_BUSIEST, &note)
@@ -209,13 +218,21 @@ impl Store {
         applied.map_or_else(Position::default, |applied| applied.position)
     }
 
+    /// The number of the log; `None` after a failure.
+    pub(super) fn log_id(&self) -> Option<u64> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner).map(|applied| applied.log_id)
+    }
+
     pub(super) fn write_ledger(&self, counts: &Tally) -> Result<(), StoreError> {
-        let position = self.position();
+        let applied = *self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        let Applied { position, log_id, .. } = applied.unwrap_or_default();
         let ledger = Ledger {
             format: STORE_FORMAT_VERSION,
             store_id: self.get_meta(META_STORE_ID)?.unwrap_or_default(),
-            identity: self.identity()?,
+            identity: self.get_meta(META_IDENTITY)?,
+            harvests: self.harvests()?,
             counts: counts.clone(),
+            log_id,
             last_commit: position.number,
             log_end: position.end,
             written_at: Timestamp::now(),

@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::format::STORE_FORMAT_VERSION;
 use super::key;
 use crate::actor::advice;
+use crate::model::Timestamp;
 
 /// Why the store could not be opened, read or written. Exit code 4; [`StoreError::OtherCrawl`], [`StoreError::Missing`] and
 /// [`StoreError::NotEmpty`] 2.
@@ -30,6 +31,32 @@ pub enum StoreError {
     /// Another process has the store open.
     #[error("the store {} is in use by another process; wait for it or stop it (`perfharvest status` shows its progress)", .0.display())]
     Locked(PathBuf),
+    /// The answers of the newest harvest are being joined with those before.
+    #[error("the store {} is between two states: the answers of harvest {harvest} are being joined with those before; try again in a moment, or run `perfharvest refresh` if the process that did it was killed", path.display())]
+    Joining {
+        /// The store.
+        path: PathBuf,
+        /// Its number.
+        harvest: u16,
+    },
+    /// The next harvest cannot be opened yet.
+    #[error("harvest {harvest} of the store {} is not finished; finish it with `perfharvest run`", path.display())]
+    HarvestOpen {
+        /// The store.
+        path: PathBuf,
+        /// Its number.
+        harvest: u16,
+    },
+    /// A harvest that would not end after the one before.
+    #[error("the store {} has data up to {stored}, and the new harvest would end at {asked}, before that; set the clock of this machine, or leave out --data-end", path.display())]
+    BackwardHarvest {
+        /// The store.
+        path: PathBuf,
+        /// `data_end` of the newest harvest.
+        stored: Timestamp,
+        /// `data_end` of the next one.
+        asked: Timestamp,
+    },
     /// The store was opened for reading only.
     #[error("the store {} was opened for reading only, since it is in use by another process or this one may not write there; try again when the other one has ended", .0.display())]
     ReadOnly(PathBuf),
@@ -80,6 +107,9 @@ pub enum StoreError {
         /// Length of the file, bytes; `None` without a file.
         found: Option<u64>,
     },
+    /// The log is that of another store.
+    #[error("the file `values` of the store {} belongs to another store; put the store's own file back, or move this one away and accept the loss with `perfharvest verify --repair`", .0.display())]
+    OtherLog(PathBuf),
     /// The path of the value log is not a regular file.
     #[error("{} is not a regular file, so it cannot hold the store's values; move it away and restore the original file, or accept the loss with `perfharvest verify --repair`", .0.display())]
     NotAFile(PathBuf),

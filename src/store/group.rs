@@ -1,8 +1,8 @@
 //! The head of a group in the log, which makes the log readable by itself.
 //!
 //! A group is one commit: head, operations, values, and head and operations once more. The head is checked by itself, the
-//! values and the operations by their checksums in the head. One damage costs the values that it hits and nothing else, unless
-//! it reaches from one copy to the other; a reader then goes on at the next magic with a sound head and sound operations.
+//! values and the operations by their checksums in the head. Damage in one place costs only the values that it hits, unless
+//! it reaches from one copy to the other; a reader then continues at the next magic with an intact head and operations.
 //!
 //! | bytes | content, little-endian |
 //! |---|---|

@@ -26,9 +26,15 @@ pub struct CrawlIdentity {
     pub window_end: Timestamp,
     /// Seconds before `window_start` from which data are fetched.
     pub lookback_secs: u64,
-    /// Only data with a push time before this are fetched.
+    /// True if `window_end` was left open, so that it moves with `data_end`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub window_end_moves: bool,
+    /// Only data with a push time before this are fetched: that of the newest harvest.
     pub data_end: Timestamp,
-    /// Seconds before `data_end` from which alert summaries are fetched.
+    /// The `data_end` of the first harvest; `None` while there is no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_data_end: Option<Timestamp>,
+    /// Seconds before the `data_end` of the first harvest from which alert summaries are fetched.
     pub alerts_lookback_secs: u64,
     /// The signatures whose data are fetched.
     #[serde(default, skip_serializing_if = "Scope::is_all")]
@@ -51,8 +57,10 @@ impl CrawlIdentity {
             alerts_repository_id: config.source.alerts_repository_id,
             window_start: start,
             window_end: config.window.end.unwrap_or(data_end),
+            window_end_moves: config.window.end.is_none(),
             lookback_secs: config.window.lookback.as_secs(),
             data_end,
+            first_data_end: None,
             alerts_lookback_secs: config.window.alerts_lookback.as_secs(),
             scope: Scope::default(),
             sample_signatures: config.sample.signatures.map(Into::into),
@@ -70,7 +78,18 @@ impl CrawlIdentity {
     /// Alert summaries of pushes at or after this belong to the dataset.
     #[must_use]
     pub fn alerts_since(&self) -> Timestamp {
-        self.data_end.plus_secs(i64::try_from(self.alerts_lookback_secs).unwrap_or(i64::MAX).saturating_neg())
+        let lookback = i64::try_from(self.alerts_lookback_secs).unwrap_or(i64::MAX);
+        self.first_data_end.unwrap_or(self.data_end).plus_secs(lookback.saturating_neg())
+    }
+
+    /// The identity of a later harvest, up to `data_end`.
+    pub(crate) fn extended_to(self, data_end: Timestamp) -> Self {
+        Self {
+            window_end: if self.window_end_moves { data_end } else { self.window_end },
+            first_data_end: self.first_data_end.or(Some(self.data_end)),
+            data_end,
+            ..self
+        }
     }
 
     /// True for an alert summary of a push at `pushed`. One without a readable time belongs to the dataset too.

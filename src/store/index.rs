@@ -12,7 +12,7 @@ use sled::{Db, IVec, Transactional as _, Tree};
 
 use super::StoreError;
 use super::error::reason_of;
-use super::format::{META_APPLIED, META_DEVELOPMENT_FORMAT, META_FORMAT, STORE_FORMAT_VERSION};
+use super::format::{META_APPLIED, META_DEVELOPMENT_FORMAT, META_FORMAT, META_STORE_ID, STORE_FORMAT_VERSION};
 use super::frame;
 use super::group::Position;
 use super::panics::catch_silently;
@@ -42,6 +42,11 @@ pub(super) struct Applied {
 }
 
 impl Applied {
+    /// Whether the database is of the log with the number `log_id`, or of one that has lost all of its groups.
+    pub(super) fn is_of(self, log_id: Option<u64>) -> bool {
+        log_id.is_none_or(|log_id| log_id == self.log_id)
+    }
+
     fn seal(self) -> Vec<u8> {
         let fields = [self.position.number, self.position.end, self.log_id, self.sum];
         frame::seal(&fields.map(u64::to_le_bytes).concat())
@@ -155,6 +160,12 @@ impl Index {
         Ok(index)
     }
 
+    /// The id of the store; `None` if it is missing or damaged.
+    pub(super) fn store_id(&self) -> Option<String> {
+        let framed = self.trees[META].get(META_STORE_ID).ok().flatten()?;
+        open_json("meta", META_STORE_ID, &framed).ok()
+    }
+
     /// How much of the log is in the database.
     pub(super) fn applied(&self) -> Result<Applied, StoreError> {
         let found = self.trees[META].get(META_APPLIED);
@@ -256,7 +267,16 @@ impl Index {
 
     /// All entries but the note of what was applied.
     pub(super) fn entries(&self) -> impl Iterator<Item = Result<Operation, StoreError>> {
-        self.trees.iter().enumerate().flat_map(|(number, tree)| {
+        self.entries_of(|_| true)
+    }
+
+    /// The entries of the trees that are wanted, but for that note.
+    pub(super) fn entries_of(
+        &self,
+        is_wanted: fn(usize) -> bool,
+    ) -> impl Iterator<Item = Result<Operation, StoreError>> {
+        let trees = self.trees.iter().enumerate().filter(move |(number, _)| is_wanted(*number));
+        trees.flat_map(|(number, tree)| {
             tree.iter().filter_map(move |entry| {
                 let of = |(key, value): (IVec, IVec)| {
                     let is_content = number != META || key != META_APPLIED;

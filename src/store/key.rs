@@ -5,6 +5,11 @@ use crate::model::{AlertSummaryId, JobId, PushId, Request, SignatureId};
 /// Longest piece of a record, bytes before compression.
 const PIECE_BYTES: usize = 64 << 10;
 
+/// Letters of the records of which earlier versions are kept.
+pub(super) const ALERT: u8 = b'A';
+pub(super) const SIGNATURE: u8 = b'G';
+pub(super) const JOB: u8 = b'J';
+
 fn keyed(letter: u8, id: u64) -> Vec<u8> {
     let mut key = Vec::with_capacity(11);
     key.push(letter);
@@ -19,15 +24,26 @@ fn of_request(letter: u8, request: &Request) -> Vec<u8> {
 }
 
 pub(super) fn alert(id: AlertSummaryId) -> Vec<u8> {
-    keyed(b'A', id.0)
+    keyed(ALERT, id.0)
+}
+
+/// The key of the record that a piece belongs to, if its earlier versions are kept.
+pub(super) fn versioned(piece: &[u8]) -> Option<&[u8]> {
+    let is_record = matches!(piece.first(), Some(&(ALERT | SIGNATURE | JOB))) && piece.len() == 1 + 8 + 2;
+    is_record.then(|| &piece[..9])
+}
+
+/// The key of the record with this letter and id.
+pub(super) fn record(letter: u8, id: u64) -> Vec<u8> {
+    keyed(letter, id)
 }
 
 pub(super) fn signature(id: SignatureId) -> Vec<u8> {
-    keyed(b'G', id.0)
+    keyed(SIGNATURE, id.0)
 }
 
 pub(super) fn job(id: JobId) -> Vec<u8> {
-    keyed(b'J', id.0)
+    keyed(JOB, id.0)
 }
 
 pub(super) fn push(id: PushId) -> [u8; 8] {
@@ -51,6 +67,49 @@ pub(super) fn chunk(request: &Request, number: usize) -> Vec<u8> {
     key.extend_from_slice(&u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes());
     key
 }
+
+/// What a record was before harvest `harvest` changed it; empty if that harvest was the first to see it. `key` is its own key.
+pub(super) fn version(key: &[u8], harvest: u16) -> Vec<u8> {
+    let mut version = vec![b'V'];
+    version.extend_from_slice(key);
+    version.extend_from_slice(&harvest.to_be_bytes());
+    version
+}
+
+/// Common prefix of the keys of the earlier versions of records of one kind, or of one record.
+pub(super) fn versions_prefix(key: &[u8]) -> Vec<u8> {
+    let mut prefix = vec![b'V'];
+    prefix.extend_from_slice(key);
+    prefix
+}
+
+/// Id and harvest in the key of the first piece of a version; `None` for other keys.
+pub(super) fn read_version(key: &[u8]) -> Option<(u64, u16)> {
+    let (id, rest) = key.get(2..)?.split_first_chunk::<8>()?;
+    let (harvest, number) = rest.split_first_chunk::<2>()?;
+    (number == [0, 0]).then_some((u64::from_be_bytes(*id), u16::from_be_bytes(*harvest)))
+}
+
+/// The alert summaries of the dataset, in the order of the server's list, as of the last harvest that came to its end.
+pub(super) const ALERT_LISTING: &[u8] = b"L";
+
+/// Lines of the change feed of a harvest, of one kind of record, from id `first` on.
+pub(super) fn feed(harvest: u16, kind: u8, first: u64) -> Vec<u8> {
+    let mut key = feed_prefix(harvest);
+    key.push(kind);
+    key.extend_from_slice(&first.to_be_bytes());
+    key
+}
+
+/// Common prefix of the keys of the change feed of a harvest.
+pub(super) fn feed_prefix(harvest: u16) -> Vec<u8> {
+    let mut prefix = vec![b'F'];
+    prefix.extend_from_slice(&harvest.to_be_bytes());
+    prefix
+}
+
+/// First bytes of the keys of records that belong to no settled request.
+pub(super) const HISTORY_PREFIXES: [&[u8]; 3] = [b"F", b"L", b"V"];
 
 /// The key of a record that was not stored as it came, in the tree `set_aside`.
 pub(super) fn odd(request: &Request, record: u64) -> Vec<u8> {

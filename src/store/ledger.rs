@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::format::STORE_FORMAT_VERSION;
-use super::{CrawlIdentity, StoreError, Tally};
+use super::{CrawlIdentity, Harvest, StoreError, Tally};
 use crate::actor::{fail_point, no_follow, temporary_file};
 use crate::model::Timestamp;
 
@@ -29,9 +29,15 @@ pub struct Ledger {
     pub store_id: String,
     /// `None` while the store is empty.
     pub identity: Option<CrawlIdentity>,
+    /// The harvests, the first one first.
+    #[serde(default)]
+    pub harvests: Vec<Harvest>,
     /// The tally at a recent flush.
     pub counts: Tally,
-    /// Number of the last commit in the log at that time.
+    /// Random number of the log at that time; a compaction makes another one.
+    #[serde(default)]
+    pub log_id: u64,
+    /// Number of the last commit in this log at that time.
     #[serde(default)]
     pub last_commit: u64,
     /// Position in the log behind this commit, bytes.
@@ -101,6 +107,37 @@ impl Ledger {
         Ok(Some(ledger))
     }
 
+    /// Whether this ledger was written for the log with the number `log_id`, or for one that has lost all of its groups.
+    pub(super) fn is_of(&self, log_id: Option<u64>) -> bool {
+        log_id.is_none_or(|log_id| log_id == self.log_id)
+    }
+
+    /// The number of the last commit that the log with the number `log_id` must hold.
+    pub(super) fn acknowledged(&self, log_id: Option<u64>) -> u64 {
+        if self.is_of(log_id) { self.last_commit } else { 0 }
+    }
+
+    /// Checks that another log than this ledger's can have taken its place: it is of the same store, and its last tally is
+    /// not older.
+    pub(super) fn check_successor(
+        &self,
+        store: &Path,
+        store_id: Option<&str>,
+        counts: Option<&Tally>,
+    ) -> Result<(), StoreError> {
+        if store_id != Some(self.store_id.as_str()) {
+            return Err(StoreError::Ledger {
+                path: Self::path_in(store),
+                reason: "belongs to another store".to_owned(),
+            });
+        }
+        let (expected, found) = (self.counts.commits, counts.map_or(0, |counts| counts.commits));
+        if found < expected {
+            return Err(StoreError::BehindLedger { path: store.to_owned(), expected, found });
+        }
+        Ok(())
+    }
+
     /// Temporary files that killed processes left behind in the store at `store`.
     pub(super) fn leftovers(store: &Path) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(store).into_iter().flatten().flatten();
@@ -141,7 +178,9 @@ mod tests {
             format: STORE_FORMAT_VERSION,
             store_id: "5".repeat(32),
             identity: None,
+            harvests: Vec::new(),
             counts: Tally::default(),
+            log_id: u64::MAX,
             last_commit: 7,
             log_end: 8,
             written_at: Timestamp::default(),

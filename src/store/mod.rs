@@ -5,7 +5,7 @@
 //! acknowledged. Reducers read records by key.
 //!
 //! A store is a folder: `values` is the log of all changes, with the bytes of the records (`ValueLog`); `db/` belongs to sled,
-//! and can be built again from the log (`index`); `ledger.json` records from outside how much must be in both (`Ledger`).
+//! and can be rebuilt from the log (`index`); `ledger.json` records from outside how much must be in both (`Ledger`).
 //! The trees `meta`, `pending`, `settled`, `failed`, `provenance`, `signature_ids`, `pushes` and `set_aside` hold small values
 //! and can be listed; `records` holds the places of the records in `values`.
 
@@ -14,23 +14,30 @@ mod bulk;
 mod checkpoint;
 mod chunks;
 pub mod columns;
+mod compact;
 mod damage;
 mod database;
 mod error;
+mod feed;
 mod format;
 pub mod frame;
 mod group;
+mod harvest;
+mod harvests;
 mod identity;
 mod incoming;
 mod index;
+mod join;
 mod key;
 mod ledger;
 mod lock;
+mod merge;
 mod open;
 mod panics;
 mod read;
 mod repair;
 mod replay;
+mod series;
 mod settlement;
 mod staging;
 mod tally;
@@ -38,23 +45,29 @@ mod trees;
 mod value;
 mod value_log;
 mod verify;
+mod versions;
 mod view;
 mod writer;
 
 pub use bulk::BulkWriter;
 pub use chunks::ChunkReader;
+pub use compact::Compaction;
 pub use damage::Damage;
 pub use database::Store;
 pub use error::StoreError;
 pub use format::STORE_FORMAT_VERSION;
+pub use harvest::{Harvest, Lateness};
 pub use identity::CrawlIdentity;
 pub use incoming::Incoming;
 pub use ledger::Ledger;
 pub use lock::Unavailable;
+pub use merge::{DataChanges, DatumChange, DatumList, Series, merge};
 pub use read::SettledSummary;
 pub use repair::Repair;
+pub use series::{HarvestEnds, SeriesReader, StoredPart, is_whole};
 pub use settlement::{Settlement, SignatureListing, job_pending};
 pub use tally::{KindTally, Outcome, Tally};
 pub use value::{Failure, Pending, Provenance, SetAside, Settled, StoredPage};
 pub use verify::{Finding, Remedy, verify_store};
+pub use versions::Version;
 pub use writer::{Change, StoreEvent, StoreHandle, StoreWriter};

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, RwLock};
 
@@ -11,7 +11,7 @@ use super::database::{Changes, Durability};
 use super::format::{META_COUNTS, META_FORMAT, META_STORE_ID, STORE_FORMAT_VERSION};
 use super::group::{Kind, Position};
 use super::index::{Applied, Fault, Index};
-use super::replay::{Content, Reader, Replayed, replay};
+use super::replay::{Content, Reader, Replayed, log_id_of, replay};
 use super::trees::{META, Operation};
 use super::value::seal_json;
 use super::value_log::ValueLog;
@@ -53,7 +53,7 @@ impl Store {
         let path = &config.path;
         let ledger = Ledger::read(path)?;
         // This process holds the lock, so no other one still writes these.
-        for path in Ledger::leftovers(path) {
+        for path in leftovers(path) {
             let _stays = std::fs::remove_file(path);
         }
         let (store, _) = Self::open_locked(config, lock, ledger.as_ref(), false)?;
@@ -89,16 +89,23 @@ impl Store {
     ) -> Result<(Self, Losses), StoreError> {
         let path = &config.path;
         refuse_other_format(path, ledger.map(|ledger| ledger.format))?;
-        let opening = Opening { config, log: ValueLog::open(path, true)?, ledger, accept_loss };
+        let log = ValueLog::open(path, true)?;
+        let log_id = log_id_of(&log)?;
+        let opening = Opening { config, log, log_id, ledger, accept_loss };
         let mut losses = Losses::default();
         let (index, applied) = match Index::open_checked(&path.join("db"), config.cache_bytes) {
-            Ok((index, applied)) => {
+            Ok((index, applied)) if applied.is_of(log_id) => {
                 let applied = opening.catch_up(&index, applied, &mut losses)?;
                 (index, applied)
             }
+            Ok((index, _)) => {
+                let of = index.store_id();
+                drop(index);
+                opening.rebuild(Reason::OtherLog(of), &mut losses)?
+            }
             Err(Fault::Refused(error)) => return Err(error),
-            Err(Fault::Missing) => opening.rebuild(None, &mut losses)?,
-            Err(Fault::Damaged(reason)) => opening.rebuild(Some(reason), &mut losses)?,
+            Err(Fault::Missing) => opening.rebuild(Reason::Missing, &mut losses)?,
+            Err(Fault::Damaged(reason)) => opening.rebuild(Reason::Damaged(reason), &mut losses)?,
         };
         opening.log.continue_after(applied.position.number, applied.log_id);
         let store = Self::of(path, index, applied, opening.log, Some(lock));
@@ -109,7 +116,7 @@ impl Store {
     }
 
     pub(super) fn of(path: &Path, index: Index, applied: Applied, values: ValueLog, lock: Option<File>) -> Self {
-        let [meta, pending, settled, failed, provenance, signature_ids, pushes, records, set_aside] =
+        let [meta, pending, settled, failed, provenance, signature_ids, pushes, records, set_aside, unlisted] =
             index.trees.clone();
         Self {
             path: path.to_owned(),
@@ -122,6 +129,7 @@ impl Store {
             pushes,
             records,
             set_aside,
+            unlisted,
             index,
             applied: Mutex::new(Some(applied)),
             values,
@@ -129,7 +137,8 @@ impl Store {
             push_table: RwLock::default(),
             push_damaged: AtomicBool::new(false),
             view: None,
-            _lock: lock,
+            hidden: None,
+            lock,
         }
     }
 
@@ -173,6 +182,12 @@ impl Store {
         };
         if self.get_meta::<String>(META_STORE_ID)?.as_deref() != Some(ledger.store_id.as_str()) {
             return Err(StoreError::Ledger { path, reason: "belongs to another store".to_owned() });
+        }
+        if !ledger.is_of(self.log_id()) {
+            let counts = self.counts()?;
+            ledger.check_successor(&self.path, Some(&ledger.store_id), Some(&counts))?;
+            fail_point("compact.before_ledger");
+            self.write_ledger(&counts)?;
         }
         Ok(())
     }
@@ -228,17 +243,33 @@ pub(super) fn read_push(key: &[u8], framed: &[u8]) -> Result<(PushId, Revision),
     }
 }
 
+/// Files that killed processes left behind in the store at `store`.
+pub(super) fn leftovers(store: &Path) -> Vec<PathBuf> {
+    let next = Some(ValueLog::next_path_in(store)).filter(|next| std::fs::symlink_metadata(next).is_ok());
+    Ledger::leftovers(store).into_iter().chain(next).collect()
+}
+
+/// Why the database is built.
+enum Reason {
+    Missing,
+    Damaged(String),
+    /// It is sound, but of another log: that of the store with this id.
+    OtherLog(Option<String>),
+}
+
 /// A store that is being opened.
 struct Opening<'a> {
     config: &'a StoreConfig,
     log: ValueLog,
+    /// The number of the log; `None` if it has no group.
+    log_id: Option<u64>,
     ledger: Option<&'a Ledger>,
     accept_loss: bool,
 }
 
 impl Opening<'_> {
     fn acknowledged(&self) -> u64 {
-        self.ledger.map_or(0, |ledger| ledger.last_commit)
+        self.ledger.map_or(0, |ledger| ledger.acknowledged(self.log_id))
     }
 
     fn unreadable(&self, source: io::Error) -> StoreError {
@@ -287,25 +318,62 @@ impl Opening<'_> {
         replayed.torn.map_or(Ok(()), |head| self.log.cancel(&head)).map_err(|source| self.unreadable(source))
     }
 
+    /// Refuses a log in the place of the one that the database or the ledger knows, unless a compaction has put it there.
+    fn check_origin(&self, content: &Content, reason: &Reason, losses: &mut Losses) -> Result<(), StoreError> {
+        let path = &self.config.path;
+        let store_id = content.description::<String>(META_STORE_ID);
+        if let Reason::OtherLog(Some(of_database)) = reason
+            && store_id.as_ref().is_some_and(|store_id| store_id != of_database)
+        {
+            return Err(StoreError::OtherLog(path.clone()));
+        }
+        let Some(ledger) = self.ledger.filter(|ledger| !ledger.is_of(self.log_id)) else { return Ok(()) };
+        let counts = content.description(META_COUNTS);
+        match ledger.check_successor(path, store_id.as_deref(), counts.as_ref()) {
+            Err(error) if !self.accept_loss => Err(error),
+            Err(StoreError::BehindLedger { expected, found, .. }) => {
+                losses.num_missing = losses.num_missing.max(expected - found);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The ledger is written last: with that of another log, a compaction ended before its end.
+    fn say_why(&self, reason: Reason, losses: &mut Losses) {
+        let path = self.config.path.display();
+        let is_compacted = self.ledger.is_some_and(|ledger| !ledger.is_of(self.log_id));
+        let reason = match reason {
+            Reason::Missing | Reason::OtherLog(_) if is_compacted => {
+                tracing::info!("rebuilding the database of the store {path} from its log, which was compacted");
+                return;
+            }
+            Reason::Missing => "it is missing".to_owned(),
+            Reason::OtherLog(_) => "it belongs to another log".to_owned(),
+            Reason::Damaged(reason) => reason,
+        };
+        tracing::warn!("rebuilding the database of the store {path} from its log: {reason}");
+        losses.rebuilt = Some(reason);
+    }
+
     /// Builds the database from the log, beside the old one, and puts it in its place.
-    fn rebuild(&self, reason: Option<String>, losses: &mut Losses) -> Result<(Index, Applied), StoreError> {
+    fn rebuild(&self, reason: Reason, losses: &mut Losses) -> Result<(Index, Applied), StoreError> {
         let path = &self.config.path;
         let failed = |source| StoreError::Folder { path: path.clone(), source };
         let (content, replayed) =
             Content::read(&self.log, self.acknowledged()).map_err(|source| self.unreadable(source))?;
         let is_new = self.ledger.is_none() && self.log.len() < MOST_UNBEGUN_BYTES;
-        match (replayed.log_id, reason.as_ref()) {
-            (Some(_), _) => {
+        match (replayed.log_id, reason) {
+            (Some(_), reason) => {
                 self.check(&replayed, losses)?;
-                let reason = reason.unwrap_or_else(|| "it is missing".to_owned());
-                tracing::warn!("rebuilding the database of the store {} from its log: {reason}", path.display());
-                losses.rebuilt = Some(reason);
+                self.check_origin(&content, &reason, losses)?;
+                self.say_why(reason, losses);
             }
             (None, _) if is_new => {}
-            (None, Some(reason)) => {
-                return Err(StoreError::Unopenable { path: path.clone(), reason: reason.clone() });
+            (None, Reason::Damaged(reason)) => {
+                return Err(StoreError::Unopenable { path: path.clone(), reason });
             }
-            (None, None) => {
+            (None, Reason::Missing | Reason::OtherLog(_)) => {
                 let reason = "is left, but the database and the log beside it are missing".to_owned();
                 return Err(StoreError::Ledger { path: Ledger::path_in(path), reason });
             }

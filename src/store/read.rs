@@ -6,9 +6,11 @@ use std::sync::atomic::Ordering;
 
 use super::value::{Failure, Pending, Provenance, SetAside, Settled, StoredPage, open_frame, open_json};
 use super::value_log::Place;
+use super::versions::join_listings;
 use super::{Outcome, Store, StoreError, frame, key};
 use crate::model::{
-    AlertSummaryId, JobId, LAST_ROWS, PushId, PushRevisions, RawJson, Request, SignatureId, Timestamp, Window,
+    AlertSummaryId, FIRST_HARVEST, JobId, LAST_ROWS, PushId, PushRevisions, RawJson, Request, SignatureId, Timestamp,
+    Window,
 };
 
 /// A settled request for the data of one signature in one window, and its settlement.
@@ -16,6 +18,8 @@ use crate::model::{
 pub struct SettledSummary {
     /// Whose data these are.
     pub signature: SignatureId,
+    /// See [`Request::Summary`].
+    pub harvest: u16,
     /// Half-open; the whole data window, or a part of it.
     pub window: Window,
     /// Outcome, and numbers of records and chunks.
@@ -26,8 +30,14 @@ impl SettledSummary {
     /// The request that was settled.
     #[must_use]
     pub fn request(&self) -> Request {
-        Request::Summary { signature: self.signature, window: self.window }
+        Request::Summary { signature: self.signature, harvest: self.harvest, window: self.window }
     }
+}
+
+/// Ids of eight bytes each.
+fn ids_of(raw: &[u8]) -> impl Iterator<Item = u64> {
+    let (ids, _) = raw.as_chunks::<8>();
+    ids.iter().map(|id| u64::from_be_bytes(*id))
 }
 
 fn reading(source: sled::Error) -> StoreError {
@@ -106,38 +116,63 @@ impl Store {
         })
     }
 
-    /// Settled summaries, by signature, then window.
+    /// Settled summaries, by signature, then harvest, then window.
     pub fn settled_summaries(&self) -> impl Iterator<Item = Result<SettledSummary, StoreError>> {
-        self.settled.scan_prefix(b"s").map(|entry| {
-            let (key, framed) = entry.map_err(reading)?;
-            let settled = Settled::open(&key, &framed)?;
-            match Request::from_key(&key) {
-                Some(Request::Summary { signature, window }) => Ok(SettledSummary { signature, window, settled }),
-                _ => Err(StoreError::damaged("settled", &key, "it is not the key of a summary")),
-            }
-        })
+        self.summaries_from(b"s")
     }
 
-    /// Signatures with pending or failed summaries.
-    pub fn unsettled_signatures(&self) -> impl Iterator<Item = Result<SignatureId, StoreError>> {
-        [("pending", &self.pending), ("failed", &self.failed)].into_iter().flat_map(|(name, tree)| {
+    /// The settled summaries of a signature, by harvest, then window.
+    pub fn summaries_of(&self, signature: SignatureId) -> impl Iterator<Item = Result<SettledSummary, StoreError>> {
+        self.summaries_from(Request::summaries_prefix(signature))
+    }
+
+    fn summaries_from(&self, prefix: impl AsRef<[u8]>) -> impl Iterator<Item = Result<SettledSummary, StoreError>> {
+        let summary = |(key, framed): (sled::IVec, sled::IVec)| {
+            let settled = Settled::open(&key, &framed)?;
+            match Request::from_key(&key) {
+                Some(Request::Summary { signature, harvest, window }) => {
+                    Ok(SettledSummary { signature, harvest, window, settled })
+                }
+                _ => Err(StoreError::damaged("settled", &key, "it is not the key of a summary")),
+            }
+        };
+        let is_shown = |summary: &Result<SettledSummary, StoreError>| {
+            summary.as_ref().map_or(true, |summary| self.shows(summary.harvest))
+        };
+        self.settled.scan_prefix(prefix).map(move |entry| entry.map_err(reading).and_then(summary)).filter(is_shown)
+    }
+
+    /// False for the number of a harvest that is hidden from readers.
+    #[must_use]
+    pub fn shows(&self, harvest: u16) -> bool {
+        self.hidden.is_none_or(|hidden| harvest < hidden)
+    }
+
+    /// Signatures with pending or failed summaries, each with the harvest that asks.
+    pub fn unsettled_summaries(&self) -> impl Iterator<Item = Result<(SignatureId, u16), StoreError>> {
+        let of_tree = |(name, tree): (&'static str, &sled::Tree)| {
             tree.scan_prefix(b"s").keys().map(move |key| {
                 let key = key.map_err(reading)?;
                 match request_of(name, &key)? {
-                    Request::Summary { signature, .. } => Ok(signature),
+                    Request::Summary { signature, harvest, .. } => Ok((signature, harvest)),
                     _ => Err(StoreError::damaged(name, &key, "it is not the key of a summary")),
                 }
             })
-        })
+        };
+        let is_shown = |summary: &Result<(SignatureId, u16), StoreError>| {
+            summary.as_ref().map_or(true, |(_, harvest)| self.shows(*harvest))
+        };
+        [("pending", &self.pending), ("failed", &self.failed)].into_iter().flat_map(of_tree).filter(is_shown)
     }
 
-    /// Jobs with stored records, ascending.
-    pub fn stored_jobs(&self) -> impl Iterator<Item = Result<JobId, StoreError>> {
+    /// Jobs with stored records and the harvest that stored them, ascending.
+    pub fn stored_jobs(&self) -> impl Iterator<Item = Result<(JobId, u16), StoreError>> {
         self.settled.scan_prefix(b"j").filter_map(|entry| {
             let id = |(key, framed): (sled::IVec, sled::IVec)| {
                 let settled = Settled::open(&key, &framed)?;
+                let has_record = settled.outcome == Outcome::Data && self.shows(settled.harvest);
                 match request_of("settled", &key)? {
-                    Request::Job { id } => Ok((settled.outcome == Outcome::Data).then_some(id)),
+                    Request::Job { id } => Ok(has_record.then_some((id, settled.harvest))),
                     _ => Err(StoreError::damaged("settled", &key, "it is not the key of a job")),
                 }
             };
@@ -160,18 +195,20 @@ impl Store {
     /// # Errors
     /// Any error of reading.
     pub fn signature_ids(&self) -> Result<Vec<SignatureId>, StoreError> {
-        self.signature_ids
-            .iter()
-            .keys()
-            .map(|key| {
-                let key = key.map_err(reading)?;
-                let id = key
-                    .as_ref()
-                    .try_into()
-                    .map_err(|_| StoreError::damaged("signature_ids", &key, "it is not an id"))?;
-                Ok(SignatureId(u64::from_be_bytes(id)))
-            })
-            .collect()
+        let ids = self.signature_ids.iter().keys().map(|key| {
+            let key = key.map_err(reading)?;
+            let id =
+                key.as_ref().try_into().map_err(|_| StoreError::damaged("signature_ids", &key, "it is not an id"))?;
+            Ok(SignatureId(u64::from_be_bytes(id)))
+        });
+        let mut ids = ids.collect::<Result<Vec<_>, StoreError>>()?;
+        if let Some(hidden) = self.hidden {
+            let new = self.versions(key::SIGNATURE, Some(hidden))?;
+            let new: HashSet<u64> =
+                new.into_iter().filter(|version| version.before.is_none()).map(|new| new.id).collect();
+            ids.retain(|id| !new.contains(&id.0));
+        }
+        Ok(ids)
     }
 
     /// True when the signature is known.
@@ -187,7 +224,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`], and any error of reading.
     pub fn signature(&self, id: SignatureId) -> Result<Option<RawJson>, StoreError> {
-        self.text(&key::signature(id))
+        self.shown_text(&key::signature(id))
     }
 
     /// The record of a job; `None` when it was not fetched, or is gone.
@@ -197,9 +234,11 @@ impl Store {
     pub fn job(&self, id: JobId) -> Result<Option<RawJson>, StoreError> {
         match self.settled(&Request::Job { id })? {
             Some(Settled { outcome: Outcome::Data, .. }) => {
-                let record = self.text(&key::job(id))?;
+                let record = self.shown_text(&key::job(id))?;
                 record.map(Some).ok_or_else(|| StoreError::MissingValue { key: format!("job {id}") })
             }
+            // It is asked for again, since it was not completed.
+            None if self.hidden.is_some() => self.shown_text(&key::job(id)),
             _ => Ok(None),
         }
     }
@@ -209,7 +248,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`], and any error of reading.
     pub fn alert_summary(&self, id: AlertSummaryId) -> Result<Option<RawJson>, StoreError> {
-        self.text(&key::alert(id))
+        self.shown_text(&key::alert(id))
     }
 
     /// A page of alert summaries.
@@ -242,11 +281,30 @@ impl Store {
         Ok(last)
     }
 
-    /// Ids of the dataset's alert summaries in the order of the list: those of the last pass, each once.
+    /// Ids of the dataset's alert summaries in the order of the list, each once: those of the last pass and, where earlier
+    /// harvests saw others, these too.
     ///
     /// # Errors
     /// [`StoreError::Damaged`], and any error of reading.
     pub fn alert_listing(&self) -> Result<Vec<AlertSummaryId>, StoreError> {
+        let Some(newest) = self.newest_harvest()?.filter(|newest| newest.number > FIRST_HARVEST) else {
+            return self.listing_of_last_pass();
+        };
+        let joined = self.joined_alert_listing()?;
+        if newest.is_open() && self.hidden.is_none() {
+            return Ok(join_listings(self.listing_of_last_pass()?, &joined.unwrap_or_default()));
+        }
+        joined.map_or_else(|| self.listing_of_last_pass(), Ok)
+    }
+
+    /// The listing as of the last harvest that came to its end; `None` before the first.
+    pub(super) fn joined_alert_listing(&self) -> Result<Option<Vec<AlertSummaryId>>, StoreError> {
+        let ids = self.blob(key::ALERT_LISTING)?.map(|raw| ids_of(&raw).map(AlertSummaryId).collect());
+        Ok(ids)
+    }
+
+    /// Those of the last pass, each once.
+    pub(super) fn listing_of_last_pass(&self) -> Result<Vec<AlertSummaryId>, StoreError> {
         let Some(pass) = self.last_alert_pass()? else { return Ok(Vec::new()) };
         let mut prefix = Request::AlertPage { pass, page: 1 }.key();
         prefix.truncate(prefix.len() - 4); // without the page
@@ -272,10 +330,11 @@ impl Store {
             return Ok(None);
         }
         let found = self.blob(&key::id_list(request))?;
+        if found.is_none() && matches!(request, Request::Signatures { .. }) {
+            return Ok(None); // from an archive of an earlier version
+        }
         let raw = found.ok_or_else(|| StoreError::MissingValue { key: request.to_string() })?;
-        let ids =
-            raw.chunks_exact(8).map(|id| u64::from_be_bytes([id[0], id[1], id[2], id[3], id[4], id[5], id[6], id[7]]));
-        Ok(Some(ids.collect()))
+        Ok(Some(ids_of(&raw).collect()))
     }
 
     /// The list of the enabled frameworks, as sent; `None` where only their ids were kept.
@@ -342,14 +401,20 @@ impl Store {
             .collect()
     }
 
-    fn text(&self, key: &[u8]) -> Result<Option<RawJson>, StoreError> {
+    /// The record at `key` as readers see it: that of before the open harvest, if that is hidden.
+    fn shown_text(&self, key: &[u8]) -> Result<Option<RawJson>, StoreError> {
+        let version = self.hidden.map(|harvest| self.version(key, harvest)).transpose()?.flatten();
+        version.map_or_else(|| self.text(key), |version| Ok(version.before))
+    }
+
+    pub(super) fn text(&self, key: &[u8]) -> Result<Option<RawJson>, StoreError> {
         let Some(raw) = self.blob(key)? else { return Ok(None) };
         let text = std::str::from_utf8(&raw).map_err(|_| StoreError::damaged("records", key, "it is not UTF-8"))?;
         RawJson::parse(text).map(Some).map_err(|source| StoreError::damaged("records", key, &source.to_string()))
     }
 
     /// Joins the pieces of a record.
-    fn blob(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) fn blob(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let mut record = Vec::new();
         let mut number: u16 = 0;
         loop {

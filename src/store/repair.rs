@@ -8,12 +8,14 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::database::{Changes, Durability};
-use super::format::{META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID};
+use super::format::{META_BUSIEST, META_COUNTS, META_HARVESTS, META_IDENTITY, META_STORE_ID};
 use super::group::Position;
 use super::replay::{Reader, replay};
-use super::trees::{FAILED, META, Operation, PENDING, PROVENANCE, PUSHES, SET_ASIDE, SETTLED, SIGNATURE_IDS};
+use super::trees::{
+    FAILED, META, Operation, PENDING, PROVENANCE, PUSHES, RECORDS, SET_ASIDE, SETTLED, SIGNATURE_IDS, UNLISTED,
+};
 use super::value::seal_json;
-use super::{CrawlIdentity, Damage, Ledger, Store, StoreError, Tally, frame};
+use super::{CrawlIdentity, Damage, Harvest, Ledger, Store, StoreError, Tally, frame};
 use crate::actor::fail_point;
 use crate::model::{Request, SignatureId, Timestamp};
 
@@ -110,6 +112,7 @@ impl Store {
                 let request = Request::from_key(key);
                 match *tree {
                     "set_aside" => changes.remove(SET_ASIDE, key.clone()),
+                    "unlisted" => changes.remove(UNLISTED, key.clone()),
                     // Its outcome or its failure cannot be known any more, so it is asked again.
                     "settled" | "failed" if request.is_some() => repair.asked_again.extend(request),
                     "pending" if request.is_some() => {
@@ -140,6 +143,7 @@ impl Store {
                 changes.remove(SIGNATURE_IDS, key.clone());
             }
             Damage::Push { key, .. } => changes.remove(PUSHES, key.clone()),
+            Damage::History { key, .. } => changes.remove(RECORDS, key.clone()),
             Damage::Description { .. } => {} // see `repair_description`
         }
     }
@@ -166,6 +170,10 @@ impl Store {
         }
         if self.get_meta::<String>(META_BUSIEST).is_err() {
             changes.describe(META_BUSIEST, None);
+        }
+        if !matches!(self.get_meta::<Vec<Harvest>>(META_HARVESTS), Ok(Some(_))) {
+            let known = ledger.map(|ledger| &ledger.harvests).filter(|harvests| !harvests.is_empty());
+            changes.describe(META_HARVESTS, known.map(seal_json).transpose()?);
         }
         let pinned = self.get_meta::<CrawlIdentity>(META_IDENTITY);
         if !matches!(pinned, Ok(Some(_))) {

@@ -5,9 +5,11 @@ use std::io;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::StoreError;
 use super::frame;
 use super::group::{Head, Kind, MAGIC, Position};
-use super::trees::{NUM_TREES, Operation, hash_of, place_records, read_operations};
+use super::trees::{META, NUM_TREES, Operation, hash_of, place_records, read_operations};
+use super::value::open_json;
 use super::value_log::ValueLog;
 
 /// Portion in which the log is searched for the next group, bytes.
@@ -156,6 +158,13 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The number of `log`; `None` without a group.
+pub(super) fn log_id_of(log: &ValueLog) -> Result<Option<u64>, StoreError> {
+    let first = Reader::new(log, Position::default(), None).next();
+    let first = first.map_err(|source| StoreError::Folder { path: log.path().to_owned(), source })?;
+    Ok(first.map(|group| group.head.log_id))
+}
+
 /// False when these bytes cannot be read: they are behind the end, or the disk fails.
 fn read(log: &ValueLog, offset: u64, len: u64, out: &mut Vec<u8>) -> io::Result<bool> {
     match log.read_bytes(offset, len, out) {
@@ -248,6 +257,11 @@ impl Content {
         self.trees.iter().enumerate().map(of_tree).fold(0, u64::wrapping_add)
     }
 
+    /// The description of the store under `key`; `None` if it is missing or damaged.
+    pub(super) fn description<T: for<'de> serde::Deserialize<'de>>(&self, key: &[u8]) -> Option<T> {
+        self.trees[META].get(key).and_then(|framed| open_json("meta", key, framed).ok())
+    }
+
     fn apply(&mut self, group: Group) {
         match group.head.kind {
             Kind::Commit => self.checkpoint = None,
@@ -306,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damage_of_either_copy_of_a_commit_costs_nothing_and_is_counted() {
+    fn damage_to_either_copy_of_a_commit_costs_nothing_and_is_counted() {
         let folder = tempfile::tempdir().unwrap();
         let heads = log_of(folder.path(), 20);
         let (whole, replayed) = read_all(folder.path());

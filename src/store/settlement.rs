@@ -7,18 +7,16 @@ use std::collections::BTreeMap;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::columns::encode;
+use super::columns::{DATA_PER_CHUNK, encode};
 use super::key;
+use super::merge::Series;
 use super::value::{Provenance, Settled, StoredPage, seal_json};
 use super::{Outcome, Pending, Store, StoreError, frame};
 use crate::actor::Room;
 use crate::model::{
-    AlertSummary, AlertSummaryId, DatumRecord, Job, JobId, Kind, OddRecord, PushId, RawJson, Request, Revision,
-    Signature, SignatureId, Sorted, Summary, Timestamp, Window, sampled_jobs,
+    AlertSummary, AlertSummaryId, DatumRecord, FIRST_HARVEST, Job, JobId, Kind, OddRecord, PushId, RawJson, Request,
+    Revision, Seen, Signature, SignatureId, Sorted, Summary, Timestamp, Window, sampled_jobs,
 };
-
-/// Data per chunk of a summary's columns: some 25 kB.
-const MAX_DATA_PER_CHUNK: usize = 1024;
 
 /// An answer, ready for writing.
 #[derive(Debug, Default)]
@@ -67,8 +65,7 @@ impl Settlement {
             Request::Summary { .. } => 0, // see `of_summary`
             _ => digest.finish(),
         };
-        let settled = Settled { outcome, num_records: 0, num_chunks: 0, digest };
-        Self { settled: vec![(request, settled)], ..Self::default() }
+        Self { settled: vec![(request, settled_as(request, outcome, 0, digest))], ..Self::default() }
     }
 
     /// Requests for the frontier, without an answer.
@@ -128,17 +125,7 @@ impl Settlement {
     }
 
     fn settle(&mut self, request: Request, outcome: Outcome, num_records: usize, digest: &Digest) {
-        self.settle_as(request, outcome, num_records, 0, digest.finish());
-    }
-
-    fn settle_as(&mut self, request: Request, outcome: Outcome, num_records: usize, num_chunks: usize, digest: u128) {
-        let settled = Settled {
-            outcome,
-            num_records: u32::try_from(num_records).unwrap_or(u32::MAX),
-            num_chunks: u16::try_from(num_chunks).unwrap_or(u16::MAX),
-            digest,
-        };
-        self.settled.push((request, settled));
+        self.settled.push((request, settled_as(request, outcome, num_records, digest.finish())));
     }
 
     /// A page of alert summaries.
@@ -199,10 +186,9 @@ impl Settlement {
         let mut settlement = Self::default();
         ids.sort_unstable();
         ids.dedup();
-        let raw: Vec<u8> = ids.iter().flat_map(|id| id.to_be_bytes()).collect();
-        settlement.put_blob(&key::id_list(&request), &raw);
+        settlement.put_ids(&request, &ids);
         let outcome = if ids.is_empty() { Outcome::Empty } else { Outcome::Data };
-        settlement.settle_as(request, outcome, ids.len(), 0, 0);
+        settlement.settled.push((request, settled_as(request, outcome, ids.len(), 0)));
         settlement
     }
 
@@ -224,7 +210,7 @@ impl Settlement {
         };
         let mut settlement = Self::default();
         settlement.put_text(&key::header(&request), header);
-        settlement.put_data(store, request, summary.signature_id, &summary.data);
+        settlement.put_data(store, request, summary.signature_id, &summary.data, None);
         settlement.odd = summary.odd.iter().map(|odd| (request, odd.clone())).collect();
         if whole_window {
             settlement.discover_sample(&summary.data);
@@ -237,10 +223,10 @@ impl Settlement {
     #[must_use]
     pub fn of_imported_data(store: &Store, signature: SignatureId, window: Window, data: &Sorted<DatumRecord>) -> Self {
         let Sorted { taken: data, odd } = data;
-        let request = Request::Summary { signature, window };
+        let request = Request::Summary { signature, harvest: FIRST_HARVEST, window };
         let mut settlement = Self::default();
         settlement.put_blob(&key::header(&request), format!("{{\"signature_id\":{signature}}}").as_bytes());
-        settlement.put_data(store, request, signature, data);
+        settlement.put_data(store, request, signature, data, None);
         settlement.odd = odd.iter().map(|odd| (request, odd.clone())).collect();
         settlement.discover_sample(data);
         settlement
@@ -257,8 +243,25 @@ impl Settlement {
         settlement
     }
 
-    fn put_data(&mut self, store: &Store, request: Request, signature: SignatureId, data: &[DatumRecord]) {
-        let chunks = encode(data, &mut store.interner(), MAX_DATA_PER_CHUNK);
+    /// The data of a signature from several harvests, with the header of the newest answer.
+    pub(super) fn of_series(store: &Store, request: Request, header: &RawJson, series: &Series) -> Self {
+        let mut settlement = Self::default();
+        settlement.put_text(&key::header(&request), header);
+        if let Request::Summary { signature, .. } = request {
+            settlement.put_data(store, request, signature, &series.data, Some(&series.seen));
+        }
+        settlement
+    }
+
+    fn put_data(
+        &mut self,
+        store: &Store,
+        request: Request,
+        signature: SignatureId,
+        data: &[DatumRecord],
+        seen: Option<&[Seen]>,
+    ) {
+        let chunks = encode(data, seen, &mut store.interner(), DATA_PER_CHUNK);
         for (number, chunk) in chunks.iter().enumerate() {
             self.records.push((key::chunk(&request, number), frame::seal(&chunk.bytes)));
             self.pushes.extend_from_slice(&chunk.pushes);
@@ -267,7 +270,12 @@ impl Settlement {
         let digest =
             data.iter().fold(0_u128, |sum, record| sum.wrapping_add(datum_digest(signature, record, &mut bytes)));
         let outcome = if data.is_empty() { Outcome::Empty } else { Outcome::Data };
-        self.settle_as(request, outcome, data.len(), chunks.len(), digest);
+        let settled = Settled {
+            num_chunks: u16::try_from(chunks.len()).unwrap_or(u16::MAX),
+            newest_push: data.last().map(DatumRecord::push_timestamp),
+            ..settled_as(request, outcome, data.len(), digest)
+        };
+        self.settled.push((request, settled));
     }
 
     fn discover_sample(&mut self, data: &[DatumRecord]) {
@@ -286,10 +294,10 @@ impl Settlement {
         for request in asked {
             let Request::Job { id } = *request else { continue };
             if let Ok(at) = jobs.binary_search_by_key(&id, |job| job.id) {
-                let mut digest = Digest::of(request);
-                digest.add(jobs[at].raw.as_str().as_bytes());
                 settlement.put_text(&key::job(id), &jobs[at].raw);
-                settlement.settle(*request, Outcome::Data, 1, &digest);
+                let may_change = !is_completed(&jobs[at].raw);
+                let settled = settled_as(*request, Outcome::Data, 1, job_digest(request, &jobs[at].raw));
+                settlement.settled.push((*request, Settled { may_change, ..settled }));
             } else {
                 let is_set_aside = odd.iter().any(|odd| odd.record == id.0);
                 let outcome = if is_set_aside { Outcome::Empty } else { Outcome::Gone };
@@ -299,6 +307,11 @@ impl Settlement {
         let of = |odd: &OddRecord| (Request::Job { id: JobId(odd.record) }, odd.clone());
         settlement.odd.extend(odd.iter().map(of));
         settlement
+    }
+
+    fn put_ids(&mut self, request: &Request, ids: &[u64]) {
+        let raw: Vec<u8> = ids.iter().flat_map(|id| id.to_be_bytes()).collect();
+        self.put_blob(&key::id_list(request), &raw);
     }
 
     fn put_text(&mut self, key: &[u8], raw: &RawJson) {
@@ -354,15 +367,27 @@ impl SignatureListing {
             settlement.signature_ids.push(id);
         }
         settlement.odd = odd.into_iter().map(|odd| (request, odd)).collect();
-        let num = settlement.signature_ids.len();
+        let ids: Vec<u64> = settlement.signature_ids.iter().map(|id| id.0).collect();
+        settlement.put_ids(&request, &ids);
+        let num = ids.len();
         let outcome = if num == 0 { Outcome::Empty } else { Outcome::Data };
-        settlement.settle_as(request, outcome, num, 0, digest);
+        settlement.settled.push((request, settled_as(request, outcome, num, digest)));
         settlement
     }
 }
 
+/// The settlement of `request`, without chunks.
+fn settled_as(request: Request, outcome: Outcome, num_records: usize, digest: u128) -> Settled {
+    let harvest = match request {
+        Request::Summary { harvest, .. } => harvest,
+        _ => FIRST_HARVEST, // see `Staging::settle`
+    };
+    let num_records = u32::try_from(num_records).unwrap_or(u32::MAX);
+    Settled { outcome, num_records, num_chunks: 0, digest, harvest, may_change: false, newest_push: None }
+}
+
 /// Hash of a datum and its signature: of all fields of a regular datum, of the text of an irregular one.
-fn datum_digest(signature: SignatureId, record: &DatumRecord, bytes: &mut Vec<u8>) -> u128 {
+pub(super) fn datum_digest(signature: SignatureId, record: &DatumRecord, bytes: &mut Vec<u8>) -> u128 {
     bytes.clear();
     bytes.extend_from_slice(&signature.0.to_be_bytes());
     match record {
@@ -394,6 +419,24 @@ fn datum_digest(signature: SignatureId, record: &DatumRecord, bytes: &mut Vec<u8
     xxh3_128(bytes)
 }
 
+/// The digest of the settled request for a job with this record.
+pub(super) fn job_digest(request: &Request, record: &RawJson) -> u128 {
+    let mut digest = Digest::of(request);
+    digest.add(record.as_str().as_bytes());
+    digest.finish()
+}
+
+/// False for a job that the server still waits for: its record will change. A record without a readable state counts as
+/// completed.
+fn is_completed(record: &RawJson) -> bool {
+    #[derive(serde::Deserialize)]
+    struct View<'a> {
+        #[serde(borrow)]
+        state: std::borrow::Cow<'a, str>,
+    }
+    record.view::<View<'_>>().map_or(true, |view| view.state == "completed")
+}
+
 /// The pending request for a job that was found in data.
 #[must_use]
 pub fn job_pending((id, submitted): (JobId, Timestamp)) -> Pending {
@@ -421,7 +464,11 @@ mod tests {
         let whole = settled(&[&[1, 2, 3, 4, 5]]);
         assert_eq!(settled(&[&[5, 1], &[], &[4, 3], &[2]]), whole);
         assert_eq!(settled(&[&[5, 1, 5], &[], &[4, 3, 1], &[2]]), whole, "one record a signature");
-        assert_eq!((whole.0[0].1.outcome, whole.0[0].1.num_records, whole.1.len()), (Outcome::Data, 5, 5));
+        assert_eq!(
+            (whole.0[0].1.outcome, whole.0[0].1.num_records, whole.1.len()),
+            (Outcome::Data, 5, 6),
+            "with the ids"
+        );
         assert_ne!(settled(&[&[1, 2, 3, 4]]).0, whole.0);
         assert_eq!(settled(&[&[]]).0[0].1.outcome, Outcome::Empty);
     }

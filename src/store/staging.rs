@@ -3,17 +3,21 @@
 //! Changes are idempotent: a settled request is not settled again, a known request is not added again. Reading before writing
 //! is safe because there is only one writer.
 
+mod harvest;
 mod odd;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use serde::Serialize;
+
 use super::database::{Changes, Durability};
 use super::format::META_COUNTS;
+use super::settlement::job_digest;
 use super::trees::{FAILED, META, Operation, PENDING, PROVENANCE, PUSHES, SET_ASIDE, SETTLED, SIGNATURE_IDS};
 use super::value::{Failure, Pending, Provenance, Settled, open_json, seal_json};
 use super::{Outcome, Settlement, Store, StoreError, Tally, frame, key};
 use crate::actor::Room;
-use crate::model::{JobId, PushId, Request, Timestamp};
+use crate::model::{FIRST_HARVEST, JobId, PushId, Request, Revision, Timestamp};
 use foldhash::fast::RandomState;
 
 /// Operations per transaction, about. A larger settlement (a list of 10^5 signatures) takes several. A request leaves one
@@ -48,7 +52,7 @@ impl KnownJobs {
 
 /// Changes before their commit.
 pub(super) struct Staging<'a> {
-    store: &'a Store,
+    pub(super) store: &'a Store,
     changes: Changes,
     /// Of the staged answers: their records take memory until they are committed.
     rooms: Vec<Room>,
@@ -57,6 +61,8 @@ pub(super) struct Staging<'a> {
     /// Entries of `set_aside` after the batches: whether the record was corrected; `None` for an entry that is removed.
     odd: BTreeMap<Vec<u8>, Option<bool>>,
     counts: Tally,
+    /// Number of the newest harvest.
+    pub(super) harvest: u16,
     /// See [`Staging::finish`].
     finishes: bool,
     durable_pushes: &'a mut HashSet<PushId>,
@@ -68,20 +74,28 @@ pub(super) struct Staging<'a> {
 }
 
 impl<'a> Staging<'a> {
-    pub(super) fn new(store: &'a Store, counts: Tally, durable_pushes: &'a mut HashSet<PushId>) -> Self {
-        Self {
+    /// # Errors
+    /// [`StoreError`] if the harvests cannot be read.
+    pub(super) fn new(
+        store: &'a Store,
+        counts: Tally,
+        durable_pushes: &'a mut HashSet<PushId>,
+    ) -> Result<Self, StoreError> {
+        let harvest = store.harvest_number()?;
+        Ok(Self {
             store,
             changes: Changes::default(),
             rooms: Vec::new(),
             states: HashMap::default(),
             odd: BTreeMap::new(),
             counts,
+            harvest,
             finishes: false,
             durable_pushes,
             new_pushes: Vec::new(),
             known_jobs: None,
             durability: Durability::Now,
-        }
+        })
     }
 
     /// Looks up jobs in `known_jobs` first.
@@ -90,8 +104,12 @@ impl<'a> Staging<'a> {
     }
 
     /// Changes of a new store, which nobody uses before it is complete.
-    pub(super) fn of_unfinished(store: &'a Store, counts: Tally, durable_pushes: &'a mut HashSet<PushId>) -> Self {
-        Self { durability: Durability::AtTheEnd, ..Self::new(store, counts, durable_pushes) }
+    pub(super) fn of_unfinished(
+        store: &'a Store,
+        counts: Tally,
+        durable_pushes: &'a mut HashSet<PushId>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self { durability: Durability::AtTheEnd, ..Self::new(store, counts, durable_pushes)? })
     }
 
     /// Writes the changes. Returns the tally.
@@ -103,25 +121,33 @@ impl<'a> Staging<'a> {
     /// Stages an answer. Returns the requests that it adds to the frontier.
     pub(super) fn settle(&mut self, settlement: Settlement) -> Result<Vec<Pending>, StoreError> {
         self.rooms.push(settlement.room);
-        for record in settlement.records {
-            self.changes.records.push(record);
+        let mut records = settlement.records.into_iter().peekable();
+        while let Some((piece_key, framed)) = records.next() {
+            match key::versioned(&piece_key) {
+                None => self.put_value(piece_key, framed),
+                Some(record_key) => {
+                    let record_key = record_key.to_vec();
+                    let mut pieces = vec![(piece_key, framed)];
+                    while let Some(piece) = records.next_if(|(key, _)| key::versioned(key) == Some(&record_key)) {
+                        pieces.push(piece);
+                    }
+                    self.put_record(&record_key, pieces)?;
+                }
+            }
             self.transact_if_full()?;
         }
         for id in settlement.signature_ids {
-            self.put(SIGNATURE_IDS, id.0.to_be_bytes().to_vec(), Vec::new());
-            self.transact_if_full()?;
-        }
-        for (push, revision) in settlement.pushes {
-            if !self.durable_pushes.contains(&push) {
-                self.put(PUSHES, key::push(push).to_vec(), frame::seal(&revision.0));
-                self.durable_pushes.insert(push);
-                self.new_pushes.push(push);
+            if self.harvest == FIRST_HARVEST || !self.store.lists_signature(id)? {
+                self.put(SIGNATURE_IDS, id.0.to_be_bytes().to_vec(), Vec::new());
+                self.transact_if_full()?;
             }
         }
+        self.put_pushes(settlement.pushes);
         let fresh = self.discover(&settlement.discovered)?;
         let mut first = true;
         for (request, settled) in settlement.settled {
             self.transact_if_full()?;
+            let settled = self.of_this_harvest(&request, settled)?;
             let state = self.state(&request)?;
             if matches!(state, State::Settled(_)) {
                 continue;
@@ -147,6 +173,39 @@ impl<'a> Staging<'a> {
             first = false;
         }
         Ok(fresh)
+    }
+
+    /// The settlement as it is stored: with the harvest, and never as gone where the record of the job is known.
+    fn of_this_harvest(&mut self, request: &Request, settled: Settled) -> Result<Settled, StoreError> {
+        match *request {
+            Request::Summary { .. } => Ok(settled),
+            Request::Job { id } if settled.outcome != Outcome::Data && self.harvest > FIRST_HARVEST => {
+                match self.store.text(&key::job(id)) {
+                    Ok(Some(record)) => {
+                        let digest = job_digest(request, &record);
+                        let kept = Settled { outcome: Outcome::Data, num_records: 1, digest, ..settled };
+                        Ok(Settled { harvest: self.harvest, ..kept })
+                    }
+                    Ok(None) => Ok(Settled { harvest: self.harvest, ..settled }),
+                    Err(_) => {
+                        self.remove_pieces_from(&key::job(id), 0)?; // it was damaged
+                        Ok(Settled { harvest: self.harvest, ..settled })
+                    }
+                }
+            }
+            _ => Ok(Settled { harvest: self.harvest, ..settled }),
+        }
+    }
+
+    /// Stages pushes that columns refer to.
+    pub(super) fn put_pushes(&mut self, pushes: Vec<(PushId, Revision)>) {
+        for (push, revision) in pushes {
+            if !self.durable_pushes.contains(&push) {
+                self.put(PUSHES, key::push(push).to_vec(), frame::seal(&revision.0));
+                self.durable_pushes.insert(push);
+                self.new_pushes.push(push);
+            }
+        }
     }
 
     /// Stages requests for the frontier; returns those that were unknown.
@@ -232,11 +291,6 @@ impl<'a> Staging<'a> {
         self.transact_if_full()
     }
 
-    /// Stages the end of the crawl; any later change reverts it.
-    pub(super) fn finish(&mut self) {
-        self.finishes = true;
-    }
-
     fn enter(&mut self, pending: &Pending) {
         let key = pending.request.key();
         self.counts.of_mut(pending.request.kind()).pending += 1;
@@ -292,6 +346,21 @@ impl<'a> Staging<'a> {
     fn put_provenance(&mut self, key: &[u8], provenance: &Provenance) -> Result<(), StoreError> {
         self.put(PROVENANCE, key.to_vec(), seal_json(provenance)?);
         Ok(())
+    }
+
+    /// Stages a part of the store's description of itself.
+    pub(super) fn describe<T: Serialize>(&mut self, key: &[u8], value: &T) -> Result<(), StoreError> {
+        self.put(META, key.to_vec(), seal_json(value)?);
+        Ok(())
+    }
+
+    /// Stages a framed value of the tree `records`.
+    pub(super) fn put_value(&mut self, key: Vec<u8>, framed: Vec<u8>) {
+        self.changes.records.push((key, framed));
+    }
+
+    pub(super) fn stage(&mut self, operation: Operation) {
+        self.changes.operations.push(operation);
     }
 
     fn put(&mut self, tree: usize, key: Vec<u8>, value: Vec<u8>) {

@@ -5,11 +5,21 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::value_log::Place;
 
 /// The number of trees.
-pub(super) const NUM_TREES: usize = 9;
+pub(super) const NUM_TREES: usize = 10;
 
 /// Names by number. A number stands in the log, so that it never changes its meaning; a new tree comes last.
-pub(super) const NAMES: [&str; NUM_TREES] =
-    ["meta", "pending", "settled", "failed", "provenance", "signature_ids", "pushes", "records", "set_aside"];
+pub(super) const NAMES: [&str; NUM_TREES] = [
+    "meta",
+    "pending",
+    "settled",
+    "failed",
+    "provenance",
+    "signature_ids",
+    "pushes",
+    "records",
+    "set_aside",
+    "unlisted",
+];
 
 pub(super) const META: usize = 0;
 pub(super) const PENDING: usize = 1;
@@ -20,6 +30,8 @@ pub(super) const SIGNATURE_IDS: usize = 5;
 pub(super) const PUSHES: usize = 6;
 pub(super) const RECORDS: usize = 7;
 pub(super) const SET_ASIDE: usize = 8;
+/// Signatures and alert summaries that the server no longer lists: the number of the last harvest that saw them.
+pub(super) const UNLISTED: usize = 9;
 
 /// The trees that tell the state of a request, which other trees hold the answer to.
 pub(super) const STATES: [usize; 4] = [META, PENDING, SETTLED, FAILED];

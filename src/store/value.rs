@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Outcome, StoreError, frame, key};
-use crate::model::{AlertSummaryId, Request, Timestamp};
+use crate::model::{AlertSummaryId, FIRST_HARVEST, Request, Timestamp};
 
 /// The settlement of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,29 +16,56 @@ pub struct Settled {
     pub num_chunks: u16,
     /// Digest of the answer's content and the request's key.
     pub digest: u128,
+    /// Number of the harvest that stored it, from 1.
+    pub harvest: u16,
+    /// The answer may still change: a job that was not completed.
+    pub may_change: bool,
+    /// Of a summary with data: the time of its newest push.
+    pub newest_push: Option<Timestamp>,
 }
 
 impl Settled {
-    const BYTES: usize = 1 + 4 + 2 + 16;
+    /// Outcome, numbers and digest. The harvest (2 bytes) follows unless it is the first, then the newest push (8 bytes), if any.
+    const LEAST_BYTES: usize = 1 + 4 + 2 + 16;
+
+    /// Set in the byte of the outcome.
+    const MAY_CHANGE: u8 = 0x80;
 
     pub(super) fn seal(&self) -> Vec<u8> {
-        let mut raw = Vec::with_capacity(Self::BYTES);
-        raw.push(self.outcome.to_byte());
+        let mut raw = Vec::with_capacity(Self::LEAST_BYTES + 2 + 8);
+        raw.push(self.outcome.to_byte() | if self.may_change { Self::MAY_CHANGE } else { 0 });
         raw.extend_from_slice(&self.num_records.to_be_bytes());
         raw.extend_from_slice(&self.num_chunks.to_be_bytes());
         raw.extend_from_slice(&self.digest.to_be_bytes());
+        if self.harvest != FIRST_HARVEST {
+            raw.extend_from_slice(&self.harvest.to_be_bytes());
+        }
+        if let Some(pushed) = self.newest_push {
+            raw.extend_from_slice(&pushed.as_micros().to_be_bytes());
+        }
         frame::seal(&raw)
     }
 
     pub(super) fn open(key: &[u8], framed: &[u8]) -> Result<Self, StoreError> {
         let raw = open_frame("settled", key, framed)?;
         let read = || {
-            let raw: &[u8; Self::BYTES] = raw.as_slice().try_into().ok()?;
+            let (least, mut rest) = raw.split_at_checked(Self::LEAST_BYTES)?;
+            let (mut harvest, mut newest_push) = (FIRST_HARVEST, None);
+            if rest.len() % 8 == 2 {
+                let (number, behind) = rest.split_first_chunk()?;
+                (harvest, rest) = (u16::from_be_bytes(*number), behind);
+            }
+            if !rest.is_empty() {
+                newest_push = Some(Timestamp::from_micros(i64::from_be_bytes(rest.try_into().ok()?)));
+            }
             Some(Self {
-                outcome: Outcome::from_byte(raw[0])?,
-                num_records: u32::from_be_bytes(raw[1..5].try_into().ok()?),
-                num_chunks: u16::from_be_bytes(raw[5..7].try_into().ok()?),
-                digest: u128::from_be_bytes(raw[7..].try_into().ok()?),
+                outcome: Outcome::from_byte(least[0] & !Self::MAY_CHANGE)?,
+                num_records: u32::from_be_bytes(least[1..5].try_into().ok()?),
+                num_chunks: u16::from_be_bytes(least[5..7].try_into().ok()?),
+                digest: u128::from_be_bytes(least[7..].try_into().ok()?),
+                harvest,
+                may_change: least[0] & Self::MAY_CHANGE != 0,
+                newest_push,
             })
         };
         read().ok_or_else(|| StoreError::damaged("settled", key, "it is not a settlement"))
@@ -139,4 +166,23 @@ pub(super) fn open_json<T: for<'de> Deserialize<'de>>(
 ) -> Result<T, StoreError> {
     let raw = open_frame(tree, key, framed)?;
     serde_json::from_slice(&raw).map_err(|source| StoreError::damaged(tree, key, &source.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_settlement_comes_back(
+            outcome in 0..4_u8, num_records: u32, num_chunks: u16, digest: u128, harvest: u16, may_change: bool,
+            newest_push in proptest::option::of(any::<i64>().prop_map(Timestamp::from_micros)),
+        ) {
+            let outcome = Outcome::from_byte(outcome).unwrap();
+            let settled = Settled { outcome, num_records, num_chunks, digest, harvest, may_change, newest_push };
+            prop_assert_eq!(Settled::open(b"f", &settled.seal()).unwrap(), settled);
+        }
+    }
 }

@@ -23,6 +23,8 @@ use super::group::{Head, Kind};
 use crate::actor::{fail_point, no_follow};
 
 const NAME: &str = "values";
+/// A log that is to take the place of the other one.
+const NEXT_NAME: &str = "values.new";
 const MAGIC: [u8; 2] = *b"PV";
 
 /// Values are written in portions of about this size.
@@ -46,6 +48,16 @@ impl Place {
     /// Position of the first byte in the file.
     pub(super) const fn offset(self) -> u64 {
         self.offset
+    }
+
+    /// Length of the value, bytes.
+    pub(super) const fn len(self) -> u32 {
+        self.len
+    }
+
+    /// The place of the same value at `offset`.
+    pub(super) const fn at(self, offset: u64) -> Self {
+        Self { offset, ..self }
     }
 
     /// The same place in values that begin at `start`.
@@ -120,8 +132,7 @@ impl ValueLog {
 
     /// Opens the log of the store at `store`, for reading only or also for writing; the first group creates the file.
     pub(super) fn open(store: &Path, writable: bool) -> Result<Self, StoreError> {
-        let path = Self::path_in(store);
-        let log = Self { file: OnceLock::new(), end: AtomicU64::new(0), writing: Mutex::default(), path };
+        let log = Self::at(Self::path_in(store));
         match std::fs::symlink_metadata(&log.path) {
             Ok(metadata) if !metadata.is_file() => return Err(StoreError::NotAFile(log.path)),
             Ok(_) => {}
@@ -135,6 +146,16 @@ impl ValueLog {
         log.end.store(len, Ordering::Release);
         log.file.get_or_init(|| file);
         Ok(log)
+    }
+
+    /// The path of the log that a compaction of the store at `store` writes.
+    pub(super) fn next_path_in(store: &Path) -> PathBuf {
+        store.join(NEXT_NAME)
+    }
+
+    /// A log of which the first group creates the file, at `path`.
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self { file: OnceLock::new(), end: AtomicU64::new(0), writing: Mutex::default(), path }
     }
 
     /// Continues after group `number`.

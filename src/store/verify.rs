@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::format::{META_COUNTS, META_FORMAT, META_STORE_ID, STORE_FORMAT_VERSION};
 use super::index::{Applied, Fault, Index};
-use super::open::refuse_other_format;
-use super::replay::Content;
+use super::open::{leftovers, refuse_other_format};
+use super::replay::{Content, log_id_of};
 use super::value_log::ValueLog;
 use super::{Damage, Ledger, Repair, Store, StoreError, Tally, Unavailable, lock};
 use crate::config::StoreConfig;
@@ -97,8 +97,8 @@ impl SeenLedger {
         }
     }
 
-    fn acknowledged(&self) -> u64 {
-        self.ledger.as_ref().map_or(0, |ledger| ledger.last_commit)
+    fn acknowledged(&self, log_id: Option<u64>) -> u64 {
+        self.ledger.as_ref().map_or(0, |ledger| ledger.acknowledged(log_id))
     }
 }
 
@@ -107,15 +107,30 @@ fn look_at(config: &StoreConfig, found: &mut dyn FnMut(Finding)) -> Result<(), S
     let path = &config.path;
     let seen = SeenLedger::read(path)?;
     refuse_other_format(path, seen.ledger.as_ref().map(|ledger| ledger.format))?;
-    for leftover in Ledger::leftovers(path) {
+    for leftover in leftovers(path) {
         found(Finding::new(format!("{}: a killed process left it behind", leftover.display()), Remedy::None));
     }
     let log = ValueLog::open(path, false)?;
     let unreadable = |source| StoreError::Folder { path: log.path().to_owned(), source };
-    let (content, replayed) = Content::read(&log, seen.acknowledged()).map_err(unreadable)?;
-    let index = open_index(config, replayed.position.number, found)?;
+    let acknowledged = seen.acknowledged(log_id_of(&log)?);
+    let (content, replayed) = Content::read(&log, acknowledged).map_err(unreadable)?;
+    let index = match open_index(config, replayed.position.number, found)? {
+        Some((_, index, applied)) if !applied.is_of(replayed.log_id) => {
+            let store_id = content.description::<String>(META_STORE_ID);
+            if store_id.is_some() && index.store_id().is_some_and(|of_database| store_id != Some(of_database)) {
+                return Err(StoreError::OtherLog(path.clone()));
+            }
+            let what = format!(
+                "the database of the store {}: it belongs to a log before the present one; the next command rebuilds it",
+                path.display()
+            );
+            found(Finding::new(what, Remedy::None));
+            None
+        }
+        index => index,
+    };
     let applied = index.as_ref().map_or(0, |(_, _, applied)| applied.position.number);
-    let lost = replayed.lost(applied.max(seen.acknowledged()));
+    let lost = replayed.lost(applied.max(acknowledged));
     if lost == 0 && replayed.num_halved > 0 {
         found(Finding::new(halved(path, replayed.num_halved), Remedy::Repair));
     }
@@ -204,7 +219,7 @@ fn repair_store(config: &StoreConfig, found: &mut dyn FnMut(Finding)) -> Result<
     let path = &config.path;
     let mut held = Some(lock::take(path)?);
     let seen = SeenLedger::read(path)?;
-    for leftover in Ledger::leftovers(path) {
+    for leftover in leftovers(path) {
         let remedy = if std::fs::remove_file(&leftover).is_ok() { Remedy::Repaired } else { Remedy::None };
         found(Finding::new(format!("{}: a killed process left it behind", leftover.display()), remedy));
     }
@@ -314,10 +329,11 @@ fn verify_ledger(
         )),
         _ => None,
     };
+    let is_of_this_log = seen.ledger.as_ref().is_some_and(|ledger| ledger.is_of(store.log_id()));
+    if repair && (what.is_some() || !is_of_this_log) {
+        store.write_ledger(&store.counts()?)?;
+    }
     if let Some(what) = what {
-        if repair {
-            store.write_ledger(&store.counts()?)?;
-        }
         found(Finding::new(what, if repair { Remedy::Repaired } else { Remedy::Repair }));
     }
     Ok(())

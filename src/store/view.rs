@@ -1,17 +1,18 @@
 //! A store for reading only, beside the process that writes it, or where this process may not write: a private database,
 //! built from the log in a temporary folder. Nothing in the store's own folder is locked or written.
 //!
-//! The store is seen as of the last commit at the time of opening, and stays so: the log is only appended to.
+//! The store is seen as of the last commit at the time of opening, and stays so: the log is only appended to, and a compaction
+//! writes another file.
 
 use std::path::Path;
 
 use super::database::View;
-use super::format::{META_COUNTS, META_FORMAT, META_IDENTITY};
+use super::format::{META_COUNTS, META_FORMAT, META_HARVESTS, META_IDENTITY, META_STORE_ID};
 use super::group::Position;
 use super::index::{Applied, Index};
 use super::lock::Unavailable;
 use super::open::refuse_other_format;
-use super::replay::{Content, Reader, Replayed, replay};
+use super::replay::{Content, Reader, Replayed, log_id_of, replay};
 use super::trees::{META, Operation};
 use super::value::open_json;
 use super::value_log::ValueLog;
@@ -19,8 +20,7 @@ use super::{Ledger, Store, StoreError, lock};
 use crate::config::StoreConfig;
 
 impl Store {
-    /// Opens a store that must exist for reading: the store itself where this process may have it, else as of its last
-    /// commit.
+    /// Opens an existing store for reading: the store itself if this process can lock it, else a view as of its last commit.
     ///
     /// # Errors
     /// [`StoreError::Missing`], and those of [`Store::open`] except [`StoreError::Locked`].
@@ -35,6 +35,17 @@ impl Store {
             },
             Err(reason) => Self::open_view(config, reason),
         }
+    }
+
+    /// As [`Store::open_to_read`], and shows the last harvest that came to its end: while a later one is open, identity,
+    /// tally and records are those of before it.
+    ///
+    /// # Errors
+    /// Those of [`Store::open_to_read`], and [`StoreError::Joining`].
+    pub fn open_to_show(config: &StoreConfig) -> Result<Self, StoreError> {
+        let mut store = Self::open_to_read(config)?;
+        store.hide_open_harvest()?;
+        Ok(store)
     }
 
     /// Tally and identity as of the last commit: those of the ledger, which may be a second older, brought to the end of the
@@ -53,8 +64,11 @@ impl Store {
         };
         refuse_other_format(path, Some(ledger.format))?;
         let Ok(log) = ValueLog::open(path, false) else { return Ok(ledger) };
+        let log_id = log_id_of(&log).ok().flatten();
         let known = Position { number: ledger.last_commit, end: ledger.log_end };
-        let _unreadable = replay(Reader::new(&log, known, None), known.number, |group| {
+        // Of a log that was compacted since, all groups are behind the ledger.
+        let known = if ledger.is_of(log_id) { known } else { Position::default() };
+        let _unreadable = replay(Reader::new(&log, known, log_id), known.number, |group| {
             for Operation { tree, key, value } in group.operations {
                 match (tree, key.as_slice(), value) {
                     (META, META_COUNTS, Some(framed)) => {
@@ -62,6 +76,9 @@ impl Store {
                     }
                     (META, META_IDENTITY, Some(framed)) => {
                         ledger.identity = open_json("meta", &key, &framed).ok().or_else(|| ledger.identity.take());
+                    }
+                    (META, META_HARVESTS, Some(framed)) => {
+                        ledger.harvests = open_json("meta", &key, &framed).unwrap_or_else(|_| ledger.harvests.clone());
                     }
                     _ => {}
                 }
@@ -76,8 +93,9 @@ impl Store {
         // First the ledger: the log holds at least as much.
         let ledger = Ledger::read(path)?;
         refuse_other_format(path, ledger.as_ref().map(|ledger| ledger.format))?;
-        let expected = ledger.map_or(0, |ledger| ledger.last_commit);
         let log = ValueLog::open(path, false)?;
+        let log_id = log_id_of(&log)?;
+        let expected = ledger.as_ref().map_or(0, |ledger| ledger.acknowledged(log_id));
         let read = Content::read(&log, expected);
         let (content, replayed) = read.map_err(|source| StoreError::Folder { path: log.path().to_owned(), source })?;
         if replayed.num_missing > 0 {
@@ -89,6 +107,10 @@ impl Store {
         }
         if found < expected {
             return Err(StoreError::BehindLedger { path: path.clone(), expected, found });
+        }
+        if let Some(ledger) = ledger.filter(|ledger| !ledger.is_of(log_id)) {
+            let (store_id, counts) = (content.description::<String>(META_STORE_ID), content.description(META_COUNTS));
+            ledger.check_successor(path, store_id.as_deref(), counts.as_ref())?;
         }
         let mut store = Self::of_content(config, content, &replayed, log)?;
         refuse_other_format(path, store.get_meta(META_FORMAT)?)?;

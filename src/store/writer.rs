@@ -144,7 +144,7 @@ impl StoreWriter {
         let mut ledger_due = Instant::now();
         while let Ok(first) = self.inbox.recv() {
             let gathered = self.gather(first);
-            let staging = Staging::new(&self.store, counts, &mut durable_pushes);
+            let staging = Staging::new(&self.store, counts, &mut durable_pushes)?;
             let mut staging = staging.with_known_jobs(&mut known_jobs);
             let mut events = Vec::with_capacity(gathered.len());
             for change in gathered {
@@ -204,7 +204,7 @@ fn stage(staging: &mut Staging<'_>, change: Change) -> Result<StoreEvent, StoreE
             (None, requests)
         }
         Change::Finish => {
-            staging.finish();
+            staging.finish()?;
             (None, Vec::new())
         }
     };
@@ -218,7 +218,7 @@ impl Store {
     /// [`StoreError`] when it cannot be stored.
     pub fn commit(&self, change: Change) -> Result<Tally, StoreError> {
         let mut durable: HashSet<_> = self.durable_push_ids()?;
-        let mut staging = Staging::new(self, self.counts()?, &mut durable);
+        let mut staging = Staging::new(self, self.counts()?, &mut durable)?;
         stage(&mut staging, change)?;
         let counts = staging.commit()?;
         self.write_ledger(&counts)?;

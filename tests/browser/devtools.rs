@@ -1,7 +1,7 @@
 //! A minimal client of the `DevTools` protocol over the browser's pipe, without a port, driver or library.
 //!
-//! The browser reads commands from descriptor 3 and writes answers and events to 4, each a JSON object that ends with a zero
-//! byte; a shell connects the two descriptors to its stdin and stdout.
+//! The browser reads commands from descriptor 3 and writes answers and events to 4, each a JSON object that ends with a
+//! zero byte; a shell connects the two descriptors to its stdin and stdout.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::MetadataExt as _;

@@ -178,3 +178,28 @@ async fn a_disk_that_fills_during_an_export_leaves_the_tables_of_before_and_no_h
     assert_eq!(finish(command(&crawl, &export)).code(), Some(0));
     assert_same_artifacts(&before, &artifacts_in(&tables));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fills_during_a_compaction_leaves_the_store_as_it_was() {
+    let simulator = simulator(Behaviour::default()).await;
+    let disk = Disk::mount(1 << 20);
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.config.store.path = disk.path("store");
+    assert_eq!(run(&crawl).await.code(), Some(0));
+    let (whole, asked) = (crawl.artifacts(), simulator.served().total());
+    let log = std::fs::read(crawl.config.store.path.join("values")).unwrap();
+    let used = used_kib(disk.folder.path());
+    for spare in [8, 100, log.len() as u64 / 2048] {
+        disk.remount(&format!("size={}k", used + spare));
+        assert_refused(&finish(command(&crawl, &["compact"])), 4, "free some space");
+        assert!(std::fs::read(crawl.config.store.path.join("values")).unwrap() == log, "the log was changed");
+        assert!(!crawl.config.store.path.join("values.new").exists());
+        assert_eq!(finish(command(&crawl, &["verify"])).code(), Some(0));
+    }
+    disk.remount("size=1g");
+    assert_eq!(finish(command(&crawl, &["compact"])).code(), Some(0));
+    std::fs::remove_dir_all(&crawl.config.artifacts.out).unwrap();
+    assert_eq!(run(&crawl).await.code(), Some(0));
+    assert_same_artifacts(&whole, &crawl.artifacts());
+    assert_eq!(simulator.served().total(), asked);
+}

@@ -19,7 +19,7 @@ fn num_kills() -> usize {
     if is_long() { 240 } else { 52 }
 }
 
-/// Whether to make as many kills and damages as a release is held against.
+/// Whether to kill and damage as often as a release must endure.
 pub(crate) fn is_long() -> bool {
     std::env::var_os("PERFHARVEST_CRASH_LONG").is_some()
 }

@@ -9,7 +9,7 @@ use crate::support::{Crawl, assert_same_artifacts, simulator};
 
 #[cfg(debug_assertions)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panic_anywhere_ends_the_run_with_exit_code_1_and_the_next_run_goes_on() {
+async fn a_panic_of_a_fetcher_the_log_the_index_or_an_output_is_exit_1_and_the_next_run_goes_on() {
     let simulator = simulator(Behaviour::default()).await;
     let calm = Crawl::of(&simulator.url());
     calm.run().await.unwrap();

@@ -1,5 +1,5 @@
-//! Imports run one way: no circle of files in any package, and the folders of `src/` import what ARCHITECTURE.md's table
-//! says. Tests at the end of a file do not count.
+//! Imports run one way: no circle of files in any package, and the folders of `src/` import what ARCHITECTURE.md's
+//! table says. Tests at the end of a file do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

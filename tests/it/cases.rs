@@ -1,7 +1,7 @@
 //! Small corpora with unusual replies and input files, each with the output of the reference scripts.
 //!
-//! A case is a folder of `tests/cases` with `api/` (replies), `input/` (files and options) and `golden/`. A file `deliberate`
-//! in it says why the dataset differs on purpose; such a case only has to end in order.
+//! A case is a folder of `tests/cases` with `api/` (replies), `input/` (files and options) and `golden/`. A file
+//! `deliberate` in it says why the dataset differs on purpose; such a case only has to end in order.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! A damaged store: every kind of damage is repaired or ends in a clear message, and never in a panic, an empty store or a
-//! wrong artifact.
+//! A damaged store: every kind of damage is repaired or ends in a clear message, and never in a panic, an empty store
+//! or a wrong artifact.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

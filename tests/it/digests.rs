@@ -1,7 +1,7 @@
 //! The bytes of the dataset, the tables and an archive of the recorded corpus do not change by accident.
 //!
-//! `digests.txt` lists a SHA-256 for each file. A deliberate change of a file also raises its schema version, and has an
-//! entry in the changelog.
+//! `digests.txt` lists a SHA-256 for each file. A deliberate change of a file also raises its schema version, and has
+//! an entry in the changelog.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use perfharvest::store::{Store, archive};
 use sha2::{Digest as _, Sha256};
 use treeherder_sim::Behaviour;
 
-use crate::support::{Crawl, corpus, simulator};
+use crate::support::{Crawl, proven_files, simulator};
 
 /// Digests by name, each in a line of its own.
 #[derive(Default)]
@@ -31,7 +31,9 @@ impl Digests {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if name != except {
+            if path.is_dir() {
+                self.add_files(&format!("{prefix}/{name}"), &path, except);
+            } else if name != except {
                 self.add(format!("{prefix}/{name}"), &std::fs::read(path).unwrap());
             }
         }
@@ -80,7 +82,7 @@ async fn artifacts_tables_and_archives_keep_their_bytes() {
     // An archive of a crawl also says when each answer came; one of imported files does not.
     crawl.config.store.path = crawl.folder.path().join("imported");
     "https://treeherder.test".clone_into(&mut crawl.config.source.base_url);
-    import_folder(&corpus().join("golden"), &crawl.config, &Shutdown::new()).unwrap();
+    import_folder(proven_files(&crawl.config).path(), &crawl.config, &Shutdown::new()).unwrap();
     let archived = crawl.folder.path().join("archive");
     let mut file = std::fs::OpenOptions::new().create_new(true).write(true).open(&archived).unwrap();
     archive::write(&Store::open_existing(&crawl.config.store).unwrap(), &mut file, &Shutdown::new()).unwrap();

@@ -1,5 +1,5 @@
-//! A page of alert summaries that is too much for one reply is read in smaller pages, down to the one row that the server
-//! does not return.
+//! A page of alert summaries that is too much for one reply is read in smaller pages, down to the one row that the
+//! server does not return.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

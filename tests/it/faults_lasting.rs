@@ -136,6 +136,20 @@ async fn alert_pages_that_always_fail_fail_alone_whatever_the_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_replies_are_all_too_large_is_not_down() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    let limit = std::mem::replace(&mut crawl.config.source.max_body_bytes, 1.try_into().unwrap());
+    crawl.config.retry.give_up_after = Duration::from_millis(1);
+    let summary = crawl.crawl_only().await.unwrap();
+    assert_eq!(summary.counts.pending(), 0);
+    let failures = failures(&crawl);
+    assert!(!failures.is_empty() && failures.iter().all(|(_, failure)| failure.label == "too_large"), "{failures:?}");
+    crawl.config.source.max_body_bytes = limit;
+    run_on_healthy_server(&mut crawl).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_of_alerts_that_fails_takes_no_other_page_with_it() {
     let simulator = simulator(Behaviour::default()).await;
     simulator.script(ScriptedReply::status(404).at(Endpoint::AlertSummary).containing("page=2&").times(ALWAYS));
@@ -148,26 +162,36 @@ async fn a_page_of_alerts_that_fails_takes_no_other_page_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broken_job_fails_alone_and_a_broken_endpoint_is_not_asked_job_by_job() {
+async fn a_broken_job_fails_alone_after_a_few_requests() {
     let jobs = &calm().await.jobs;
     let broken = jobs[jobs.len() / 2];
-    let one = simulator(Behaviour::default()).await;
-    one.script(ScriptedReply::status(502).at(Endpoint::Jobs).containing(&broken.to_string()).times(ALWAYS));
-    let mut crawl = Crawl::of(&one.url());
-    let summary = crawl.run().await.unwrap();
-    assert_eq!(summary.crawl.counts.failed(), 1);
-    let recorded = failures(&crawl);
-    let [(Request::Job { id }, failure)] = recorded.as_slice() else { panic!("{recorded:?}") };
-    assert_eq!(id.0, broken);
-    let held = one.arrivals().into_iter().filter(|arrival| arrival.endpoint == Endpoint::Jobs);
-    let held = held.filter(|arrival| job_ids(&arrival.path_and_query).contains(&broken)).count();
-    assert_eq!(usize::try_from(failure.attempts).unwrap(), held, "every request that held the job is an attempt of it");
-    let healthy = run_on_healthy_server(&mut crawl).await;
-    assert_eq!(
-        healthy.arrivals().iter().map(|arrival| job_ids(&arrival.path_and_query)).collect::<Vec<_>>(),
-        [[broken]]
-    );
+    for status in [500, 502] {
+        let one = simulator(Behaviour::default()).await;
+        one.script(ScriptedReply::status(status).at(Endpoint::Jobs).containing(&broken.to_string()).times(ALWAYS));
+        let mut crawl = Crawl::of(&one.url());
+        let summary = crawl.run().await.unwrap();
+        assert_eq!(summary.crawl.counts.failed(), 1);
+        let recorded = failures(&crawl);
+        let [(Request::Job { id }, failure)] = recorded.as_slice() else { panic!("{recorded:?}") };
+        assert_eq!(id.0, broken);
+        let held = one.arrivals().into_iter().filter(|arrival| arrival.endpoint == Endpoint::Jobs);
+        let held = held.filter(|arrival| job_ids(&arrival.path_and_query).contains(&broken)).count();
+        assert_eq!(
+            usize::try_from(failure.attempts).unwrap(),
+            held,
+            "each request that held the job is an attempt of it"
+        );
+        assert!(held <= 2 * 9 + 5, "each batch twice, then the job as often as any request: {held}");
+        let healthy = run_on_healthy_server(&mut crawl).await;
+        assert_eq!(
+            healthy.arrivals().iter().map(|arrival| job_ids(&arrival.path_and_query)).collect::<Vec<_>>(),
+            [[broken]]
+        );
+    }
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_endpoint_is_not_asked_job_by_job() {
     let all = simulator(Behaviour::default()).await;
     all.script(ScriptedReply::status(500).at(Endpoint::Jobs).times(ALWAYS));
     let mut crawl = Crawl::of(&all.url());

@@ -139,8 +139,8 @@ pub(crate) fn new_summary(id: u64) -> String {
     record.to_string()
 }
 
-/// Reads the alerts in pages of 5 while `changes` happen, each after that many pages. Returns the result, and the result
-/// with all changes made in advance.
+/// Reads the alerts in pages of 5 while `changes` happen, each after that many pages. Returns the result, and the
+/// result with all changes made in advance.
 async fn shifted_and_still(changes: &[(u64, AlertChange)]) {
     let mut made = Vec::new();
     for still in [false, true] {

@@ -95,7 +95,7 @@ async fn a_signature_that_is_broken_on_one_day_fails_for_that_day_alone() {
         let (start, end) = (naive(window.start.as_secs() - 1), naive(window.end.as_secs() + 1));
         let fragment = format!("signature={id}&startday={start}&endday={end}&");
         simulator.script(ScriptedReply::status(504).containing(&fragment).times(ALWAYS));
-        let request = Request::Summary { signature: perfharvest::model::SignatureId(id), window };
+        let request = Request::Summary { signature: perfharvest::model::SignatureId(id), harvest: 1, window };
         let Split::Requests(parts) = split(&Batch::of(request), None) else { break };
         let containing = |request: &Request| match request {
             Request::Summary { window, .. } if window.contains(day) => Some(*window),
@@ -110,7 +110,7 @@ async fn a_signature_that_is_broken_on_one_day_fails_for_that_day_alone() {
     let store = Store::open_existing(&crawl.config.store).unwrap();
     let failures: Vec<_> = store.failures().map(Result::unwrap).collect();
     drop(store);
-    let [(Request::Summary { signature, window: failed }, failure)] = failures.as_slice() else {
+    let [(Request::Summary { signature, window: failed, .. }, failure)] = failures.as_slice() else {
         panic!("{failures:?}")
     };
     assert_eq!((signature.0, *failed, failure.status), (id, window, Some(504)));
@@ -217,26 +217,6 @@ async fn a_signature_list_that_fails_is_asked_by_framework() {
             .collect();
         assert!(asked.len() >= 20, "{asked:?}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_kills_its_batch_costs_itself_and_a_few_requests() {
-    let jobs = &calm().await.jobs;
-    let broken = jobs[jobs.len() / 2];
-    let simulator = simulator(Behaviour::default()).await;
-    simulator.script(ScriptedReply::status(500).at(Endpoint::Jobs).containing(&broken.to_string()).times(ALWAYS));
-    let mut crawl = Crawl::of(&simulator.url());
-    let summary = crawl.run().await.unwrap();
-    assert_eq!(summary.crawl.counts.failed(), 1);
-    let store = Store::open_existing(&crawl.config.store).unwrap();
-    let failed: Vec<Request> = store.failures().map(|failed| failed.unwrap().0).collect();
-    drop(store);
-    assert!(matches!(failed[..], [Request::Job { id }] if id.0 == broken), "{failed:?}");
-    let killed = simulator.arrivals().into_iter().filter(|arrival| arrival.outcome != Outcome::Status(200)).count();
-    assert!(killed <= 2 * 9 + 5, "each batch twice, then the job as often as any request: {killed}");
-    let healthy = crate::support::simulator(Behaviour::default()).await;
-    crawl.config.source.base_url = healthy.url();
-    ends_as_undisturbed(&crawl).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

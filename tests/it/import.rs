@@ -7,13 +7,13 @@ use std::path::Path;
 
 use perfharvest::actor::Shutdown;
 use perfharvest::dataset::{ReduceOrder, read_commits, reduce};
-use perfharvest::import::import_folder;
+use perfharvest::import::{EndProof, import_folder};
 use perfharvest::model::Kind;
 use perfharvest::observe::Reducing;
 use perfharvest::store::{Store, verify_store};
 use treeherder_sim::{BackendConfig, Behaviour, GeneratorConfig, Simulator, SimulatorConfig, SimulatorHandle, dump};
 
-use crate::support::{Crawl, assert_same_artifacts, corpus, simulator};
+use crate::support::{Crawl, assert_same_artifacts, corpus, proven_files, simulator};
 
 fn generator() -> GeneratorConfig {
     GeneratorConfig { signatures: 150, data_per_signature: 40, pushes: 300, alerts: 30, ..GeneratorConfig::default() }
@@ -29,8 +29,8 @@ fn put(path: &Path, text: &[u8]) {
     OpenOptions::new().create_new(true).write(true).open(path).unwrap().write_all(text).unwrap();
 }
 
-/// The files of the dataset without the manifest, whose counts differ: a run after an import sends some requests that a crawl
-/// skips; and without the detailed list of signatures, since the older files have no headers.
+/// The files of the dataset without the manifest, whose counts differ: a run after an import sends some requests that a
+/// crawl skips; and without the detailed list of signatures, since the older files have no headers.
 fn dataset(crawl: &Crawl) -> BTreeMap<String, Vec<u8>> {
     let mut artifacts = crawl.artifacts();
     let manifest: serde_json::Value = serde_json::from_slice(&artifacts.remove("manifest.json").unwrap()).unwrap();
@@ -54,12 +54,6 @@ fn summaries_asked(simulator: &SimulatorHandle) -> BTreeSet<u64> {
 async fn a_dump_that_is_imported_and_completed_equals_a_crawl_of_the_same_server() {
     let files = tempfile::tempdir().unwrap();
     dump(&generator(), files.path()).unwrap();
-    let one = generated().await;
-    let mut crawled = Crawl::of(&one.url());
-    crawled.config.inputs.commits = Some(files.path().join("all_commits.jsonl"));
-    crawled.config.inputs.perf_llm_struc = None;
-    crawled.run().await.unwrap();
-
     // Of some rows: doubled, torn, glued to a fragment, an error recorded as an empty list, a part of the data only.
     let path = files.path().join("perf_jobs_by_signature.jsonl");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -88,7 +82,9 @@ async fn a_dump_that_is_imported_and_completed_equals_a_crawl_of_the_same_server
 
     let two = generated().await;
     let mut imported = Crawl::of(&two.url());
-    imported.config.inputs = crawled.config.inputs.clone();
+    imported.config.inputs.commits = Some(files.path().join("all_commits.jsonl"));
+    imported.config.inputs.perf_llm_struc = None;
+    imported.config.window.data_end = None;
     let summary = import_folder(files.path(), &imported.config, &Shutdown::new()).unwrap();
     let [(_, Some(data)), (_, Some(signatures)), (_, None)] = &summary.files else { panic!("{summary:?}") };
     assert_eq!((data.torn.count, data.doubled, signatures.taken, signatures.torn.count), (2, 2, 150, 0));
@@ -96,6 +92,11 @@ async fn a_dump_that_is_imported_and_completed_equals_a_crawl_of_the_same_server
     assert!(data.outside > 0 || data.data > 1000, "{data:?}");
 
     imported.run().await.unwrap();
+    let one = generated().await;
+    let mut crawled = Crawl::of(&one.url());
+    crawled.config.inputs = imported.config.inputs.clone();
+    crawled.config.window.data_end = Some(summary.identity.data_end);
+    crawled.run().await.unwrap();
     assert_same_artifacts(&dataset(&crawled), &dataset(&imported));
     let asked = summaries_asked(&two);
     let empty = lines.iter().filter(|line| line.contains("\"jobs\": []")).map(|line| id_of(line));
@@ -114,7 +115,9 @@ async fn the_reference_scripts_own_files_become_the_reference_artifacts() {
 
     let simulator = simulator(Behaviour::default()).await;
     let imported = Crawl::of(&simulator.url());
-    let summary = import_folder(&corpus().join("golden"), &imported.config, &Shutdown::new()).unwrap();
+    let files = proven_files(&imported.config);
+    let summary = import_folder(files.path(), &imported.config, &Shutdown::new()).unwrap();
+    assert_eq!(summary.end_proof, EndProof::Manifest);
     for (name, report) in &summary.files {
         let report = report.as_ref().unwrap();
         assert_eq!((report.torn.count, report.doubled), (0, 0), "{name}");
@@ -127,7 +130,8 @@ async fn the_reference_scripts_own_files_become_the_reference_artifacts() {
 
 #[test]
 fn what_was_imported_can_be_reduced_before_any_run() {
-    let crawl = Crawl::of("http://127.0.0.1:9");
+    let mut crawl = Crawl::of("http://127.0.0.1:9");
+    crawl.config.window.data_end = None;
     import_folder(&corpus().join("golden"), &crawl.config, &Shutdown::new()).unwrap();
     let store = Store::open_existing(&crawl.config.store).unwrap();
     let commits = read_commits(&crawl.config, &store.identity().unwrap().unwrap()).unwrap();
@@ -144,6 +148,43 @@ fn what_was_imported_can_be_reduced_before_any_run() {
     assert_eq!(made["alert_summaries.csv"], b"id\n");
     let golden = std::fs::read(corpus().join("golden/sig_groups.jsonl")).unwrap();
     assert_eq!(made["sig_groups.jsonl"], golden);
+}
+
+#[test]
+fn an_end_that_the_files_do_not_prove_is_refused_and_an_import_without_it_is_not_called_complete_beyond_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = corpus().join("golden");
+    let import = |more: &[&str], code: i32| {
+        let mut command = assert_cmd::Command::cargo_bin("perfharvest").unwrap();
+        command.current_dir(folder.path()).arg("import").arg(&golden).args(["--start", "2026-07-01"]).args(more);
+        String::from_utf8(command.assert().code(code).get_output().stderr.clone()).unwrap()
+    };
+    let said = import(&["--data-end", "2026-11-22"], 2);
+    for part in ["2026-11-14T06:46:51Z", "2026-11-22T00:00:00Z", "without --data-end", "perfharvest refresh"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let said = import(&[], 0);
+    assert!(said.contains("until 2026-11-14T06:46:51Z (the newest push in"), "{said}");
+    let said = import(&["--data-end", "2026-09-01", "--store", "earlier"], 0);
+    assert!(said.contains("until 2026-09-01T00:00:00Z (as configured)"), "{said}");
+    assert!(said.contains("data outside the data window, left out"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dataset_of_a_complete_crawl_proves_the_window_of_the_crawl() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawled = Crawl::of(&simulator.url());
+    crawled.run().await.unwrap();
+    let identity = Store::open_existing(&crawled.config.store).unwrap().identity().unwrap().unwrap();
+    let mut imported = Crawl::of(&simulator.url());
+    simulator.shutdown().await.unwrap();
+    imported.config.window.start = None;
+    imported.config.window.end = None;
+    imported.config.window.data_end = None;
+    let summary = import_folder(&crawled.config.artifacts.out, &imported.config, &Shutdown::new()).unwrap();
+    assert_eq!((&summary.identity, summary.end_proof), (&identity, EndProof::Manifest));
+    assert!(summary.files.iter().all(|(_, report)| report.as_ref().is_some_and(|report| report.taken > 0)));
 }
 
 #[test]
@@ -183,7 +224,8 @@ fn originals_of_corrected_records_are_stored_as_a_crawl_stores_them() {
     put(&files.path().join("perf_jobs_by_signature.jsonl"), rows.concat().as_bytes());
     let jobs = b"{\"id\": 31, \"x\": NaN}\n{\"id\": 32, \"x\": \"\xff\"}\n{\"id\": 33}\n";
     put(&files.path().join("max_revision_jobs.jsonl"), jobs);
-    let crawl = Crawl::of("http://127.0.0.1:9");
+    let mut crawl = Crawl::of("http://127.0.0.1:9");
+    crawl.config.window.data_end = None;
     let summary = import_folder(files.path(), &crawl.config, &Shutdown::new()).unwrap();
     assert_eq!(summary.files[2].1.as_ref().unwrap().corrected, 2);
     let store = Store::open_existing(&crawl.config.store).unwrap();

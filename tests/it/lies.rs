@@ -1,4 +1,5 @@
-//! A server whose replies are well-formed and wrong: none of its lies is settled, and nothing is called complete by them.
+//! A server whose replies are well-formed and wrong: none of its lies is settled, and nothing is called complete by
+//! them.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Limits of the system: the program works with the threads, addresses and files that it gets, or says in one sentence which
-//! limit to raise.
+//! Limits of the system: the program works with the threads, addresses and files that it gets, or says in one sentence
+//! which limit to raise.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;

@@ -125,7 +125,8 @@ fn put(folder: &Path, text: &str) {
 fn import(text: &str) -> (Crawl, ImportSummary) {
     let folder = tempfile::tempdir().unwrap();
     put(folder.path(), text);
-    let crawl = Crawl::of("http://127.0.0.1:9");
+    let mut crawl = Crawl::of("http://127.0.0.1:9");
+    crawl.config.window.data_end = None;
     let summary = import_folder(folder.path(), &crawl.config, &Shutdown::new()).unwrap();
     (crawl, summary)
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use treeherder_sim::Behaviour;
+use treeherder_sim::{Behaviour, ScriptedReply};
 
 use crate::support::{Crawl, simulator};
 
@@ -71,4 +71,22 @@ async fn an_archive_passes_through_pipes_and_reports_and_records_follow_the_same
         let refused = perfharvest(folder, arguments, Stdio::null());
         assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {refused:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_makes_no_artifacts_leaves_no_folder_for_them() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    let parent = crawl.folder.path().join("new");
+    crawl.config.artifacts.out = parent.join("out");
+    simulator.script(ScriptedReply::status(403).times(1_000_000));
+    assert_eq!(crawl.run().await.unwrap_err().exit_code(), 5, "the server refuses");
+    assert!(!parent.exists());
+    let end = crawl.config.window.end.replace("2026-11-06T00:00:00Z".parse().unwrap());
+    assert_eq!(crawl.run().await.unwrap_err().exit_code(), 2, "the store refuses");
+    assert!(!parent.exists());
+    crawl.config.window.end = end;
+    crawl.config.inputs.perf_llm_struc = Some(crawl.folder.path().join("missing"));
+    assert_eq!(crawl.run().await.unwrap_err().exit_code(), 2, "an input is missing");
+    assert!(!parent.exists());
 }

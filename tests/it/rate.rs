@@ -19,8 +19,8 @@ fn non_zero(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).unwrap()
 }
 
-/// Crawls the corpus at `rate` with 12 fetchers and a tenth of the requests failing. Returns the arrivals, and the maximum
-/// seconds between the start of the server and of the crawl.
+/// Crawls the corpus at `rate` with 12 fetchers and a tenth of the requests failing. Returns the arrivals, and the
+/// maximum seconds between the start of the server and of the crawl.
 async fn arrivals_at(rate: u32, burst: u32) -> (Vec<Arrival>, f64) {
     let faults = vec!["502=0.05".parse().unwrap(), "429=0.05".parse().unwrap()];
     let simulator = simulator(Behaviour { faults, ..Behaviour::default() }).await;
@@ -35,9 +35,9 @@ async fn arrivals_at(rate: u32, burst: u32) -> (Vec<Arrival>, f64) {
     (simulator.arrivals(), before_crawl)
 }
 
-/// No arrival comes before its token can have been given. The k-th token of a bucket that was full at the start is given
-/// `(k - burst) / rate` after it at the soonest, and a request arrives after its token; so this needs no allowance for a
-/// slow machine. The run's second crawl, of the busiest revision's jobs, takes from the same bucket.
+/// No arrival comes before its token can have been given. The k-th token of a bucket that was full at the start is
+/// given `(k - burst) / rate` after it at the soonest, and a request arrives after its token; so this needs no
+/// allowance for a slow machine. The run's second crawl, of the busiest revision's jobs, takes from the same bucket.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crawl_with_retries_never_sends_more_than_the_bucket_gives() {
     for (rate, burst) in [(60, 1), (200, 4)] {

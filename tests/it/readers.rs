@@ -112,7 +112,8 @@ async fn readers_beside_a_writer_that_commits_all_the_time_never_see_half_a_comm
         writer
     });
     let mut last = 0;
-    while !writing.is_finished() {
+    loop {
+        let is_last = writing.is_finished();
         let reader = Store::open_to_read(&config).unwrap();
         let (_, commit) = reader.as_of().unwrap();
         assert!(commit >= last, "commit {commit} after {last}");
@@ -121,6 +122,9 @@ async fn readers_beside_a_writer_that_commits_all_the_time_never_see_half_a_comm
         reader.find_damage(|damage| panic!("commit {commit}: {damage}")).unwrap();
         let counts = Store::latest_ledger(&config.path).unwrap().counts;
         assert!(counts.commits >= reader.counts().unwrap().commits, "the state of `status` is older");
+        if is_last {
+            break;
+        }
     }
     let writer = writing.join().unwrap();
     let reader = Store::open_to_read(&config).unwrap();

@@ -153,12 +153,13 @@ async fn a_store_of_a_development_version_or_of_a_later_format_is_refused() {
     // Whichever number it had, also the one that the format of the first release has.
     let ledger = Ledger::path_in(&crawl.config.store.path);
     let own = std::fs::read_to_string(&ledger).unwrap();
+    let current = format!("\"format_version\": {STORE_FORMAT_VERSION}");
     set_meta("format_version", None);
     for format in 1..=3 {
         set_meta("format", Some(format));
         put(&ledger, own.as_bytes());
         refusal("a development version").await;
-        put(&ledger, own.replace("\"format_version\": 2", &format!("\"format\": {format}")).as_bytes());
+        put(&ledger, own.replace(&current, &format!("\"format\": {format}")).as_bytes());
         refusal("export --format archive").await;
         assert!(matches!(Ledger::read(&crawl.config.store.path), Err(StoreError::DevelopmentFormat(_))));
     }

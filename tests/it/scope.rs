@@ -87,7 +87,7 @@ async fn alerted_signatures_are_asked_once_and_a_wider_scope_asks_only_for_the_o
     assert!(crawl.run().await.unwrap().crawl.counts.is_complete());
     let lists = |endpoint| simulator.arrivals().iter().filter(|arrival| arrival.endpoint == endpoint).count();
     assert_eq!(lists(Endpoint::Signatures), 2, "the lists are not asked again");
-    assert!(first.is_subset(&asked(&simulator)));
+    assert!(asked(&simulator).len() > first.len(), "the others are asked for");
     let whole = Crawl::of(&simulator.url());
     whole.run().await.unwrap();
     assert_same_artifacts(&crawl.artifacts(), &whole.artifacts());
@@ -142,8 +142,8 @@ async fn a_narrower_or_another_scope_is_refused_before_anything_is_asked_and_the
     assert_eq!(before, (simulator.served().total(), artifacts_in(&crawl.config.artifacts.out)));
     crawl.config.scope = of("frameworks = [6, \"awsy\"]");
     crawl.run().await.unwrap();
-    let android = |of: &Value| of["machine_platform"].as_str().unwrap().starts_with("linux");
-    assert_eq!(chosen(&crawl), passing(|of| android(of) && [4, 6].contains(&of["framework_id"].as_u64().unwrap())));
+    let linux = |of: &Value| of["machine_platform"].as_str().unwrap().starts_with("linux");
+    assert_eq!(chosen(&crawl), passing(|of| linux(of) && [4, 6].contains(&of["framework_id"].as_u64().unwrap())));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

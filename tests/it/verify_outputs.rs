@@ -69,6 +69,8 @@ async fn a_missing_folder_is_named_and_reduce_makes_it() {
         "{code} {said}"
     );
     assert!(!nowhere.exists(), "verifying makes nothing");
+    assert_eq!(perfharvest(&crawl, &nowhere, &["reduce", "alert_summaries"]).0, 0);
+    assert!(nowhere.join("alert_summaries.csv").exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 //! Statistics of integers that keep their kind: Python's mean of integers is an integer where it is exact.
 //!
-//! In: integers, one by one. Out: [`Number`]s. Memory grows with the number of distinct values only, so that millions of
-//! revisions cost no more than their histogram.
+//! In: integers, one by one. Out: [`Number`]s. Memory grows with the number of distinct values only, so that millions
+//! of revisions cost no more than their histogram.
 
 use std::collections::BTreeMap;
 
@@ -76,9 +76,9 @@ impl ValueCounts {
         Some(Number::Float(ratio_to_f64(&(BigInt::from(lower) + upper), &BigUint::from(2_u8))))
     }
 
-    /// Percentile as `statistics.quantiles(n=100, method="inclusive")` has it: the exact weighted mean of two neighbours,
-    /// rounded once, always a float; the value itself, an integer, if it is the only one. `percent` is 0 to 100. Used for
-    /// `perf_jobs_stats.json`.
+    /// Percentile as `statistics.quantiles(n=100, method="inclusive")` has it: the exact weighted mean of two
+    /// neighbours, rounded once, always a float; the value itself, an integer, if it is the only one. `percent` is 0 to
+    /// 100. Used for `perf_jobs_stats.json`.
     #[must_use]
     pub fn inclusive_percentile(&self, percent: u32) -> Option<Number> {
         let percent = u64::from(percent.min(100));

@@ -1,8 +1,8 @@
 //! Floats as Python writes them.
 //!
 //! In: an `f64`. Out: the text of `repr(x)` or `"%.2f" % x`, appended to a byte buffer. Promises the very text of
-//! `CPython`: the shortest digits that read back as the same float, an exponent form (sign and at least two digits) below
-//! 1e-4 and from 1e16 on, `.0` on integral floats, the sign of `-0.0`.
+//! `CPython`: the shortest digits that read back as the same float, an exponent form (sign and at least two digits)
+//! below 1e-4 and from 1e16 on, `.0` on integral floats, the sign of `-0.0`.
 
 /// Appends `repr(value)`: `3.0`, `586.85`, `4.36e-05`, `1e+16`, `-0.0`, `nan`, `inf`.
 #[inline]

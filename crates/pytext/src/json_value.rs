@@ -1,7 +1,7 @@
 //! Statistics documents as Python's `json.dump(…, indent=…)` writes them.
 //!
-//! In: a [`Json`] value built in code. Out: its text. Promises: keys in the order given (or sorted, if asked), floats by
-//! Python's `repr`, `NaN` and `Infinity` as Python spells them, ASCII only, and no final newline unless asked for.
+//! In: a [`Json`] value built in code. Out: its text. Promises: keys in the order given (or sorted, if asked), floats
+//! by Python's `repr`, `NaN` and `Infinity` as Python spells them, ASCII only, and no final newline unless asked for.
 
 use crate::float;
 use crate::json::{AsciiMode, write_str};

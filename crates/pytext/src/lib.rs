@@ -30,9 +30,9 @@
 //! # Ok::<(), pytext::JsonTextError>(())
 //! ```
 //!
-//! JSON text is untrusted: what is not JSON, or nests deeper than [`json::MAX_DEPTH`] ([`loads::MAX_NESTING`] for `loads`), is
-//! an error, and leaves the output as it was. `json` and `literal` keep the text of numbers beyond the range of doubles, where
-//! Python writes `inf`.
+//! JSON text is untrusted: what is not JSON, or nests deeper than [`json::MAX_DEPTH`] ([`loads::MAX_NESTING`] for
+//! `loads`), is an error, and leaves the output as it was. `json` and `literal` keep the text of numbers beyond the
+//! range of doubles, where Python writes `inf`.
 
 pub mod counts;
 mod exact;

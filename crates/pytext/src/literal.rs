@@ -1,10 +1,11 @@
 //! JSON values as Python literals: what `str()` of the parsed value gives, as in the nested columns of
 //! `alert_summaries.csv`.
 //!
-//! In: the text of a JSON value as a server sent it, or a plain string. Out: Python's `repr`, appended to a byte buffer.
-//! Promises: `ast.literal_eval` reads it back as the value that `json.loads` reads from the JSON text. Where Python's own
-//! `repr` could not be read back, it differs: a float beyond the range of doubles is written `1e309` instead of `inf`.
-//! A key that occurs twice in one object is written twice; a reader keeps the last, as with the JSON text.
+//! In: the text of a JSON value as a server sent it, or a plain string. Out: Python's `repr`, appended to a byte
+//! buffer. Promises: `ast.literal_eval` reads it back as the value that `json.loads` reads from the JSON text. Where
+//! Python's own `repr` could not be read back, it differs: a float beyond the range of doubles is written `1e309`
+//! instead of `inf`. A key that occurs twice in one object is written twice; a reader keeps the last, as with the JSON
+//! text.
 
 use crate::float;
 use crate::json_scan::{Dialect, Escaped, JsonTextError, NumberText, plain_run, read_escape, transcode};

@@ -2,8 +2,9 @@
 //!
 //! In: plain slices of floats; integers come as [`ValueCounts`](crate::counts::ValueCounts), which has its own methods.
 //! Out: numbers. The scripts that defined the artifacts took percentiles in four different ways; each way has its own
-//! function, whose documentation names the artifact. Promises: nothing here panics, and empty input gives `None`. Sums and
-//! variances are exact and rounded once (see `exact`); `ln` and `exp` come from the platform's C library, as in Python.
+//! function, whose documentation names the artifact. Promises: nothing here panics, and empty input gives `None`. Sums
+//! and variances are exact and rounded once (see `exact`); `ln` and `exp` come from the platform's C library, as in
+//! Python.
 
 use std::cmp::Ordering;
 
@@ -147,9 +148,9 @@ pub fn nearest_rank_percentile(sorted: &[f64], fraction: f64) -> Option<f64> {
     sorted.get(index_of((last * fraction).round_ties_even().clamp(0.0, last))).copied()
 }
 
-/// Percentile by weights `data[f] * (c - k) + data[c] * (k - f)` about `k = (n - 1) * (percent / 100)`, and `data[k]` if
-/// `k` is integral; `percent` is 0 to 100. The order of operations counts: `(n - 1) * percent / 100` gives other last
-/// digits. Used for `sig_group_job_duration_stats.json`.
+/// Percentile by weights `data[f] * (c - k) + data[c] * (k - f)` about `k = (n - 1) * (percent / 100)`, and `data[k]`
+/// if `k` is integral; `percent` is 0 to 100. The order of operations counts: `(n - 1) * percent / 100` gives other
+/// last digits. Used for `sig_group_job_duration_stats.json`.
 #[must_use]
 pub fn gap_weighted_percentile(sorted: &[f64], percent: u32) -> Option<f64> {
     let position = position_of(sorted.len(), percent)?;
@@ -162,9 +163,9 @@ pub fn gap_weighted_percentile(sorted: &[f64], percent: u32) -> Option<f64> {
     Some(below * (ceil - position) + above * (position - floor))
 }
 
-/// Percentile by the fraction, `a * (1 - fraction) + b * fraction` about `(n - 1) * (percent / 100)`, also where that is
-/// integral. The weights are those of [`gap_weighted_percentile`] to the last bit, so that only the sign of a zero can
-/// differ; each artifact keeps its own definition all the same. `percent` is 0 to 100. Used for
+/// Percentile by the fraction, `a * (1 - fraction) + b * fraction` about `(n - 1) * (percent / 100)`, also where that
+/// is integral. The weights are those of [`gap_weighted_percentile`] to the last bit, so that only the sign of a zero
+/// can differ; each artifact keeps its own definition all the same. `percent` is 0 to 100. Used for
 /// `job_wait_time_stats.json`.
 #[must_use]
 pub fn fraction_weighted_percentile(sorted: &[f64], percent: u32) -> Option<f64> {

@@ -12,6 +12,11 @@ const FLAGS: &[(&str, &str)] = &[
          retry-set-aside same-source sample semantics set start store verbose",
     ),
     (
+        "refresh",
+        "base-url commits config data-end dry-run end full log-format no-progress out quiet repository \
+         requests-per-second retry-set-aside same-source sample semantics set start store verbose",
+    ),
+    (
         "crawl",
         "base-url commits config data-end dry-run end log-format no-progress quiet repository requests-per-second \
          retry-set-aside same-source sample set start store verbose",
@@ -27,6 +32,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("export", "commits config format log-format out output quiet set store tables verbose"),
     ("import", "base-url config data-end end log-format quiet repository set start store verbose"),
     ("verify", "config json log-format out quiet repair set store verbose"),
+    ("compact", "config json log-format quiet set store verbose"),
     (
         "commits",
         "base-url config data-end end from log-format output quiet repository requests-per-second set start store verbose",
@@ -86,6 +92,7 @@ fn long_flags(words: &str) -> Vec<String> {
 fn configured(command: &Command) -> Option<&dyn Configured> {
     Some(match command {
         Command::Run(args) => args,
+        Command::Refresh(args) => args,
         Command::Crawl(args) => args,
         Command::Reduce(args) => args,
         Command::Plan(args) => args,
@@ -94,6 +101,7 @@ fn configured(command: &Command) -> Option<&dyn Configured> {
         Command::Export(args) => args,
         Command::Import(args) => args,
         Command::Verify(args) => args,
+        Command::Compact(args) => args,
         Command::Commits(args) => args,
         Command::Relabel(args) => args,
         Command::Report(args) => args,

@@ -12,8 +12,8 @@ use crate::store::CrawlIdentity;
 /// Longest time at an end of the window without a commit that needs no warning: a holiday.
 const MAX_GAP_SECS: i64 = 7 * 86_400;
 
-/// So many revisions must be missing before a file is refused for them: one that lists a tenth of them is then refused in one
-/// case of eight, but a file of the right repository lists nearly all.
+/// Minimum number of missing revisions before a file is refused: a file that lists a tenth of the revisions is then refused
+/// in one case of eight, but a file of the right repository lists nearly all.
 pub(crate) const MIN_MISSING: usize = 20;
 
 impl Commits {

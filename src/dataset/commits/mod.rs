@@ -1,9 +1,9 @@
 //! Reads the commits of the window from `all_commits.jsonl`.
 //!
 //! In: the lines of the file. Out: the commits whose date lies in the window, in file order, with the nodes as the older
-//! scripts read them. The file is untrusted: an unusable line is skipped and counted with its reason, and only a file without
-//! usable lines is an error. A list of commits is read, too: in one line, with one commit per line, or with a commit spread over
-//! several lines.
+//! scripts read them. The file is untrusted: an unusable line is skipped and counted with its reason, and only a file
+//! without usable lines is an error. A JSON list of commits is accepted too: in one line, with one commit per line, or with
+//! commits that span several lines.
 
 pub(crate) mod check;
 mod extent;
@@ -233,7 +233,7 @@ impl Found {
         }
     }
 
-    /// Counts a line that is no commit by itself, for a `reason`, unless it belongs to a commit over several lines.
+    /// Counts a line that was skipped for `reason`, unless it belongs to a commit that spans several lines.
     fn read_spread(
         &mut self,
         reason: Option<SkipReason>,

@@ -1,8 +1,8 @@
-//! Commits that spread over several lines, as `hg log -Tjson` writes them: their lines are gathered until they are a commit.
+//! Commits that span several lines, as `hg log -Tjson` writes them: gathers the lines until they form a commit.
 
 use crate::dataset::lines::MAX_LINE_BYTES;
 
-/// The lines of a commit that is not complete.
+/// The lines of an incomplete commit.
 #[derive(Debug, Default)]
 pub(super) struct Spread {
     text: String,
@@ -10,7 +10,7 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// Adds a line that is no commit by itself; returns false if it neither begins a commit nor belongs to one.
+    /// Adds a line; returns false if it neither begins a commit nor continues one.
     pub(super) fn add(&mut self, line: &str, number: u64) -> bool {
         if self.text.is_empty() {
             if !matches!(line, "{" | "[{") {
@@ -31,7 +31,7 @@ impl Spread {
         text.ends_with('}').then_some(text)
     }
 
-    /// True if no commit is so long.
+    /// True if the lines are longer than any commit.
     pub(super) fn is_too_long(&self) -> bool {
         self.text.len() > MAX_LINE_BYTES
     }

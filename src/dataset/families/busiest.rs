@@ -98,6 +98,24 @@ pub(crate) fn noted(store: &Store, commits: &Commits) -> Result<Option<BusiestRe
     Ok(found.filter(|found| found.inputs == inputs))
 }
 
+/// Keeps the store's note while `join` changes how the data are stored, but not what they are.
+pub(crate) fn keep_busiest_revisions<T>(
+    store: &Store,
+    commits: &Commits,
+    join: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let found = noted(store, commits)?;
+    let joined = join()?;
+    if let Some(found) = found {
+        let inputs = inputs_of(store, commits)?;
+        if inputs != found.inputs {
+            let note = serde_json::to_string(&BusiestRevisions { inputs, ..found });
+            store.keep_busiest_note(&note.map_err(|source| StoreError::Encode { source })?)?;
+        }
+    }
+    Ok(joined)
+}
+
 /// Returns the busiest revisions from the store's note, or finds them and stores a note.
 fn find(
     store: &Store,

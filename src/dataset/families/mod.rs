@@ -1,5 +1,6 @@
 //! The families: each makes the artifacts of one computation.
 
+mod alert_versions;
 pub(crate) mod alerts;
 pub(crate) mod busiest;
 pub(crate) mod coverage;

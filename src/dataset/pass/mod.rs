@@ -20,8 +20,8 @@ use crate::actor::{DealError, Inbox, Numbered, Shutdown, deal, parallelism};
 use crate::config::Config;
 use crate::model::PushRevisions;
 use crate::observe::Reducing;
-use crate::store::columns::ColumnSet;
-use crate::store::{ChunkReader, Store};
+use crate::store::columns::{ColumnSet, Columns, DATA_PER_CHUNK, encode};
+use crate::store::{ChunkReader, SeriesReader, Store, StoreError};
 
 use self::external_sort::PairSorter;
 pub(crate) use self::reducer::{Chunk, Reducer, ReducerWorker, SignatureJobs};
@@ -177,15 +177,17 @@ impl<'scope, 'env> Pass<'scope, 'env> {
             let seats = seats.iter_mut().filter_map(Iterator::next).collect();
             let worker = Worker {
                 chunks: ChunkReader::new(self.store),
+                series: SeriesReader::new(self.store)?,
+                columns: Columns::default(),
                 wanted,
                 revisions: &revisions,
                 jobs: SignatureJobs::default(),
                 reducing: self.means.reducing,
                 seats,
             };
-            move |inbox| worker.run(inbox)
+            Ok::<_, DatasetError>(move |inbox| worker.run(inbox))
         });
-        let workers = workers.collect();
+        let workers = workers.collect::<Result<_, _>>()?;
         let blocks = self.blocks.iter().map(|block| self.means.check_interrupted().map(|()| *block));
         match deal(blocks, 3 * num_workers, workers) {
             Ok(()) => Ok(()),
@@ -199,6 +201,9 @@ impl<'scope, 'env> Pass<'scope, 'env> {
 /// One thread of the pass.
 struct Worker<'a, 'scope> {
     chunks: ChunkReader<'a>,
+    /// For signatures whose parts must be joined.
+    series: SeriesReader<'a>,
+    columns: Columns,
     wanted: ColumnSet,
     revisions: &'a PushRevisions,
     jobs: SignatureJobs,
@@ -226,20 +231,33 @@ impl<'a> Worker<'a, '_> {
     }
 
     fn read(&mut self, parts: &[Part]) -> Result<(), DatasetError> {
-        let Self { chunks, wanted, revisions, jobs, seats, .. } = self;
+        let Self { chunks, series, columns, wanted, revisions, jobs, seats, .. } = self;
         let signature = parts[0].signature;
         jobs.begin(signature);
         for seat in seats.iter_mut() {
             seat.begin_signature(signature);
         }
-        for part in parts {
-            chunks.for_each(&part.request(), part.num_chunks, *wanted, |columns| {
-                let chunk = Chunk { part, columns, revisions };
-                if wanted.contains(ColumnSet::JOB_IDS) {
-                    jobs.extend(columns);
-                }
-                seats.iter_mut().try_for_each(|seat| seat.chunk(&chunk))
-            })?;
+        let mut show = |part: &Part, columns: &Columns| {
+            let chunk = Chunk { part, columns, revisions };
+            if wanted.contains(ColumnSet::JOB_IDS) {
+                jobs.extend(columns);
+            }
+            seats.iter_mut().try_for_each(|seat| seat.chunk(&chunk))
+        };
+        if parts.iter().all(|part| part.harvest == parts[0].harvest) {
+            for part in parts {
+                chunks.for_each(&part.request(), part.num_chunks, *wanted, |columns| show(part, columns))?;
+            }
+        } else {
+            // The open harvest has more of them: they are read as they will be when its answers are joined.
+            let stored: Vec<_> = parts.iter().map(Part::stored).collect();
+            let joined = series.read(&stored)?;
+            let mut is_known = |push, revision| revisions.get(&push) == Some(&revision);
+            for chunk in encode(&joined.data, Some(&joined.seen), &mut is_known, DATA_PER_CHUNK) {
+                let decoded = columns.decode(&chunk.bytes, *wanted);
+                decoded.map_err(|source| StoreError::damaged_chunk(&parts[0].request(), &source))?;
+                show(&parts[0], columns)?;
+            }
         }
         seats.iter_mut().try_for_each(|seat| seat.end_signature(jobs))
     }

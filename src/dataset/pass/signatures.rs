@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Request, SignatureId, Window};
-use crate::store::{SettledSummary, Store, StoreError};
+use crate::model::{FIRST_HARVEST, Request, SignatureId, Window};
+use crate::store::{SettledSummary, Store, StoreError, StoredPart, is_whole};
 
 /// Data per block, approximately: about 500 KB of text.
 const DATA_PER_BLOCK: u64 = 2048;
 /// Maximum signatures per block, for signatures with few data.
 const SIGNATURES_PER_BLOCK: usize = 256;
 
-/// A window of a signature's data; the only one, unless the crawl split the request.
+/// A window of a signature's data; the only one, unless the crawl split the request or a later harvest adds to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) signature: SignatureId,
+    pub(crate) harvest: u16,
     window: Window,
     pub(crate) num_data: u32,
     pub(crate) num_chunks: u16,
@@ -21,35 +22,45 @@ pub(crate) struct Part {
 
 impl Part {
     fn of(summary: &SettledSummary) -> Self {
-        let SettledSummary { signature, window, settled } = *summary;
-        Self { signature, window, num_data: settled.num_records, num_chunks: settled.num_chunks }
+        let SettledSummary { signature, harvest, window, settled } = *summary;
+        Self { signature, harvest, window, num_data: settled.num_records, num_chunks: settled.num_chunks }
+    }
+
+    pub(crate) fn stored(&self) -> StoredPart {
+        (self.request(), self.num_chunks)
     }
 
     pub(crate) fn request(&self) -> Request {
-        Request::Summary { signature: self.signature, window: self.window }
+        Request::Summary { signature: self.signature, harvest: self.harvest, window: self.window }
     }
 }
 
 /// Signatures with their parts, in one list because there may be 10^5 of them.
 #[derive(Debug, Default)]
 pub(crate) struct Signatures {
-    /// Sorted by signature, then window.
+    /// Sorted by signature, then harvest, then window.
     parts: Vec<Part>,
     num: usize,
 }
 
 impl Signatures {
-    /// The signatures with complete data. Leaves out signatures with a pending or failed part, because half of their data
-    /// would look like all of it.
+    /// The signatures with complete data. Leaves out what a harvest has of a signature with a pending or failed part, because
+    /// half of the data would look like all of them; those of the harvests before are complete by themselves.
     pub(crate) fn complete(store: &Store) -> Result<Self, StoreError> {
-        let incomplete: BTreeSet<SignatureId> = store.unsettled_signatures().collect::<Result<_, _>>()?;
-        let mut parts = Vec::new();
-        for summary in store.settled_summaries() {
-            let summary = summary?;
-            if !incomplete.contains(&summary.signature) {
-                parts.push(Part::of(&summary));
+        let incomplete: BTreeSet<(SignatureId, u16)> = store.unsettled_summaries().collect::<Result<_, _>>()?;
+        let start = store.identity()?.map(|identity| identity.data_window().start).unwrap_or_default();
+        let ends = store.harvest_ends()?;
+        let mut parts: Vec<Part> = Vec::new();
+        store.for_each_reading(|reading| {
+            let SettledSummary { signature, harvest, .. } = reading[0];
+            // A later harvest asks only for the end of the data.
+            let has_begun = parts.last().is_some_and(|before| before.signature == signature);
+            let is_complete = !incomplete.contains(&(signature, harvest));
+            if is_complete && (has_begun || harvest == FIRST_HARVEST || is_whole(reading, start, &ends)) {
+                parts.extend(reading.iter().map(Part::of));
             }
-        }
+            Ok::<_, StoreError>(())
+        })?;
         parts.shrink_to_fit();
         Ok(Self::of(parts))
     }
@@ -107,7 +118,7 @@ impl Part {
     pub(crate) fn for_test(signature: u64) -> Self {
         let window =
             Window { start: crate::model::Timestamp::from_secs(0), end: crate::model::Timestamp::from_secs(1) };
-        Self { signature: SignatureId(signature), window, num_data: 0, num_chunks: 1 }
+        Self { signature: SignatureId(signature), harvest: FIRST_HARVEST, window, num_data: 0, num_chunks: 1 }
     }
 }
 
@@ -118,7 +129,7 @@ mod tests {
 
     fn part(signature: u64, start: i64, num_data: u32) -> Part {
         let window = Window { start: Timestamp::from_secs(start), end: Timestamp::from_secs(start + 1) };
-        Part { signature: SignatureId(signature), window, num_data, num_chunks: 1 }
+        Part { signature: SignatureId(signature), harvest: FIRST_HARVEST, window, num_data, num_chunks: 1 }
     }
 
     #[test]

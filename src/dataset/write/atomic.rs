@@ -29,16 +29,6 @@ const MAILBOX: usize = 8;
 /// only when all rows are made.
 const SYNC_BYTES: u64 = 16 << 20;
 
-/// Makes the folder if it is missing, and sees whether files can be created in it.
-///
-/// # Errors
-/// [`ArtifactError::Folder`].
-pub fn check_folder(folder: &Path) -> Result<(), ArtifactError> {
-    let failed = |source| ArtifactError::Folder { folder: folder.to_owned(), source };
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    tempfile::tempfile_in(folder).map_err(failed).map(drop)
-}
-
 /// How many letters and digits a temporary name has between the file's own and its ending.
 const RANDOM_LEN: usize = 6;
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Semantics;
 use crate::model::Timestamp;
-use crate::store::CrawlIdentity;
+use crate::store::{CrawlIdentity, Harvest};
 
 /// The file's name.
 pub const MANIFEST_NAME: &str = "manifest.json";
@@ -94,6 +94,12 @@ pub struct RunEntry {
     /// Files that were being replaced when the process was killed; empty in a finished manifest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub publishing: Vec<String>,
+    /// The harvests of the store, the first one first; the artifacts are those of the last one that was joined.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub harvests: Vec<Harvest>,
+    /// The files of the change feed by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub changes: BTreeMap<String, ArtifactEntry>,
     /// HTTP requests of all runs whose answers or failures were stored.
     pub requests_made: u64,
     /// Counts by kind. The parts of a split request count one by one.

@@ -13,15 +13,14 @@ pub mod plot;
 mod redact;
 
 pub use atomic::{
-    ArtifactFile, Completing, Finished, Publication, check_folder, leftovers_in, publish, remove_leftovers,
-    remove_leftovers_of,
+    ArtifactFile, Completing, Finished, Publication, leftovers_in, publish, remove_leftovers, remove_leftovers_of,
 };
 pub(crate) use digest::file_digest;
 pub use error::ArtifactError;
 pub use manifest::{
     ArtifactEntry, KindEntry, MANIFEST_FORMAT, MANIFEST_NAME, Manifest, NotMadeEntry, RunEntry, ToolEntry,
 };
-pub use place::{folder_of, resolve};
+pub use place::{MadeFolders, folder_of, make_folder, resolve};
 pub use pytext::json::JsonTextError;
 pub use pytext::{float as python_float, json, json_value, literal as python_literal};
 pub use redact::redact_emails;

@@ -1,4 +1,4 @@
-//! The place of an output: symbolic links are followed, and only a regular file is replaced.
+//! The place of an output: symbolic links are followed, and only a regular file is replaced. Its folder is made.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,39 @@ pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// The folders that were made for outputs. Dropping it removes those that are still empty.
+#[derive(Debug)]
+#[must_use = "dropping it removes the folder while that is empty"]
+pub struct MadeFolders(Vec<PathBuf>);
+
+/// Makes `folder` if it is missing, and checks that files can be created in it.
+///
+/// # Errors
+/// [`ArtifactError::Folder`].
+pub fn make_folder(folder: &Path) -> Result<MadeFolders, ArtifactError> {
+    let failed = |source| ArtifactError::Folder { folder: folder.to_owned(), source };
+    let mut made = MadeFolders(Vec::new());
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing: Vec<&Path> = folder.ancestors().take_while(is_missing).collect();
+    for path in missing.into_iter().rev() {
+        match std::fs::create_dir(path) {
+            Ok(()) => made.0.push(path.to_owned()),
+            Err(_) if path.is_dir() => {} // another process was faster
+            Err(source) => return Err(failed(source)),
+        }
+    }
+    tempfile::tempfile_in(folder).map_err(failed)?;
+    Ok(made)
+}
+
+impl Drop for MadeFolders {
+    fn drop(&mut self) {
+        for path in self.0.iter().rev() {
+            let _holds_outputs = std::fs::remove_dir(path);
+        }
+    }
+}
+
 /// Names what is not a regular file.
 fn kind_of(kind: std::fs::FileType) -> Option<&'static str> {
     if kind.is_file() {
@@ -76,6 +109,28 @@ mod tests {
         assert_eq!(resolve(&path("absolute")).unwrap(), path("disk/file"));
         assert!(matches!(resolve(&path("circle")), Err(ArtifactError::NotAFile { .. })));
         assert_eq!(resolve(Path::new("name")).unwrap(), Path::new("name"));
+    }
+
+    #[test]
+    fn folders_that_were_made_are_removed_while_they_are_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let [there, inner] = ["there", "there/a/b"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&there).unwrap();
+        drop(make_folder(&there).unwrap());
+        let made = make_folder(&inner).unwrap();
+        assert!(inner.is_dir());
+        drop(made);
+        assert_eq!(std::fs::read_dir(&there).unwrap().count(), 0, "neither is left, and the older one is");
+        let made = make_folder(&inner).unwrap();
+        std::fs::create_dir(there.join("a/output")).unwrap();
+        drop(made);
+        assert!(!inner.exists() && there.join("a/output").exists());
+        symlink("nowhere", there.join("link")).unwrap();
+        std::fs::File::create_new(there.join("file")).unwrap();
+        for path in ["there/a/output/x/../../../link/x", "there/link", "there/file"] {
+            assert!(matches!(make_folder(&folder.path().join(path)), Err(ArtifactError::Folder { .. })), "{path}");
+        }
+        assert_eq!(std::fs::read_dir(there.join("a/output")).unwrap().count(), 0, "nor is half of a path");
     }
 
     #[test]

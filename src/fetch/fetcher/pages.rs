@@ -39,7 +39,7 @@ impl Fetcher {
             }
             let settled = Box::pin(self.settle(part, trail)).await?;
             if settled != Ending::Answered {
-                return Ok(settled); // of a page that fails in part, nothing is stored
+                return Ok(settled); // a page that fails in part is not stored
             }
         }
         if !is_whole {

@@ -1,5 +1,5 @@
-//! Everything that reads a store can read the records that are taken from a reply: the reducers in both semantics, the tables, the
-//! report and the search for damage.
+//! Everything that reads a store can read the records that are taken from a reply: the reducers in both semantics, the
+//! tables, the report and the search for damage.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -177,7 +177,7 @@ fn fill(store: &Store, identity: &CrawlIdentity, signatures: &[String], alerts: 
         );
         let text = format!(r#"[{{"signature_id":{id},"data":[{datum}]}}]"#);
         let Reply::Summary(summary) = super::summary(text.as_bytes(), id, window).unwrap() else { panic!() };
-        commit(Settlement::of_summary(store, Request::Summary { signature: id, window }, true, &summary));
+        commit(Settlement::of_summary(store, Request::Summary { signature: id, harvest: 1, window }, true, &summary));
     }
 }
 

@@ -5,8 +5,18 @@ use std::io::{self, Read};
 use crate::store::value_log::MAX_VALUE_BYTES;
 
 /// The trees that are archived, by number - 1.
-pub(super) const TREES: [&str; 9] =
-    ["meta", "pending", "settled", "failed", "provenance", "signature_ids", "pushes", "records", "set_aside"];
+pub(super) const TREES: [&str; 10] = [
+    "meta",
+    "pending",
+    "settled",
+    "failed",
+    "provenance",
+    "signature_ids",
+    "pushes",
+    "records",
+    "set_aside",
+    "unlisted",
+];
 
 pub(super) const META: u8 = 1;
 pub(super) const PENDING: u8 = 2;
@@ -17,6 +27,7 @@ pub(super) const SIGNATURE_IDS: u8 = 6;
 pub(super) const PUSHES: u8 = 7;
 pub(super) const RECORDS: u8 = 8;
 pub(super) const SET_ASIDE: u8 = 9;
+pub(super) const UNLISTED: u8 = 10;
 const END: u8 = 0;
 
 /// A key with its value.

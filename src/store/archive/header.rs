@@ -8,10 +8,10 @@ use crate::store::{CrawlIdentity, Tally};
 pub(super) const ARCHIVE_FORMAT_VERSION: u32 = 1;
 
 /// Version of the keys and values in an archive; also the value of [`FORMAT_KEY`].
-pub(super) const CONTENT_VERSION: u32 = 3;
+pub(super) const CONTENT_VERSION: u32 = 4;
 
-/// The version of an archive without records that were corrected or set aside: earlier readers can read it.
-pub(super) const CONTENT_WITHOUT_SET_ASIDE: u32 = 2;
+/// The first version with harvests in the keys.
+pub(super) const CONTENT_WITH_HARVESTS: u32 = 4;
 
 /// The key in `meta` that holds the version of the content. A store has another key for the version of its format.
 pub(super) const FORMAT_KEY: &[u8] = b"format";

@@ -10,12 +10,16 @@ use std::path::Path;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::entry::{Entry, FAILED, META, Next, PENDING, RECORDS, SET_ASIDE, SETTLED, SIGNATURE_IDS, read_next};
-use super::header::{ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, FORMAT_KEY, MAGIC, PREAMBLE_BYTES, TRAILER_BYTES};
+use super::entry::{
+    Entry, FAILED, META, Next, PENDING, PROVENANCE, RECORDS, SET_ASIDE, SETTLED, SIGNATURE_IDS, read_next,
+};
+use super::header::{
+    ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, CONTENT_WITH_HARVESTS, FORMAT_KEY, MAGIC, PREAMBLE_BYTES, TRAILER_BYTES,
+};
 use super::{ArchiveError, ArchiveHeader, ArchiveSummary};
 use crate::actor::Shutdown;
 use crate::config::StoreConfig;
-use crate::model::{Kind, Request};
+use crate::model::{FIRST_HARVEST, Kind, Request};
 use crate::store::database::{Changes, Durability};
 use crate::store::trees::Operation;
 use crate::store::value::{SetAside, Settled, open_json};
@@ -37,7 +41,7 @@ const MAX_WINDOW_LOG: u32 = 27;
 /// [`ArchiveError`]; the path is then as before.
 pub fn read(path: &Path, config: &StoreConfig, shutdown: &Shutdown) -> Result<ArchiveSummary, ArchiveError> {
     let mut archive = Archive::open(path)?;
-    let header = archive.header.clone();
+    let (header, content) = (archive.header.clone(), archive.content);
     let incoming = Incoming::begin(config)?;
     let store = incoming.store()?;
     let reader = &mut archive;
@@ -46,7 +50,7 @@ pub fn read(path: &Path, config: &StoreConfig, shutdown: &Shutdown) -> Result<Ar
         let reading = std::thread::Builder::new()
             .spawn_scoped(scope, move || reader.read_entries(&batches, shutdown))
             .map_err(ArchiveError::Thread)?;
-        let written = write_batches(store, &inbox);
+        let written = write_batches(store, &inbox, content);
         drop(inbox);
         let read = reading.join().map_err(|_| ArchiveError::WorkerPanicked)?;
         let tally = written.map_err(|error| of_archive(path, error))?; // first, since a failed writer makes the reader fail too
@@ -78,6 +82,8 @@ struct Archive<'a> {
     path: &'a Path,
     input: Hashing<File>,
     header: ArchiveHeader,
+    /// Version of the keys and values.
+    content: u32,
     /// Bytes between header and trailer.
     body_bytes: u64,
     file_bytes: u64,
@@ -123,7 +129,7 @@ impl<'a> Archive<'a> {
         let body_bytes = file_bytes
             .checked_sub((json_end + checksum.len() + TRAILER_BYTES) as u64)
             .ok_or_else(|| damaged("it ends before its first entry"))?;
-        Ok(Self { path, input, header, body_bytes, file_bytes })
+        Ok(Self { path, input, header, content, body_bytes, file_bytes })
     }
 
     /// Sends all entries in batches, then checks the end and the checksum.
@@ -220,12 +226,15 @@ fn damaged(path: &Path, reason: &str) -> ArchiveError {
 }
 
 /// Seals and writes all batches; returns the tally of their entries.
-fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<Tally, ArchiveError> {
+fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>, content: u32) -> Result<Tally, ArchiveError> {
     let mut tally = Tally::default();
     for batch in inbox {
         let sealed: Vec<(Entry, Vec<u8>)> = batch
             .into_par_iter()
-            .map(|entry| {
+            .map(|mut entry| {
+                if content < CONTENT_WITH_HARVESTS {
+                    entry.key = with_first_harvest(entry.tree, entry.key);
+                }
                 let framed = if entry.tree == SIGNATURE_IDS { Vec::new() } else { frame::seal(&entry.value) };
                 (entry, framed)
             })
@@ -236,7 +245,7 @@ fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<T
             if entry.tree == RECORDS {
                 changes.records.push((entry.key, framed));
             } else if entry.tree != META || entry.key != FORMAT_KEY {
-                // The new store has its own version.
+                // The new store has its own version. The numbers of its trees are those of the archive, less one.
                 let tree = usize::from(entry.tree) - 1;
                 changes.operations.push(Operation { tree, key: entry.key, value: Some(framed) });
             }
@@ -244,6 +253,20 @@ fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>) -> Result<T
         store.write(changes, Durability::AtTheEnd)?;
     }
     Ok(tally)
+}
+
+/// The key of an entry from before there were harvests: those of summaries lack its number.
+fn with_first_harvest(tree: u8, mut key: Vec<u8>) -> Vec<u8> {
+    let request_at = match (tree, key.first()) {
+        (PENDING | SETTLED | FAILED | PROVENANCE | SET_ASIDE, Some(b's')) => 0,
+        (RECORDS, Some(b'H' | b'C')) if key.get(1) == Some(&b's') => 1,
+        _ => return key,
+    };
+    let harvest_at = request_at + 1 + 8;
+    if key.len() >= harvest_at {
+        key.splice(harvest_at..harvest_at, FIRST_HARVEST.to_be_bytes());
+    }
+    key
 }
 
 fn count(entry: &Entry, framed: &[u8], tally: &mut Tally) -> Result<(), StoreError> {
@@ -270,6 +293,5 @@ fn count(entry: &Entry, framed: &[u8], tally: &mut Tally) -> Result<(), StoreErr
         }
         _ => {}
     }
-    debug_assert!(entry.tree < RECORDS);
     Ok(())
 }

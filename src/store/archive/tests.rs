@@ -70,7 +70,7 @@ fn the_content_keeps_its_version_whatever_the_format_of_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = archive_of(&filled(folder.path()));
     let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-    assert_eq!([number(8), number(12)], [1, 3]);
+    assert_eq!([number(8), number(12)], [1, 4]);
     let body = &bytes[PREAMBLE_BYTES + number(16) as usize + 8..bytes.len() - TRAILER_BYTES];
     let entries = zstd::decode_all(body).unwrap();
     let mut input = entries.as_slice();
@@ -82,11 +82,11 @@ fn the_content_keeps_its_version_whatever_the_format_of_the_store() {
     }
     let keys: Vec<&[u8]> = meta.iter().map(|(key, _)| key.as_slice()).collect();
     assert_eq!(keys, [b"counts".as_slice(), b"format", b"store_id"]);
-    assert_eq!(meta[1].1, b"3");
+    assert_eq!(meta[1].1, b"4");
 
     let mut older = bytes;
-    older[12] = 4;
-    assert!(matches!(import(folder.path(), &older), Err(ArchiveError::Newer { found: 4, .. })));
+    older[12] = 5;
+    assert!(matches!(import(folder.path(), &older), Err(ArchiveError::Newer { found: 5, .. })));
 }
 
 #[test]

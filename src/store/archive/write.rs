@@ -6,9 +6,9 @@ use std::io::{self, Write};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::entry::{
-    FAILED, META, PENDING, PROVENANCE, PUSHES, RECORDS, SET_ASIDE, SETTLED, SIGNATURE_IDS, put, put_end,
+    FAILED, META, PENDING, PROVENANCE, PUSHES, RECORDS, SET_ASIDE, SETTLED, SIGNATURE_IDS, UNLISTED, put, put_end,
 };
-use super::header::{ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, CONTENT_WITHOUT_SET_ASIDE, FORMAT_KEY, MAGIC};
+use super::header::{ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, FORMAT_KEY, MAGIC};
 use super::{ArchiveError, ArchiveHeader, ArchiveSummary};
 use crate::actor::Shutdown;
 use crate::model::Request;
@@ -38,7 +38,7 @@ pub fn write<W: Write + Send>(store: &Store, out: &mut W, shutdown: &Shutdown) -
     let mut head = Vec::from(MAGIC);
     let json = serde_json::to_vec(&header).map_err(|source| StoreError::Encode { source })?;
     let json_len = u32::try_from(json.len()).unwrap_or(u32::MAX); // a few kilobytes
-    for number in [ARCHIVE_FORMAT_VERSION, content_version(store), json_len] {
+    for number in [ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, json_len] {
         head.extend_from_slice(&number.to_le_bytes());
     }
     head.extend_from_slice(&json);
@@ -64,10 +64,6 @@ pub fn write<W: Write + Send>(store: &Store, out: &mut W, shutdown: &Shutdown) -
             (Err(error), _) => Err(error),
         }
     })
-}
-
-fn content_version(store: &Store) -> u32 {
-    if store.set_aside.is_empty() { CONTENT_WITHOUT_SET_ASIDE } else { CONTENT_VERSION }
 }
 
 /// A message to the compressing thread. Without [`Block::End`] the archive is not finished.
@@ -138,6 +134,7 @@ impl Gathering<'_> {
             (SIGNATURE_IDS, &store.signature_ids),
             (PUSHES, &store.pushes),
             (SET_ASIDE, &store.set_aside),
+            (UNLISTED, &store.unlisted),
         ] {
             for entry in tree {
                 let (key, framed) = entry.map_err(reading)?;
@@ -145,7 +142,7 @@ impl Gathering<'_> {
                     continue; // only this store's
                 }
                 if number == META && key == META_FORMAT {
-                    self.put(number, FORMAT_KEY, content_version(store).to_string().as_bytes())?; // both sort alike
+                    self.put(number, FORMAT_KEY, CONTENT_VERSION.to_string().as_bytes())?; // both sort alike
                 } else if number == SIGNATURE_IDS {
                     self.put(number, &key, &[])?;
                 } else {
@@ -180,7 +177,12 @@ impl Gathering<'_> {
                 Request::Frameworks | Request::UpdatedSignatures { .. } => {
                     self.pieces(&key::id_list(&request), &request)?;
                 }
-                Request::Signatures { .. } => {} // listed in their own tree
+                // The signatures themselves are listed in their own tree.
+                Request::Signatures { .. } => {
+                    if store.id_list(&request)?.is_some() {
+                        self.pieces(&key::id_list(&request), &request)?;
+                    }
+                }
                 Request::Summary { .. } => {
                     if matches!(settled.outcome, Outcome::Data | Outcome::Empty) {
                         self.summary(&request, settled)?;
@@ -195,6 +197,17 @@ impl Gathering<'_> {
         }
         for id in store.signature_ids()? {
             self.pieces(&key::signature(id), &format!("signature {id}"))?;
+        }
+        // Alert summaries that the server no longer lists.
+        for id in store.alert_listing()? {
+            if alerts.insert(id) {
+                self.pieces(&key::alert(id), &format!("alert summary {id}"))?;
+            }
+        }
+        for prefix in key::HISTORY_PREFIXES {
+            for key in store.records.scan_prefix(prefix).keys() {
+                self.single(&key.map_err(reading)?, &"the history of the store")?;
+            }
         }
         Ok(())
     }

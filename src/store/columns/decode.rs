@@ -2,12 +2,12 @@
 
 use super::error::{ColumnsError, malformed};
 use super::flag;
-use super::format::{ColumnSet, FORMAT_VERSION, MAX_DATA_PER_CHUNK};
+use super::format::{ColumnSet, FORMAT_VERSION, MAX_DATA_PER_CHUNK, WITHOUT_HARVESTS};
 use super::integers::decode_integers;
 use super::names::Names;
 use super::values::decode_values;
 use super::varint::Reader;
-use crate::model::{DatumFields, DatumId, JobId, PushId, Revision, Timestamp};
+use crate::model::{DatumFields, DatumId, JobId, PushId, Revision, Seen, Timestamp};
 
 /// The decoded columns of one chunk, and the buffers to decode the next into.
 ///
@@ -32,6 +32,10 @@ pub struct Columns {
     /// Index of each irregular datum, and the end of its text in `texts`.
     text_ends: Vec<(usize, usize)>,
     texts: String,
+    /// Known whatever is decoded.
+    has_harvests: bool,
+    first_harvests: Vec<u64>,
+    last_harvests: Vec<u64>,
     /// Used while a column is decoded.
     scratch: Vec<u64>,
     spans: Vec<u64>,
@@ -76,12 +80,15 @@ impl Columns {
         self.names.clear();
         self.text_ends.clear();
         self.texts.clear();
+        self.has_harvests = false;
+        self.first_harvests.clear();
+        self.last_harvests.clear();
     }
 
     fn decode_sections(&mut self, bytes: &[u8], want: ColumnSet) -> Result<(), ColumnsError> {
         let mut reader = Reader::new(bytes);
         let version = reader.byte()?;
-        if version != FORMAT_VERSION {
+        if version != FORMAT_VERSION && version != WITHOUT_HARVESTS {
             return Err(ColumnsError::Version { found: version });
         }
         let num_data = reader.len(bytes.len().min(MAX_DATA_PER_CHUNK))?;
@@ -128,6 +135,14 @@ impl Columns {
         let section = reader.section()?;
         if want.contains(ColumnSet::IRREGULAR) {
             self.decode_texts(section)?;
+        }
+        let section = if version == WITHOUT_HARVESTS { Reader::new(&[]) } else { reader.section()? };
+        self.has_harvests = !section.rest().is_empty();
+        if !self.has_harvests && self.count(flag::JOB_EXPIRED | flag::UNLISTED) > 0 {
+            return Err(malformed("a datum has marks of harvests that are missing"));
+        }
+        if self.has_harvests && want.contains(ColumnSet::HARVESTS) {
+            self.decode_harvests(section)?;
         }
         if reader.rest().iter().any(|&byte| byte != 0) {
             return Err(malformed("there are bytes after the last section"));
@@ -181,6 +196,18 @@ impl Columns {
             let text = std::str::from_utf8(section.bytes(len)?).map_err(|_| malformed("a text is not UTF-8"))?;
             self.texts.push_str(text);
             self.text_ends.push((at, self.texts.len()));
+        }
+        section.finish()
+    }
+
+    fn decode_harvests(&mut self, mut section: Reader<'_>) -> Result<(), ColumnsError> {
+        decode_integers(&mut section, self.len(), &mut self.first_harvests)?;
+        decode_integers(&mut section, self.len(), &mut self.last_harvests)?;
+        for (last, first) in self.last_harvests.iter_mut().zip(&self.first_harvests) {
+            *last = last.wrapping_add(*first);
+            if (*first).max(*last) > u16::MAX.into() {
+                return Err(malformed("the number of a harvest has more than 16 bits"));
+            }
         }
         section.finish()
     }
@@ -282,6 +309,21 @@ impl Columns {
             RevisionPlace::Inline(revision) => Some(revision),
             RevisionPlace::Unknown => None,
         }
+    }
+
+    /// The harvests that saw the datum; `None` for all data of an answer as it came. Needs [`ColumnSet::HARVESTS`].
+    #[must_use]
+    pub fn seen(&self, index: usize) -> Option<Seen> {
+        let number = |harvests: &[u64]| u16::try_from(harvests[index]).ok();
+        if !self.has_harvests {
+            return None;
+        }
+        Some(Seen {
+            first: number(&self.first_harvests)?,
+            last: number(&self.last_harvests)?,
+            job_expired: self.has(index, flag::JOB_EXPIRED),
+            unlisted: self.has(index, flag::UNLISTED),
+        })
     }
 
     /// The time when the job was submitted; needs [`ColumnSet::SUBMIT_TIMES`].

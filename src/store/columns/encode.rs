@@ -10,7 +10,7 @@ use super::integers::IntegerEncoder;
 use super::names::encode_names;
 use super::values::ValueEncoder;
 use super::varint::put_len;
-use crate::model::{DatumRecord, PushId, Revision, Timestamp};
+use crate::model::{DatumRecord, PushId, Revision, Seen, Timestamp};
 
 const MICROS: i64 = 1_000_000;
 
@@ -26,21 +26,32 @@ pub struct EncodedChunk {
 }
 
 /// Encodes data in their order, in chunks of at most `max_data_per_chunk` and at most 2^20 data; no data give no chunks.
+/// `seen` holds the harvests that saw each of them; an answer as it came has `None`.
 ///
 /// `interned` tells whether the push table maps a push to a revision; it may add the pair. It is called once for consecutive
 /// data of one pair. If it returns true, the chunk omits the revision and lists the pair in [`EncodedChunk::pushes`]; if not,
 /// the chunk holds the revision. The same data and results give the same bytes.
+///
+/// # Panics
+/// When `seen` has another length than `data`.
 pub fn encode(
     data: &[DatumRecord],
+    seen: Option<&[Seen]>,
     interned: &mut dyn FnMut(PushId, Revision) -> bool,
     max_data_per_chunk: usize,
 ) -> Vec<EncodedChunk> {
+    assert!(seen.is_none_or(|seen| seen.len() == data.len()), "the harvests are not those of the data");
     let mut encoder = ChunkEncoder::default();
-    data.chunks(max_data_per_chunk.clamp(1, MAX_DATA_PER_CHUNK))
+    let max_data = max_data_per_chunk.clamp(1, MAX_DATA_PER_CHUNK);
+    let mut seen = seen.map(|seen| seen.chunks(max_data));
+    data.chunks(max_data)
         .map(|chunk| {
             let mut gathered = Gathered::default();
             for record in chunk {
                 gathered.add(record, interned);
+            }
+            if let Some(seen) = seen.as_mut().and_then(Iterator::next) {
+                gathered.add_harvests(seen);
             }
             encoder.encode(gathered)
         })
@@ -60,6 +71,9 @@ struct Gathered<'a> {
     submit_times: Times,
     machine_names: Vec<&'a str>,
     texts: Vec<&'a str>,
+    first_harvests: Vec<u64>,
+    /// From the first harvest to the last.
+    harvest_spans: Vec<u64>,
     pushes: Vec<(PushId, Revision)>,
 }
 
@@ -110,6 +124,17 @@ impl<'a> Gathered<'a> {
             }
         }
         self.flags.push(flags);
+    }
+
+    /// Adds the harvests of all data, whose flags are known already.
+    fn add_harvests(&mut self, seen: &[Seen]) {
+        for (seen, flags) in seen.iter().zip(&mut self.flags) {
+            self.first_harvests.push(seen.first.into());
+            self.harvest_spans.push(u64::from(seen.last).wrapping_sub(seen.first.into()));
+            for (mark, flag) in [(seen.job_expired, flag::JOB_EXPIRED), (seen.unlisted, flag::UNLISTED)] {
+                *flags |= if mark { flag } else { 0 };
+            }
+        }
     }
 
     fn add_revision(&mut self, pair: (PushId, Revision), interned: &mut dyn FnMut(PushId, Revision) -> bool) -> u8 {
@@ -182,6 +207,10 @@ impl ChunkEncoder {
             let lens: Vec<u64> = gathered.texts.iter().map(|text| text.len() as u64).collect();
             integers.encode(&lens, out);
             gathered.texts.iter().for_each(|text| out.extend_from_slice(text.as_bytes()));
+        });
+        in_section(&mut |out, integers| {
+            integers.encode(&gathered.first_harvests, out);
+            integers.encode(&gathered.harvest_spans, out);
         });
         if out.len() < num_data {
             out.resize(num_data, 0);

@@ -12,8 +12,8 @@ pub enum ColumnsError {
     /// The bytes end before the chunk does.
     #[error("the chunk is cut off")]
     Truncated,
-    /// A newer program wrote the chunk.
-    #[error("the chunk has format version {found}, but this program reads versions up to {FORMAT_VERSION}")]
+    /// Another version of the program wrote the chunk.
+    #[error("the chunk has format version {found}, but this program reads version {FORMAT_VERSION}")]
     Version {
         /// The version byte.
         found: u8,
@@ -23,6 +23,13 @@ pub enum ColumnsError {
     Malformed {
         /// The check that failed.
         what: &'static str,
+    },
+    /// The text of an irregular datum cannot be read.
+    #[error("the chunk has a text that is not JSON")]
+    Text {
+        /// Reason.
+        #[source]
+        source: serde_json::Error,
     },
     /// The push table lacks a push that the chunk refers to.
     #[error("push {push_id} has no revision in the push table")]

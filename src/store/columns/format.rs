@@ -3,7 +3,13 @@
 use std::ops::BitOr;
 
 /// Version of the chunks that [`super::encode`] writes.
-pub(super) const FORMAT_VERSION: u8 = 1;
+pub(super) const FORMAT_VERSION: u8 = 2;
+
+/// The version before, of chunks without harvests: archives have them.
+pub(super) const WITHOUT_HARVESTS: u8 = 1;
+
+/// Data per chunk of a stored summary: some 25 kB.
+pub const DATA_PER_CHUNK: usize = 1024;
 
 /// Maximum data per chunk, for any caller.
 pub(super) const MAX_DATA_PER_CHUNK: usize = 1 << 20;
@@ -33,8 +39,10 @@ impl ColumnSet {
     pub const MACHINE_NAMES: Self = Self(1 << 7);
     /// Texts of irregular data.
     pub const IRREGULAR: Self = Self(1 << 8);
+    /// The harvests that saw the data, if the chunk has them.
+    pub const HARVESTS: Self = Self(1 << 9);
     /// Every column.
-    pub const ALL: Self = Self((1 << 9) - 1);
+    pub const ALL: Self = Self((1 << 10) - 1);
 
     /// True when all of `other` is in this set.
     #[must_use]

@@ -1,6 +1,6 @@
 //! The data of one signature and window, column by column: without loss, and small.
 //!
-//! In: [`DatumRecord`](crate::model::DatumRecord)s in any order, which is kept. Out: chunks of bytes ([`encode`]) from which
+//! In: [`DatumRecord`](crate::model::DatumRecord)s in any order, which is kept, with the harvests that saw them or without. Out: chunks of bytes ([`encode`]) from which
 //! [`Columns`] decodes only the wanted columns, into buffers that are used again. The chunks have neither compression nor
 //! checksum: [`super::frame`] adds both.
 //!
@@ -8,7 +8,7 @@
 //! multiple of their length.
 //!
 //! # Format
-//! A version byte, the number of data (varint), ten sections, each after its length (varint), then zero bytes until there are
+//! A version byte, the number of data (varint), eleven sections, each after its length (varint), then zero bytes until there are
 //! as many bytes as data, so that the length limits the allocation. `integers` describes how integers are packed; 64-bit
 //! words wrap around.
 //!
@@ -24,6 +24,7 @@
 //! | submit times | of the data with one, since the push timestamp: seconds, then microseconds |
 //! | machine names | of the data with one: the distinct ones, sorted and front-coded, then indexes |
 //! | irregular | lengths of the texts of irregular data, then the texts |
+//! | harvests | the first that saw each datum, then how many later the last; empty in an answer as it came |
 
 mod decode;
 mod encode;
@@ -39,7 +40,7 @@ mod varint;
 pub use decode::{Columns, RevisionPlace};
 pub use encode::{EncodedChunk, encode};
 pub use error::ColumnsError;
-pub use format::ColumnSet;
+pub use format::{ColumnSet, DATA_PER_CHUNK};
 pub use records::PythonText;
 pub(crate) use varint::{Reader as VarintReader, put_varint};
 

@@ -1,7 +1,7 @@
-//! Columns to text.
+//! Columns to records, and to text.
 
-use super::Columns;
-use crate::model::{DatumView, PushId, Revision};
+use super::{Columns, ColumnsError, RevisionPlace};
+use crate::model::{DatumRecord, DatumView, IrregularDatum, PushId, RawJson, Revision};
 
 /// The result of [`Columns::write_python`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,35 @@ impl Columns {
             submit_time: self.submit_time(index),
             machine_name: self.machine_name(index),
         })
+    }
+
+    /// The datum as it was encoded; needs [`super::ColumnSet::ALL`].
+    ///
+    /// # Errors
+    /// [`ColumnsError`] when the push table lacks the push of a regular datum, or the text of an irregular one is not JSON.
+    pub fn record(
+        &self,
+        index: usize,
+        revision_of: impl Fn(PushId) -> Option<Revision>,
+    ) -> Result<DatumRecord, ColumnsError> {
+        let unknown = || ColumnsError::UnknownRevision { push_id: self.push_id(index) };
+        let revision = self.revision(index, revision_of);
+        let Some(text) = self.irregular(index) else {
+            let view = revision.and_then(|revision| self.view(index, revision));
+            return view.map(|view| DatumRecord::Regular(view.into())).ok_or_else(unknown);
+        };
+        if revision.is_none() && self.revision_place(index) != RevisionPlace::Unknown {
+            return Err(unknown());
+        }
+        Ok(DatumRecord::Irregular(Box::new(IrregularDatum {
+            raw: RawJson::parse(text).map_err(|source| ColumnsError::Text { source })?,
+            job_id: self.job_id(index),
+            id: self.id(index),
+            push_timestamp: self.push_timestamp(index),
+            push_id: self.push_id(index),
+            revision,
+            submit_time: self.submit_time(index),
+        })))
     }
 
     /// Appends a regular datum's JSON in Python's spacing; needs [`super::ColumnSet::ALL`].

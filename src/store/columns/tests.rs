@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::format::FORMAT_VERSION;
 use super::*;
-use crate::model::{Datum, DatumId, DatumRecord, IrregularDatum, JobId, PushId, RawJson, Revision, Timestamp};
+use crate::model::{Datum, DatumId, DatumRecord, IrregularDatum, JobId, PushId, RawJson, Revision, Seen, Timestamp};
 
 fn word() -> impl Strategy<Value = u64> {
     prop_oneof![any::<u64>(), Just(u64::MAX), 0_u64..5, 2_150_000_000_u64..2_150_100_000]
@@ -88,26 +88,11 @@ fn decode_all(chunks: &[EncodedChunk], table: &PushTable) -> Vec<DatumRecord> {
             for &(push_id, revision) in &chunk.pushes {
                 assert_eq!(table.get(push_id), Some(revision));
             }
-            (0..columns.len()).map(|index| record_of(&columns, index, table)).collect::<Vec<_>>()
+            (0..columns.len())
+                .map(|index| columns.record(index, |push_id| table.get(push_id)).unwrap())
+                .collect::<Vec<_>>()
         })
         .collect()
-}
-
-/// The record as it was encoded.
-fn record_of(columns: &Columns, index: usize, table: &PushTable) -> DatumRecord {
-    let revision = columns.revision(index, |push_id| table.get(push_id));
-    match columns.irregular(index) {
-        Some(text) => DatumRecord::Irregular(Box::new(IrregularDatum {
-            raw: RawJson::parse(text).unwrap(),
-            job_id: columns.job_id(index),
-            id: columns.id(index),
-            push_timestamp: columns.push_timestamp(index),
-            push_id: columns.push_id(index),
-            revision,
-            submit_time: columns.submit_time(index),
-        })),
-        None => DatumRecord::Regular(columns.view(index, revision.unwrap()).unwrap().into()),
-    }
 }
 
 /// Equal by bits: `PartialEq` of floats lets -0.0 and 0.0 pass for the same.
@@ -120,9 +105,23 @@ fn assert_same(left: &[DatumRecord], right: &[DatumRecord]) {
     }
 }
 
+fn seen() -> impl Strategy<Value = Seen> {
+    let number = || prop_oneof![any::<u16>(), 1_u16..4];
+    (number(), number(), any::<bool>(), any::<bool>()).prop_map(|(first, last, job_expired, unlisted)| Seen {
+        first,
+        last,
+        job_expired,
+        unlisted,
+    })
+}
+
 fn chunk_of(records: &[DatumRecord]) -> Vec<u8> {
+    chunk_of_seen(records, None)
+}
+
+fn chunk_of_seen(records: &[DatumRecord], seen: Option<&[Seen]>) -> Vec<u8> {
     let table = PushTable::default();
-    let chunks = encode(records, &mut |push_id, revision| table.intern(push_id, revision), usize::MAX);
+    let chunks = encode(records, seen, &mut |push_id, revision| table.intern(push_id, revision), usize::MAX);
     chunks.first().map(|chunk| chunk.bytes.clone()).unwrap_or_default()
 }
 
@@ -132,6 +131,8 @@ fn read_everything(columns: &Columns) {
     for index in 0..columns.len() {
         let _ = columns.write_python(index, |_| Some(Revision::default()), &mut out);
         let _ = columns.irregular(index);
+        let _ = columns.record(index, |_| Some(Revision::default()));
+        let _ = columns.seen(index);
     }
 }
 
@@ -139,10 +140,33 @@ proptest! {
     #[test]
     fn any_records_come_back_to_the_bit(records in proptest::collection::vec(record(), 0..60), max in 1_usize..70) {
         let table = PushTable::default();
-        let chunks = encode(&records, &mut |push_id, revision| table.intern(push_id, revision), max);
+        let chunks = encode(&records, None, &mut |push_id, revision| table.intern(push_id, revision), max);
         prop_assert!(chunks.iter().all(|chunk| chunk.num_data as usize <= max));
         prop_assert_eq!(chunks.len(), records.len().div_ceil(max));
         assert_same(&decode_all(&chunks, &table), &records);
+    }
+
+    #[test]
+    fn harvests_come_back_and_change_nothing_else(
+        data in proptest::collection::vec((record(), seen()), 1..60),
+        max in 1_usize..70,
+    ) {
+        let (records, seen): (Vec<_>, Vec<_>) = data.into_iter().unzip();
+        let table = PushTable::default();
+        let mut intern = |push_id, revision| table.intern(push_id, revision);
+        let chunks = encode(&records, Some(&seen), &mut intern, max);
+        let mut columns = Columns::default();
+        let again: Vec<_> = chunks
+            .iter()
+            .flat_map(|chunk| {
+                columns.decode(&chunk.bytes, ColumnSet::HARVESTS).unwrap();
+                (0..columns.len()).map(|index| columns.seen(index)).collect::<Vec<_>>()
+            })
+            .collect();
+        prop_assert_eq!(again, seen.into_iter().map(Some).collect::<Vec<_>>());
+        assert_same(&decode_all(&chunks, &table), &records);
+        columns.decode(&chunk_of(&records), ColumnSet::ALL).unwrap();
+        prop_assert!((0..columns.len()).all(|index| columns.seen(index).is_none()));
     }
 
     #[test]
@@ -184,11 +208,13 @@ proptest! {
 
     #[test]
     fn changed_bytes_never_panic(
-        records in proptest::collection::vec(record(), 1..30),
+        data in proptest::collection::vec((record(), seen()), 1..30),
+        with_harvests: bool,
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         cut in any::<prop::sample::Index>(),
     ) {
-        let mut bytes = chunk_of(&records);
+        let (records, seen): (Vec<_>, Vec<_>) = data.into_iter().unzip();
+        let mut bytes = chunk_of_seen(&records, with_harvests.then_some(&seen[..]));
         let mut columns = Columns::default();
         prop_assert!(columns.decode(&bytes[..cut.index(bytes.len())], ColumnSet::ALL).is_err());
         prop_assert!(columns.is_empty());
@@ -221,7 +247,7 @@ fn python_text_is_that_of_the_datum() {
     let regular = datum(0);
     let odd = r#"{"id":5,"push_timestamp":"2026-07-28"}"#;
     let records = [DatumRecord::Regular(regular.clone()), crate::model::parse_datum(odd).unwrap()];
-    let chunks = encode(&records, &mut |_, _| true, 10);
+    let chunks = encode(&records, None, &mut |_, _| true, 10);
     assert_eq!(chunks[0].pushes, [(regular.push_id, regular.revision)]);
     let mut columns = Columns::default();
     columns.decode(&chunks[0].bytes, ColumnSet::ALL).unwrap();
@@ -260,6 +286,7 @@ fn the_push_table_says_where_a_revision_goes() {
     let mut asked = Vec::new();
     let chunks = encode(
         &records,
+        None,
         &mut |push_id, _| {
             asked.push(push_id.0);
             push_id.0 < 2
@@ -270,4 +297,28 @@ fn the_push_table_says_where_a_revision_goes() {
     assert_eq!(asked, [0, 1, 2, 3].repeat(5), "once for data that follow each other");
     let listed = [0, 1].map(|push| (PushId(push), datum(0).revision));
     assert!(chunks.iter().all(|chunk| chunk.pushes == listed));
+}
+
+#[test]
+fn a_year_of_weekly_harvests_takes_few_bits_a_datum() {
+    // Each harvest sees the data of the last four weeks again. Every thirtieth datum is late, every hundredth was unlisted, and
+    // the jobs of the first half have expired.
+    let week = |at: u64| u16::try_from(at / 20 + 1).unwrap();
+    let num_data = 1024;
+    let seen: Vec<Seen> = (0..num_data)
+        .map(|at| Seen {
+            first: week(at) + if at % 30 == 7 { 2 } else { 0 },
+            last: (week(at) + 4).min(52) - if at % 100 == 9 { 3 } else { 0 },
+            job_expired: at < num_data / 2,
+            unlisted: at % 100 == 9,
+        })
+        .collect();
+    let records: Vec<DatumRecord> = (0..num_data)
+        .map(|at| DatumRecord::Regular(Datum { value: f64::from_bits(at * 0x9e37_79b9), ..datum(at) }))
+        .collect();
+    let size = |seen: Option<&[Seen]>| chunk_of_seen(&records, seen).len();
+    let without = size(None);
+    assert!(size(Some(&vec![Seen::once(7); records.len()])) <= without + 6);
+    let with = size(Some(&seen));
+    assert!(with <= without + records.len() / 2, "{} bytes for {num_data} data", with - without);
 }

@@ -3,6 +3,7 @@
 pub(crate) mod tamper;
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,11 @@ use std::time::Duration;
 use perfharvest::Error;
 use perfharvest::actor::Shutdown;
 use perfharvest::config::{Config, InputsConfig, Semantics};
+use perfharvest::import::{DATA_NAME, JOBS_NAME, SIGNATURES_NAME};
 use perfharvest::observe::Counters;
 use perfharvest::pipeline::{self, CrawlSummary, RunOptions, RunSummary};
+use perfharvest::store::CrawlIdentity;
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpSocket;
 use treeherder_sim::{BackendConfig, Behaviour, Simulator, SimulatorConfig, SimulatorHandle};
 
@@ -57,6 +61,25 @@ pub(crate) async fn hostile_simulator(folder: &Path) -> SimulatorHandle {
     Simulator::start(config).await.unwrap()
 }
 
+#[allow(dead_code, reason = "the crash target shares this file and imports nothing")]
+/// The scripts' own files, with a manifest that proves their data until the `data_end` of `config`.
+pub(crate) fn proven_files(config: &Config) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [DATA_NAME, SIGNATURES_NAME, JOBS_NAME] {
+        std::fs::copy(corpus().join("golden").join(name), folder.path().join(name)).unwrap();
+    }
+    let data = Sha256::digest(std::fs::read(folder.path().join(DATA_NAME)).unwrap());
+    let manifest = serde_json::json!({
+        "crawl": CrawlIdentity::create(config, config.window.data_end.unwrap()),
+        "complete": true,
+        "artifacts": {DATA_NAME: {"sha256": data.iter().map(|byte| format!("{byte:02x}")).collect::<String>()}},
+        "run": {"created_at": config.window.data_end},
+    });
+    let file = OpenOptions::new().create_new(true).write(true).open(folder.path().join("manifest.json")).unwrap();
+    serde_json::to_writer(file, &manifest).unwrap();
+    folder
+}
+
 /// A crawl of the corpus with its own folders.
 pub(crate) struct Crawl {
     pub(crate) folder: tempfile::TempDir,
@@ -64,8 +87,8 @@ pub(crate) struct Crawl {
 }
 
 impl Crawl {
-    /// A crawl of the corpus's window at `base_url`, by the reference semantics, without waiting where nothing is tested
-    /// by it.
+    /// A crawl of the corpus's window at `base_url`, by the reference semantics, without waiting where nothing is
+    /// tested by it.
     pub(crate) fn of(base_url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
@@ -96,6 +119,21 @@ impl Crawl {
     /// Runs it to its end or until it is drained.
     pub(crate) async fn run_until(&self, shutdown: &Shutdown) -> Result<RunSummary, Error> {
         run_config(self.config.clone(), shutdown).await
+    }
+
+    #[allow(dead_code, reason = "not every target that shares this file needs it")]
+    /// Brings the store and its artifacts up to `data_end`.
+    pub(crate) async fn refresh(&self, data_end: &str) -> Result<RunSummary, Error> {
+        self.refresh_with(data_end, RunOptions::default()).await
+    }
+
+    #[allow(dead_code, reason = "not every target that shares this file needs it")]
+    pub(crate) async fn refresh_with(&self, data_end: &str, options: RunOptions) -> Result<RunSummary, Error> {
+        let mut config = self.config.clone();
+        config.window.data_end = Some(data_end.parse().unwrap());
+        let (_keep, live) = pipeline::fixed_config(config);
+        let options = RunOptions { same_source: true, ..options };
+        pipeline::refresh(live, options, &[], &Shutdown::new(), Arc::new(Counters::default())).await
     }
 
     #[allow(dead_code, reason = "the crash target shares this file and ends its crawls by signals")]
@@ -137,8 +175,8 @@ async fn run_config(config: Config, shutdown: &Shutdown) -> Result<RunSummary, E
 }
 
 #[allow(dead_code, reason = "not every target that shares this file needs it")]
-/// Lets a crawl send `requests` immediately, then one a second, so that it still runs when a test reacts to its progress,
-/// even on a slow machine.
+/// Lets a crawl send `requests` immediately, then one a second, so that it still runs when a test reacts to its
+/// progress, even on a slow machine.
 pub(crate) fn limit_to(config: &mut Config, requests: u32) {
     config.limiter.requests_per_second = NonZeroU32::MIN.into();
     config.limiter.burst = NonZeroU32::new(requests).unwrap();
@@ -148,8 +186,8 @@ pub(crate) fn limit_to(config: &mut Config, requests: u32) {
 const PATIENCE: Duration = Duration::from_mins(5);
 
 #[allow(dead_code, reason = "not every target that shares this file needs it")]
-/// Waits until `holds` returns true, and no longer; `what` names it where it never does. A test waits for what happens, not
-/// for a time.
+/// Waits until `holds` returns true, and no longer; `what` names it where it never does. A test waits for what happens,
+/// not for a time.
 pub(crate) async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = tokio::time::Instant::now();
     while !holds() {
@@ -176,6 +214,9 @@ pub(crate) fn artifacts_in(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
         assert!(!name.starts_with('.'), "a temporary file was left: {name}");
+        if entry.file_type().unwrap().is_dir() {
+            continue; // the change feed
+        }
         let mut bytes = std::fs::read(entry.path()).unwrap();
         if name == "manifest.json" {
             let mut manifest: serde_json::Value = serde_json::from_slice(&bytes).unwrap();

@@ -13,7 +13,8 @@ impl Document {
     /// Reads `text` as `json.loads` does.
     ///
     /// # Errors
-    /// If `text` is not a JSON value, nests deeper than [`MAX_NESTING`], or holds an integer that Python refuses to read.
+    /// If `text` is not a JSON value, nests deeper than [`MAX_NESTING`], or holds an integer that Python refuses to
+    /// read.
     pub fn load(&mut self, text: &str) -> Result<Value<'_>, JsonTextError> {
         self.tokens.clear();
         self.text.clear();

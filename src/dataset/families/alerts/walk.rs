@@ -9,7 +9,7 @@ use crate::config::AlertStatuses;
 use crate::model::{AlertSummaryId, RawJson, Timestamp, exact_integer};
 use crate::store::{CrawlIdentity, Store, StoreError};
 
-/// Passes the alert summaries of the crawl that the older scripts fetch to `take`, in the order of `listing`; returns the number
+/// Passes the alert summaries that the older scripts fetch to `take`, in the order of `listing`; returns the number
 /// of summaries outside the window.
 ///
 /// # Errors

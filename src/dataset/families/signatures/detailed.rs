@@ -1,11 +1,12 @@
-//! `all_signatures_detailed.jsonl`: the record of each signature, and what the header of its summary adds.
+//! `all_signatures_detailed.jsonl`: the record of each signature, with additional fields from the header of its summary.
 
 use serde_json::value::RawValue;
 
 use super::headers::{Header, SignatureHeaders};
 use crate::model::{RawEntries, RawJson, SignatureId};
 
-/// The line's JSON: the fields of the list as sent, those that the list omits, those that it does not have, and `in_scope`.
+/// The JSON of a line: the record's fields as sent, the optional fields that it omits, the fields that only headers have,
+/// and `in_scope`.
 pub(super) fn detailed(
     id: SignatureId,
     record: &RawJson,

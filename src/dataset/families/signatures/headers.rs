@@ -1,18 +1,18 @@
-//! The headers of summaries: what the server tells of a signature beside its data. Its lists lack some of it.
+//! The headers of summaries: the fields of a signature that the server sends with its data. Its lists lack some of them.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::model::{RawJson, Request, SignatureId, exact_integer};
+use crate::model::{RawJson, Request, SignatureId, exact_integer, text_of};
 use crate::store::{Outcome, Store, StoreError};
 
 /// The signatures whose data were asked for, and where their headers are.
 pub(crate) struct SignatureHeaders<'a> {
     store: &'a Store,
-    /// The newest request with data. Others are `None`: a signature without data in the window is usually not asked for, so
-    /// that its header would depend on the course of the crawl.
+    /// The newest request with data; `None` without data: such a signature is usually not asked for, so its header would
+    /// depend on the course of the crawl.
     newest: BTreeMap<SignatureId, Option<Request>>,
 }
 
@@ -23,11 +23,11 @@ impl<'a> SignatureHeaders<'a> {
     /// [`StoreError`] if the store cannot be read.
     pub(crate) fn find(store: &'a Store) -> Result<Self, StoreError> {
         let mut newest = BTreeMap::new();
-        for signature in store.unsettled_signatures() {
-            newest.insert(signature?, None);
+        for summary in store.unsettled_summaries() {
+            newest.insert(summary?.0, None);
         }
         for summary in store.settled_summaries() {
-            let summary = summary?; // by signature, then window
+            let summary = summary?; // by signature, then harvest, then window
             let known = newest.entry(summary.signature).or_insert(None);
             if summary.settled.outcome == Outcome::Data {
                 *known = Some(summary.request());
@@ -41,7 +41,7 @@ impl<'a> SignatureHeaders<'a> {
         self.newest.contains_key(&signature)
     }
 
-    /// The header of a signature, as sent; `None` if none was.
+    /// The header of a signature, as sent; `None` if it was not fetched.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
@@ -76,10 +76,10 @@ pub(crate) struct Header<'a> {
 }
 
 impl Header<'_> {
-    /// The build's options, such as `opt`: the word after suite and test in the name. `None` if the name is of another form.
+    /// The build's options, such as `opt`: the word after suite and test in the name. `None` if the name has another form.
     pub(crate) fn option_name(&self) -> Option<String> {
-        let read = |raw: Option<&RawValue>| serde_json::from_str::<String>(raw?.get()).ok();
-        let (name, suite, test) = (read(self.name)?, read(self.suite)?, read(self.test).unwrap_or_default());
+        let test = text_of(self.test).unwrap_or_default();
+        let (name, suite) = (text_of(self.name)?, text_of(self.suite)?);
         let mut rest = name.strip_prefix(&suite)?.strip_prefix(' ')?;
         if !test.is_empty() && test != suite {
             rest = rest.strip_prefix(&test)?.strip_prefix(' ')?;
@@ -90,8 +90,7 @@ impl Header<'_> {
 
     /// The tags, which a header has as one text.
     pub(crate) fn tags(&self) -> Option<Vec<String>> {
-        let text: String = serde_json::from_str(self.tags?.get()).ok()?;
-        Some(text.split_whitespace().map(str::to_owned).collect())
+        Some(text_of(self.tags)?.split_whitespace().map(str::to_owned).collect())
     }
 
     /// The id of the parent.

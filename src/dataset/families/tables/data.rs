@@ -9,7 +9,7 @@ use crate::dataset::error::DatasetError;
 use crate::dataset::pass::signatures::Part;
 use crate::dataset::pass::{Chunk, Reducer, ReducerWorker, SignatureJobs};
 use crate::dataset::write::parquet::{Cell, TableError, TableWriter};
-use crate::model::{DatumId, JobId, PushId, Revision, SignatureId, Timestamp};
+use crate::model::{DatumId, JobId, PushId, Revision, Seen, SignatureId, Timestamp};
 use crate::store::columns::{ColumnSet, Columns};
 
 /// The time of a push, and its id.
@@ -30,6 +30,7 @@ pub(super) struct DataRow {
     submitted: Option<Timestamp>,
     value: Option<f64>,
     machine: Option<SmolStr>,
+    seen: Seen,
 }
 
 impl DataRow {
@@ -45,6 +46,8 @@ impl DataRow {
             self.submitted.map_or(Cell::Null, Cell::Time),
             self.value.map_or(Cell::Null, Cell::Float),
             text(self.machine.as_deref().map(Cow::Borrowed)),
+            Cell::Integer(self.seen.first.into()),
+            Cell::Integer(self.seen.last.into()),
         ])
     }
 }
@@ -133,6 +136,7 @@ impl ReducerWorker for RowMaker {
                 submitted: columns.submit_time(at),
                 value,
                 machine,
+                seen: columns.seen(at).unwrap_or(Seen::once(chunk.part.harvest)),
             });
         }
         Ok(())
@@ -279,7 +283,7 @@ mod tests {
             let records: Vec<DatumRecord> = data.iter().map(|(record, ..)| record.clone()).collect();
             let mut revisions = PushRevisions::default();
             let mut interned = |push, revision| *revisions.entry(push).or_insert(revision) == revision;
-            let chunks = encode(&records, &mut interned, 7);
+            let chunks = encode(&records, None, &mut interned, 7);
 
             let folder = tempfile::tempdir().unwrap();
             let mut rows =

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 use super::error::ExportError;
-use super::reading::{Field, Record};
+use super::reading::Record;
 use super::table::{ALERT_SUMMARIES, ALERTS, HEADERS, JOBS, SIGNATURES};
 use crate::actor::Shutdown;
 use crate::dataset::families::alerts::{for_each_summary_of_scope, status_name};
 use crate::dataset::families::signatures::{Header, SignatureHeaders};
 use crate::dataset::write::parquet::{Cell, TableWriter};
 use crate::dataset::write::redact_emails;
-use crate::model::RawJson;
+use crate::model::{FIRST_HARVEST, RawJson};
 use crate::store::{CrawlIdentity, Store, StoreError};
 
 /// The source of the records.
@@ -33,6 +33,7 @@ impl Records<'_> {
     pub(super) fn write_signatures(&self, rows: &mut TableWriter) -> Result<u64, ExportError> {
         let mut unreadable = 0;
         let headers = SignatureHeaders::find(self.store)?;
+        let newest = self.store.shown_harvest()?.map_or(FIRST_HARVEST, |harvest| harvest.number);
         for id in self.store.signature_ids()? {
             self.check_interrupted()?;
             let record = self.store.signature(id)?;
@@ -48,6 +49,7 @@ impl Records<'_> {
             let option = header.as_ref().and_then(|header| header.view::<Header<'_>>().ok()?.option_name());
             cells.push(option.map_or(Cell::Null, |name| Cell::Text(Cow::Owned(name))));
             cells.push(Cell::Flag(headers.is_in_scope(id)));
+            cells.push(last_seen(self.store.signature_last_seen(id)?, newest));
             rows.write_row(&cells)?;
         }
         Ok(unreadable)
@@ -56,12 +58,19 @@ impl Records<'_> {
     /// Writes the stored jobs by id. Returns the number of records without a row.
     pub(super) fn write_jobs(&self, rows: &mut TableWriter) -> Result<u64, ExportError> {
         let mut unreadable = 0;
-        for id in self.store.stored_jobs() {
+        for job in self.store.stored_jobs() {
             self.check_interrupted()?;
-            let id = id?;
+            let (id, harvest) = job?;
             let record = self.store.job(id)?;
             let record = record.ok_or_else(|| StoreError::MissingValue { key: format!("job {id}") })?;
-            unreadable += write_record(&self.text(&record), JOBS, rows)?;
+            let mut cells = Vec::with_capacity(JOBS.len() + 2);
+            if Record::read(&self.text(&record)).is_some_and(|record| record.append_cells(JOBS, &mut cells)) {
+                // The record of a completed job is final, so it is not fetched again.
+                cells.extend([Cell::Integer(harvest.into()), Cell::Integer(harvest.into())]);
+                rows.write_row(&cells)?;
+            } else {
+                unreadable += 1;
+            }
         }
         Ok(unreadable)
     }
@@ -73,6 +82,7 @@ impl Records<'_> {
         mut summaries: Option<&mut TableWriter>,
         mut alerts: Option<&mut TableWriter>,
     ) -> Result<[u64; 2], ExportError> {
+        let newest = self.store.shown_harvest()?.map_or(FIRST_HARVEST, |harvest| harvest.number);
         let mut listing = self.store.alert_listing()?;
         listing.sort_unstable();
         let mut unreadable = [0, 0];
@@ -83,6 +93,7 @@ impl Records<'_> {
                 let mut cells = Vec::with_capacity(ALERT_SUMMARIES.len() + 1);
                 if Record::read(&text).is_some_and(|record| record.append_cells(ALERT_SUMMARIES, &mut cells)) {
                     cells.push(status_name(record).map_or(Cell::Null, |name| Cell::Text(Cow::Borrowed(name))));
+                    cells.push(last_seen(self.store.alert_last_seen(id)?, newest));
                     summaries.write_row(&cells)?;
                 } else {
                     unreadable[0] += 1;
@@ -108,12 +119,7 @@ impl Records<'_> {
     }
 }
 
-/// Writes the row of a record; returns 1 if the record has none.
-fn write_record(text: &str, fields: &[Field], rows: &mut TableWriter) -> Result<u64, ExportError> {
-    let mut cells = Vec::with_capacity(fields.len());
-    if !Record::read(text).is_some_and(|record| record.append_cells(fields, &mut cells)) {
-        return Ok(1);
-    }
-    rows.write_row(&cells)?;
-    Ok(0)
+/// The last harvest that saw a record; `unlisted`: if the server no longer lists it.
+fn last_seen(unlisted: Option<u16>, newest: u16) -> Cell<'static> {
+    Cell::Integer(unlisted.unwrap_or(newest).into())
 }

@@ -60,16 +60,16 @@ impl Table {
     /// The columns and the row order.
     #[must_use]
     pub fn schema(self) -> TableSchema {
-        let of = |fields: &[Field]| fields.iter().map(Field::column).collect();
         let (columns, sorted_by): (Vec<Column>, &'static [&'static str]) = match self {
             Self::Data => (DATA.to_vec(), &["signature_id", "push_timestamp", "push_id", "job_id", "id"]),
             Self::Signatures => {
-                let own = [nullable("option_name", ColumnType::Text), required("in_scope", ColumnType::Flag)];
+                let own =
+                    [nullable("option_name", ColumnType::Text), required("in_scope", ColumnType::Flag), LAST_SEEN];
                 let columns = SIGNATURES.iter().chain(HEADERS).map(Field::column).chain(own).collect();
                 (columns, &["id"])
             }
             Self::AlertSummaries => {
-                let own = [nullable("status_name", ColumnType::Text)];
+                let own = [nullable("status_name", ColumnType::Text), LAST_SEEN];
                 (ALERT_SUMMARIES.iter().map(Field::column).chain(own).collect(), &["id"])
             }
             Self::Alerts => {
@@ -77,7 +77,7 @@ impl Table {
                 let columns = own.into_iter().chain(ALERTS.iter().map(Field::column)).collect();
                 (columns, &["alert_summary_id", "related", "id"])
             }
-            Self::Jobs => (of(JOBS), &["id"]),
+            Self::Jobs => (JOBS.iter().map(Field::column).chain([FIRST_SEEN, LAST_SEEN]).collect(), &["id"]),
             Self::Revisions => (REVISIONS.to_vec(), &["commit_date", "revision"]),
             Self::SigGroups => (SIG_GROUPS.to_vec(), &["sig_group_id", "signature_id"]),
         };
@@ -99,6 +99,10 @@ const fn nullable(name: &'static str, holds: ColumnType) -> Column {
     Column { name, holds, nullable: true }
 }
 
+/// Numbers of harvests.
+const FIRST_SEEN: Column = required("first_seen", ColumnType::Integer);
+const LAST_SEEN: Column = required("last_seen", ColumnType::Integer);
+
 const DATA: &[Column] = &[
     required("signature_id", ColumnType::Integer),
     required("id", ColumnType::Integer),
@@ -109,6 +113,8 @@ const DATA: &[Column] = &[
     nullable("submit_time", ColumnType::Time),
     nullable("value", ColumnType::Float),
     nullable("machine_name", ColumnType::Text),
+    FIRST_SEEN,
+    LAST_SEEN,
 ];
 
 const REVISIONS: &[Column] = &[

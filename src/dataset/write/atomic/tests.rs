@@ -113,9 +113,3 @@ fn the_target_of_a_link_is_replaced_and_the_link_stays() {
     assert!(folder.path().join("a.csv").is_symlink());
     assert_eq!((names(folder.path()), names(&disk)), (vec!["a.csv".into(), "disk".into()], vec!["target".into()]));
 }
-
-#[test]
-fn a_folder_that_is_a_file_is_refused() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    assert!(matches!(check_folder(file.path()), Err(ArtifactError::Folder { .. })));
-}

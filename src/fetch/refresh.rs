@@ -1,0 +1,196 @@
+//! The summaries that a later harvest asks for.
+//!
+//! The list of signatures tells when each had its newest datum. A signature that moved since is asked from an overlap before
+//! its newest known push on. Treeherder does not tell of data that arrive late for old pushes, so one that did not move is
+//! asked again too, once in a while, as long as it has data within the overlap. Like every expansion, this depends on the
+//! store alone.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::Deserialize;
+
+use super::error::FetchError;
+use super::scope::selected_signatures;
+use crate::model::{Request, SignatureId, Timestamp, Window, sampled_jobs};
+use crate::store::{
+    CrawlIdentity, Harvest, Outcome, Pending, SeriesReader, SettledSummary, Settlement, Store, StoreError, is_whole,
+    job_pending,
+};
+
+/// Signatures per expansion, so that a long list does not fill the writer's memory.
+pub(super) const SIGNATURES_PER_EXPANSION: usize = 1000;
+
+/// The last reading of a signature by the harvests before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// The harvest that read it.
+    harvest: u16,
+    /// Of the newest known datum; `None` without data.
+    newest_push: Option<Timestamp>,
+}
+
+impl Reading {
+    /// The window that a later harvest asks for at first.
+    pub(super) fn window_after(&self, identity: &CrawlIdentity, harvest: &Harvest) -> Window {
+        let whole = identity.data_window();
+        let Some(newest) = self.newest_push.filter(|_| !harvest.lateness.is_full) else { return whole };
+        let start = newest.plus_secs(harvest.lateness.overlap_secs.saturating_neg());
+        Window { start: start.max(whole.start), end: whole.end }
+    }
+}
+
+/// The last reading of each signature before harvest `number`.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be read.
+pub(super) fn earlier_readings(
+    store: &Store,
+    identity: &CrawlIdentity,
+    number: u16,
+) -> Result<HashMap<SignatureId, Reading>, StoreError> {
+    let (start, ends) = (identity.data_window().start, store.harvest_ends()?);
+    let mut readings: HashMap<SignatureId, Reading> = HashMap::new();
+    store.for_each_reading(|parts| {
+        let SettledSummary { signature, harvest, .. } = parts[0];
+        // Parts that were never joined lack others, which failed.
+        if harvest < number && is_whole(parts, start, &ends) {
+            let newest_push = parts.iter().filter_map(|part| part.settled.newest_push).max();
+            readings.insert(signature, Reading { harvest, newest_push });
+        }
+        Ok::<_, StoreError>(())
+    })?;
+    Ok(readings)
+}
+
+/// Why a later harvest asks for the data of a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// It was never asked for, or had no data.
+    New,
+    /// The server has newer data of it than the store.
+    Moved,
+    /// It has no newer data, and may have got some for old pushes.
+    LateCheck,
+    /// Everything is asked for again.
+    Full,
+}
+
+/// A signature that a later harvest asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) signature: SignatureId,
+    pub(crate) window: Window,
+    /// `None`: it is new and has no data in the window, so it is settled without a request.
+    pub(crate) reason: Option<Reason>,
+}
+
+/// The signatures that a later harvest asks for, or settles without a request, ascending: by the readings of `store`, and by
+/// the server's lists that `lists` has. `updated`: the signatures with data since the window's start, where the server said
+/// so.
+///
+/// # Errors
+/// [`FetchError`] when the scope selects nothing or a store cannot be read.
+pub(crate) fn due_signatures(
+    store: &Store,
+    lists: &Store,
+    identity: &CrawlIdentity,
+    harvest: &Harvest,
+    updated: Option<&HashSet<u64>>,
+) -> Result<Vec<Due>, FetchError> {
+    let ends = store.harvest_ends()?;
+    let readings = earlier_readings(store, identity, harvest.number)?;
+    let listed = lists.listed_signatures()?;
+    // A sample is drawn once.
+    let selected = if identity.sample_signatures.is_some() {
+        let mut sampled: Vec<SignatureId> = readings.keys().copied().collect();
+        sampled.sort_unstable();
+        sampled
+    } else {
+        selected_signatures(lists, identity)?
+    };
+    let mut due = Vec::new();
+    for signature in selected.into_iter().filter(|id| listed.contains(id)) {
+        let may_have_data = updated.is_none_or(|updated| updated.contains(&signature.0));
+        let reading = readings.get(&signature);
+        let window = reading.map_or(identity.data_window(), |reading| reading.window_after(identity, harvest));
+        let reason = match reading.map(|reading| (reading, reading.newest_push)) {
+            None => may_have_data.then_some(Reason::New),
+            Some(_) if harvest.lateness.is_full && may_have_data => Some(Reason::Full),
+            Some((_, None)) if may_have_data => Some(Reason::New),
+            Some((_, None)) => continue,
+            Some((reading, Some(newest))) => {
+                if last_updated(lists, signature)?.map_or(may_have_data, |at| at > newest) {
+                    Some(Reason::Moved)
+                } else if is_late_check_due(harvest, newest, ends.end_of(reading.harvest)) {
+                    Some(Reason::LateCheck)
+                } else {
+                    continue; // the stored data are all that there is
+                }
+            }
+        };
+        due.push(Due { signature, window, reason });
+    }
+    Ok(due)
+}
+
+/// The expansion of the signature lists of a later harvest. `known`: the signatures that it has asked for.
+///
+/// # Errors
+/// As [`due_signatures`].
+pub(super) fn later_summaries(
+    store: &Store,
+    identity: &CrawlIdentity,
+    harvest: &Harvest,
+    known: &HashSet<SignatureId>,
+    updated: Option<&HashSet<u64>>,
+) -> Result<Vec<Settlement>, FetchError> {
+    let mut due = due_signatures(store, store, identity, harvest, updated)?;
+    due.retain(|due| !known.contains(&due.signature));
+    let expansion = |due: &[Due]| {
+        due.iter().fold(Settlement::default(), |settlement, Due { signature, window, reason }| {
+            let request = Request::Summary { signature: *signature, harvest: harvest.number, window: *window };
+            match reason {
+                Some(_) => settlement.with_discovered([Pending::of(request)]),
+                None => settlement.and(Settlement::without_records(request, Outcome::Skipped)),
+            }
+        })
+    };
+    Ok(due.chunks(SIGNATURES_PER_EXPANSION).map(expansion).collect())
+}
+
+/// True if a signature that did not move may have got data for old pushes since it was read.
+fn is_late_check_due(harvest: &Harvest, newest: Timestamp, read_up_to: Timestamp) -> bool {
+    let since = |at: Timestamp| harvest.data_end.as_secs().saturating_sub(at.as_secs());
+    since(newest) <= harvest.lateness.overlap_secs && since(read_up_to) >= harvest.lateness.late_check_secs
+}
+
+/// The time of the signature's newest datum, where its record has it.
+pub(super) fn last_updated(store: &Store, signature: SignatureId) -> Result<Option<Timestamp>, StoreError> {
+    #[derive(Deserialize)]
+    struct View {
+        last_updated: Option<String>,
+    }
+    let Some(record) = store.signature(signature)? else { return Ok(None) };
+    let view: Option<View> = serde_json::from_str(record.as_str()).ok();
+    let text = view.and_then(|view| view.last_updated);
+    Ok(text.and_then(|text| Timestamp::parse_naive(&text).or_else(|| text.parse().ok())))
+}
+
+/// The samples of the signatures whose data a later harvest adds to, as they will be when its answers are joined.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be read.
+pub(super) fn samples_after_joining(store: &Store, harvest: u16) -> Result<Vec<Pending>, StoreError> {
+    let mut discovered = Vec::new();
+    let mut reader = SeriesReader::new(store)?;
+    for signature in store.signatures_to_join(harvest)? {
+        let parts = store.summaries_of(signature).map(|part| part.map(|part| part.part()));
+        let series = reader.read(&parts.collect::<Result<Vec<_>, _>>()?)?;
+        let jobs = series.data.iter().map(|record| {
+            let submitted = record.submit_time().unwrap_or_else(|| record.push_timestamp());
+            record.job_id().map(|id| (id, submitted))
+        });
+        discovered.extend(sampled_jobs(&jobs.collect::<Vec<_>>()).map(job_pending));
+    }
+    Ok(discovered)
+}

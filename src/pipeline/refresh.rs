@@ -1,0 +1,124 @@
+//! The parts of a refresh: the end of the next harvest, how it looks for late data, and the plan of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::options::RunOptions;
+use crate::Error;
+use crate::actor::blocking;
+use crate::config::{Config, StoreConfig, WindowConfig};
+use crate::fetch::{Reason, due_signatures};
+use crate::model::Timestamp;
+use crate::store::{Compaction, CrawlIdentity, Harvest, Lateness, Store, StoreError, Tally};
+
+/// The end of the next harvest of a store with `stored`.
+///
+/// # Errors
+/// [`StoreError::BackwardHarvest`] if the store has data up to a later time.
+pub(super) fn next_end(stored: &CrawlIdentity, asked: &Config, now: Timestamp) -> Result<Timestamp, StoreError> {
+    let data_end = asked.window.data_end.unwrap_or(now);
+    if data_end < stored.data_end {
+        let path = asked.store.path.clone();
+        return Err(StoreError::BackwardHarvest { path, stored: stored.data_end, asked: data_end });
+    }
+    Ok(data_end)
+}
+
+/// How the next harvest looks for late data.
+pub(super) fn lateness_of(config: &Config, options: RunOptions) -> Lateness {
+    let secs = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    Lateness {
+        overlap_secs: secs(config.window.overlap),
+        late_check_secs: secs(config.window.late_check),
+        is_full: options.full,
+    }
+}
+
+/// `asked` without the end of the data: the store has its own.
+pub(super) fn without_end(asked: &Config) -> Config {
+    let window = WindowConfig { data_end: None, ..asked.window.clone() };
+    Config { window, ..asked.clone() }
+}
+
+/// Compacts the store if a third of it is data that was replaced. A failure costs disk space only.
+pub(super) async fn compact_if_worth(config: &Config) {
+    let store = config.store.clone();
+    match blocking(move || Store::compact_if_worth(&store)).await {
+        Ok(Ok(None)) => {}
+        Ok(Ok(Some(Compaction { log_before, log_after, .. }))) => {
+            tracing::info!(before = log_before, now = log_after, "compacted the store; bytes");
+        }
+        Ok(Err(error)) => tracing::warn!("cannot compact the store: {error}; it stays as it is"),
+        Err(error) => tracing::warn!("cannot compact the store: {error}; it stays as it is"),
+    }
+}
+
+/// The requests of a refresh, beside those for the lists.
+#[derive(Clone, Debug)]
+pub struct RefreshPlan {
+    /// Of the harvest that it would open.
+    pub identity: CrawlIdentity,
+    /// The tally of the lists, which the plan has fetched.
+    pub lists: Tally,
+    /// Signatures by the reason why their data would be asked for.
+    pub due: BTreeMap<Reason, u64>,
+    /// New signatures without data in the window.
+    pub num_skipped: u64,
+}
+
+/// A plan in the making: a temporary store takes the lists, so that the store stays as it is.
+#[derive(Debug)]
+pub(super) struct RefreshPlanning {
+    store: Store,
+    identity: CrawlIdentity,
+    harvest: Harvest,
+    lists: StoreConfig,
+    _folder: tempfile::TempDir,
+}
+
+impl RefreshPlanning {
+    /// Begins a plan for the store of `config`.
+    ///
+    /// # Errors
+    /// [`StoreError::HarvestOpen`] if the last harvest is not finished, those of [`next_end`], and any error of reading.
+    pub(super) fn begin(config: &Config, options: RunOptions, now: Timestamp) -> Result<Self, StoreError> {
+        let path = &config.store.path;
+        let store = Store::open_to_read(&config.store)?;
+        let (Some(stored), Some(newest)) = (store.identity()?, store.newest_harvest()?) else {
+            return Err(StoreError::Missing(path.clone()));
+        };
+        if newest.is_open() {
+            return Err(StoreError::HarvestOpen { path: path.clone(), harvest: newest.number });
+        }
+        let data_end = next_end(&stored, config, now)?;
+        let identity = stored.extended_to(data_end);
+        let lateness = lateness_of(config, options);
+        let harvest = Harvest { number: newest.number.saturating_add(1), data_end, lateness, ..newest };
+        let folder = tempfile::tempdir().map_err(|source| StoreError::Folder { path: std::env::temp_dir(), source })?;
+        let lists = StoreConfig { path: folder.path().join("lists"), ..config.store.clone() };
+        Store::open(&lists)?.pin_identity(&identity)?;
+        Ok(Self { store, identity, harvest, lists, _folder: folder })
+    }
+
+    /// The configuration of the crawl that fetches the lists.
+    pub(super) fn config_of_lists(&self, config: &Config) -> Config {
+        Config { store: self.lists.clone(), ..without_end(config) }
+    }
+
+    /// The plan, by the lists with this tally.
+    ///
+    /// # Errors
+    /// [`Error`] if the scope selects nothing or a store cannot be read.
+    pub(super) fn finish(self, counts: Tally) -> Result<RefreshPlan, Error> {
+        let lists = Store::open_existing(&self.lists)?;
+        let updated = lists.updated_signatures()?;
+        let mut plan = RefreshPlan { identity: self.identity, lists: counts, due: BTreeMap::new(), num_skipped: 0 };
+        for due in due_signatures(&self.store, &lists, &plan.identity, &self.harvest, Some(&updated))? {
+            match due.reason {
+                Some(reason) => *plan.due.entry(reason).or_default() += 1,
+                None => plan.num_skipped += 1,
+            }
+        }
+        Ok(plan)
+    }
+}

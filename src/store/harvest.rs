@@ -1,0 +1,86 @@
+//! A harvest, as the store describes it.
+
+use serde::{Deserialize, Serialize};
+
+use super::Tally;
+use crate::model::{FIRST_HARVEST, Kind, Timestamp};
+
+/// One harvest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Harvest {
+    /// From 1, without gaps.
+    pub number: u16,
+    /// Only data with a push time before this are fetched.
+    pub data_end: Timestamp,
+    /// When it was opened.
+    pub began_at: Timestamp,
+    /// How it asks for data that came late.
+    #[serde(flatten)]
+    pub lateness: Lateness,
+    /// HTTP requests that the store had cost when it was opened.
+    pub attempts_before: u64,
+    /// Data that the store had when it was opened.
+    pub data_before: u64,
+    /// Its answers are being joined with those before, so that neither harvest can be shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_joining: bool,
+    /// When its answers were joined with those before; `None` while it is open. Requests that failed may be answered later.
+    pub joined_at: Option<Timestamp>,
+    /// When nothing was left to ask, failed requests included.
+    pub finished_at: Option<Timestamp>,
+    /// HTTP requests that it took, those that failed included; 0 while it is open.
+    pub requests: u64,
+    /// Data that it added; 0 while it is open.
+    pub data_added: u64,
+    /// Alert summaries of the list with a push up to `data_end`; 0 while it is open. The list itself has later ones, too.
+    pub num_alerts: u64,
+}
+
+/// Treeherder does not tell of data that arrive late for old pushes: a later harvest looks for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lateness {
+    /// Seconds before the newest known push of a signature from which its data are asked for again.
+    pub overlap_secs: i64,
+    /// Seconds after which a signature without newer data is asked again, while it has data within the overlap.
+    pub late_check_secs: i64,
+    /// Every signature is asked again, over the whole window.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_full: bool,
+}
+
+impl Harvest {
+    pub(super) fn first(data_end: Timestamp, began_at: Timestamp) -> Self {
+        Self {
+            number: FIRST_HARVEST,
+            data_end,
+            began_at,
+            lateness: Lateness::default(),
+            attempts_before: 0,
+            data_before: 0,
+            is_joining: false,
+            joined_at: None,
+            finished_at: None,
+            requests: 0,
+            data_added: 0,
+            num_alerts: 0,
+        }
+    }
+
+    /// True while its requests may be pending.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.joined_at.is_none()
+    }
+
+    /// Notes that it has come to its end, with `counts`.
+    pub(super) fn join(&mut self, counts: &Tally, now: Timestamp) {
+        self.is_joining = false;
+        self.joined_at = self.joined_at.or(Some(now));
+        self.requests = num_attempts(counts).saturating_sub(self.attempts_before);
+        self.data_added = counts.of(Kind::Summaries).records.saturating_sub(self.data_before);
+    }
+}
+
+pub(super) fn num_attempts(counts: &Tally) -> u64 {
+    Kind::ALL.iter().map(|kind| counts.of(*kind).attempts).sum()
+}

@@ -1,0 +1,325 @@
+//! The end of a later harvest: its answers are joined with those of the harvests before.
+//!
+//! A signature whose data came in several parts gets one record for all of them, under the key of the newest harvest, so
+//! that a store that is brought up to date every week is read as fast as one that was filled at once. The same commit stores
+//! what the harvest changed ([`super::feed`]). A harvest that was killed on the way goes on with the signatures that are left.
+
+use std::collections::{BTreeSet, HashSet};
+
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::format::META_HARVESTS;
+use super::key;
+use super::merge::DataChanges;
+use super::series::SeriesReader;
+use super::staging::Staging;
+use super::trees::{Operation, UNLISTED};
+use super::versions::join_listings;
+use super::{Outcome, SettledSummary, Settlement, Store, StoreError, Tally, feed, frame};
+use crate::actor::{Shutdown, fail_point};
+use crate::model::{AlertSummaryId, FIRST_HARVEST, Kind, Request, SignatureId, Timestamp, Window, exact_integer};
+
+/// Signatures a commit. Debug builds use fewer, so that the crash tests can stop between commits.
+const SIGNATURES_PER_COMMIT: usize = if cfg!(debug_assertions) { 8 } else { 256 };
+
+/// A signature with one record for all its parts.
+struct Joined {
+    parts: Vec<SettledSummary>,
+    settlement: Settlement,
+    changes: DataChanges,
+}
+
+impl Store {
+    /// Signatures whose data have to be joined: everything that `harvest` asked of them is settled, and there are several parts.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn signatures_to_join(&self, harvest: u16) -> Result<Vec<SignatureId>, StoreError> {
+        let mut unsettled = HashSet::new();
+        for summary in self.unsettled_summaries() {
+            let (signature, asked_by) = summary?;
+            if asked_by == harvest {
+                unsettled.insert(signature);
+            }
+        }
+        let mut to_join = Vec::new();
+        let (mut last, mut num_parts) = (None, 0);
+        for summary in self.settled_summaries() {
+            let SettledSummary { signature, harvest: asked_by, .. } = summary?;
+            num_parts = if last == Some(signature) { num_parts + 1 } else { 1 };
+            last = Some(signature);
+            // Its parts are the last of the signature.
+            if asked_by == harvest && num_parts > 1 && to_join.last() != Some(&signature) {
+                to_join.push(signature);
+            }
+        }
+        to_join.retain(|signature| !unsettled.contains(signature));
+        Ok(to_join)
+    }
+
+    /// The signatures in the lists that the newest harvest has of the server.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn listed_signatures(&self) -> Result<HashSet<SignatureId>, StoreError> {
+        Ok(self.ids_of_lists(b"g")?.into_iter().map(SignatureId).collect())
+    }
+
+    /// The signatures with data since the window's start, by the lists that the newest harvest has of the server.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn updated_signatures(&self) -> Result<HashSet<u64>, StoreError> {
+        self.ids_of_lists(b"u")
+    }
+
+    /// The ids in all settled lists whose keys begin with `prefix`.
+    fn ids_of_lists(&self, prefix: &[u8]) -> Result<HashSet<u64>, StoreError> {
+        let mut ids = HashSet::new();
+        for entry in self.settled.scan_prefix(prefix).keys() {
+            let key = entry.map_err(|source| StoreError::database("be read", source))?;
+            if let Some(list) = Request::from_key(&key) {
+                ids.extend(self.id_list(&list)?.into_iter().flatten());
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Joins the answers of the newest harvest, in which nothing is pending, with those before. Does nothing in the first
+    /// harvest but to note that it may be shown. False if it was interrupted.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read or written.
+    pub fn join_harvest(&self, shutdown: &Shutdown) -> Result<bool, StoreError> {
+        let Some(newest) = self.newest_harvest()? else { return Ok(true) };
+        if newest.number > FIRST_HARVEST {
+            let to_join = self.signatures_to_join(newest.number)?;
+            if !to_join.is_empty() {
+                self.mark_as_joining()?;
+            }
+            for signatures in to_join.chunks(SIGNATURES_PER_COMMIT) {
+                if shutdown.is_draining() {
+                    return Ok(false);
+                }
+                self.join_signatures(newest.number, signatures)?;
+                fail_point("join.within");
+            }
+        }
+        self.end_joining()?;
+        Ok(true)
+    }
+
+    /// From now on neither this harvest nor the one before can be shown.
+    fn mark_as_joining(&self) -> Result<(), StoreError> {
+        let mut harvests = self.harvests()?;
+        match harvests.last_mut() {
+            Some(newest) if !newest.is_joining => newest.is_joining = true,
+            _ => return Ok(()),
+        }
+        self.put_meta(META_HARVESTS, &harvests)
+    }
+
+    fn join_signatures(&self, harvest: u16, signatures: &[SignatureId]) -> Result<(), StoreError> {
+        let joined = signatures.par_iter().map_init(
+            || SeriesReader::new(self),
+            |reader, signature| match reader {
+                Ok(reader) => self.join_signature(reader, harvest, *signature),
+                Err(_) => self.join_signature(&mut SeriesReader::new(self)?, harvest, *signature),
+            },
+        );
+        let joined = joined.collect::<Result<Vec<_>, StoreError>>()?;
+        let mut durable = self.durable_push_ids()?;
+        let mut staging = Staging::new(self, self.counts()?, &mut durable)?;
+        let mut lines = Vec::new();
+        for (Joined { parts, settlement, changes }, signature) in joined.into_iter().zip(signatures) {
+            feed::put_data_line(*signature, &changes, &mut lines);
+            staging.replace_summaries(&parts, settlement)?;
+        }
+        if let (Some(first), false) = (signatures.first(), lines.is_empty()) {
+            staging.put_blob(&key::feed(harvest, feed::DATA, first.0), &lines);
+        }
+        staging.commit().map(drop)
+    }
+
+    fn join_signature(
+        &self,
+        reader: &mut SeriesReader<'_>,
+        harvest: u16,
+        signature: SignatureId,
+    ) -> Result<Joined, StoreError> {
+        let parts = self.summaries_of(signature).collect::<Result<Vec<_>, _>>()?;
+        let stored: Vec<_> = parts.iter().map(SettledSummary::part).collect();
+        let (series, changes) = reader.read_with_changes(&stored)?;
+        let identity = self.identity()?.ok_or_else(|| StoreError::Missing(self.path.clone()))?;
+        let window: Window = identity.data_window();
+        let with_header =
+            parts.iter().rev().filter(|part| !matches!(part.settled.outcome, Outcome::Gone | Outcome::Skipped));
+        let mut header = None;
+        for part in with_header {
+            header = self.summary_header(&part.request())?;
+            if header.is_some() {
+                break;
+            }
+        }
+        let request = Request::Summary { signature, harvest, window };
+        let settlement = if let Some(header) = header {
+            Settlement::of_series(self, request, &header, &series)
+        } else {
+            let outcome = parts.last().map_or(Outcome::Gone, |part| part.settled.outcome);
+            Settlement::without_records(request, outcome)
+        };
+        Ok(Joined { parts, settlement, changes })
+    }
+
+    /// The last commit: the lists, the feed of everything but data, and the state of the harvest.
+    fn end_joining(&self) -> Result<Tally, StoreError> {
+        let mut harvests = self.harvests()?;
+        let counts = self.counts()?;
+        let mut durable = self.durable_push_ids()?;
+        let mut staging = Staging::new(self, counts.clone(), &mut durable)?;
+        let mut listing = self.listing_of_last_pass()?;
+        let Some(newest) = harvests.last_mut() else { return Ok(counts) };
+        let number = newest.number;
+        if number > FIRST_HARVEST {
+            let earlier = self.joined_alert_listing()?.unwrap_or_default();
+            let signatures = self.end_signatures(&mut staging, &counts, number)?;
+            let alerts = self.end_alerts(&mut staging, &counts, number, &listing, &earlier)?;
+            staging.put_blob(&key::feed(number, feed::ALERTS, 0), &alerts);
+            staging.put_blob(&key::feed(number, feed::SIGNATURES, 0), &signatures);
+            staging.put_blob(&key::feed(number, feed::JOBS, 0), &feed::job_lines(self, number)?);
+            listing = join_listings(listing, &earlier);
+        }
+        staging.put_blob(key::ALERT_LISTING, &raw_ids(&listing));
+        newest.num_alerts = self.num_alerts_in_window(&listing)?;
+        newest.join(&counts, Timestamp::now());
+        staging.describe(META_HARVESTS, &harvests)?;
+        let counts = staging.commit()?;
+        self.write_ledger(&counts)?;
+        Ok(counts)
+    }
+
+    fn num_alerts_in_window(&self, listing: &[AlertSummaryId]) -> Result<u64, StoreError> {
+        #[derive(Deserialize)]
+        struct View<'a> {
+            #[serde(borrow)]
+            push_timestamp: Option<&'a RawValue>,
+        }
+        let Some(identity) = self.identity()? else { return Ok(0) };
+        let mut num = 0;
+        for id in listing {
+            let record = self.alert_summary(*id)?;
+            let view = record.as_ref().and_then(|record| record.view::<View<'_>>().ok());
+            let pushed = view.and_then(|view| exact_integer(view.push_timestamp?.get())).map(Timestamp::from_secs);
+            num += u64::from(identity.has_alert_of(pushed));
+        }
+        Ok(num)
+    }
+
+    /// Marks the signatures that are no longer listed; returns the lines of the feed.
+    fn end_signatures(&self, staging: &mut Staging<'_>, counts: &Tally, harvest: u16) -> Result<Vec<u8>, StoreError> {
+        let mut lines = Vec::new();
+        for version in self.versions(key::SIGNATURE, Some(harvest))? {
+            let record_key = key::record(key::SIGNATURE, version.id);
+            let Some(now) = self.text(&record_key)? else { continue };
+            if version.before.as_ref().is_some_and(|before| feed::differ_in_time_only(before, &now)) {
+                staging.remove_pieces_from(&key::version(&record_key, harvest), 0)?;
+            } else {
+                feed::put_version_line("signature", version.id, version.before.as_ref(), &now, &mut lines);
+            }
+        }
+        if counts.of(Kind::Signatures).failed == 0 {
+            let listed = self.listed_signatures()?;
+            let known: Vec<u64> = self.signature_ids()?.into_iter().map(|id| id.0).collect();
+            let num_unlisted = self.note_unlisted(
+                staging,
+                key::SIGNATURE,
+                harvest,
+                &known,
+                |id| listed.contains(&SignatureId(id)),
+                &mut lines,
+            )?;
+            if !listed.is_empty() && num_unlisted > known.len() / 2 {
+                tracing::warn!(
+                    "the server lists {} signatures, and the store knows {}; nothing is removed, but check source.repository",
+                    listed.len(),
+                    known.len()
+                );
+            }
+        }
+        Ok(lines)
+    }
+
+    fn end_alerts(
+        &self,
+        staging: &mut Staging<'_>,
+        counts: &Tally,
+        harvest: u16,
+        listing: &[AlertSummaryId],
+        earlier: &[AlertSummaryId],
+    ) -> Result<Vec<u8>, StoreError> {
+        let mut lines = Vec::new();
+        for version in self.versions(key::ALERT, Some(harvest))? {
+            if let Some(now) = self.text(&key::record(key::ALERT, version.id))? {
+                feed::put_version_line("alert_summary", version.id, version.before.as_ref(), &now, &mut lines);
+            }
+        }
+        if counts.of(Kind::Alerts).failed == 0 {
+            let listed: HashSet<u64> = listing.iter().map(|id| id.0).collect();
+            let known: BTreeSet<u64> = listing.iter().chain(earlier).map(|id| id.0).collect();
+            let known: Vec<u64> = known.into_iter().collect();
+            self.note_unlisted(staging, key::ALERT, harvest, &known, |id| listed.contains(&id), &mut lines)?;
+        }
+        Ok(lines)
+    }
+
+    /// Notes which of the `known` ids left the server's list or came back to it; returns how many are not listed.
+    fn note_unlisted(
+        &self,
+        staging: &mut Staging<'_>,
+        letter: u8,
+        harvest: u16,
+        known: &[u64],
+        is_listed: impl Fn(u64) -> bool,
+        lines: &mut Vec<u8>,
+    ) -> Result<usize, StoreError> {
+        let kind = if letter == key::ALERT { "alert_summary" } else { "signature" };
+        let mut num_unlisted = 0;
+        for &id in known {
+            let mark = key::record(letter, id);
+            let last_seen = self.last_seen(&mark)?;
+            num_unlisted += usize::from(!is_listed(id));
+            match (is_listed(id), last_seen) {
+                (true, Some(_)) => {
+                    staging.stage(Operation { tree: UNLISTED, key: mark, value: None });
+                    feed::put_listing_line(kind, id, "listed_again", lines);
+                }
+                // Also when the same harvest is joined again, since then it was seen before it.
+                (false, seen) => {
+                    let last = seen.unwrap_or(harvest - 1);
+                    if last + 1 == harvest {
+                        let value = frame::seal(&last.to_be_bytes());
+                        staging.stage(Operation { tree: UNLISTED, key: mark, value: Some(value) });
+                        feed::put_listing_line(kind, id, "unlisted", lines);
+                    }
+                }
+                (true, None) => {}
+            }
+        }
+        Ok(num_unlisted)
+    }
+
+    /// The last harvest that saw a signature or an alert summary, if the server no longer lists it. `mark` is its key.
+    pub(super) fn last_seen(&self, mark: &[u8]) -> Result<Option<u16>, StoreError> {
+        let found = self.unlisted.get(mark).map_err(|source| StoreError::database("be read", source))?;
+        let Some(framed) = found else { return Ok(None) };
+        let raw = super::value::open_frame("unlisted", mark, &framed)?;
+        let harvest = raw.as_slice().try_into().map(u16::from_be_bytes);
+        harvest.map(Some).map_err(|_| StoreError::damaged("unlisted", mark, "it is not the number of a harvest"))
+    }
+}
+
+fn raw_ids(ids: &[AlertSummaryId]) -> Vec<u8> {
+    ids.iter().flat_map(|id| id.0.to_be_bytes()).collect()
+}

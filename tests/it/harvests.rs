@@ -1,0 +1,36 @@
+//! A store that is brought up to date: its artifacts are those of one crawl, and nothing that was stored is lost.
+
+use perfharvest::config::Semantics;
+use perfharvest::store::Store;
+use treeherder_sim::Behaviour;
+
+use crate::support::{Crawl, assert_same_artifacts, simulator};
+
+/// The ends of three harvests of the corpus; the last is that of [`Crawl::of`].
+const ENDS: [&str; 3] = ["2026-08-20T00:00:00Z", "2026-09-29T12:00:00Z", "2026-11-22T08:00:00Z"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_harvests_give_the_artifacts_of_one_crawl() {
+    let simulator = simulator(Behaviour::default()).await;
+    for semantics in [Semantics::Reference, Semantics::Corrected] {
+        let mut once = Crawl::of(&simulator.url());
+        once.config.artifacts.semantics = semantics;
+        once.run().await.unwrap();
+
+        let mut crawl = Crawl::of(&simulator.url());
+        crawl.config.artifacts.semantics = semantics;
+        for data_end in ENDS {
+            let summary = crawl.refresh(data_end).await.unwrap();
+            assert!(summary.crawl.counts.is_complete(), "{data_end}");
+            assert_eq!(summary.crawl.identity.data_end.to_string(), data_end);
+        }
+        let (mut expected, mut made) = (once.artifacts(), crawl.artifacts());
+        for artifacts in [&mut expected, &mut made] {
+            artifacts.retain(|name, _| !matches!(name.as_str(), "manifest.json" | "alert_summary_history.jsonl"));
+        }
+        assert_same_artifacts(&expected, &made);
+        let store = Store::open_existing(&crawl.config.store).unwrap();
+        assert_eq!(store.harvests().unwrap().len(), 3);
+        store.find_damage(|damage| panic!("{damage}")).unwrap();
+    }
+}
