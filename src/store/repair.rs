@@ -215,7 +215,7 @@ impl Store {
 }
 
 /// A request of unknown age; such requests are asked first.
-fn ask_again(key: Vec<u8>) -> Operation {
+pub(super) fn ask_again(key: Vec<u8>) -> Operation {
     let no_time = frame::seal(&Timestamp::default().as_micros().to_be_bytes());
     Operation { tree: PENDING, key, value: Some(no_time) }
 }
