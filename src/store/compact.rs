@@ -115,7 +115,11 @@ impl Store {
         let lock = self.lock.take().ok_or_else(|| StoreError::ReadOnly(path.clone()))?;
         let failed = |source| StoreError::Folder { path: path.clone(), source };
         let (log_before, database_before) = sizes(&path).map_err(failed)?;
-        let next = self.write_next_log();
+        let next_path = ValueLog::next_path_in(&path);
+        let next = self.write_next_log().inspect_err(|_| {
+            // Before sled writes its last pages: the disk may be full.
+            let _the_next_opening_does_it = std::fs::remove_file(&next_path);
+        });
         drop(self);
         let switched = next.and_then(|next| {
             fail_point("compact.before_switch");
@@ -124,8 +128,7 @@ impl Store {
             switched.and_then(|()| File::open(&path)?.sync_all()).map_err(failed)
         });
         if let Err(error) = switched {
-            // It may not have been created, and the next opening removes it otherwise.
-            let _stays = std::fs::remove_file(ValueLog::next_path_in(&path));
+            let _the_next_opening_does_it = std::fs::remove_file(&next_path);
             return Err(error);
         }
         drop(Self::open_with(config, lock)?);
