@@ -190,18 +190,18 @@ impl Store {
         let counts = self.counts()?;
         let mut durable = self.durable_push_ids()?;
         let mut staging = Staging::new(self, counts.clone(), &mut durable)?;
-        let mut listing = self.listing_of_last_pass()?;
+        let listing = self.listing_of_last_pass()?;
+        let earlier = self.joined_alert_listing()?.unwrap_or_default();
         let Some(newest) = harvests.last_mut() else { return Ok(counts) };
         let number = newest.number;
         if number > FIRST_HARVEST {
-            let earlier = self.joined_alert_listing()?.unwrap_or_default();
             let signatures = self.end_signatures(&mut staging, &counts, number)?;
             let alerts = self.end_alerts(&mut staging, &counts, number, &listing, &earlier)?;
             staging.put_blob(&key::feed(number, feed::ALERTS, 0), &alerts);
             staging.put_blob(&key::feed(number, feed::SIGNATURES, 0), &signatures);
             staging.put_blob(&key::feed(number, feed::JOBS, 0), &feed::job_lines(self, number)?);
-            listing = join_listings(listing, &earlier);
         }
+        let listing = join_listings(listing, &earlier);
         staging.put_blob(key::ALERT_LISTING, &raw_ids(&listing));
         newest.num_alerts = self.num_alerts_in_window(&listing)?;
         newest.join(&counts, Timestamp::now());
