@@ -46,6 +46,17 @@ impl Store {
         }
     }
 
+    /// Notes that the first harvest is made of files.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be written.
+    pub fn mark_as_imported(&self) -> Result<(), StoreError> {
+        match self.harvests()?.as_slice() {
+            [first] => self.put_meta(META_HARVESTS, &[Harvest { is_imported: true, ..first.clone() }]),
+            _ => Ok(()),
+        }
+    }
+
     /// The newest harvest; `None` in a store without an identity.
     ///
     /// # Errors
