@@ -145,7 +145,11 @@ pub async fn refresh(
     });
     let summary = refreshed.await?;
     if !summary.crawl.interrupted {
+<<<<<<< HEAD
         compact_if_worth(&asked).await?;
+=======
+        compact_if_worth(&asked).await;
+>>>>>>> clock
     }
     Ok(summary)
 }

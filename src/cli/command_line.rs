@@ -68,7 +68,7 @@ enum Command {
     Config(config::ConfigCommand),
     /// Serve a simulated Treeherder on this machine, to rehearse a crawl
     #[command(after_help = help::SIMULATE)]
-    Simulate(simulate::SimulateArgs),
+    Simulate(Box<simulate::SimulateArgs>),
     /// Crawl a simulated Treeherder and make its artifacts, offline
     #[command(after_help = help::DEMO)]
     Demo(demo::DemoArgs),

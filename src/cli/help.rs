@@ -133,6 +133,11 @@ Examples:
   perfharvest simulate --signatures 1000 --latency lognormal:80ms,0.5
   perfharvest simulate --fault 502@summary=0.05 --fault cut=0.01
   perfharvest simulate --signatures 20000 --dump data  # writes files instead
+  perfharvest simulate --signatures 200 --weeks 52 --now 2026-01-04
+
+The clock of the data stands still until a control request moves it on; records of a later time are not there yet:
+  curl -d +7d URL/__sim/now  # or a time, such as 2026-01-11T00:00:00Z
+  curl URL/__sim/now         # shows it
 
 The server prints its URL to stdout. Press Ctrl-C to stop it; it then prints the number of requests that it answered.";
 

@@ -1,12 +1,16 @@
 //! `simulate`: serves a simulated Treeherder on a loopback address, or writes generated data to files.
 
+mod history;
+
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use treeherder_sim::{BackendConfig, Behaviour, FaultRule, GeneratorConfig, Latency, Simulator, SimulatorConfig, dump};
+
+use history::HistoryArgs;
 
 use super::terminal::{print, say};
 use crate::Error;
@@ -22,7 +26,8 @@ pub(super) struct SimulateArgs {
     /// Loopback address to listen on; port 0 picks a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     bind: SocketAddr,
-    /// Time of the server's clock (UTC) [default: the time of the recording, or the end of the generated data]
+    /// Time of the server's clock at the start (UTC); later records are not there yet
+    /// [default: the time of the recording, or the end of the generated data]
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
     /// Log every request to this file, one JSON object per line
@@ -41,12 +46,18 @@ pub(super) struct SimulateArgs {
     /// Number of pushes
     #[arg(long, value_name = "N", requires = "signatures", help_heading = "Generated data")]
     pushes: Option<usize>,
-    /// Seed of the generated data, latencies and faults
+    /// Length of the generated data, which end at 2026-11-22T00:00:00Z [default: 151 days]
+    #[arg(long, value_name = "N", requires = "signatures", help_heading = "Generated data")]
+    weeks: Option<NonZeroU16>,
+    /// Seed of the generated data, of their history, and of latencies and faults
     #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Generated data")]
     seed: u64,
     /// Write the generated data to this folder as the older scripts' files, instead of serving it
     #[arg(long, value_name = "DIR", requires = "signatures", help_heading = "Generated data")]
     dump: Option<PathBuf>,
+
+    #[command(flatten)]
+    history: HistoryArgs,
 
     /// Response time, such as 50ms, 20ms..200ms or lognormal:80ms,0.5 [default: none]
     #[arg(long, value_name = "LATENCY", help_heading = "Faults and limits")]
@@ -97,6 +108,9 @@ impl SimulateArgs {
         if let Some(pushes) = self.pushes {
             config.pushes = pushes;
         }
+        if let Some(weeks) = self.weeks {
+            config.start = config.end - i64::from(weeks.get()) * 7 * 86_400;
+        }
         config
     }
 
@@ -140,6 +154,7 @@ pub(super) async fn run(args: &SimulateArgs) -> Result<u8, Error> {
         backend: args.backend(),
         behaviour,
         now: args.now.map(Timestamp::as_secs),
+        history: args.history.history(args.seed),
         arrival_log: args.arrival_log.clone(),
         ..SimulatorConfig::default()
     };

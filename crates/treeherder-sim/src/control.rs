@@ -51,7 +51,8 @@ pub(crate) fn control(world: &World, method: &str, path: &str, body: &[u8]) -> R
             };
             let moved = match to {
                 Move::To(now) => world.set_now(now).map(|before| (before, now)),
-                Move::By(step) => Ok(world.advance(step)),
+                Move::By(step) if moment::is_shown(world.now().saturating_add(step)) => Ok(world.advance(step)),
+                Move::By(_) => return Reply::detail(400, &format!("the step {} is too long", text.trim())),
             };
             match moved {
                 Ok((old, new)) => show(&[("old", old), ("new", new)]),

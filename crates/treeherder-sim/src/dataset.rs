@@ -85,8 +85,8 @@ pub(crate) struct Datum<'a> {
     pub(crate) revision: &'a str,
     pub(crate) submit_time: Option<i64>,
     pub(crate) machine_name: Option<&'a str>,
-    /// When it appears, seconds.
-    pub(crate) appears: i64,
+    /// When it appears, and its job is deleted.
+    pub(crate) life: Life,
     /// The recorded text, if the datum was recorded.
     pub(crate) text: Option<&'a str>,
 }

@@ -54,6 +54,8 @@ pub struct SeenDatum {
     pub machine_name: Option<String>,
     /// When it appeared.
     pub appeared: i64,
+    /// The first second at which its job fields are null, also if that is still to come.
+    pub job_expires: Option<i64>,
 }
 
 /// A job that the server showed.
@@ -114,7 +116,7 @@ impl FullRecord {
                 let Some(head) = world.dataset.signature_head(repository, rank, &as_of) else { continue };
                 let mut appeared = None;
                 world.dataset.visit_data(repository, rank, &Window::ALL, &as_of, &mut |datum| {
-                    appeared = Some(appeared.map_or(datum.appears, |before: i64| before.min(datum.appears)));
+                    appeared = Some(appeared.map_or(datum.life.appears, |before: i64| before.min(datum.life.appears)));
                 });
                 let gone = world.vanishing(head.id, head.parent_id);
                 if gone <= appeared.unwrap_or(i64::MIN) {
@@ -140,7 +142,7 @@ impl FullRecord {
         let Some(head) = world.dataset.signature_head(repository, rank, &as_of) else { return };
         let gone = world.vanishing(head.id, head.parent_id);
         world.dataset.visit_data(repository, rank, &Window::ALL, &as_of, &mut |datum| {
-            if datum.appears < gone {
+            if datum.life.appears < gone {
                 visit(&SeenDatum {
                     id: datum.id,
                     value: datum.value,
@@ -150,7 +152,8 @@ impl FullRecord {
                     job_id: datum.job_id,
                     submit_time: datum.submit_time,
                     machine_name: datum.machine_name.map(str::to_owned),
-                    appeared: datum.appears,
+                    appeared: datum.life.appears,
+                    job_expires: (datum.life.expires < i64::MAX).then_some(datum.life.expires),
                 });
             }
         });

@@ -44,8 +44,10 @@ const FLAGS: &[(&str, &str)] = &[
     ("config init", ""),
     (
         "simulate",
-        "alerts arrival-log bind capacity corpus data-per-signature date-skew dump fault kill-after kill-alert kill-hangs-up \
-         kill-over-data latency now pushes retry-after seed signatures",
+        "alert-changes-within alerts arrival-delay arrival-log bind capacity corpus data-per-signature date-skew \
+         deleted-alert-share dump edited-alert-share fault history job-expiry jobs-finish-within kill-after kill-alert \
+         kill-hangs-up kill-over-data late-share late-within latency new-signature-share now pushes \
+         reassigned-alert-share retry-after seed signatures vanishing-signature-share weeks",
     ),
     ("demo", "no-progress out store"),
     ("completions", ""),

@@ -185,7 +185,7 @@ impl Dataset for Corpus {
             .map(|datum| (datum, self.life_of_datum(datum, as_of.history)))
             .filter(|(_, life)| as_of.has_appeared(life))
             .map(|(datum, life)| {
-                let datum = datum.view(life.appears);
+                let datum = datum.view(life);
                 let is_expired = as_of.is_expired(&life);
                 is_any_expired |= is_expired;
                 if is_expired { datum.without_job() } else { datum }

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::dataset::{Datum, SummaryFrame};
 use crate::error::SimulatorError;
+use crate::history::Life;
 use crate::json_text::{OrderedObject, compact};
 use crate::moment;
 
@@ -97,7 +98,7 @@ impl StoredDatum {
         })
     }
 
-    pub(super) fn view(&self, appears: i64) -> Datum<'_> {
+    pub(super) fn view(&self, life: Life) -> Datum<'_> {
         Datum {
             id: self.id,
             job_id: self.job_id,
@@ -107,7 +108,7 @@ impl StoredDatum {
             revision: &self.revision,
             submit_time: self.submit_time,
             machine_name: self.machine_name.as_deref(),
-            appears,
+            life,
             text: Some(&self.text),
         }
     }

@@ -78,16 +78,17 @@ impl Generator {
         Life { appears, expires: history.expiry(submitted) }
     }
 
-    /// The newest push of a group with data that have appeared, and whether one of its jobs has data a second later.
-    fn newest_visible(&self, group: u64, as_of: &AsOf<'_>) -> Option<(u64, bool)> {
-        let mut newest = None;
+    /// The newest `push_timestamp` of the data of a group that have appeared, seconds.
+    fn newest_visible(&self, group: u64, as_of: &AsOf<'_>) -> Option<i64> {
+        let mut newest: Option<i64> = None;
         for run in self.schedule.runs_back(group, self.schedule.pushes.newest_until(as_of.now)?) {
-            if newest.is_some_and(|(push, _)| push != run.push) {
+            let time = self.schedule.pushes.time(run.push);
+            if newest.is_some_and(|newest| newest > time) {
                 break;
             }
             if as_of.has_appeared(&self.life(&self.job(run, as_of.history), as_of.history)) {
-                let is_twice = newest.is_some_and(|(_, is_twice)| is_twice) || self.comes_twice(&run);
-                newest = Some((run.push, is_twice));
+                let is_twice = time < as_of.now && self.comes_twice(&run);
+                newest = newest.max(Some(time + i64::from(is_twice)));
             }
         }
         newest
@@ -109,7 +110,7 @@ impl Generator {
         let Some(push) = runs.first().map(|run| run.push) else { return };
         let revision = self.schedule.pushes.revision(push);
         let revision = hex_text(&revision);
-        let pushed = self.schedule.pushes.time(push) * SECOND;
+        let pushed = self.schedule.pushes.time(push);
         let jobs: Vec<(Job, Life)> = runs
             .iter()
             .map(|run| self.job(*run, as_of.history))
@@ -123,12 +124,12 @@ impl Generator {
                 id: view.datum_id(&job.run, is_second),
                 job_id: Some(job.id),
                 value: view.series.value(push, job.id + u64::from(is_second)),
-                push_timestamp: if is_second { pushed + SECOND } else { pushed },
+                push_timestamp: (pushed + i64::from(is_second)) * SECOND,
                 push_id: Pushes::id(push),
                 revision,
                 submit_time: Some(job.submit_time),
                 machine_name: Some(machine),
-                appears: life.appears,
+                life: Life { appears: life.appears.max(pushed + i64::from(is_second)), ..*life },
                 text: None,
             };
             let datum = if is_expired { datum.without_job() } else { datum };
@@ -137,7 +138,8 @@ impl Generator {
             }
         };
         for is_second in [false, true] {
-            let of_pass = jobs.iter().filter(|(job, _)| !is_second || self.comes_twice(&job.run));
+            let is_there = |job: &Job| !is_second || (pushed < as_of.now && self.comes_twice(&job.run));
+            let of_pass = jobs.iter().filter(|(job, _)| is_there(job));
             let (mut expired, present): (Vec<_>, Vec<_>) = of_pass.partition(|(_, life)| as_of.is_expired(life));
             for job in present {
                 show(job, is_second, false);
@@ -219,8 +221,7 @@ impl Dataset for Generator {
         let last_updated = if self.schedule.num_runs(group) == 0 {
             self.config.start - LONG_AGO
         } else {
-            let (push, is_twice) = self.newest_visible(group, as_of)?;
-            self.schedule.pushes.time(push) + i64::from(is_twice)
+            self.newest_visible(group, as_of)?
         };
         Some(SignatureHead {
             id: id_of(rank),

@@ -106,6 +106,7 @@ async fn the_clock_moves_by_handle_and_by_request_and_never_back() {
     assert_eq!((status, &moved["new"]), (200, &"2026-11-22T00:00:00Z".into()));
     assert_eq!(post("2026-11-21").await.0, 409);
     assert_eq!(post("soon").await.0, 400);
+    assert_eq!(post("+9000years").await.0, 400);
     let shown: Value =
         serde_json::from_str(&get(&simulator, "/__sim/now").await.unwrap().text().await.unwrap()).unwrap();
     assert_eq!((&shown["now"], &shown["now_secs"]), (&"2026-11-22T00:00:00Z".into(), &simulator.now().into()));
@@ -144,8 +145,8 @@ async fn a_growing_server_only_adds() {
 async fn an_answer_depends_on_the_time_alone() {
     for history in [History::default(), History::growing(), History::forgetting()] {
         let (walked, jumped) = (start(history.clone(), 120).await, start(history, 100).await);
-        for _ in 0..20 {
-            walked.advance(days(1));
+        for _ in 0..4 {
+            walked.advance(days(5));
             let _ = (alerts(&walked), body(&walked, SIGNATURES));
         }
         assert_eq!(walked.now(), jumped.now());
@@ -251,7 +252,7 @@ async fn signatures_appear_and_vanish_with_their_subtests() {
             records.as_object().unwrap().values().filter_map(|record| record["parent_signature"].as_str());
         assert!(parents.all(|parent| hashes.contains(parent)));
     }
-    assert!(num_new > 5 && gone.len() > 5, "{num_new} {}", gone.len());
+    assert!(num_new > 2 && gone.len() > 5, "{num_new} {}", gone.len());
 }
 
 #[tokio::test]
@@ -265,12 +266,14 @@ async fn alert_summaries_are_edited_reassigned_and_deleted_as_their_versions_say
     let simulator = start(history, 150).await;
     let mut seen: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
     let (mut num_deleted, mut before) = (0, BTreeMap::new());
-    for _ in 0..30 {
+    for _ in 0..15 {
         let now = alerts(&simulator);
         num_deleted += before.keys().filter(|id| !now.contains_key(id)).count();
         for (id, record) in &now {
-            let detail = json(&simulator, &format!("/api/performance/alertsummary/{id}/"));
-            assert_eq!(&detail, record);
+            if id % 16 == 0 {
+                let detail = json(&simulator, &format!("/api/performance/alertsummary/{id}/"));
+                assert_eq!(&detail, record);
+            }
             seen.entry(*id).or_default().insert(record.to_string());
             let status = record["status"].as_u64().unwrap();
             assert!(status != 0 || before.get(id).is_none_or(|before: &Value| before["status"] == 0));
@@ -280,7 +283,7 @@ async fn alert_summaries_are_edited_reassigned_and_deleted_as_their_versions_say
             }
         }
         before = now;
-        simulator.advance(days(5));
+        simulator.advance(days(10));
     }
     let mut versions: BTreeMap<u64, Vec<AlertVersion>> = BTreeMap::new();
     simulator.full_record().for_each_alert_version(|version| {
@@ -302,6 +305,7 @@ async fn alert_summaries_are_edited_reassigned_and_deleted_as_their_versions_say
 #[tokio::test]
 async fn the_full_record_is_everything_that_a_watcher_saw() {
     let simulator = start(History::forgetting(), 150).await;
+    let began = simulator.now();
     let (mut first_seen, mut seen_jobs) = (BTreeMap::<(u64, u64), Value>::new(), BTreeMap::new());
     for _ in 0..22 {
         for (signature, rows) in all_data(&simulator) {
@@ -333,7 +337,8 @@ async fn the_full_record_is_everything_that_a_watcher_saw() {
             crate::json_text::write_float(&mut value, datum.value);
             assert_eq!(seen["value"], serde_json::from_slice::<Value>(&value).unwrap());
             assert_eq!(seen["push_id"], datum.push_id);
-            if !seen["job_id"].is_null() {
+            // It was first seen within a week.
+            if datum.job_expires.is_none_or(|expires| expires > began.max(datum.appeared + 7 * DAY)) {
                 assert_eq!(
                     (seen["job_id"].as_u64(), seen["machine_name"].as_str()),
                     (datum.job_id, datum.machine_name.as_deref())
