@@ -145,11 +145,7 @@ pub async fn refresh(
     });
     let summary = refreshed.await?;
     if !summary.crawl.interrupted {
-<<<<<<< HEAD
         compact_if_worth(&asked).await?;
-=======
-        compact_if_worth(&asked).await;
->>>>>>> clock
     }
     Ok(summary)
 }
