@@ -10,13 +10,13 @@ use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::alert_listing::join_listings;
 use super::format::META_HARVESTS;
 use super::key;
 use super::merge::DataChanges;
 use super::series::SeriesReader;
 use super::staging::Staging;
 use super::trees::{Operation, UNLISTED};
-use super::versions::join_listings;
 use super::{Outcome, SettledSummary, Settlement, Store, StoreError, Tally, feed, frame};
 use crate::actor::{Shutdown, fail_point};
 use crate::model::{AlertSummaryId, FIRST_HARVEST, Kind, Request, SignatureId, Timestamp, Window, exact_integer};

@@ -9,6 +9,7 @@
 //! The trees `meta`, `pending`, `settled`, `failed`, `provenance`, `signature_ids`, `pushes` and `set_aside` hold small values
 //! and can be listed; `records` holds the places of the records in `values`.
 
+mod alert_listing;
 pub mod archive;
 mod bulk;
 mod checkpoint;
@@ -16,6 +17,7 @@ mod chunks;
 pub mod columns;
 mod compact;
 mod damage;
+mod damage_kinds;
 mod database;
 mod error;
 mod feed;
@@ -39,6 +41,7 @@ mod repair;
 mod replay;
 mod series;
 mod settlement;
+mod signature_listing;
 mod staging;
 mod tally;
 mod trees;
@@ -52,7 +55,7 @@ mod writer;
 pub use bulk::BulkWriter;
 pub use chunks::ChunkReader;
 pub use compact::Compaction;
-pub use damage::Damage;
+pub use damage_kinds::Damage;
 pub use database::Store;
 pub use error::StoreError;
 pub use format::STORE_FORMAT_VERSION;
@@ -65,7 +68,8 @@ pub use merge::{DataChanges, DatumChange, DatumList, Series, merge};
 pub use read::SettledSummary;
 pub use repair::Repair;
 pub use series::{HarvestEnds, SeriesReader, StoredPart, is_whole};
-pub use settlement::{Settlement, SignatureListing, job_pending};
+pub use settlement::{Settlement, job_pending};
+pub use signature_listing::SignatureListing;
 pub use tally::{KindTally, Outcome, Tally};
 pub use value::{Failure, Pending, Provenance, SetAside, Settled, StoredPage};
 pub use verify::{Finding, Remedy, verify_store};

@@ -4,14 +4,10 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::Ordering;
 
-use super::value::{Failure, Pending, Provenance, SetAside, Settled, StoredPage, open_frame, open_json};
+use super::value::{Failure, Pending, Provenance, SetAside, Settled, open_frame, open_json};
 use super::value_log::Place;
-use super::versions::join_listings;
 use super::{Outcome, Store, StoreError, frame, key};
-use crate::model::{
-    AlertSummaryId, FIRST_HARVEST, JobId, LAST_ROWS, PushId, PushRevisions, RawJson, Request, SignatureId, Timestamp,
-    Window,
-};
+use crate::model::{AlertSummaryId, JobId, PushId, PushRevisions, RawJson, Request, SignatureId, Timestamp, Window};
 
 /// A settled request for the data of one signature in one window, and its settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,16 +31,16 @@ impl SettledSummary {
 }
 
 /// Ids of eight bytes each.
-fn ids_of(raw: &[u8]) -> impl Iterator<Item = u64> {
+pub(super) fn ids_of(raw: &[u8]) -> impl Iterator<Item = u64> {
     let (ids, _) = raw.as_chunks::<8>();
     ids.iter().map(|id| u64::from_be_bytes(*id))
 }
 
-fn reading(source: sled::Error) -> StoreError {
+pub(super) fn reading(source: sled::Error) -> StoreError {
     StoreError::database("be read", source)
 }
 
-fn request_of(tree: &'static str, key: &[u8]) -> Result<Request, StoreError> {
+pub(super) fn request_of(tree: &'static str, key: &[u8]) -> Result<Request, StoreError> {
     Request::from_key(key).ok_or_else(|| StoreError::damaged(tree, key, "the key is invalid"))
 }
 
@@ -249,76 +245,6 @@ impl Store {
     /// [`StoreError::Damaged`], and any error of reading.
     pub fn alert_summary(&self, id: AlertSummaryId) -> Result<Option<RawJson>, StoreError> {
         self.shown_text(&key::alert(id))
-    }
-
-    /// A page of alert summaries.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`], and any error of reading.
-    pub fn alert_page(&self, pass: u16, page: u32) -> Result<Option<StoredPage>, StoreError> {
-        let request = Request::AlertPage { pass, page };
-        if self.settled(&request)?.is_none() {
-            return Ok(None);
-        }
-        let key = key::page(&request);
-        let found = self.with_record(&key, |framed| open_json("records", &key, framed))?;
-        found.ok_or_else(|| StoreError::MissingValue { key: request.to_string() })?.map(Some)
-    }
-
-    /// Number of the last pass over the list of alert summaries, from 0; `None` before the first.
-    ///
-    /// # Errors
-    /// Any error of reading.
-    pub fn last_alert_pass(&self) -> Result<Option<u16>, StoreError> {
-        let mut last = None;
-        for tree in [&self.pending, &self.failed, &self.settled] {
-            if let Some(entry) = tree.scan_prefix(b"a").keys().next_back()
-                && let Some(Request::AlertPage { pass, .. }) = Request::from_key(&entry.map_err(reading)?)
-            {
-                last = last.max(Some(pass));
-            }
-        }
-        Ok(last)
-    }
-
-    /// Ids of the dataset's alert summaries in the order of the list, each once: those of the last pass and, where earlier
-    /// harvests saw others, these too.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`], and any error of reading.
-    pub fn alert_listing(&self) -> Result<Vec<AlertSummaryId>, StoreError> {
-        let Some(newest) = self.newest_harvest()?.filter(|newest| newest.number > FIRST_HARVEST) else {
-            return self.listing_of_last_pass();
-        };
-        let joined = self.joined_alert_listing()?;
-        if newest.is_open() && self.hidden.is_none() {
-            return Ok(join_listings(self.listing_of_last_pass()?, &joined.unwrap_or_default()));
-        }
-        joined.map_or_else(|| self.listing_of_last_pass(), Ok)
-    }
-
-    /// The listing as of the last harvest that came to its end; `None` before the first.
-    pub(super) fn joined_alert_listing(&self) -> Result<Option<Vec<AlertSummaryId>>, StoreError> {
-        let ids = self.blob(key::ALERT_LISTING)?.map(|raw| ids_of(&raw).map(AlertSummaryId).collect());
-        Ok(ids)
-    }
-
-    /// Those of the last pass, each once.
-    pub(super) fn listing_of_last_pass(&self) -> Result<Vec<AlertSummaryId>, StoreError> {
-        let Some(pass) = self.last_alert_pass()? else { return Ok(Vec::new()) };
-        let mut prefix = Request::AlertPage { pass, page: 1 }.key();
-        prefix.truncate(prefix.len() - 4); // without the page
-        let (mut seen, mut listing) = (HashSet::new(), Vec::new());
-        for key in self.settled.scan_prefix(prefix).keys() {
-            // The others are second looks. A failed page is left out; the crawl is incomplete then.
-            if let Request::AlertPage { page: number @ 1..LAST_ROWS, .. } =
-                request_of("settled", &key.map_err(reading)?)?
-                && let Some(page) = self.alert_page(pass, number)?
-            {
-                listing.extend(page.ids.into_iter().filter(|id| seen.insert(*id)));
-            }
-        }
-        Ok(listing)
     }
 
     /// The stored ids of a list: updated signatures, frameworks.

@@ -4,7 +4,7 @@
 //! that it replaces is kept under a key with the number of that harvest; an empty text says that the harvest was the first
 //! to see the record. So the versions of a record are the texts under these keys, by harvest, and then its own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -188,38 +188,4 @@ fn joined(pieces: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<u8>, StoreError> {
         text.extend_from_slice(raw.get(2..).unwrap_or_default());
     }
     Ok(text)
-}
-
-/// The list of alert summaries of a harvest, with those of `earlier` that it lacks: each behind the one that it followed.
-pub(super) fn join_listings(listing: Vec<AlertSummaryId>, earlier: &[AlertSummaryId]) -> Vec<AlertSummaryId> {
-    let listed: HashSet<AlertSummaryId> = listing.iter().copied().collect();
-    let mut followers: HashMap<Option<AlertSummaryId>, Vec<AlertSummaryId>> = HashMap::new();
-    let mut before = None;
-    for id in earlier {
-        if listed.contains(id) {
-            before = Some(*id);
-        } else {
-            followers.entry(before).or_default().push(*id);
-        }
-    }
-    let mut joined = followers.remove(&None).unwrap_or_default();
-    for id in listing {
-        joined.push(id);
-        joined.extend(followers.remove(&Some(id)).unwrap_or_default());
-    }
-    joined
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_row_that_left_the_list_stays_behind_the_one_that_it_followed() {
-        let ids = |ids: &[u64]| ids.iter().map(|id| AlertSummaryId(*id)).collect::<Vec<_>>();
-        assert_eq!(join_listings(ids(&[9, 7, 5]), &ids(&[8, 7, 6, 4, 5, 3])), ids(&[8, 9, 7, 6, 4, 5, 3]));
-        assert_eq!(join_listings(ids(&[9, 7]), &[]), ids(&[9, 7]));
-        assert_eq!(join_listings(Vec::new(), &ids(&[9, 7])), ids(&[9, 7]));
-        assert_eq!(join_listings(ids(&[1, 2, 3]), &ids(&[3, 2])), ids(&[1, 2, 3]), "the newest order holds");
-    }
 }
