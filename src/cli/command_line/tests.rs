@@ -24,8 +24,8 @@ const FLAGS: &[(&str, &str)] = &[
     ("reduce", "commits config data-end end log-format no-progress out quiet semantics set start store verbose"),
     (
         "plan",
-        "base-url config data-end end json log-format quiet repository requests-per-second same-source sample set start \
-         store verbose",
+        "base-url config data-end end full json log-format quiet refresh repository requests-per-second same-source \
+         sample set start store verbose",
     ),
     ("status", "config json log-format quiet set store verbose watch"),
     ("failures", "config corrected json log-format quiet set store verbose"),
