@@ -212,7 +212,13 @@ fn of_table(error: &TableError) -> u8 {
 
 fn of_store(error: &StoreError) -> u8 {
     match error {
-        StoreError::OtherCrawl { .. } | StoreError::Scope(_) | StoreError::Missing(_) | StoreError::NotEmpty(_) => 2,
+        StoreError::OtherCrawl { .. }
+        | StoreError::OtherSource { .. }
+        | StoreError::HarvestOpen { .. }
+        | StoreError::BackwardHarvest { .. }
+        | StoreError::Scope(_)
+        | StoreError::Missing(_)
+        | StoreError::NotEmpty(_) => 2,
         _ => 4,
     }
 }

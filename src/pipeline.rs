@@ -50,7 +50,7 @@ use self::display::Display;
 use self::identity::{check_window, foreseen_crawl, is_only_planned, open_crawl_at};
 use self::pools::{FetcherPools, wait_for_actors};
 use self::reduction::{check_new_owner, check_records, lock_folder, make_artifacts};
-use self::refresh::{RefreshPlanning, compact_if_worth, lateness_of, next_end, without_end};
+use self::refresh::{RefreshPlanning, compact_if_worth, next_end, without_end};
 use self::repair::RunRepair;
 use self::resume::prepare_frontier;
 use self::scope::pin_scope;
@@ -66,7 +66,7 @@ use crate::fetch::{
 use crate::model::{Batch, Kind, Timestamp};
 use crate::observe::{Counters, Metrics};
 use crate::source::Treeherder;
-use crate::store::{Change, CrawlIdentity, Ledger, Store, StoreError, StoreWriter};
+use crate::store::{Change, CrawlIdentity, Lateness, Ledger, Store, StoreError, StoreWriter};
 
 /// Capacity of the return edge, events: more than can be in flight, so that the writer never waits for the scheduler.
 const EVENTS: usize = 16_384;
@@ -258,7 +258,7 @@ impl Run {
     /// The same run in the next harvest, which it opens.
     async fn begin_harvest(self, data_end: Timestamp, now: Timestamp) -> Result<Self, Error> {
         let first = first_requests(&self.initial.batch);
-        let lateness = lateness_of(&self.initial, self.options);
+        let lateness = Lateness::of(&self.initial.window, self.options.full);
         let identity = self.store.open_harvest(data_end, lateness, &first, now)?;
         check_window(&identity, now)?;
         tracing::info!(before = %self.identity.data_end, now = %identity.data_end, "opened the next harvest");

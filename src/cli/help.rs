@@ -86,6 +86,7 @@ Examples:
   perfharvest import perfharvest-autoland-2026-11-22.phar --store new.store
   perfharvest import old-scripts/ --start 2026-07-01
 
+If the store holds a finished crawl of the same server and repository, the import is merged with it. \
 From a folder, perfharvest imports perf_jobs_by_signature.jsonl, all_signatures.jsonl and max_revision_jobs.jsonl. The \
 next run does not fetch again what was imported whole. It does fetch everything that is missing, and the data of empty \
 lists, which may be errors that the scripts hid. The data end where manifest.json says, if it is of a complete dataset \

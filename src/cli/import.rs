@@ -1,4 +1,4 @@
-//! `import`: fills an empty store from an archive, or from the files of the older scripts.
+//! `import`: fills an empty store from an archive or from the files of the older scripts, or merges these into a store.
 
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,12 @@ use super::terminal::say;
 use crate::Error;
 use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
+use crate::fetch::first_requests;
 use crate::import::{
-    ALERTS_NAME, DATA_NAME, EndProof, FileReport, ImportSummary, JOBS_NAME, NamedLines, import_folder,
+    ALERTS_NAME, DATA_NAME, EndProof, FileReport, ImportSummary, JOBS_NAME, NamedLines, import_folder, merge_folder,
 };
 use crate::observe::{counted, human_bytes};
-use crate::store::archive;
+use crate::store::{Absorbed, Lateness, archive, is_filled};
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
@@ -48,9 +49,16 @@ pub(super) async fn run(args: &ImportArgs) -> Result<u8, Error> {
 
 fn import(from: &Path, config: &Config, shutdown: &Shutdown) -> Result<String, Error> {
     let place = config.store.path.display();
+    let is_merged = is_filled(&config.store)?;
     if from.is_dir() {
-        let summary = import_folder(from, config, shutdown)?;
+        let (summary, absorbed) = if is_merged {
+            let (summary, absorbed) = merge_folder(from, config, shutdown)?;
+            (summary, Some(absorbed))
+        } else {
+            (import_folder(from, config, shutdown)?, None)
+        };
         let mut text = folder_lines(&summary);
+        text.push_str(&absorbed.as_ref().map(merged_lines).unwrap_or_default());
         if from.join(ALERTS_NAME).exists() {
             text.push_str(&format!(
                 "{ALERTS_NAME}: not imported; the server still has the alerts, and the next run fetches them\n"
@@ -59,6 +67,13 @@ fn import(from: &Path, config: &Config, shutdown: &Shutdown) -> Result<String, E
         return Ok(text + &format!("store: {place}; to complete it, run: {}", advice(config, "perfharvest run")));
     }
     let from = InputPath::of(from)?;
+    if is_merged {
+        let (lateness, first) = (Lateness::of(&config.window, false), first_requests(&config.batch));
+        let (_, absorbed) = archive::merge(from.path(), &config.store, lateness, &first, shutdown)?;
+        let absorbed = absorbed.ok_or(archive::ArchiveError::Interrupted)?;
+        return Ok(merged_lines(&absorbed)
+            + &format!("store: {place}; to complete it, run: {}", advice(config, "perfharvest run")));
+    }
     let summary = archive::read(from.path(), &config.store, shutdown)?;
     let counts = &summary.header.counts;
     let mut text = format!(
@@ -76,6 +91,25 @@ fn import(from: &Path, config: &Config, shutdown: &Shutdown) -> Result<String, E
         ));
     }
     Ok(text)
+}
+
+/// The lines about a merge with the data that the store had.
+fn merged_lines(absorbed: &Absorbed) -> String {
+    let reading =
+        if absorbed.is_newer { "newer than the store: the next harvest is open" } else { "joined as older data" };
+    let mut text = format!(
+        "merged ({reading}): {} of {}, {} of signatures, alert summaries and jobs\n",
+        counted(absorbed.data, "datum", "data"),
+        counted(absorbed.signatures, "signature", "signatures"),
+        counted(absorbed.records, "new record", "new records"),
+    );
+    if absorbed.left_out > 0 {
+        text.push_str(&format!(
+            "  {} left out: the scope excludes it, or requests failed; import again after `perfharvest run`\n",
+            counted(absorbed.left_out, "signature", "signatures")
+        ));
+    }
+    text
 }
 
 fn folder_lines(summary: &ImportSummary) -> String {

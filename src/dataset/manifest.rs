@@ -108,8 +108,11 @@ impl Sources<'_> {
             },
         };
         if let Some(before) = before {
-            let is_described =
-                |name: &String| manifest.artifacts.contains_key(name) || manifest.not_made.contains_key(name);
+            let is_described = |name: &String| {
+                manifest.artifacts.contains_key(name)
+                    || manifest.not_made.contains_key(name)
+                    || manifest.run.changes.contains_key(name)
+            };
             // Those that a killed process left and that this reduction did not replace are still this store's.
             let left = before.run.publishing.iter().filter(|name| !is_described(name)).cloned();
             manifest.run.publishing = left.collect();

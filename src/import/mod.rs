@@ -1,4 +1,4 @@
-//! IMPORT: files of the older scripts, into an empty store.
+//! IMPORT: files of the older scripts, into an empty store or merged into another.
 //!
 //! ```text
 //!   perf_jobs_by_signature.jsonl -> BlockReader -> workers: rows, columns -> BulkWriter -> a store, moved to its path when complete
@@ -26,6 +26,6 @@ mod report;
 mod rows;
 
 pub use error::ImportError;
-pub use folder::{ImportSummary, import_folder};
+pub use folder::{ImportSummary, import_folder, merge_folder};
 pub use report::{ALERTS_NAME, DATA_NAME, EndProof, FileReport, JOBS_NAME, NamedLines, SIGNATURES_NAME};
 pub(crate) use rows::read_data;

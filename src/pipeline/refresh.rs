@@ -1,7 +1,6 @@
 //! The parts of a refresh: the end of the next harvest, how it looks for late data, and the plan of it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::options::RunOptions;
 use crate::Error;
@@ -22,16 +21,6 @@ pub(super) fn next_end(stored: &CrawlIdentity, asked: &Config, now: Timestamp) -
         return Err(StoreError::BackwardHarvest { path, stored: stored.data_end, asked: data_end });
     }
     Ok(data_end)
-}
-
-/// How the next harvest looks for late data.
-pub(super) fn lateness_of(config: &Config, options: RunOptions) -> Lateness {
-    let secs = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-    Lateness {
-        overlap_secs: secs(config.window.overlap),
-        late_check_secs: secs(config.window.late_check),
-        is_full: options.full,
-    }
 }
 
 /// `asked` without the end of the data: the store has its own.
@@ -94,7 +83,7 @@ impl RefreshPlanning {
         }
         let data_end = next_end(&stored, config, now)?;
         let identity = stored.extended_to(data_end);
-        let lateness = lateness_of(config, options);
+        let lateness = Lateness::of(&config.window, options.full);
         let harvest = Harvest { number: newest.number.saturating_add(1), data_end, lateness, ..newest };
         let folder = tempfile::tempdir().map_err(|source| StoreError::Folder { path: std::env::temp_dir(), source })?;
         let lists = StoreConfig { path: folder.path().join("lists"), ..config.store.clone() };

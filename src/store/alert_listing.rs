@@ -44,11 +44,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`], and any error of reading.
     pub fn alert_listing(&self) -> Result<Vec<AlertSummaryId>, StoreError> {
-        let Some(newest) = self.newest_harvest()?.filter(|newest| newest.number > FIRST_HARVEST) else {
-            return self.listing_of_last_pass();
-        };
+        let Some(newest) = self.newest_harvest()? else { return self.listing_of_last_pass() };
         let joined = self.joined_alert_listing()?;
-        if newest.is_open() && self.hidden.is_none() {
+        if (newest.is_open() || newest.number == FIRST_HARVEST) && self.hidden.is_none() {
             return Ok(join_listings(self.listing_of_last_pass()?, &joined.unwrap_or_default()));
         }
         joined.map_or_else(|| self.listing_of_last_pass(), Ok)

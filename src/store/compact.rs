@@ -13,7 +13,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::group::{Head, Kind};
-use super::trees::{Operation, RECORDS, operations_to_bytes};
+use super::repair::ask_again;
+use super::trees::{Operation, PENDING, RECORDS, SETTLED, operations_to_bytes};
 use super::value_log::{Place, ValueLog};
 use super::{Store, StoreError, frame};
 use crate::actor::fail_point;
@@ -45,7 +46,7 @@ pub struct Compaction {
 /// The content of one group.
 #[derive(Debug, Default)]
 struct Part {
-    /// Entries of all trees but `records`.
+    /// Operations on all trees but `records`.
     others: Vec<Operation>,
     /// Keys of records, and their places in the old log; a damaged entry has none.
     records: Vec<(Vec<u8>, Option<Place>)>,
@@ -114,7 +115,11 @@ impl Store {
         let lock = self.lock.take().ok_or_else(|| StoreError::ReadOnly(path.clone()))?;
         let failed = |source| StoreError::Folder { path: path.clone(), source };
         let (log_before, database_before) = sizes(&path).map_err(failed)?;
-        let next = self.write_next_log();
+        let next_path = ValueLog::next_path_in(&path);
+        let next = self.write_next_log().inspect_err(|_| {
+            // Before sled writes its last pages: the disk may be full.
+            let _the_next_opening_does_it = std::fs::remove_file(&next_path);
+        });
         drop(self);
         let switched = next.and_then(|next| {
             fail_point("compact.before_switch");
@@ -123,8 +128,7 @@ impl Store {
             switched.and_then(|()| File::open(&path)?.sync_all()).map_err(failed)
         });
         if let Err(error) = switched {
-            // It may not have been created, and the next opening removes it otherwise.
-            let _stays = std::fs::remove_file(ValueLog::next_path_in(&path));
+            let _the_next_opening_does_it = std::fs::remove_file(&next_path);
             return Err(error);
         }
         drop(Self::open_with(config, lock)?);
@@ -184,16 +188,19 @@ impl Store {
         Ok(num_damages == 0)
     }
 
-    /// Passes all entries to `take`, in parts; those without values are spread over the others.
+    /// Passes all entries to `take`, in parts; those without values are spread over the records.
     fn for_each_part(&self, mut take: impl FnMut(Part) -> Result<(), StoreError>) -> Result<(), StoreError> {
         let (mut num_others, mut num_records, mut bytes) = (0_u64, 0_u64, 0_u64);
         for entry in self.index.entries() {
             let entry = entry?;
-            num_others += u64::from(entry.tree != RECORDS);
+            num_others += u64::from(entry.tree != RECORDS) + u64::from(entry.tree == SETTLED);
             num_records += u64::from(entry.tree == RECORDS);
             bytes += place_of(&entry).map_or(0, |place| u64::from(place.len()));
         }
-        let mut others = self.index.entries_of(|tree| tree != RECORDS);
+        // Each settled request is pending first: where the group of its settlement is lost, it is asked again.
+        let settled = self.index.entries_of(|tree| tree == SETTLED);
+        let asked = settled.map(|entry| entry.map(|entry| ask_again(entry.key)));
+        let mut others = asked.chain(self.index.entries_of(|tree| tree != RECORDS));
         let mut records = self.index.entries_of(|tree| tree == RECORDS);
         let (mut others_taken, mut records_taken) = (0_u64, 0_u64);
         let mut part = Part::default();
@@ -214,6 +221,9 @@ impl Store {
                 part.records.push((entry.key, place));
             } else {
                 others_taken += 1;
+                if entry.tree == SETTLED {
+                    part.others.push(Operation { tree: PENDING, key: entry.key.clone(), value: None });
+                }
                 part.others.push(entry);
             }
             let is_held_apart = part.bytes >= GROUP_BYTES && bytes >= GROUP_BYTES;

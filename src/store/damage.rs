@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::columns::{ColumnSet, Columns, RevisionPlace};
 use super::damage_kinds::Damage;
-use super::format::{META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID};
+use super::format::{META_BUSIEST, META_COUNTS, META_HARVESTS, META_IDENTITY, META_STORE_ID};
 use super::open::read_push;
 use super::value::{Failure, Provenance, SetAside, Settled, open_frame, open_json};
 use super::{CrawlIdentity, HarvestEnds, Ledger, Outcome, Store, StoreError, Tally, key};
@@ -113,7 +113,7 @@ impl Store {
         let parts = [
             ("identity", damage_of(self.get_meta::<CrawlIdentity>(META_IDENTITY))?.map(drop)),
             ("id", damage_of(self.get_meta::<String>(META_STORE_ID))?.map(drop)),
-            ("harvests", damage_of(self.harvests())?.map(drop)),
+            ("harvests", damage_of(self.check_harvests())?),
             ("note of the busiest revisions", damage_of(self.get_meta::<String>(META_BUSIEST))?.map(drop)),
             ("values", damage_of(self.check_values())?),
         ];
@@ -130,6 +130,15 @@ impl Store {
             Err(reason) => reason,
         };
         found(Damage::Description { part: "tally", reason });
+        Ok(())
+    }
+
+    /// A store keeps the list from its first harvest's end on; the ledger knows how many there were.
+    fn check_harvests(&self) -> Result<(), StoreError> {
+        let listed = Ledger::read(&self.path).ok().flatten().map_or(0, |ledger| ledger.harvests.len());
+        if self.harvests()?.len() < listed {
+            return Err(StoreError::damaged("meta", META_HARVESTS, "some of them are missing"));
+        }
         Ok(())
     }
 
@@ -266,14 +275,17 @@ impl Store {
 
 impl<'a> Checker<'a> {
     fn new(store: &'a Store) -> Self {
-        let ledger = || Ledger::read(&store.path).ok().flatten()?.identity;
-        let identity = store.identity().ok().flatten().or_else(ledger);
+        let ledger = Ledger::read(&store.path).ok().flatten();
+        let (identity, harvests) = ledger.map(|ledger| (ledger.identity, ledger.harvests)).unwrap_or_default();
+        let identity = store.identity().ok().flatten().or(identity);
+        let stored = store.harvests().unwrap_or_default();
+        let harvests = if stored.len() < harvests.len() { harvests } else { stored };
         Self {
             store,
             columns: Columns::default(),
             raw: Vec::new(),
             start: identity.map(|identity| identity.data_window().start),
-            ends: store.harvest_ends().unwrap_or_default(),
+            ends: HarvestEnds::of(&harvests),
             jobs: Vec::new(),
             unasked: BTreeSet::new(),
             unknown: HashSet::new(),

@@ -9,8 +9,8 @@ use super::key;
 use crate::actor::advice;
 use crate::model::Timestamp;
 
-/// Why the store could not be opened, read or written. Exit code 4; [`StoreError::OtherCrawl`], [`StoreError::Missing`] and
-/// [`StoreError::NotEmpty`] 2.
+/// Why the store could not be opened, read or written. Exit code 4; [`StoreError::OtherCrawl`], [`StoreError::OtherSource`],
+/// [`StoreError::HarvestOpen`], [`StoreError::BackwardHarvest`], [`StoreError::Missing`] and [`StoreError::NotEmpty`] 2.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The system refuses an operation on the folder or on a file of the store.
@@ -46,6 +46,16 @@ pub enum StoreError {
         path: PathBuf,
         /// Its number.
         harvest: u16,
+    },
+    /// What is to be merged into the store is of another server or repository.
+    #[error("the store {} is of {stored}, and the import is of {found}; use another --store", path.display())]
+    OtherSource {
+        /// The store.
+        path: PathBuf,
+        /// Its repository and server.
+        stored: String,
+        /// Those of the import.
+        found: String,
     },
     /// A harvest that would not end after the one before.
     #[error("the store {} has data up to {stored}, and the new harvest would end at {asked}, before that; set the clock of this machine, or leave out --data-end", path.display())]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Tally;
+use crate::config::WindowConfig;
 use crate::model::{FIRST_HARVEST, Kind, Timestamp};
 
 /// One harvest.
@@ -46,6 +47,15 @@ pub struct Lateness {
     /// Every signature is asked again, over the whole window.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_full: bool,
+}
+
+impl Lateness {
+    /// As configured.
+    #[must_use]
+    pub fn of(window: &WindowConfig, is_full: bool) -> Self {
+        let secs = |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        Self { overlap_secs: secs(window.overlap), late_check_secs: secs(window.late_check), is_full }
+    }
 }
 
 impl Harvest {

@@ -35,6 +35,14 @@ impl Incoming {
     /// and any error of creating a store.
     pub fn begin(config: &StoreConfig) -> Result<Self, StoreError> {
         drop(check_empty(config)?);
+        Self::beside(config)
+    }
+
+    /// As [`Incoming::begin`], whatever is at `config.path`: for a store that another one absorbs.
+    ///
+    /// # Errors
+    /// As [`Incoming::begin`], but for [`StoreError::NotEmpty`].
+    pub fn beside(config: &StoreConfig) -> Result<Self, StoreError> {
         let mut name = config.path.file_name().unwrap_or_default().to_owned();
         name.push(".importing");
         let folder = config.path.with_file_name(name);
@@ -61,6 +69,17 @@ impl Incoming {
     /// [`StoreError::WriterStopped`] never happens before [`Incoming::finish`].
     pub fn store(&self) -> Result<&Store, StoreError> {
         self.store.as_ref().ok_or(StoreError::WriterStopped)
+    }
+
+    /// Opens the store again, to read it; it must have been flushed.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be opened.
+    pub fn read_back(&mut self) -> Result<&Store, StoreError> {
+        drop(self.store.take());
+        let mut store = Store::open(&StoreConfig { path: self.folder.clone(), ..self.config.clone() })?;
+        store.hide_open_harvest()?;
+        Ok(self.store.insert(store))
     }
 
     /// Moves the store to its final path. It must have been flushed.
@@ -103,6 +122,18 @@ fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
+    }
+}
+
+/// True if the store of `config` holds a crawl, so that an import is merged into it.
+///
+/// # Errors
+/// [`StoreError`] when there is something else at its path, or the store cannot be opened.
+pub fn is_filled(config: &StoreConfig) -> Result<bool, StoreError> {
+    match check_empty(config) {
+        Ok(_) => Ok(false),
+        Err(StoreError::NotEmpty(_)) if Store::exists(&config.path) => Ok(true),
+        Err(error) => Err(error),
     }
 }
 

@@ -19,10 +19,15 @@ use super::staging::Staging;
 use super::trees::{Operation, UNLISTED};
 use super::{Outcome, SettledSummary, Settlement, Store, StoreError, Tally, feed, frame};
 use crate::actor::{Shutdown, fail_point};
-use crate::model::{AlertSummaryId, FIRST_HARVEST, Kind, Request, SignatureId, Timestamp, Window, exact_integer};
+use crate::model::{
+    AlertSummaryId, FIRST_HARVEST, Kind, PushId, Request, SignatureId, Timestamp, Window, exact_integer,
+};
 
 /// Signatures a commit. Debug builds use fewer, so that the crash tests can stop between commits.
 const SIGNATURES_PER_COMMIT: usize = if cfg!(debug_assertions) { 8 } else { 256 };
+
+/// Of a store without an identity, which has no data either.
+const NO_WINDOW: Window = Window { start: Timestamp::from_micros(0), end: Timestamp::from_micros(0) };
 
 /// A signature with one record for all its parts.
 struct Joined {
@@ -99,11 +104,13 @@ impl Store {
             if !to_join.is_empty() {
                 self.mark_as_joining()?;
             }
+            let window = self.identity()?.map_or(NO_WINDOW, |identity| identity.data_window());
+            let mut durable = self.durable_push_ids()?;
             for signatures in to_join.chunks(SIGNATURES_PER_COMMIT) {
                 if shutdown.is_draining() {
                     return Ok(false);
                 }
-                self.join_signatures(newest.number, signatures)?;
+                self.join_signatures(newest.number, window, signatures, &mut durable)?;
                 fail_point("join.within");
             }
         }
@@ -121,17 +128,22 @@ impl Store {
         self.put_meta(META_HARVESTS, &harvests)
     }
 
-    fn join_signatures(&self, harvest: u16, signatures: &[SignatureId]) -> Result<(), StoreError> {
+    fn join_signatures(
+        &self,
+        harvest: u16,
+        window: Window,
+        signatures: &[SignatureId],
+        durable: &mut HashSet<PushId>,
+    ) -> Result<(), StoreError> {
         let joined = signatures.par_iter().map_init(
             || SeriesReader::new(self),
             |reader, signature| match reader {
-                Ok(reader) => self.join_signature(reader, harvest, *signature),
-                Err(_) => self.join_signature(&mut SeriesReader::new(self)?, harvest, *signature),
+                Ok(reader) => self.join_signature(reader, harvest, window, *signature),
+                Err(_) => self.join_signature(&mut SeriesReader::new(self)?, harvest, window, *signature),
             },
         );
         let joined = joined.collect::<Result<Vec<_>, StoreError>>()?;
-        let mut durable = self.durable_push_ids()?;
-        let mut staging = Staging::new(self, self.counts()?, &mut durable)?;
+        let mut staging = Staging::new(self, self.counts()?, durable)?;
         let mut lines = Vec::new();
         for (Joined { parts, settlement, changes }, signature) in joined.into_iter().zip(signatures) {
             feed::put_data_line(*signature, &changes, &mut lines);
@@ -147,13 +159,12 @@ impl Store {
         &self,
         reader: &mut SeriesReader<'_>,
         harvest: u16,
+        window: Window,
         signature: SignatureId,
     ) -> Result<Joined, StoreError> {
         let parts = self.summaries_of(signature).collect::<Result<Vec<_>, _>>()?;
         let stored: Vec<_> = parts.iter().map(SettledSummary::part).collect();
         let (series, changes) = reader.read_with_changes(&stored)?;
-        let identity = self.identity()?.ok_or_else(|| StoreError::Missing(self.path.clone()))?;
-        let window: Window = identity.data_window();
         let with_header =
             parts.iter().rev().filter(|part| !matches!(part.settled.outcome, Outcome::Gone | Outcome::Skipped));
         let mut header = None;
@@ -179,18 +190,18 @@ impl Store {
         let counts = self.counts()?;
         let mut durable = self.durable_push_ids()?;
         let mut staging = Staging::new(self, counts.clone(), &mut durable)?;
-        let mut listing = self.listing_of_last_pass()?;
+        let listing = self.listing_of_last_pass()?;
+        let earlier = self.joined_alert_listing()?.unwrap_or_default();
         let Some(newest) = harvests.last_mut() else { return Ok(counts) };
         let number = newest.number;
         if number > FIRST_HARVEST {
-            let earlier = self.joined_alert_listing()?.unwrap_or_default();
             let signatures = self.end_signatures(&mut staging, &counts, number)?;
             let alerts = self.end_alerts(&mut staging, &counts, number, &listing, &earlier)?;
             staging.put_blob(&key::feed(number, feed::ALERTS, 0), &alerts);
             staging.put_blob(&key::feed(number, feed::SIGNATURES, 0), &signatures);
             staging.put_blob(&key::feed(number, feed::JOBS, 0), &feed::job_lines(self, number)?);
-            listing = join_listings(listing, &earlier);
         }
+        let listing = join_listings(listing, &earlier);
         staging.put_blob(key::ALERT_LISTING, &raw_ids(&listing));
         newest.num_alerts = self.num_alerts_in_window(&listing)?;
         newest.join(&counts, Timestamp::now());

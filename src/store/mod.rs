@@ -9,6 +9,7 @@
 //! The trees `meta`, `pending`, `settled`, `failed`, `provenance`, `signature_ids`, `pushes` and `set_aside` hold small values
 //! and can be listed; `records` holds the places of the records in `values`.
 
+mod absorb;
 mod alert_listing;
 pub mod archive;
 mod bulk;
@@ -52,6 +53,7 @@ mod versions;
 mod view;
 mod writer;
 
+pub use absorb::Absorbed;
 pub use bulk::BulkWriter;
 pub use chunks::ChunkReader;
 pub use compact::Compaction;
@@ -61,7 +63,7 @@ pub use error::StoreError;
 pub use format::STORE_FORMAT_VERSION;
 pub use harvest::{Harvest, Lateness};
 pub use identity::CrawlIdentity;
-pub use incoming::Incoming;
+pub use incoming::{Incoming, is_filled};
 pub use ledger::Ledger;
 pub use lock::Unavailable;
 pub use merge::{DataChanges, DatumChange, DatumList, Series, merge};

@@ -171,8 +171,9 @@ impl Store {
         if self.get_meta::<String>(META_BUSIEST).is_err() {
             changes.describe(META_BUSIEST, None);
         }
-        if !matches!(self.get_meta::<Vec<Harvest>>(META_HARVESTS), Ok(Some(_))) {
-            let known = ledger.map(|ledger| &ledger.harvests).filter(|harvests| !harvests.is_empty());
+        let known = ledger.map(|ledger| &ledger.harvests).filter(|harvests| !harvests.is_empty());
+        let stored = self.get_meta::<Vec<Harvest>>(META_HARVESTS).ok().flatten().map_or(0, |harvests| harvests.len());
+        if stored < known.map_or(1, Vec::len) {
             changes.describe(META_HARVESTS, known.map(seal_json).transpose()?);
         }
         let pinned = self.get_meta::<CrawlIdentity>(META_IDENTITY);
@@ -214,7 +215,7 @@ impl Store {
 }
 
 /// A request of unknown age; such requests are asked first.
-fn ask_again(key: Vec<u8>) -> Operation {
+pub(super) fn ask_again(key: Vec<u8>) -> Operation {
     let no_time = frame::seal(&Timestamp::default().as_micros().to_be_bytes());
     Operation { tree: PENDING, key, value: Some(no_time) }
 }

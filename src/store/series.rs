@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use super::columns::{ColumnSet, Columns};
 use super::merge::{DataChanges, Series, merge};
-use super::{SettledSummary, Store, StoreError};
+use super::{Harvest, SettledSummary, Store, StoreError};
 use crate::model::{Request, Timestamp, Window};
 
 /// A stored part of a signature's data: the settled request, and the number of its chunks.
@@ -23,6 +23,10 @@ impl SettledSummary {
 pub struct HarvestEnds(Vec<Timestamp>);
 
 impl HarvestEnds {
+    pub(super) fn of(harvests: &[Harvest]) -> Self {
+        Self(harvests.iter().map(|harvest| harvest.data_end).collect())
+    }
+
     /// That of harvest `number`; the epoch for an unknown one.
     #[must_use]
     pub fn end_of(&self, number: u16) -> Timestamp {
@@ -43,7 +47,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when they cannot be read.
     pub fn harvest_ends(&self) -> Result<HarvestEnds, StoreError> {
-        Ok(HarvestEnds(self.harvests()?.into_iter().map(|harvest| harvest.data_end).collect()))
+        Ok(HarvestEnds::of(&self.harvests()?))
     }
 
     /// Passes the settled summaries of each signature and harvest to `take`, by signature, then harvest.

@@ -275,7 +275,7 @@ impl Settlement {
         self.settled.push((request, settled));
     }
 
-    fn discover_sample(&mut self, data: &[DatumRecord]) {
+    pub(super) fn discover_sample(&mut self, data: &[DatumRecord]) {
         let jobs = data.iter().map(|record| {
             let submitted = record.submit_time().unwrap_or_else(|| record.push_timestamp());
             record.job_id().map(|id| (id, submitted))

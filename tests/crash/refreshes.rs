@@ -102,7 +102,6 @@ impl Ordeal {
         let mut pick = |among: &[usize]| NonZeroUsize::new(among[random.random_range(0..among.len())]).unwrap();
         crawl.config.concurrency.summaries = pick(&[1, 2, 4, 8, 16]);
         crawl.config.store.commit_records = pick(&[1, 2, 7, 64]);
-        crawl.config.batch.job_ids = pick(&[5, 40, 300]);
         Self { simulator, crawl, kills: 0 }
     }
 

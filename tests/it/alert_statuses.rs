@@ -36,7 +36,7 @@ fn alert_requests(simulator: &SimulatorHandle) -> Vec<String> {
 /// The artifacts that the older scripts define: all but the two with the records of other statuses.
 fn of_the_scripts(crawl: &Crawl) -> BTreeMap<String, Vec<u8>> {
     let mut files = crawl.artifacts();
-    files.retain(|name, _| name != ALL && name != "manifest.json");
+    files.retain(|name, _| ![ALL, "alert_summary_history.jsonl", "manifest.json"].contains(&name.as_str()));
     files
 }
 

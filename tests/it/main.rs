@@ -31,6 +31,7 @@ mod inputs;
 mod lies;
 #[cfg(target_os = "linux")]
 mod limits;
+mod merge;
 mod metrics;
 mod odd_data;
 mod online_check;

@@ -43,7 +43,7 @@ mod write;
 pub(crate) use entry::check_entries;
 pub use error::ArchiveError;
 pub use header::{ArchiveHeader, ArchiveSummary};
-pub use read::read;
+pub use read::{merge, read};
 pub use write::write;
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::model::{FIRST_HARVEST, Kind, Request};
 use crate::store::database::{Changes, Durability};
 use crate::store::trees::Operation;
 use crate::store::value::{SetAside, Settled, open_json};
-use crate::store::{Incoming, Store, StoreError, Tally, frame, key};
+use crate::store::{Absorbed, Incoming, Lateness, Pending, Store, StoreError, Tally, frame, key};
 
 /// Entries per batch at most, and bytes per batch, about.
 const BATCH_ENTRIES: usize = 4096;
@@ -40,10 +40,35 @@ const MAX_WINDOW_LOG: u32 = 27;
 /// # Errors
 /// [`ArchiveError`]; the path is then as before.
 pub fn read(path: &Path, config: &StoreConfig, shutdown: &Shutdown) -> Result<ArchiveSummary, ArchiveError> {
-    let mut archive = Archive::open(path)?;
-    let (header, content) = (archive.header.clone(), archive.content);
+    let archive = Archive::open(path)?;
     let incoming = Incoming::begin(config)?;
-    let store = incoming.store()?;
+    let summary = fill(archive, incoming.store()?, shutdown)?;
+    incoming.finish()?;
+    Ok(summary)
+}
+
+/// Merges the archive at `path` into the store of `config`. `None`: it was interrupted, and is to be done again.
+///
+/// # Errors
+/// [`ArchiveError`]; what was merged until then stays.
+pub fn merge(
+    path: &Path,
+    config: &StoreConfig,
+    lateness: Lateness,
+    first: &[Pending],
+    shutdown: &Shutdown,
+) -> Result<(ArchiveSummary, Option<Absorbed>), ArchiveError> {
+    let archive = Archive::open(path)?;
+    let target = Store::open(config)?;
+    let mut incoming = Incoming::beside(config)?;
+    let summary = fill(archive, incoming.store()?, shutdown)?;
+    let absorbed = target.absorb(incoming.read_back()?, lateness, first, shutdown)?;
+    Ok((summary, absorbed))
+}
+
+/// Writes an archive into a new store.
+fn fill(mut archive: Archive<'_>, store: &Store, shutdown: &Shutdown) -> Result<ArchiveSummary, ArchiveError> {
+    let (path, header, content) = (archive.path, archive.header.clone(), archive.content);
     let reader = &mut archive;
     let (num_entries, raw_bytes, tally) = std::thread::scope(|scope| {
         let (batches, inbox) = flume::bounded(MAILBOX);
@@ -59,7 +84,6 @@ pub fn read(path: &Path, config: &StoreConfig, shutdown: &Shutdown) -> Result<Ar
     })?;
     archive.check_tally(&tally)?;
     store.flush_all(&header.counts)?;
-    incoming.finish()?;
     Ok(ArchiveSummary { header, num_entries, raw_bytes, file_bytes: archive.file_bytes })
 }
 

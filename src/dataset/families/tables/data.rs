@@ -332,6 +332,8 @@ mod tests {
                     time(record.submit_time()),
                     value.map_or(Read::Null, Read::Double),
                     machine.clone().map_or(Read::Null, Read::Str),
+                    Read::Long(1),
+                    Read::Long(1),
                 ])
             }).collect();
             prop_assert_eq!(num_without_id, (data.len() - expected.len()) as u64);
