@@ -129,6 +129,7 @@ impl Store {
         if counts.pending() > 0 || last.is_open() {
             return Err(StoreError::HarvestOpen { path: self.path.clone(), harvest: last.number });
         }
+        let previous_end = last.data_end;
         let opened = Harvest {
             number: last.number.saturating_add(1),
             lateness,
@@ -146,7 +147,7 @@ impl Store {
         staging.describe(META_SHOWN, &shown)?;
         staging.describe(META_IDENTITY, &next)?;
         staging.describe(META_HARVESTS, &harvests)?;
-        staging.ask_for_lists_again(first)?;
+        staging.ask_for_lists_again(first, previous_end)?;
         let counts = staging.commit()?;
         self.write_ledger(&counts)?;
         Ok(next)
