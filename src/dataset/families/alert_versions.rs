@@ -34,8 +34,9 @@ struct Row<'a> {
     harvest: u16,
     /// The `data_end` of that harvest: about when it was seen.
     seen_at: Option<Timestamp>,
-    /// The last harvest that saw it.
-    last_seen: u16,
+    /// The last harvest that saw it; `None` if the newest one did, so that a harvest without changes leaves the rows as
+    /// they are.
+    last_seen: Option<u16>,
     status: Option<&'static str>,
     bug_number: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,17 +55,16 @@ fn write(context: &Context<'_>) -> Result<(), DatasetError> {
         replaced.entry(version.id).or_default().push(version);
     }
     let harvests: Vec<Harvest> = store.harvests()?.into_iter().filter(|harvest| store.shows(harvest.number)).collect();
-    let newest = harvests.last().map_or(FIRST_HARVEST, |harvest| harvest.number);
     let mut line = Vec::new();
     let null: &RawValue = serde_json::from_str("null").map_err(DatasetError::Report)?;
     for_each_summary_of_scope::<DatasetError>(store, context.identity, &store.alert_listing()?, |id, record| {
         context.means.check_interrupted()?;
         let versions = versions_of(replaced.remove(&id.0).unwrap_or_default(), record.clone());
-        let listed_until = store.alert_last_seen(id)?.unwrap_or(newest);
+        let listed_until = store.alert_last_seen(id)?;
         let mut before: Option<Fields<'_>> = None;
         for (at, (harvest, text)) in versions.iter().enumerate() {
             let fields: Fields<'_> = text.view().unwrap_or_default();
-            let until = versions.get(at + 1).map_or(listed_until, |(next, _)| next - 1);
+            let until = versions.get(at + 1).map_or(listed_until, |(next, _)| Some(next - 1));
             let seen_at = harvests.iter().find(|known| known.number == *harvest).map(|known| known.data_end);
             let row = Row {
                 id: id.0,
