@@ -120,7 +120,12 @@ impl Sources<'_> {
         let identity = &self.identity;
         let mut options = vec![(SEMANTICS, artifacts.semantics.name().to_owned())];
         if artifact.inputs().contains(&Input::Commits) {
-            options.push(("window", format!("{}..{}", identity.window_start, identity.window_end)));
+            // An end that moves with each harvest changes nothing as long as it adds no commit.
+            let end = match self.commits.filter(|_| identity.window_end_moves) {
+                Some(commits) => format!("{} commits", commits.report.in_window),
+                None => identity.window_end.to_string(),
+            };
+            options.push(("window", format!("{}..{end}", identity.window_start)));
         }
         // Signatures without data have rows too, and do not show in a digest of data.
         if artifact.inputs().contains(&Input::Summaries) && !identity.scope.is_all() {
