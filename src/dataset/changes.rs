@@ -1,7 +1,7 @@
 //! The change feed: `changes/NNNN.jsonl` beside the artifacts says what harvest N added, changed, or no longer saw.
 //!
 //! In: the lines that the store keeps of each harvest, and the data, which know the harvest that saw them first. A file
-//! depends on the store alone, and stays as it is when later harvests follow.
+//! depends on the store alone, and stays as it is when later harvests follow; what had failed may be answered by a later run.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -26,6 +26,9 @@ const SCHEMA_VERSION: u32 = 1;
 
 /// Input of a file in the manifest: whether addresses are redacted.
 const REDACTED: &str = "redact_emails";
+
+/// As [`REDACTED`]: the requests of the harvest. There are more once a request that had failed is answered after all.
+const REQUESTS: &str = "requests";
 
 /// The files that are to be made, under temporary names, and the entries of all of them.
 #[derive(Debug, Default)]
@@ -57,7 +60,10 @@ impl FeedMaker<'_> {
         for harvest in harvests.filter(|harvest| !harvest.is_open() && self.store.shows(harvest.number)) {
             let file_name = format!("{:04}.jsonl", harvest.number);
             let name = format!("{FOLDER}/{file_name}");
-            let inputs = BTreeMap::from([(REDACTED.to_owned(), self.redact.to_string())]);
+            let inputs = BTreeMap::from([
+                (REDACTED.to_owned(), self.redact.to_string()),
+                (REQUESTS.to_owned(), harvest.requests.to_string()),
+            ]);
             let listed = before.and_then(|before| before.run.changes.get(&name));
             let is_current = |entry: &&ArtifactEntry| {
                 entry.inputs == inputs
