@@ -24,6 +24,10 @@ mod faults_split;
 mod fuzz_inputs;
 mod golden;
 mod harvests;
+mod harvests_feed;
+mod harvests_forgetting;
+mod harvests_growing;
+mod harvests_odd;
 mod headers;
 mod hgweb_server;
 mod import;
@@ -31,6 +35,7 @@ mod inputs;
 mod lies;
 #[cfg(target_os = "linux")]
 mod limits;
+mod living;
 mod merge;
 mod metrics;
 mod odd_data;
