@@ -13,6 +13,7 @@ use super::staging::Staging;
 use super::trees::{META, Operation};
 use super::value::seal_json;
 use super::{CrawlIdentity, Pending, Store, StoreError, Tally};
+use crate::actor::fail_point;
 use crate::model::{FIRST_HARVEST, Kind, Timestamp};
 
 /// The state that readers see while a later harvest is open.
@@ -149,6 +150,7 @@ impl Store {
         staging.describe(META_HARVESTS, &harvests)?;
         staging.ask_for_lists_again(first, previous_end)?;
         let counts = staging.commit()?;
+        fail_point("harvest.opened");
         self.write_ledger(&counts)?;
         Ok(next)
     }

@@ -103,6 +103,7 @@ impl Store {
             let to_join = self.signatures_to_join(newest.number)?;
             if !to_join.is_empty() {
                 self.mark_as_joining()?;
+                fail_point("join.begun");
             }
             let window = self.identity()?.map_or(NO_WINDOW, |identity| identity.data_window());
             let mut durable = self.durable_push_ids()?;
@@ -207,6 +208,7 @@ impl Store {
         newest.join(&counts, Timestamp::now());
         staging.describe(META_HARVESTS, &harvests)?;
         let counts = staging.commit()?;
+        fail_point("join.ended");
         self.write_ledger(&counts)?;
         Ok(counts)
     }
