@@ -27,6 +27,7 @@ mod harvests;
 mod harvests_feed;
 mod harvests_forgetting;
 mod harvests_growing;
+mod harvests_jobs;
 mod harvests_odd;
 mod headers;
 mod hgweb_server;
