@@ -185,3 +185,34 @@ async fn what_the_server_forgets_stays_when_one_request_is_made_at_a_time() {
 async fn known_jobs_stay_when_a_refresh_reads_their_data_again_without_them() {
     follow(History { job_expiry: Some(after(16 * DAY)), ..forgetting() }, 3, 7).await;
 }
+
+impl Living {
+    /// Data that the harvests could have seen, and that the dataset lacks.
+    fn num_missing(&self) -> usize {
+        let made = data_of(&self.crawl);
+        let is_missing = |signature: &u64, id: &u64| !made.get(signature).is_some_and(|rows| rows.contains_key(id));
+        let visible = self.visible_data();
+        visible.iter().map(|(signature, rows)| rows.keys().filter(|id| is_missing(signature, id)).count()).sum()
+    }
+}
+
+/// Nothing tells of data that come late for old pushes of a signature that did not move.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn late_data_are_found_by_the_late_check_or_by_a_full_refresh() {
+    for is_full in [false, true] {
+        let history = History { late_share: 0.5, ..History::growing() };
+        let mut living = Living::start(history, 90, Behaviour::default()).await;
+        living.refresh().await;
+        living.advance_days(2);
+        living.refresh().await;
+        assert!(living.num_missing() > 0, "no datum was late");
+        if is_full {
+            living.simulator.advance(Duration::from_secs(1));
+        } else {
+            living.advance_days(7);
+        }
+        living.refresh_with(RunOptions { full: is_full, ..RunOptions::default() }).await;
+        assert_eq!(living.num_missing(), 0);
+        living.assert_has_all_data();
+    }
+}
