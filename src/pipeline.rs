@@ -89,6 +89,26 @@ pub async fn run(
     counters: Arc<Counters>,
 ) -> Result<RunSummary, Error> {
     let initial = Arc::clone(&config.borrow());
+    if goes_on_with_an_import(&initial)? {
+        return refresh(config, options, artifacts, shutdown, counters).await;
+    }
+    run_as_pinned(config, initial, options, artifacts, shutdown, counters).await
+}
+
+/// True for a store whose data came from files: these go only so far, and their end is not the one of the crawl.
+fn goes_on_with_an_import(config: &Config) -> Result<bool, StoreError> {
+    let ledger = Ledger::read(&config.store.path)?;
+    Ok(ledger.is_some_and(|ledger| ledger.harvests.last().is_some_and(|newest| newest.is_imported)))
+}
+
+async fn run_as_pinned(
+    config: LiveConfig,
+    initial: Arc<Config>,
+    options: RunOptions,
+    artifacts: &[Artifact],
+    shutdown: &Shutdown,
+    counters: Arc<Counters>,
+) -> Result<RunSummary, Error> {
     in_folder(&Arc::clone(&initial), async {
         let run = Run::open(config, initial, options, shutdown, counters).await?;
         run.to_end(Some(artifacts)).await
@@ -124,7 +144,7 @@ pub async fn refresh(
     let asked = Arc::clone(&config.borrow());
     let path = &asked.store.path;
     let Some(stored) = Ledger::read(path)?.and_then(|ledger| ledger.identity).filter(|_| !is_only_planned(path)) else {
-        return run(config, options, artifacts, shutdown, counters).await;
+        return run_as_pinned(config, asked, options, artifacts, shutdown, counters).await;
     };
     let now = Timestamp::now();
     let data_end = next_end(&stored, &asked, now)?;

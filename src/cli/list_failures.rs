@@ -53,7 +53,8 @@ impl<'a> JsonLine<'a> {
             Request::AlertPage { .. }
             | Request::Frameworks
             | Request::Signatures { .. }
-            | Request::UpdatedSignatures { .. } => (None, None),
+            | Request::UpdatedSignatures { .. }
+            | Request::MovedSignatures { .. } => (None, None),
         };
         let Failure { reason, label, status, attempts, failed_at, submitted } = failure;
         Self {

@@ -224,7 +224,9 @@ impl Fetcher {
 fn is_whole_list(batch: &Batch) -> bool {
     matches!(
         batch.requests()[0],
-        Request::Signatures { framework: None } | Request::UpdatedSignatures { framework: None }
+        Request::Signatures { framework: None }
+            | Request::UpdatedSignatures { framework: None }
+            | Request::MovedSignatures { .. }
     )
 }
 

@@ -1,9 +1,9 @@
 //! The summaries that a later harvest asks for.
 //!
-//! The list of signatures tells when each had its newest datum. A signature that moved since is asked from an overlap before
-//! its newest known push on. Treeherder does not tell of data that arrive late for old pushes, so one that did not move is
-//! asked again too, once in a while, as long as it has data within the overlap. Like every expansion, this depends on the
-//! store alone.
+//! A list tells which signatures have data since the end of the harvest before. Such a one is asked from an overlap before its
+//! newest known push on. Treeherder does not tell of data that arrive late for old pushes, so one that did not move is asked
+//! again too, once in a while, as long as it has data within the overlap. Like every expansion, this depends on the store
+//! alone.
 
 use std::collections::{HashMap, HashSet};
 
@@ -98,6 +98,9 @@ pub(crate) fn due_signatures(
     updated: Option<&HashSet<u64>>,
 ) -> Result<Vec<Due>, FetchError> {
     let ends = store.harvest_ends()?;
+    let since = ends.end_of(harvest.number.saturating_sub(1));
+    // Without this list, all with data in the window may have moved.
+    let moved = lists.id_list(&Request::MovedSignatures { since })?.map(HashSet::<u64>::from_iter);
     let readings = earlier_readings(store, identity, harvest.number)?;
     let listed = lists.listed_signatures()?;
     // A sample is drawn once.
@@ -111,6 +114,7 @@ pub(crate) fn due_signatures(
     let mut due = Vec::new();
     for signature in selected.into_iter().filter(|id| listed.contains(id)) {
         let may_have_data = updated.is_none_or(|updated| updated.contains(&signature.0));
+        let may_have_moved = moved.as_ref().map_or(may_have_data, |moved| moved.contains(&signature.0));
         let reading = readings.get(&signature);
         let window = reading.map_or(identity.data_window(), |reading| reading.window_after(identity, harvest));
         let reason = match reading.map(|reading| (reading, reading.newest_push)) {
@@ -119,7 +123,7 @@ pub(crate) fn due_signatures(
             Some((_, None)) if may_have_data => Some(Reason::New),
             Some((_, None)) => continue,
             Some((reading, Some(newest))) => {
-                if last_updated(lists, signature)?.map_or(may_have_data, |at| at > newest) {
+                if last_updated(lists, signature)?.map_or(may_have_moved, |at| at > newest) {
                     Some(Reason::Moved)
                 } else if is_late_check_due(harvest, newest, ends.end_of(reading.harvest)) {
                     Some(Reason::LateCheck)

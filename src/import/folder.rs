@@ -93,6 +93,7 @@ impl Files {
         let scope = config.scope.over(&Scope::default()).map_err(StoreError::from)?;
         let identity = CrawlIdentity { scope, ..crawl };
         store.pin_identity(&identity)?;
+        store.mark_as_imported()?;
         let mut writer = BulkWriter::new(store)?;
         let of_signatures =
             self.signatures.map(|path| lists::take_signatures(&path, &mut writer, shutdown)).transpose()?;

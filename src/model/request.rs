@@ -73,6 +73,12 @@ pub enum Request {
         /// `None`: all frameworks.
         framework: Option<FrameworkId>,
     },
+    /// Signatures whose newest datum is at or after a time: those that moved since the end of the harvest before. The list
+    /// of signatures does not tell when each had its newest datum.
+    MovedSignatures {
+        /// The end of the data of the harvest before.
+        since: Timestamp,
+    },
     /// The data of one signature in one window.
     Summary {
         /// Whose data are requested.
@@ -96,7 +102,10 @@ impl Request {
     pub fn kind(&self) -> Kind {
         match self {
             Self::AlertPage { .. } => Kind::Alerts,
-            Self::Frameworks | Self::Signatures { .. } | Self::UpdatedSignatures { .. } => Kind::Signatures,
+            Self::Frameworks
+            | Self::Signatures { .. }
+            | Self::UpdatedSignatures { .. }
+            | Self::MovedSignatures { .. } => Kind::Signatures,
             Self::Summary { .. } => Kind::Summaries,
             Self::Job { .. } => Kind::JobDetails,
         }
@@ -120,6 +129,10 @@ impl Request {
             Self::UpdatedSignatures { framework } => {
                 key.push(b'u');
                 push_framework(&mut key, *framework);
+            }
+            Self::MovedSignatures { since } => {
+                key.push(b'n');
+                push_instant(&mut key, *since);
             }
             Self::Summary { signature, harvest, window } => {
                 key.push(b's');
@@ -169,6 +182,7 @@ impl Request {
             (b'g', 8) => Some(Self::Signatures { framework: Some(framework(rest)?) }),
             (b'u', 0) => Some(Self::UpdatedSignatures { framework: None }),
             (b'u', 8) => Some(Self::UpdatedSignatures { framework: Some(framework(rest)?) }),
+            (b'n', 8) => Some(Self::MovedSignatures { since: instant(rest)? }),
             (b's', 26) => Some(Self::Summary {
                 signature: SignatureId(u64::from_be_bytes(rest[..8].try_into().ok()?)),
                 harvest: u16::from_be_bytes(rest[8..10].try_into().ok()?),
@@ -212,6 +226,7 @@ impl fmt::Display for Request {
             Self::Signatures { framework: Some(id) } => write!(f, "signatures of framework {id}"),
             Self::UpdatedSignatures { framework: None } => f.write_str("updated signatures"),
             Self::UpdatedSignatures { framework: Some(id) } => write!(f, "updated signatures of framework {id}"),
+            Self::MovedSignatures { since } => write!(f, "signatures with data since {since}"),
             Self::Summary { signature, harvest: 1, window } => {
                 write!(f, "summary of signature {signature} in {window}")
             }
@@ -310,6 +325,7 @@ mod tests {
             Just(Request::Frameworks),
             framework().prop_map(|framework| Request::Signatures { framework }),
             framework().prop_map(|framework| Request::UpdatedSignatures { framework }),
+            any::<i64>().prop_map(|micros| Request::MovedSignatures { since: Timestamp::from_micros(micros) }),
             (any::<u64>(), any::<u16>(), any::<i64>(), any::<i64>()).prop_map(|(id, harvest, start, end)| {
                 Request::Summary {
                     signature: SignatureId(id),

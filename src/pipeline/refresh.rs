@@ -6,9 +6,11 @@ use super::options::RunOptions;
 use crate::Error;
 use crate::actor::blocking;
 use crate::config::{Config, StoreConfig, WindowConfig};
-use crate::fetch::{Reason, due_signatures};
-use crate::model::Timestamp;
-use crate::store::{Compaction, CrawlIdentity, Harvest, Lateness, Store, StoreError, Tally};
+use crate::fetch::{Reason, due_signatures, first_requests};
+use crate::model::{Request, Timestamp};
+use crate::store::{
+    Change, Compaction, CrawlIdentity, Harvest, Lateness, Pending, Settlement, Store, StoreError, Tally,
+};
 
 /// The end of the next harvest of a store with `stored`.
 ///
@@ -87,7 +89,12 @@ impl RefreshPlanning {
         let harvest = Harvest { number: newest.number.saturating_add(1), data_end, lateness, ..newest };
         let folder = tempfile::tempdir().map_err(|source| StoreError::Folder { path: std::env::temp_dir(), source })?;
         let lists = StoreConfig { path: folder.path().join("lists"), ..config.store.clone() };
-        Store::open(&lists)?.pin_identity(&identity)?;
+        let requests = first_requests(&config.batch).into_iter();
+        let moved = Pending::of(Request::MovedSignatures { since: newest.data_end });
+        let lists_store = Store::open(&lists)?;
+        lists_store.pin_identity(&identity)?;
+        let settlement = Box::new(Settlement::discovery(requests.chain([moved]).collect()));
+        lists_store.commit(Change::Expand { settlement })?;
         Ok(Self { store, identity, harvest, lists, _folder: folder })
     }
 

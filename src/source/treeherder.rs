@@ -129,7 +129,9 @@ impl Treeherder {
     async fn ask(&self, batch: &Batch, take: SignatureSink) -> Result<Answer, SourceError> {
         let parse: Parse = match batch.requests()[0] {
             Request::Signatures { .. } => return self.read(batch, |body| wire::signatures(body, take)).await,
-            Request::UpdatedSignatures { .. } => return self.read(batch, wire::updated_signatures).await,
+            Request::UpdatedSignatures { .. } | Request::MovedSignatures { .. } => {
+                return self.read(batch, wire::updated_signatures).await;
+            }
             Request::AlertPage { .. } => {
                 let asked = self.rows_of(batch);
                 Box::new(move |body| wire::alert_page(body, asked))
@@ -194,6 +196,10 @@ impl Treeherder {
             Request::Signatures { framework } => {
                 let query = framework.map(|id| format!("framework={id}")).unwrap_or_default();
                 (format!("project/{repository}/performance/signatures/"), query)
+            }
+            Request::MovedSignatures { since } => {
+                let since = naive_param(since.plus_secs(-1));
+                (format!("project/{repository}/performance/signatures/"), format!("start_date={since}"))
             }
             Request::UpdatedSignatures { framework } => {
                 let since = self.data_window.start.plus_secs(-1);

@@ -309,7 +309,7 @@ impl<'a> Checker<'a> {
                 }
                 Ok(())
             }
-            Request::Frameworks | Request::UpdatedSignatures { .. } => {
+            Request::Frameworks | Request::UpdatedSignatures { .. } | Request::MovedSignatures { .. } => {
                 let ids = store.id_list(&request)?.map_or(0, |ids| ids.len());
                 if ids == settled.num_records as usize { Ok(()) } else { Err(wrong("some of its ids are missing")) }
             }

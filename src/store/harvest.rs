@@ -22,6 +22,9 @@ pub struct Harvest {
     pub attempts_before: u64,
     /// Data that the store had when it was opened.
     pub data_before: u64,
+    /// Its data came from files, which go only so far: the next run asks for what came since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_imported: bool,
     /// Its answers are being joined with those before, so that neither harvest can be shown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_joining: bool,
@@ -67,6 +70,7 @@ impl Harvest {
             lateness: Lateness::default(),
             attempts_before: 0,
             data_before: 0,
+            is_imported: false,
             is_joining: false,
             joined_at: None,
             finished_at: None,

@@ -46,6 +46,17 @@ impl Store {
         }
     }
 
+    /// Notes that the first harvest is made of files.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be written.
+    pub fn mark_as_imported(&self) -> Result<(), StoreError> {
+        match self.harvests()?.as_slice() {
+            [first] => self.put_meta(META_HARVESTS, &[Harvest { is_imported: true, ..first.clone() }]),
+            _ => Ok(()),
+        }
+    }
+
     /// The newest harvest; `None` in a store without an identity.
     ///
     /// # Errors
@@ -118,6 +129,7 @@ impl Store {
         if counts.pending() > 0 || last.is_open() {
             return Err(StoreError::HarvestOpen { path: self.path.clone(), harvest: last.number });
         }
+        let previous_end = last.data_end;
         let opened = Harvest {
             number: last.number.saturating_add(1),
             lateness,
@@ -135,7 +147,7 @@ impl Store {
         staging.describe(META_SHOWN, &shown)?;
         staging.describe(META_IDENTITY, &next)?;
         staging.describe(META_HARVESTS, &harvests)?;
-        staging.ask_for_lists_again(first)?;
+        staging.ask_for_lists_again(first, previous_end)?;
         let counts = staging.commit()?;
         self.write_ledger(&counts)?;
         Ok(next)

@@ -13,7 +13,7 @@ fn name_of(request: &Request) -> Option<String> {
         Request::AlertPage { page, .. } => Some(format!("page={page}")),
         Request::Frameworks => Some("frameworks".to_owned()),
         Request::Signatures { .. } => Some("signatures".to_owned()),
-        Request::UpdatedSignatures { .. } => Some("updated".to_owned()),
+        Request::UpdatedSignatures { .. } | Request::MovedSignatures { .. } => Some("updated".to_owned()),
         Request::Summary { signature, .. } => Some(format!("summary {signature}")),
         Request::Job { id } => Some(format!("job {id}")),
     }

@@ -91,6 +91,7 @@ async fn a_dump_that_is_imported_and_completed_equals_a_crawl_of_the_same_server
     assert_eq!(data.torn.first[1].0, data.lines);
     assert!(data.outside > 0 || data.data > 1000, "{data:?}");
 
+    imported.config.window.data_end = Some(summary.identity.data_end); // a run without it would go on up to now
     imported.run().await.unwrap();
     let one = generated().await;
     let mut crawled = Crawl::of(&one.url());
@@ -245,4 +246,34 @@ fn originals_of_corrected_records_are_stored_as_a_crawl_stores_them() {
     }
     drop(store);
     verify_store(&crawl.config.store, false, &mut |finding| panic!("{finding:?}")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_after_an_import_asks_for_what_lies_behind_the_newest_push_of_the_files() {
+    let files = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(corpus().join("golden/perf_jobs_by_signature.jsonl")).unwrap();
+    let mut cut = String::new();
+    for line in text.lines() {
+        let (head, data) = line.split_once("\"jobs\": [").unwrap();
+        let data = data.strip_suffix("]}").unwrap().split_inclusive('}').map(|datum| datum.trim_start_matches(", "));
+        let pushed = |datum: &&str| datum.split("\"push_timestamp\": \"").nth(1).is_some_and(|at| at < "2026-09-01");
+        let kept: Vec<&str> = data.filter(pushed).collect();
+        cut.push_str(&format!("{head}\"jobs\": [{}]}}\n", kept.join(", ")));
+    }
+    put(&files.path().join("perf_jobs_by_signature.jsonl"), cut.as_bytes());
+    let simulator = simulator(Behaviour::default()).await;
+    let once = Crawl::of(&simulator.url());
+    once.run().await.unwrap();
+
+    let crawl = Crawl::of(&simulator.url());
+    let mut config = crawl.config.clone();
+    config.window.data_end = None; // the files prove theirs
+    let summary = import_folder(files.path(), &config, &Shutdown::new()).unwrap();
+    assert!(summary.identity.data_end.to_string().starts_with("2026-08-"), "{}", summary.identity.data_end);
+    let run = crawl.run().await.unwrap();
+    assert_eq!(Some(run.crawl.identity.data_end), crawl.config.window.data_end);
+    assert!(run.crawl.counts.is_complete());
+    let [once, crawl] = [&once, &crawl].map(|crawl| crawl.artifacts().remove("perf_jobs_by_signature.jsonl").unwrap());
+    let files = |bytes| BTreeMap::from([("data".to_owned(), bytes)]);
+    assert_same_artifacts(&files(once), &files(crawl));
 }

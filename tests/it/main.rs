@@ -43,6 +43,7 @@ mod parquet;
 mod plan;
 mod rate;
 mod readers;
+mod rehearsal;
 mod report;
 mod resume;
 mod scope;

@@ -113,6 +113,8 @@ async fn every_datum_and_every_signature_is_that_of_the_artifacts() {
                 ("submit_time".to_owned(), time(&datum["submit_time"])),
                 ("value".to_owned(), Field::Null),
                 ("machine_name".to_owned(), text(&datum["machine_name"])),
+                ("first_seen".to_owned(), Field::Long(1)),
+                ("last_seen".to_owned(), Field::Long(1)),
             ]));
         }
     }

@@ -14,9 +14,9 @@ const DAY: u64 = 86_400;
 
 /// How the data change as the clock of a simulator advances.
 ///
-/// Whatever the options, a push, and an alert summary, appears at its own time, a datum at the time of its push or later,
-/// and a signature with its first datum. The default adds that jobs expire after 120 days. [`History::growing`] removes
-/// nothing, [`History::forgetting`] does everything that a real server does.
+/// With any options, a push appears when it was pushed, an alert summary when it was created, a datum with its push or
+/// later, and a signature with its first datum. The default deletes jobs after 120 days and changes nothing else;
+/// [`History::growing`] only adds records; [`History::forgetting`] does everything that the real server does.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
     /// Seed of all choices below.

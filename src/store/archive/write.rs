@@ -174,7 +174,7 @@ impl Gathering<'_> {
                         }
                     }
                 }
-                Request::Frameworks | Request::UpdatedSignatures { .. } => {
+                Request::Frameworks | Request::UpdatedSignatures { .. } | Request::MovedSignatures { .. } => {
                     self.pieces(&key::id_list(&request), &request)?;
                 }
                 // The signatures themselves are listed in their own tree.

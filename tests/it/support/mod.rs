@@ -210,6 +210,9 @@ pub(crate) fn silent_port() -> (TcpSocket, SocketAddr) {
 /// See [`Crawl::artifacts`].
 pub(crate) fn artifacts_in(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
+    if !folder.exists() {
+        return files; // a refused run leaves none
+    }
     for entry in std::fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
