@@ -14,7 +14,8 @@ async fn the_changes_of_a_harvest_are_whole_once_its_failed_requests_are_answere
     crawl.refresh(ends[0]).await.unwrap();
     crawl.config.source.base_url = bad.url();
     assert!(crawl.refresh(ends[1]).await.unwrap().crawl.counts.failed() > 0);
-    let changes = |crawl: &Crawl| std::fs::read_to_string(crawl.config.artifacts.out.join("changes/0002.jsonl")).unwrap();
+    let changes =
+        |crawl: &Crawl| std::fs::read_to_string(crawl.config.artifacts.out.join("changes/0002.jsonl")).unwrap();
     let partial = changes(&crawl);
 
     crawl.config.source.base_url = calm.url();
