@@ -13,7 +13,7 @@ use super::format::{META_BUSIEST, META_COUNTS, META_HARVESTS, META_IDENTITY, MET
 use super::open::read_push;
 use super::value::{Failure, Provenance, SetAside, Settled, open_frame, open_json};
 use super::{CrawlIdentity, HarvestEnds, Ledger, Outcome, Store, StoreError, Tally, key};
-use crate::model::{JobId, Kind, PushId, Request, SignatureId, Timestamp, Window, sampled_jobs};
+use crate::model::{FIRST_HARVEST, JobId, Kind, PushId, Request, SignatureId, Timestamp, Window, sampled_jobs};
 
 /// Turns damage into its reason; any other error ends the search.
 fn damage_of<T>(result: Result<T, StoreError>) -> Result<Result<T, String>, StoreError> {
@@ -360,7 +360,10 @@ impl<'a> Checker<'a> {
     /// Checks that the sampled jobs of a signature are in some state. A window in parts is skipped: its sample is drawn at the
     /// end of the crawl.
     fn check_sample(&mut self, request: Request) -> Result<(), StoreError> {
-        let Request::Summary { harvest, window, .. } = request else { return Ok(()) };
+        let Request::Summary { signature, harvest, window } = request else { return Ok(()) };
+        if harvest > FIRST_HARVEST && self.store.summaries_of(signature).nth(1).is_some() {
+            return Ok(()); // as for parts of a window: the sample of all parts is drawn before they are joined
+        }
         if self.start != Some(window.start) || self.ends.end_of(harvest) != window.end {
             return Ok(());
         }
