@@ -32,10 +32,10 @@ enum Command {
     /// Make artifacts from the store, without using the network
     #[command(after_help = help::reduce())]
     Reduce(run::ReduceArgs),
-    /// Estimate how many requests a run would make and how long it would take
+    /// Estimate how many requests a run or a refresh would make and how long it would take
     #[command(after_help = help::PLAN)]
     Plan(plan::PlanArgs),
-    /// Show the progress of a crawl, also while it is running
+    /// Show the progress of a crawl, also while it is running, and the harvests of a store
     #[command(after_help = help::STATUS)]
     Status(status::StatusArgs),
     /// List the failed requests and the reasons
@@ -44,7 +44,7 @@ enum Command {
     /// Export the store as an archive, or the dataset as Parquet files
     #[command(after_help = help::EXPORT)]
     Export(export::ExportArgs),
-    /// Import an archive, or the files of the older scripts, into an empty store
+    /// Import an archive, or the files of the older scripts, into a store
     #[command(after_help = help::IMPORT)]
     Import(import::ImportArgs),
     /// Check the store and the artifacts for damage, and repair it

@@ -159,7 +159,7 @@ fn warnings(config: &Config, summary: &ExportSummary, tables: &BTreeSet<Table>) 
             counted(summary.data_with_nulls, "datum has", "data have")
         ));
     }
-    if tables.contains(&Table::Revisions) && config.inputs.commits.is_none() {
+    if tables.contains(&Table::Revisions) && config.commits_file().is_none() {
         text.push_str("\nwarning: without --commits, revisions contains only revisions with data, and no commit_date");
     }
     text

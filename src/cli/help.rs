@@ -17,6 +17,7 @@ pub(super) const EXIT_CODES: [(u8, &str); 7] = [
 pub(super) const PROGRAM: &str = "\
 Try it offline:      perfharvest demo
 Crawl Treeherder:    perfharvest run --commits all_commits.jsonl --start 2026-07-01
+Bring it up to now:  perfharvest refresh
 Show the progress:   perfharvest status
 
 To resume an interrupted run, run the same command again.";
@@ -32,12 +33,21 @@ To resume an interrupted run, run the same command again. If nothing is missing,
 
 const REFRESH: &str = "\
 Examples:
+  perfharvest refresh
   perfharvest refresh --commits all_commits.jsonl --store crawl.store
-  perfharvest refresh --full  # looks for late data of old pushes too
+  perfharvest refresh --full  # a few times a year
+  perfharvest plan --refresh  # how many requests a refresh would make
 
-A refresh finishes what an interrupted one left, then asks for everything that is new since: the lists, the data of \
-signatures that have newer ones, changed alert summaries, new jobs. What the server has forgotten stays. Run it at least \
-every few weeks: the server deletes jobs after 120 days. On an empty store, a refresh is a run.";
+A refresh finishes an interrupted one, then opens the next harvest. It asks for the lists, the data of signatures that have \
+new ones, and new jobs, and makes the artifacts. Data that the server has deleted stay. changes/NNNN.jsonl, beside the \
+artifacts, lists all that harvest NNNN changed. On an empty store, a refresh is a run.
+
+Run it every week, and at least once a month: the server deletes jobs after about 120 days. The server does not announce \
+data that arrive late for old pushes. A refresh looks for them in the last window.overlap (28 days) of each signature; \
+with --full, it looks everywhere, and makes as many requests as a new crawl.
+
+The commits must reach as far as the data. If inputs.commits_from is set, a refresh extends the file; otherwise run \
+`perfharvest commits` before it.";
 
 const CRAWL: &str = "\
 Examples:
@@ -51,15 +61,18 @@ pub(super) const PLAN: &str = "\
 Examples:
   perfharvest plan --start 2026-07-01
   perfharvest plan --requests-per-second 10 --json
+  perfharvest plan --refresh  # of a store that holds a finished crawl
 
-A plan fetches only the listings needed to estimate, and stores them; the next run does not fetch them again. While a \
-crawl is running, the plan makes no request: it reads the progress that the crawl writes beside its store.";
+A plan fetches only the listings needed to estimate, and stores them; the next run does not fetch them again. With \
+--refresh, it stores nothing. While a crawl is running, the plan makes no request: it reads the progress that the crawl \
+writes beside its store.";
 
 pub(super) const STATUS: &str = "\
 Examples:
   perfharvest status --store crawl.store
   perfharvest status --watch
   perfharvest status --json | jq .counts.kinds.summaries
+  perfharvest status --json | jq -r '.harvests[-1].data_end'
 
 The exit code is 0 if the crawl is complete and no record was set aside, and 3 otherwise. With --watch, --json prints one JSON object per line.";
 

@@ -34,7 +34,7 @@ pub(super) struct PlanArgs {
     /// Estimate a refresh of the store instead of a run; stores nothing
     #[arg(long)]
     refresh: bool,
-    /// With --refresh: of the data of every signature, over the whole window
+    /// With --refresh: estimate a refresh --full
     #[arg(long, requires = "refresh")]
     full: bool,
     /// Continue a crawl whose server has moved to a new address
@@ -335,12 +335,13 @@ fn table(plan: &Plan) -> String {
     }
     if let Some(of) = &plan.refresh {
         text.push_str(&format!(
-            "a refresh up to {}: signatures with newer data {}, new {}, looked at again for late data {}{}\n",
+            "a refresh up to {} asks for the data of {}: {} with newer data, {} new, {} to look for late data{}\n",
             of.data_end,
+            counted(of.moved + of.new + of.late_check + of.full, "signature", "signatures"),
             of.moved,
             of.new,
             of.late_check,
-            if of.full > 0 { format!(", all others {}", of.full) } else { String::new() },
+            if of.full > 0 { format!(", {} because of --full", of.full) } else { String::new() },
         ));
     }
     if plan.kinds.iter().any(|kind| kind.skipped > 0) {

@@ -98,7 +98,7 @@ fn at_output(output: &Path, error: ArtifactError) -> Error {
 
 fn closing_line(config: &Config, output: &str, report: &crate::report::Report) -> String {
     let mut text = format!("wrote the report to {output} ({})", human_bytes(report.html.len() as u64));
-    if config.inputs.commits.is_none() {
+    if config.commits_file().is_none() {
         text.push_str("\nnote: without --commits, the report does not cover revisions");
     }
     if !report.complete {

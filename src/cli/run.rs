@@ -135,7 +135,12 @@ pub(super) async fn refresh(args: &RefreshArgs) -> Result<u8, Error> {
     let options = RunOptions { full: args.full, ..args.run.crawl.options() };
     if args.run.crawl.dry_run {
         let own = WindowConfig { data_end: None, ..config.window.clone() };
-        return dry_run(&Config { window: own, ..config }, options, true);
+        let code = dry_run(&Config { window: own, ..config.clone() }, options, true)?;
+        if Store::exists(&config.store.path) {
+            let plan = advice(&config, "perfharvest plan --refresh");
+            print(&format!("refresh: then opens the next harvest; `{plan}` counts its requests\n"))?;
+        }
+        return Ok(code);
     }
     run_with(config, options, Some(args.layers()?), Command::Refresh).await
 }

@@ -12,7 +12,7 @@ use super::due::due_line;
 use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured};
 use super::summary::age_of;
 use super::terminal::print;
-use crate::model::{Kind, Timestamp};
+use crate::model::{FIRST_HARVEST, Kind, Timestamp};
 use crate::observe::{DueJobs, RunPhase, RunState, counted, human_bytes, human_duration};
 use crate::store::{CrawlIdentity, Harvest, KindTally, Ledger, Store, StoreError, Tally};
 use crate::{EXIT_INCOMPLETE, Error};
@@ -201,14 +201,16 @@ fn harvest_lines(harvests: &[Harvest], now: Timestamp) -> String {
     }
     let shown = harvests.iter().rev().find(|harvest| !harvest.is_open());
     if newest.is_open() {
-        text.push_str(&format!("harvest {} is open, up to {}\n", newest.number, newest.data_end));
+        let finishing = if newest.number == FIRST_HARVEST { "run" } else { "refresh" };
+        text.push_str(&format!(
+            "harvest {} is open, up to {}; `perfharvest {finishing}` finishes it\n",
+            newest.number, newest.data_end
+        ));
     }
     if let Some(shown) = shown {
         let age = age_of(shown.data_end, now);
-        text.push_str(&format!(
-            "the dataset is up to date as of {}{age}; `perfharvest refresh` extends it\n",
-            shown.data_end
-        ));
+        let extending = if newest.is_open() { "" } else { "; `perfharvest refresh` extends it" };
+        text.push_str(&format!("the dataset is up to date as of {}{age}{extending}\n", shown.data_end));
     }
     text
 }

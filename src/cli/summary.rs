@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::advice::advice;
 use crate::config::Config;
 use crate::dataset::commits::check::share_of;
-use crate::dataset::{Artifact, Input, ReduceSummary};
+use crate::dataset::{Artifact, Input, ReduceSummary, changes_file};
 use crate::model::{Kind, Timestamp};
 use crate::observe::{Counters, counted, form, human_bytes, human_duration};
 use crate::pipeline::{CrawlSummary, RunSummary};
-use crate::store::KindTally;
+use crate::store::{Harvest, KindTally};
 use crate::{EXIT_INCOMPLETE, EXIT_INTERRUPTED};
 
 pub(super) fn exit_code(crawl: &CrawlSummary) -> u8 {
@@ -25,10 +25,25 @@ pub(super) fn exit_code(crawl: &CrawlSummary) -> u8 {
 pub(super) fn closing_summary(config: &Config, summary: &RunSummary, counters: &Counters) -> String {
     let mut text = crawl_lines(config, &summary.crawl, counters);
     if let Some(reduction) = &summary.reduction {
+        text.push_str(&harvest_line(config, &summary.crawl, &reduction.manifest.run.harvests));
         text.push_str(&reduction_lines(config, &[], reduction));
         text.push_str(&format!("for an overview, run:\n  {}\n", advice(config, "perfharvest report")));
     }
     text
+}
+
+/// Names the newest harvest, if it is a later one and this run asked for anything.
+fn harvest_line(config: &Config, crawl: &CrawlSummary, harvests: &[Harvest]) -> String {
+    match harvests {
+        [_, .., newest] if crawl.requests_made > 0 && !newest.is_open() => format!(
+            "harvest {}, up to {}, added {}; {} lists its changes\n",
+            newest.number,
+            newest.data_end,
+            counted(newest.data_added, "datum", "data"),
+            config.artifacts.out.join(changes_file(newest.number)).display(),
+        ),
+        _ => String::new(),
+    }
 }
 
 /// The result of a crawl, in less than a screen.
@@ -51,18 +66,23 @@ pub(super) fn crawl_lines(config: &Config, crawl: &CrawlSummary, counters: &Coun
     let sum = |of: fn(&KindTally) -> u64| Kind::ALL.iter().map(|kind| of(crawl.counts.of(*kind))).sum::<u64>();
     // A run that was killed counts only as far as it stored its answers.
     let requests = sum(|counts| counts.attempts).max(crawl.requests_made);
-    let one_by_one = one_by_one(crawl);
     text.push_str(&format!(
-        "this run: {} in {}\nall runs: {} for {} of JSON\none item per request would take {} ({} saved)\n\
-         store: {}\n",
+        "this run: {} in {}\nall runs: {} for {} of JSON\n",
         counted(crawl.requests_made, "request", "requests"),
         human_duration(crawl.elapsed),
         counted(requests, "request", "requests"),
         human_bytes(sum(|counts| counts.body_bytes)),
-        counted(one_by_one, "request", "requests"),
-        one_by_one.saturating_sub(requests),
-        config.store.path.display(),
     ));
+    // Later harvests ask for the same again.
+    if crawl.identity.first_data_end.is_none() {
+        let one_by_one = one_by_one(crawl);
+        text.push_str(&format!(
+            "one item per request would take {} ({} saved)\n",
+            counted(one_by_one, "request", "requests"),
+            one_by_one.saturating_sub(requests),
+        ));
+    }
+    text.push_str(&format!("store: {}\n", config.store.path.display()));
     if !crawl.identity.scope.is_all() {
         text.push_str(&format!("scope: {}\n", crawl.identity.scope));
     }
@@ -98,6 +118,12 @@ fn complete_line(config: &Config, crawl: &CrawlSummary, now: Timestamp) -> Strin
         return "complete: nothing left to fetch\n".to_owned();
     }
     let data_end = crawl.identity.data_end;
+    if config.window.data_end == Some(data_end) {
+        return format!(
+            "complete: up to date as of {data_end}{}, the configured window.data_end\n",
+            age_of(data_end, now)
+        );
+    }
     format!(
         "complete: up to date as of {data_end}{}; `{}` fetches what came since\n",
         age_of(data_end, now),
@@ -247,6 +273,31 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("complete: nothing left to fetch\n") && text.lines().count() < 20, "{text}");
+    }
+
+    #[test]
+    fn a_later_harvest_is_named_with_the_file_of_its_changes() {
+        let mut crawl = crawl(&tally(0, true));
+        let data_end: Timestamp = "2026-08-09T00:00:00Z".parse().unwrap();
+        crawl.identity = crawl.identity.extended_to(data_end);
+        let harvest = |number: u16| Harvest {
+            number,
+            joined_at: Some(data_end),
+            data_added: 2,
+            ..serde_json::from_value(serde_json::json!({
+                "number": 1, "data_end": data_end, "began_at": data_end, "overlap_secs": 0, "late_check_secs": 0,
+                "attempts_before": 0, "data_before": 0, "requests": 0, "data_added": 0, "num_alerts": 0
+            }))
+            .unwrap()
+        };
+        let line = harvest_line(&Config::default(), &crawl, &[harvest(1), harvest(2)]);
+        let file = "datasets/mozilla_perf/changes/0002.jsonl";
+        assert_eq!(line, format!("harvest 2, up to {data_end}, added 2 data; {file} lists its changes\n"));
+        assert_eq!(harvest_line(&Config::default(), &crawl, &[harvest(1)]), "");
+        let text = crawl_lines(&Config::default(), &crawl, &Counters::default());
+        assert!(!text.contains("one item per request"), "{text}");
+        crawl.requests_made = 0;
+        assert_eq!(harvest_line(&Config::default(), &crawl, &[harvest(1), harvest(2)]), "");
     }
 
     #[test]

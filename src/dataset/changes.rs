@@ -21,13 +21,17 @@ use super::write::{
 /// The folder of the feed, in that of the artifacts.
 pub(crate) const FOLDER: &str = "changes";
 
+/// The file of a harvest, in the folder of the artifacts.
+pub(crate) fn changes_file(harvest: u16) -> String {
+    format!("{FOLDER}/{harvest:04}.jsonl")
+}
+
 /// Version of the lines.
 const SCHEMA_VERSION: u32 = 1;
 
-/// Input of a file in the manifest: whether addresses are redacted.
+/// Inputs of a file in the manifest: whether addresses are redacted, and the requests of the harvest, of which there are more
+/// when a later run repeats those that failed.
 const REDACTED: &str = "redact_emails";
-
-/// As [`REDACTED`]: the requests of the harvest. There are more once a request that had failed is answered after all.
 const REQUESTS: &str = "requests";
 
 /// The files that are to be made, under temporary names, and the entries of all of them.
@@ -58,12 +62,10 @@ impl FeedMaker<'_> {
         let mut previous_end = Timestamp::default();
         let harvests = self.store.harvests()?.into_iter();
         for harvest in harvests.filter(|harvest| !harvest.is_open() && self.store.shows(harvest.number)) {
-            let file_name = format!("{:04}.jsonl", harvest.number);
-            let name = format!("{FOLDER}/{file_name}");
-            let inputs = BTreeMap::from([
-                (REDACTED.to_owned(), self.redact.to_string()),
-                (REQUESTS.to_owned(), harvest.requests.to_string()),
-            ]);
+            let name = changes_file(harvest.number);
+            let file_name = name.trim_start_matches(FOLDER).trim_start_matches('/');
+            let inputs = [(REDACTED, self.redact.to_string()), (REQUESTS, harvest.requests.to_string())];
+            let inputs = inputs.map(|(name, value)| (name.to_owned(), value)).into();
             let listed = before.and_then(|before| before.run.changes.get(&name));
             let is_current = |entry: &&ArtifactEntry| {
                 entry.inputs == inputs
@@ -75,12 +77,12 @@ impl FeedMaker<'_> {
                 feed.entries.insert(name, entry.clone());
             } else {
                 std::fs::create_dir_all(&folder).map_err(|source| DatasetError::write(folder.clone(), source))?;
-                let (finished, entry) = self.write(&folder, &file_name, &harvest, previous_end, inputs)?;
+                let (finished, entry) = self.write(&folder, file_name, &harvest, previous_end, inputs)?;
                 let is_listed = before.is_some_and(|before| {
                     before.run.changes.contains_key(&name) || before.run.publishing.contains(&name)
                 });
                 if !is_listed && std::fs::symlink_metadata(self.out.join(&name)).is_ok() {
-                    let others = [file_name.as_str()];
+                    let others = [file_name];
                     FolderKind::artifacts().refuse_others(&folder, &others, std::slice::from_ref(&finished), &[])?;
                 }
                 feed.made.push(finished);

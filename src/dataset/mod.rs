@@ -29,6 +29,7 @@ pub mod summary_stats;
 pub mod write;
 
 pub use catalogue::{Artifact, Input, UnknownArtifact};
+pub(crate) use changes::changes_file;
 pub use error::DatasetError;
 pub(crate) use families::busiest::keep_busiest_revisions;
 pub use families::busiest::{BusiestRevisions, RevisionJobs, busiest_revisions};

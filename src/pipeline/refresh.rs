@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::identity::refuse_other;
 use super::options::RunOptions;
 use crate::Error;
 use crate::actor::blocking;
@@ -80,6 +81,7 @@ impl RefreshPlanning {
         let (Some(stored), Some(newest)) = (store.identity()?, store.newest_harvest()?) else {
             return Err(StoreError::Missing(path.clone()));
         };
+        refuse_other(&stored, &without_end(config), options)?;
         if newest.is_open() {
             return Err(StoreError::HarvestOpen { path: path.clone(), harvest: newest.number });
         }

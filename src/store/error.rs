@@ -143,7 +143,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The store holds another crawl than the one that the configuration describes.
-    #[error("the store {} holds another crawl:{}\nuse another --store, or ask for the stored crawl{}", path.display(), list_differences(differences), same_source_hint(differences))]
+    #[error("the store {} holds another crawl:{}\nuse another --store, or ask for the stored crawl{}", path.display(), list_differences(differences), crawl_hint(differences))]
     OtherCrawl {
         /// The store.
         path: PathBuf,
@@ -203,11 +203,14 @@ fn list_differences(differences: &[(&'static str, String, String)]) -> String {
     differences.iter().map(|(key, stored, asked)| format!("\n  {key}: stored {stored}, asked {asked}")).collect()
 }
 
-fn same_source_hint(differences: &[(&'static str, String, String)]) -> &'static str {
-    if differences.iter().all(|(key, ..)| *key == "source.base_url") {
-        " (use --same-source if it is the same server at a new address)"
-    } else {
-        ""
+fn crawl_hint(differences: &[(&'static str, String, String)]) -> &'static str {
+    match differences {
+        [("source.base_url", _, _)] => " (use --same-source if it is the same server at a new address)",
+        // Both times have the same form.
+        [("window.data_end", stored, asked)] if asked > stored => {
+            "; `perfharvest refresh` brings it up to a later time"
+        }
+        _ => "",
     }
 }
 

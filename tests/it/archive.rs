@@ -10,7 +10,7 @@ use perfharvest::store::{STORE_FORMAT_VERSION, Store, archive, frame, verify_sto
 use treeherder_sim::Behaviour;
 
 use crate::support::tamper::tampered;
-use crate::support::{Crawl, assert_same_artifacts, simulator};
+use crate::support::{Crawl, assert_same_artifacts, corpus, simulator};
 
 fn export(store: &StoreConfig, to: &Path) {
     let store = Store::open_existing(store).unwrap();
@@ -129,4 +129,27 @@ async fn a_store_made_of_an_archive_goes_on_with_the_outputs_of_the_archived_one
     crawl.run().await.unwrap();
     assert_same_artifacts(&made, &crawl.artifacts());
     verify_store(&crawl.config.store, false, &mut |finding| panic!("{finding:?}")).unwrap();
+}
+
+/// `corpus/archives/content_2.phar` is a crawl until 2026-08-20 by a version that had no harvests.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crawl_that_was_archived_before_there_were_harvests_is_brought_up_to_date() {
+    let simulator = simulator(Behaviour::default()).await;
+    let once = Crawl::of(&simulator.url());
+    once.run().await.unwrap();
+
+    let crawl = Crawl::of(&simulator.url());
+    let archived = corpus().join("archives/content_2.phar");
+    archive::read(&archived, &crawl.config.store, &Shutdown::new()).unwrap();
+    let harvests = Store::open_existing(&crawl.config.store).unwrap().harvests().unwrap();
+    assert!(harvests.len() == 1 && harvests[0].finished_at.is_some(), "{harvests:?}");
+    verify_store(&crawl.config.store, false, &mut |finding| panic!("{finding:?}")).unwrap();
+
+    let refreshed = crawl.refresh("2026-11-22T08:00:00Z").await.unwrap();
+    assert!(refreshed.crawl.counts.is_complete() && refreshed.crawl.requests_made < simulator.served().total());
+    let (mut expected, mut made) = (once.artifacts(), crawl.artifacts());
+    for artifacts in [&mut expected, &mut made] {
+        artifacts.retain(|name, _| !matches!(name.as_str(), "manifest.json" | "alert_summary_history.jsonl"));
+    }
+    assert_same_artifacts(&expected, &made);
 }

@@ -8,6 +8,7 @@ mod architecture;
 mod archive;
 mod case_server;
 mod cases;
+mod changes;
 mod clocks;
 mod commits;
 mod commits_hgweb;

@@ -1,5 +1,6 @@
 //! `plan`, `status` and `run --dry-run`.
 
+use perfharvest::actor::Shutdown;
 use perfharvest::config::WindowConfig;
 use perfharvest::model::{JobId, Request, Sorted};
 use perfharvest::pipeline::{self, RunOptions};
@@ -167,4 +168,19 @@ async fn dry_run(crawl: Crawl, url: String) -> (Crawl, String) {
     });
     let (said, crawl) = called.await.unwrap();
     (crawl, said)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_fit_a_store_is_refused_with_its_name_and_the_next_step() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    crawl.config.window.data_end = Some("2026-11-23T00:00:00Z".parse().unwrap());
+    let error = crawl.run().await.unwrap_err().to_string();
+    assert!(error.contains("`perfharvest refresh`"), "{error}");
+
+    "http://127.0.0.1:9".clone_into(&mut crawl.config.source.base_url);
+    let planned = pipeline::plan_refresh(&crawl.config, RunOptions::default(), &Shutdown::new()).await;
+    let error = planned.unwrap_err().to_string();
+    assert!(error.contains(&crawl.config.store.path.display().to_string()), "{error}");
 }

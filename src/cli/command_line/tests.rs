@@ -272,3 +272,42 @@ fn every_example_parses() {
     }
     assert!(num_examples >= 30, "{num_examples}");
 }
+
+/// The commands in the texts that ship with the program: in shell blocks of Markdown, and in the recipes.
+#[test]
+fn every_command_in_the_documents_parses() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut num_commands = 0;
+    for name in [
+        "README.md",
+        "docs/damage.md",
+        "docs/tuning.md",
+        "examples/weekly/crontab",
+        "examples/weekly/perfharvest.service",
+        "examples/weekly/slurm.sh",
+    ] {
+        let text = std::fs::read_to_string(folder.join(name)).unwrap().replace("\\\n", " ");
+        let is_markdown = !name.starts_with("examples/");
+        let mut in_shell = !is_markdown;
+        for line in text.lines() {
+            let line = line.trim_start();
+            if is_markdown && line.starts_with("```") {
+                in_shell = line == "```sh";
+                continue;
+            }
+            if line.starts_with('#') || !in_shell {
+                continue;
+            }
+            let arguments = line.split_once("bin/perfharvest ").map(|(_, arguments)| arguments);
+            let Some(arguments) = arguments.or_else(|| line.strip_prefix("perfharvest ")) else { continue };
+            let arguments = arguments.split([';', '|', '>', '&']).next().unwrap_or_default();
+            let command = format!("perfharvest {arguments}");
+            let words = shlex::split(&command).unwrap_or_else(|| panic!("{name}: {command}"));
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{name}: {command}: {error}");
+            }
+            num_commands += 1;
+        }
+    }
+    assert!(num_commands >= 20, "{num_commands}");
+}

@@ -23,7 +23,7 @@ use crate::model::{FIRST_HARVEST, Kind, Request};
 use crate::store::database::{Changes, Durability};
 use crate::store::trees::Operation;
 use crate::store::value::{SetAside, Settled, open_json};
-use crate::store::{Absorbed, Incoming, Lateness, Pending, Store, StoreError, Tally, frame, key};
+use crate::store::{Absorbed, Change, Incoming, Lateness, Pending, Store, StoreError, Tally, frame, key};
 
 /// Entries per batch at most, and bytes per batch, about.
 const BATCH_ENTRIES: usize = 4096;
@@ -84,6 +84,11 @@ fn fill(mut archive: Archive<'_>, store: &Store, shutdown: &Shutdown) -> Result<
     })?;
     archive.check_tally(&tally)?;
     store.flush_all(&header.counts)?;
+    if content < CONTENT_WITH_HARVESTS && header.counts.is_complete() {
+        // Without harvests, the end of the crawl was that of the first. Nothing may open the next one before that is stored.
+        store.join_harvest(shutdown)?;
+        store.commit(Change::Finish)?;
+    }
     Ok(ArchiveSummary { header, num_entries, raw_bytes, file_bytes: archive.file_bytes })
 }
 
