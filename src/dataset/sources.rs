@@ -119,8 +119,9 @@ impl Sources<'_> {
         let artifacts = &self.config.artifacts;
         let identity = &self.identity;
         let mut options = vec![(SEMANTICS, artifacts.semantics.name().to_owned())];
-        if artifact.inputs().contains(&Input::Commits) {
-            options.push(("window", format!("{}..{}", identity.window_start, identity.window_end)));
+        // Not the window: a refresh moves its end, often past no commit.
+        if let Some(commits) = self.commits.filter(|_| artifact.inputs().contains(&Input::Commits)) {
+            options.push(("commits_in_window", format!("xxh3:{:016x}", commits.digest_in_window())));
         }
         // Signatures without data have rows too, and do not show in a digest of data.
         if artifact.inputs().contains(&Input::Summaries) && !identity.scope.is_all() {
