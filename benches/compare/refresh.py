@@ -26,6 +26,7 @@ from pathlib import Path
 END = datetime.datetime(2026, 11, 22, tzinfo=datetime.timezone.utc)  # of generated data
 ROUNDS = 5
 PUSHES_PER_WEEK = 60
+ALERT_DAYS = 3 * 365
 UNLIMITED = ["limiter.requests_per_second=1000000", "limiter.burst=1000000", "limiter.adaptive=false"]
 UNLIMITED += ["concurrency.summaries=64", "concurrency.job_details=16"]
 # They tell how the store was made.
@@ -99,10 +100,12 @@ class Simulator:
 class Place:
     """A store and its artifacts."""
 
-    def __init__(self, args, folder, name, start, commits):
+    def __init__(self, args, folder, name, start, commits, weeks_before):
+        """`weeks_before`: from the first harvest of the other store, whose start of the alerts is this one's too."""
         self.binary, self.start, self.commits = args.binary, start, commits
         self.store, self.out = folder / f"{name}.store", folder / f"{name}.out"
-        self.settings = [word for setting in UNLIMITED for word in ("--set", setting)]
+        alerts = f"window.alerts_lookback={ALERT_DAYS + 7 * weeks_before}d"
+        self.settings = [word for setting in (*UNLIMITED, alerts) for word in ("--set", setting)]
         self.requests_before = 0
 
     def command(self, verb, *more):
@@ -115,11 +118,16 @@ class Place:
         done.requests, self.requests_before = requests - self.requests_before, requests
         return done
 
+    def status(self):
+        command = [self.binary, "status", "--json", "--store", self.store]
+        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
     def requests(self):
         """All that the store has cost."""
-        command = [self.binary, "status", "--json", "--store", self.store]
-        status = json.loads(subprocess.run(command, capture_output=True, text=True).stdout)
-        return sum(harvest["requests"] for harvest in status["harvests"])
+        return sum(harvest["requests"] for harvest in self.status()["harvests"])
+
+    def records(self, kind):
+        return self.status()["counts"]["kinds"][kind]["records"]
 
     def sizes(self):
         """MB of the log and of the database."""
@@ -187,6 +195,9 @@ def compare(year, once):
     row("disk", sum(year.sizes()), sum(once.sizes()), "MB, log and database")
     row("log", year.sizes()[0], once.sizes()[0], "MB")
     row("database", year.sizes()[1], once.sizes()[1], "MB")
+    # The samples of each week are kept; one crawl fetches those of the last only.
+    row("data", *(place.records("summaries") for place in (year, once)), "in the store")
+    row("jobs", *(place.records("job_details") for place in (year, once)), "with details in the store")
     for place in (year, once):
         Command(place.binary, "compact", "--store", place.store)
     row("compacted", sum(year.sizes()), sum(once.sizes()), "MB, log and database")
@@ -203,7 +214,8 @@ def run(args, folder):
         # The commits do not depend on the number of signatures.
         Command(args.binary, "simulate", "--signatures", 1, *generator(args), "--dump", folder / "data")
         commits = folder / "data" / "all_commits.jsonl"
-        refreshed, once = (Place(args, folder, name, start, commits) for name in ("refreshed", "once"))
+        refreshed = Place(args, folder, "refreshed", start, commits, 0)
+        once = Place(args, folder, "once", start, commits, args.weeks)
         refreshes = year(args, simulator, refreshed, moments)
         median = refreshes[0]
         for figure in ("requests", "seconds", "cpu", "peak"):
