@@ -57,3 +57,19 @@ async fn a_refresh_without_news_asks_for_lists_only_and_makes_no_artifact() {
     assert_eq!(summary.reduction.unwrap().written, Vec::new());
     assert_same_artifacts(&before, &without_manifest());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_change_feed_made_at_once_equals_the_one_made_harvest_by_harvest() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    let folder = crawl.config.artifacts.out.join("changes");
+    let feed = || [1, 2, 3].map(|harvest| std::fs::read_to_string(folder.join(format!("{harvest:04}.jsonl"))).unwrap());
+    for data_end in ENDS {
+        crawl.refresh(data_end).await.unwrap();
+    }
+    let one_by_one = feed();
+    assert!(one_by_one.iter().all(|lines| lines.contains(r#"{"kind":"data","#)));
+    std::fs::remove_dir_all(&folder).unwrap();
+    crawl.run().await.unwrap();
+    assert_eq!(feed(), one_by_one);
+}
