@@ -1,7 +1,7 @@
 //! The change feed: `changes/NNNN.jsonl` beside the artifacts says what harvest N added, changed, or no longer saw.
 //!
 //! In: the lines that the store keeps of each harvest, and the data, which know the harvest that saw them first. A file
-//! depends on the store alone, and stays as it is when later harvests follow; what had failed may be answered by a later run.
+//! depends on the store alone, and stays as it is when later harvests follow.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -15,7 +15,7 @@ use crate::store::{ChunkReader, DataChanges, Harvest, Store, StoreError};
 use super::error::DatasetError;
 use super::ownership::FolderKind;
 use super::write::{
-    ArtifactEntry, ArtifactFile, Finished, Manifest, file_digest, publish, redact_emails, remove_leftovers,
+    ArtifactEntry, ArtifactFile, Completing, Finished, Manifest, file_digest, publish, redact_emails, remove_leftovers,
 };
 
 /// The folder of the feed, in that of the artifacts.
@@ -23,11 +23,15 @@ pub(crate) const FOLDER: &str = "changes";
 
 /// The file of a harvest, in the folder of the artifacts.
 pub(crate) fn changes_file(harvest: u16) -> String {
-    format!("{FOLDER}/{harvest:04}.jsonl")
+    format!("{FOLDER}/{}", file_name(harvest))
 }
 
 /// Version of the lines.
 const SCHEMA_VERSION: u32 = 1;
+
+/// Files that are written in one pass over the data; each takes two threads. Debug builds write fewer, so that tests come to
+/// a second pass.
+const FILES_PER_PASS: usize = if cfg!(debug_assertions) { 2 } else { 32 };
 
 /// Inputs of a file in the manifest: whether addresses are redacted, and the requests of the harvest, of which there are more
 /// when a later run repeats those that failed.
@@ -59,13 +63,11 @@ impl FeedMaker<'_> {
         let mut feed = Feed::default();
         let folder = self.out.join(FOLDER);
         remove_leftovers(&folder);
-        let mut previous_end = Timestamp::default();
+        let (mut to_make, mut previous_end) = (Vec::new(), Timestamp::default());
         let harvests = self.store.harvests()?.into_iter();
         for harvest in harvests.filter(|harvest| !harvest.is_open() && self.store.shows(harvest.number)) {
             let name = changes_file(harvest.number);
-            let file_name = name.trim_start_matches(FOLDER).trim_start_matches('/');
-            let inputs = [(REDACTED, self.redact.to_string()), (REQUESTS, harvest.requests.to_string())];
-            let inputs = inputs.map(|(name, value)| (name.to_owned(), value)).into();
+            let inputs = self.inputs_of(&harvest);
             let listed = before.and_then(|before| before.run.changes.get(&name));
             let is_current = |entry: &&ArtifactEntry| {
                 entry.inputs == inputs
@@ -73,43 +75,78 @@ impl FeedMaker<'_> {
                     && file_digest(&self.out.join(&name))
                         .is_ok_and(|digest| digest == format!("sha256:{}", entry.sha256))
             };
-            if let Some(entry) = listed.filter(is_current) {
-                feed.entries.insert(name, entry.clone());
-            } else {
-                std::fs::create_dir_all(&folder).map_err(|source| DatasetError::write(folder.clone(), source))?;
-                let (finished, entry) = self.write(&folder, file_name, &harvest, previous_end, inputs)?;
+            let data_end = harvest.data_end;
+            match listed.filter(is_current) {
+                Some(entry) => drop(feed.entries.insert(name, entry.clone())),
+                None => to_make.push((harvest, previous_end)),
+            }
+            previous_end = data_end;
+        }
+        for harvests in to_make.chunks(FILES_PER_PASS) {
+            std::fs::create_dir_all(&folder).map_err(|source| DatasetError::write(folder.clone(), source))?;
+            for ((finished, entry), (harvest, _)) in self.write(&folder, harvests)?.into_iter().zip(harvests) {
+                let (name, file_name) = (changes_file(harvest.number), file_name(harvest.number));
                 let is_listed = before.is_some_and(|before| {
                     before.run.changes.contains_key(&name) || before.run.publishing.contains(&name)
                 });
                 if !is_listed && std::fs::symlink_metadata(self.out.join(&name)).is_ok() {
-                    let others = [file_name];
+                    let others = [file_name.as_str()];
                     FolderKind::artifacts().refuse_others(&folder, &others, std::slice::from_ref(&finished), &[])?;
                 }
                 feed.made.push(finished);
                 feed.entries.insert(name, entry);
             }
-            previous_end = harvest.data_end;
         }
         Ok(feed)
     }
 
+    fn inputs_of(&self, harvest: &Harvest) -> BTreeMap<String, String> {
+        let inputs = [(REDACTED, self.redact.to_string()), (REQUESTS, harvest.requests.to_string())];
+        inputs.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
+    /// Writes the files of some harvests, each with the end of the data of the harvest before.
     fn write(
         &self,
         folder: &Path,
-        file_name: &str,
-        harvest: &Harvest,
-        previous_end: Timestamp,
-        inputs: BTreeMap<String, String>,
-    ) -> Result<(Finished, ArtifactEntry), DatasetError> {
-        let mut lines = Lines { file: ArtifactFile::create(folder, file_name)?, rows: 0, redact: self.redact };
+        harvests: &[(Harvest, Timestamp)],
+    ) -> Result<Vec<(Finished, ArtifactEntry)>, DatasetError> {
+        let begin = |(harvest, previous_end): &(Harvest, Timestamp)| {
+            let file = ArtifactFile::create(folder, &file_name(harvest.number))?;
+            let (number, previous_end) = (harvest.number, *previous_end);
+            let mut lines = Lines { file, harvest: number, previous_end, rows: 0, redact: self.redact };
+            self.put_records(harvest, &mut lines).map(|()| lines)
+        };
+        let mut files = harvests.iter().map(begin).collect::<Result<Vec<_>, _>>()?;
+        self.put_added_data(&mut files)?;
+        // Together, they wait for the disk about as long as one.
+        let complete = |Lines { file, rows, .. }: Lines| Ok((rows, file.complete()?));
+        let completing = files.into_iter().map(complete).collect::<Result<Vec<_>, DatasetError>>()?;
+        let finish = |((rows, file), (harvest, _)): ((u64, Completing), &(Harvest, Timestamp))| {
+            let finished = file.wait()?;
+            let entry = ArtifactEntry {
+                rows: Some(rows),
+                bytes: finished.bytes,
+                sha256: finished.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+                schema_version: SCHEMA_VERSION,
+                inputs: self.inputs_of(harvest),
+                counts: BTreeMap::new(),
+            };
+            Ok((finished, entry))
+        };
+        completing.into_iter().zip(harvests).map(finish).collect()
+    }
+
+    /// Everything but the added data.
+    fn put_records(&self, harvest: &Harvest, lines: &mut Lines) -> Result<(), DatasetError> {
         let first = harvest.number == FIRST_HARVEST;
-        let before = if first { "null".to_owned() } else { format!("\"{previous_end}\"") };
+        let before = if first { "null".to_owned() } else { format!("\"{}\"", lines.previous_end) };
         lines.put(&format!(
             "{{\"kind\":\"harvest\",\"harvest\":{},\"data_end\":\"{}\",\"previous_data_end\":{before}}}\n",
             harvest.number, harvest.data_end
         ))?;
         if first {
-            self.put_first_records(&mut lines)?;
+            self.put_first_records(lines)?;
         }
         for portion in self.store.feed(harvest.number) {
             let portion = portion?;
@@ -119,18 +156,7 @@ impl FeedMaker<'_> {
                 })
             })?)?;
         }
-        self.put_added_data(harvest.number, previous_end, &mut lines)?;
-        let Lines { file, rows, .. } = lines;
-        let finished = file.finish()?;
-        let entry = ArtifactEntry {
-            rows: Some(rows),
-            bytes: finished.bytes,
-            sha256: finished.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
-            schema_version: SCHEMA_VERSION,
-            inputs,
-            counts: BTreeMap::new(),
-        };
-        Ok((finished, entry))
+        Ok(())
     }
 
     /// The records that the first harvest saw; their texts are in the artifacts.
@@ -154,39 +180,55 @@ impl FeedMaker<'_> {
         Ok(())
     }
 
-    /// A line for each signature with data that the harvest saw first.
-    fn put_added_data(&self, harvest: u16, previous_end: Timestamp, lines: &mut Lines) -> Result<(), DatasetError> {
+    /// A line for each signature with data that the harvest of a file saw first. `files`: by harvest.
+    fn put_added_data(&self, files: &mut [Lines]) -> Result<(), DatasetError> {
+        let Some(first) = files.first().map(|file| file.harvest) else { return Ok(()) };
         let columns = ColumnSet::IDS | ColumnSet::HARVESTS | ColumnSet::PUSH_TIMESTAMPS | ColumnSet::IRREGULAR;
         let mut chunks = ChunkReader::new(self.store);
-        let mut added: Option<(SignatureId, DataChanges)> = None;
+        let mut added = vec![DataChanges::default(); files.len()];
+        let mut last = None;
         for summary in self.store.settled_summaries() {
             let summary = summary?;
-            if summary.harvest < harvest {
+            if summary.harvest < first {
                 continue; // its data were seen before
             }
             if self.shutdown.is_draining() {
                 return Err(DatasetError::Interrupted);
             }
-            if added.as_ref().is_some_and(|(signature, _)| *signature != summary.signature) {
-                lines.put_data(added.take())?;
+            if let Some(signature) = last.filter(|last| *last != summary.signature) {
+                put_data(signature, &mut added, files)?;
             }
-            let (_, changes) = added.get_or_insert_with(|| (summary.signature, DataChanges::default()));
+            last = Some(summary.signature);
             let (request, num_chunks) = summary.part();
             chunks.for_each::<DatasetError>(&request, num_chunks, columns, |columns| {
                 for at in 0..columns.len() {
-                    if columns.seen(at).map_or(summary.harvest, |seen| seen.first) == harvest {
-                        let text = columns.irregular(at);
-                        changes.added.add_stored(columns.id(at), text);
-                        if harvest > FIRST_HARVEST && columns.push_timestamp(at) < previous_end {
-                            changes.late.add_stored(columns.id(at), text);
-                        }
+                    let seen_by = columns.seen(at).map_or(summary.harvest, |seen| seen.first);
+                    let Ok(number) = files.binary_search_by_key(&seen_by, |file| file.harvest) else { continue };
+                    let text = columns.irregular(at);
+                    added[number].added.add_stored(columns.id(at), text);
+                    if seen_by > FIRST_HARVEST && columns.push_timestamp(at) < files[number].previous_end {
+                        added[number].late.add_stored(columns.id(at), text);
                     }
                 }
                 Ok(())
             })?;
         }
-        lines.put_data(added)
+        last.map_or(Ok(()), |signature| put_data(signature, &mut added, files))
     }
+}
+
+/// Writes what was `added` to a signature by the harvest of each file, and leaves nothing of it.
+fn put_data(signature: SignatureId, added: &mut [DataChanges], files: &mut [Lines]) -> Result<(), DatasetError> {
+    for (changes, lines) in added.iter_mut().zip(files).filter(|(changes, _)| !changes.is_empty()) {
+        let mut line = Vec::new();
+        std::mem::take(changes).write_line(signature, &mut line);
+        lines.put(&String::from_utf8_lossy(&line))?;
+    }
+    Ok(())
+}
+
+fn file_name(harvest: u16) -> String {
+    format!("{harvest:04}.jsonl")
 }
 
 impl Feed {
@@ -207,6 +249,9 @@ impl Feed {
 /// A file of the feed while it is written.
 struct Lines {
     file: ArtifactFile,
+    harvest: u16,
+    /// Of the data of the harvest before.
+    previous_end: Timestamp,
     rows: u64,
     redact: bool,
 }
@@ -219,12 +264,5 @@ impl Lines {
         let redacted = self.redact.then(|| redact_emails(lines));
         let bytes = redacted.as_deref().unwrap_or(lines).as_bytes();
         self.file.write_all(bytes).map_err(|source| DatasetError::write(path, source))
-    }
-
-    fn put_data(&mut self, added: Option<(SignatureId, DataChanges)>) -> Result<(), DatasetError> {
-        let Some((signature, changes)) = added.filter(|(_, changes)| !changes.is_empty()) else { return Ok(()) };
-        let mut line = Vec::new();
-        changes.write_line(signature, &mut line);
-        self.put(&String::from_utf8_lossy(&line))
     }
 }

@@ -119,13 +119,9 @@ impl Sources<'_> {
         let artifacts = &self.config.artifacts;
         let identity = &self.identity;
         let mut options = vec![(SEMANTICS, artifacts.semantics.name().to_owned())];
-        if artifact.inputs().contains(&Input::Commits) {
-            // An end that moves with each harvest changes nothing as long as it adds no commit.
-            let end = match self.commits.filter(|_| identity.window_end_moves) {
-                Some(commits) => format!("{} commits", commits.report.in_window),
-                None => identity.window_end.to_string(),
-            };
-            options.push(("window", format!("{}..{end}", identity.window_start)));
+        // Not the window: a refresh moves its end, often past no commit.
+        if let Some(commits) = self.commits.filter(|_| artifact.inputs().contains(&Input::Commits)) {
+            options.push(("commits_in_window", format!("xxh3:{:016x}", commits.digest_in_window())));
         }
         // Signatures without data have rows too, and do not show in a digest of data.
         if artifact.inputs().contains(&Input::Summaries) && !identity.scope.is_all() {

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use pytext::loads::{Document, Kind, Value};
 use serde::Serialize;
 use thiserror::Error;
+use xxhash_rust::xxh3::Xxh3;
 
 use self::extent::Extent;
 pub(crate) use self::extent::MismatchError;
@@ -172,6 +173,17 @@ impl Commits {
         in_window.sort_unstable_by_key(|commit| commit.file_order);
         report.in_window = in_window.len() as u64;
         Ok(Self { in_window, report, extent })
+    }
+
+    /// A digest of the commits of the window, in their order.
+    pub(crate) fn digest_in_window(&self) -> u64 {
+        let mut digest = Xxh3::new();
+        for commit in &self.in_window {
+            digest.update(commit.node.as_bytes());
+            digest.update(&[b'\n', u8::from(commit.json.is_some())]);
+            digest.update(&commit.date.as_micros().to_le_bytes());
+        }
+        digest.digest()
     }
 
     /// The commits of the window by nodes that are text, without surrounding white space, hex digits in lower case. Of nodes
