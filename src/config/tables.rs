@@ -122,8 +122,8 @@ pub struct WindowConfig {
     /// old pushes (retriggers, backfills), and the server does not tell.
     #[serde(with = "humantime_serde")]
     pub overlap: Duration,
-    /// A refresh asks again for a signature without newer data that has some within `overlap` before the new `data_end`, once
-    /// this has passed since its data were last asked for.
+    /// A refresh asks again for a signature without newer data once this has passed since its data were last asked for, if it
+    /// had data within `overlap` before that.
     #[serde(with = "humantime_serde")]
     pub late_check: Duration,
 }

@@ -8,7 +8,6 @@
 use serde::Deserialize;
 
 use super::expand::frameworks_to_ask;
-use super::refresh::last_updated;
 use crate::model::{AlertSummary, Batch, FrameworkId, Request, SignatureId, Timestamp, Window};
 use crate::source::{Answer, Reply};
 use crate::store::{CrawlIdentity, SignatureListing, Store, StoreError};
@@ -163,6 +162,18 @@ impl Suspicion {
 
 fn named(alert: u64) -> String {
     format!("alert summary {alert} of the repository, which has signatures")
+}
+
+/// The time of the signature's newest datum, where its record has it.
+fn last_updated(store: &Store, signature: SignatureId) -> Result<Option<Timestamp>, StoreError> {
+    #[derive(Deserialize)]
+    struct View {
+        last_updated: Option<String>,
+    }
+    let Some(record) = store.signature(signature)? else { return Ok(None) };
+    let view: Option<View> = serde_json::from_str(record.as_str()).ok();
+    let text = view.and_then(|view| view.last_updated);
+    Ok(text.and_then(|text| Timestamp::parse_naive(&text).or_else(|| text.parse().ok())))
 }
 
 /// True when the signature has data at or after the window's start, by the server's own list.

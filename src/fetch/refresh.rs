@@ -1,13 +1,13 @@
 //! The summaries that a later harvest asks for.
 //!
-//! A list tells which signatures have data since the end of the harvest before. Such a one is asked from an overlap before its
-//! newest known push on. Treeherder does not tell of data that arrive late for old pushes, so one that did not move is asked
-//! again too, once in a while, as long as it has data within the overlap. Like every expansion, this depends on the store
-//! alone.
+//! A signature that moved, that is, has newer data on the server than in the store, is asked from an overlap before its newest
+//! known push on. Two lists tell of these: the signatures with data since the end of the harvest before moved, and of those
+//! with data since the overlap before that end, the ones whose known data are all older. Treeherder does not tell of other
+//! data that arrive late for old pushes, so one that did not move is asked again too, once in a while, if it had data within
+//! the overlap before its last reading. So every datum that arrives within the overlap is found, however seldom its signature
+//! runs. Like every expansion, this depends on the store alone.
 
 use std::collections::{HashMap, HashSet};
-
-use serde::Deserialize;
 
 use super::error::FetchError;
 use super::scope::selected_signatures;
@@ -34,7 +34,7 @@ impl Reading {
     pub(super) fn window_after(&self, identity: &CrawlIdentity, harvest: &Harvest) -> Window {
         let whole = identity.data_window();
         let Some(newest) = self.newest_push.filter(|_| !harvest.lateness.is_full) else { return whole };
-        let start = newest.plus_secs(harvest.lateness.overlap_secs.saturating_neg());
+        let start = harvest.lateness.overlap_before(newest);
         Window { start: start.max(whole.start), end: whole.end }
     }
 }
@@ -98,9 +98,10 @@ pub(crate) fn due_signatures(
     updated: Option<&HashSet<u64>>,
 ) -> Result<Vec<Due>, FetchError> {
     let ends = store.harvest_ends()?;
-    let since = ends.end_of(harvest.number.saturating_sub(1));
-    // Without this list, all with data in the window may have moved.
-    let moved = lists.id_list(&Request::MovedSignatures { since })?.map(HashSet::<u64>::from_iter);
+    let previous_end = ends.end_of(harvest.number.saturating_sub(1));
+    let ids_of = |list: Request| lists.id_list(&list).map(|ids| ids.map(HashSet::<u64>::from_iter));
+    let [moved, in_overlap] = harvest.lateness.lists_of_moved(previous_end).map(ids_of);
+    let (moved, in_overlap, overlap) = (moved?, in_overlap?, harvest.lateness.overlap_before(previous_end));
     let readings = earlier_readings(store, identity, harvest.number)?;
     let listed = lists.listed_signatures()?;
     // A sample is drawn once.
@@ -114,7 +115,8 @@ pub(crate) fn due_signatures(
     let mut due = Vec::new();
     for signature in selected.into_iter().filter(|id| listed.contains(id)) {
         let may_have_data = updated.is_none_or(|updated| updated.contains(&signature.0));
-        let may_have_moved = moved.as_ref().map_or(may_have_data, |moved| moved.contains(&signature.0));
+        // Without a list, all with data in the window may be in it.
+        let is_in = |list: &Option<HashSet<u64>>| list.as_ref().map_or(may_have_data, |ids| ids.contains(&signature.0));
         let reading = readings.get(&signature);
         let window = reading.map_or(identity.data_window(), |reading| reading.window_after(identity, harvest));
         let reason = match reading.map(|reading| (reading, reading.newest_push)) {
@@ -123,7 +125,7 @@ pub(crate) fn due_signatures(
             Some((_, None)) if may_have_data => Some(Reason::New),
             Some((_, None)) => continue,
             Some((reading, Some(newest))) => {
-                if last_updated(lists, signature)?.map_or(may_have_moved, |at| at > newest) {
+                if is_in(&moved) || (newest < overlap && is_in(&in_overlap)) {
                     Some(Reason::Moved)
                 } else if is_late_check_due(harvest, newest, ends.end_of(reading.harvest)) {
                     Some(Reason::LateCheck)
@@ -164,20 +166,8 @@ pub(super) fn later_summaries(
 
 /// True if a signature that did not move may have got data for old pushes since it was read.
 fn is_late_check_due(harvest: &Harvest, newest: Timestamp, read_up_to: Timestamp) -> bool {
-    let since = |at: Timestamp| harvest.data_end.as_secs().saturating_sub(at.as_secs());
-    since(newest) <= harvest.lateness.overlap_secs && since(read_up_to) >= harvest.lateness.late_check_secs
-}
-
-/// The time of the signature's newest datum, where its record has it.
-pub(super) fn last_updated(store: &Store, signature: SignatureId) -> Result<Option<Timestamp>, StoreError> {
-    #[derive(Deserialize)]
-    struct View {
-        last_updated: Option<String>,
-    }
-    let Some(record) = store.signature(signature)? else { return Ok(None) };
-    let view: Option<View> = serde_json::from_str(record.as_str()).ok();
-    let text = view.and_then(|view| view.last_updated);
-    Ok(text.and_then(|text| Timestamp::parse_naive(&text).or_else(|| text.parse().ok())))
+    let since_reading = harvest.data_end.as_secs().saturating_sub(read_up_to.as_secs());
+    newest >= harvest.lateness.overlap_before(read_up_to) && since_reading >= harvest.lateness.late_check_secs
 }
 
 /// The samples of the signatures whose data a later harvest adds to, as they will be when its answers are joined.

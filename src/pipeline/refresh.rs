@@ -8,7 +8,7 @@ use crate::Error;
 use crate::actor::blocking;
 use crate::config::{Config, StoreConfig, WindowConfig};
 use crate::fetch::{Reason, due_signatures, first_requests};
-use crate::model::{Request, Timestamp};
+use crate::model::Timestamp;
 use crate::store::{
     Change, Compaction, CrawlIdentity, Harvest, Lateness, Pending, Settlement, Store, StoreError, Tally,
 };
@@ -92,10 +92,10 @@ impl RefreshPlanning {
         let folder = tempfile::tempdir().map_err(|source| StoreError::Folder { path: std::env::temp_dir(), source })?;
         let lists = StoreConfig { path: folder.path().join("lists"), ..config.store.clone() };
         let requests = first_requests(&config.batch).into_iter();
-        let moved = Pending::of(Request::MovedSignatures { since: newest.data_end });
+        let moved = lateness.lists_of_moved(newest.data_end).map(Pending::of);
         let lists_store = Store::open(&lists)?;
         lists_store.pin_identity(&identity)?;
-        let settlement = Box::new(Settlement::discovery(requests.chain([moved]).collect()));
+        let settlement = Box::new(Settlement::discovery(requests.chain(moved).collect()));
         lists_store.commit(Change::Expand { settlement })?;
         Ok(Self { store, identity, harvest, lists, _folder: folder })
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Tally;
 use crate::config::WindowConfig;
-use crate::model::{FIRST_HARVEST, Kind, Timestamp};
+use crate::model::{FIRST_HARVEST, Kind, Request, Timestamp};
 
 /// One harvest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +45,8 @@ pub struct Harvest {
 pub struct Lateness {
     /// Seconds before the newest known push of a signature from which its data are asked for again.
     pub overlap_secs: i64,
-    /// Seconds after which a signature without newer data is asked again, while it has data within the overlap.
+    /// Seconds after which a signature without newer data is asked again, if it had data within the overlap before its last
+    /// reading.
     pub late_check_secs: i64,
     /// Every signature is asked again, over the whole window.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -58,6 +59,19 @@ impl Lateness {
     pub fn of(window: &WindowConfig, is_full: bool) -> Self {
         let secs = |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
         Self { overlap_secs: secs(window.overlap), late_check_secs: secs(window.late_check), is_full }
+    }
+
+    /// The start of the overlap before `end`.
+    #[must_use]
+    pub fn overlap_before(&self, end: Timestamp) -> Timestamp {
+        end.plus_secs(self.overlap_secs.saturating_neg())
+    }
+
+    /// The lists of moved signatures after a harvest that ended at `previous_end`: since that end, and since the overlap
+    /// before it. A datum that was pushed before the end, and came after it, moves its signature only in the second one.
+    #[must_use]
+    pub fn lists_of_moved(&self, previous_end: Timestamp) -> [Request; 2] {
+        [previous_end, self.overlap_before(previous_end)].map(|since| Request::MovedSignatures { since })
     }
 }
 

@@ -130,7 +130,7 @@ impl Store {
         if counts.pending() > 0 || last.is_open() {
             return Err(StoreError::HarvestOpen { path: self.path.clone(), harvest: last.number });
         }
-        let previous_end = last.data_end;
+        let moved = lateness.lists_of_moved(last.data_end).map(Pending::of);
         let opened = Harvest {
             number: last.number.saturating_add(1),
             lateness,
@@ -148,7 +148,7 @@ impl Store {
         staging.describe(META_SHOWN, &shown)?;
         staging.describe(META_IDENTITY, &next)?;
         staging.describe(META_HARVESTS, &harvests)?;
-        staging.ask_for_lists_again(first, previous_end)?;
+        staging.ask_for_lists_again(first, &moved)?;
         let counts = staging.commit()?;
         fail_point("harvest.opened");
         self.write_ledger(&counts)?;

@@ -66,6 +66,22 @@ async fn refreshes_on_bad_days_give_the_artifacts_of_one_crawl() {
     grow(growing(), bad_day(2), 1, &[7, 9, 14]).await;
 }
 
+/// Data arrive days after their push, and most signatures run too seldom to have other data within the overlap.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_that_arrive_within_the_overlap_are_found_however_seldom_their_signature_runs() {
+    let config = GeneratorConfig { data_per_signature: 12, ..generated() };
+    let history = History { arrival_delay: days(5), ..History::growing() };
+    let mut living = Living::start_with(config, history, 40, Behaviour::default()).await;
+    living.crawl.config.window.overlap = days(6);
+    living.refresh().await;
+    for _ in 0..8 {
+        living.advance_days(7);
+        living.refresh().await;
+        let once = living.one_crawl().await;
+        assert_same_artifacts(&plain_artifacts(&once), &plain_artifacts(&living.crawl));
+    }
+}
+
 /// Without data that are late, any rhythm will do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refreshes_after_days_or_months_give_the_artifacts_of_one_crawl() {
@@ -144,7 +160,7 @@ async fn a_refresh_with_nothing_new_asks_the_lists_alone_and_writes_no_artifact(
         let summary = living.refresh().await;
         let asked = living.simulator.served().since(&served);
         assert_eq!((asked.of(Endpoint::Summary), asked.of(Endpoint::Jobs)), (0, 0), "{asked}");
-        assert!(asked.of(Endpoint::Signatures) == 3 && asked.of(Endpoint::AlertSummary) > 0, "{asked}");
+        assert!(asked.of(Endpoint::Signatures) == 4 && asked.of(Endpoint::AlertSummary) > 0, "{asked}");
         assert_eq!(asked.total(), summary.crawl.requests_made);
         assert_eq!(summary.reduction.unwrap().written, []);
         let mut after = stamps(&living.crawl.config.artifacts.out);

@@ -22,13 +22,13 @@ impl Staging<'_> {
         Ok(())
     }
 
-    /// Stages the first requests of a later harvest: the lists that were settled before, that of the signatures with data
-    /// `since` the end of the last harvest, and jobs that were not completed. Requests that failed in an earlier harvest go,
+    /// Stages the first requests of a later harvest: the lists that were settled before, those of the `moved`
+    /// signatures, and jobs that were not completed. Requests that failed in an earlier harvest go,
     /// since this one asks for the same in another way; failed jobs stay.
     pub(in crate::store) fn ask_for_lists_again(
         &mut self,
         first: &[Pending],
-        since: Timestamp,
+        moved: &[Pending],
     ) -> Result<(), StoreError> {
         let is_list = |request: &Request| matches!(request.kind(), Kind::Alerts | Kind::Signatures);
         let mut lists = BTreeSet::new();
@@ -60,8 +60,8 @@ impl Staging<'_> {
         };
         lists.retain(is_whole);
         let lists = lists.into_iter().map(Pending::of).collect::<Vec<_>>();
-        let own = [Request::MovedSignatures { since }, Request::AlertPage { pass: 0, page: 1 }].map(Pending::of);
-        for pending in if lists.is_empty() { first } else { &lists }.iter().chain(&own) {
+        let alerts = Pending::of(Request::AlertPage { pass: 0, page: 1 });
+        for pending in if lists.is_empty() { first } else { &lists }.iter().chain(moved).chain([&alerts]) {
             if matches!(self.state(&pending.request)?, State::Unknown) {
                 self.enter(pending);
             }
@@ -76,7 +76,7 @@ impl Staging<'_> {
         self.remove(PROVENANCE, request.key());
         match request {
             Request::AlertPage { .. } => self.stage(Operation { tree: RECORDS, key: key::page(request), value: None }),
-            // Each harvest has a list of its own.
+            // Each harvest has lists of its own.
             Request::MovedSignatures { .. } => self.remove_pieces_from(&key::id_list(request), 0)?,
             Request::Summary { .. } => {
                 self.remove_pieces_from(&key::header(request), 0)?;
