@@ -2,38 +2,17 @@
 
 use std::io::{self, Read};
 
+use crate::store::trees::NUM_TREES;
 use crate::store::value_log::MAX_VALUE_BYTES;
 
-/// The trees that are archived, by number - 1.
-pub(super) const TREES: [&str; 10] = [
-    "meta",
-    "pending",
-    "settled",
-    "failed",
-    "provenance",
-    "signature_ids",
-    "pushes",
-    "records",
-    "set_aside",
-    "unlisted",
-];
-
-pub(super) const META: u8 = 1;
-pub(super) const PENDING: u8 = 2;
-pub(super) const SETTLED: u8 = 3;
-pub(super) const FAILED: u8 = 4;
-pub(super) const PROVENANCE: u8 = 5;
-pub(super) const SIGNATURE_IDS: u8 = 6;
-pub(super) const PUSHES: u8 = 7;
-pub(super) const RECORDS: u8 = 8;
-pub(super) const SET_ASIDE: u8 = 9;
-pub(super) const UNLISTED: u8 = 10;
+/// Stands where an entry has its tree, which is written as its number in the store + 1.
 const END: u8 = 0;
 
 /// A key with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    pub(super) tree: u8,
+    /// As in [`crate::store::trees`].
+    pub(super) tree: usize,
     pub(super) key: Vec<u8>,
     pub(super) value: Vec<u8>,
 }
@@ -50,8 +29,12 @@ pub(super) enum Next {
 
 /// Appends an entry; false when the key or the value is too long for the format.
 #[must_use]
-pub(super) fn put(tree: u8, key: &[u8], value: &[u8], out: &mut Vec<u8>) -> bool {
-    let (Ok(key_len), Ok(value_len)) = (u16::try_from(key.len()), u32::try_from(value.len())) else { return false };
+pub(super) fn put(tree: usize, key: &[u8], value: &[u8], out: &mut Vec<u8>) -> bool {
+    let (Ok(tree), Ok(key_len), Ok(value_len)) =
+        (u8::try_from(tree + 1), u16::try_from(key.len()), u32::try_from(value.len()))
+    else {
+        return false;
+    };
     out.push(tree);
     out.extend_from_slice(&key_len.to_le_bytes());
     out.extend_from_slice(&value_len.to_le_bytes());
@@ -75,7 +58,8 @@ pub(super) fn read_next(input: &mut impl Read) -> io::Result<Next> {
         input.read_exact(&mut num_entries)?;
         return Ok(Next::End { num_entries: u64::from_le_bytes(num_entries) });
     }
-    if usize::from(tree[0]) > TREES.len() {
+    let tree = usize::from(tree[0]) - 1;
+    if tree >= NUM_TREES {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry belongs to an unknown tree"));
     }
     let (mut key_len, mut value_len) = ([0; 2], [0; 4]);
@@ -87,7 +71,7 @@ pub(super) fn read_next(input: &mut impl Read) -> io::Result<Next> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry is longer than a store can hold"));
     }
     let value = read_bytes(input, u64::from(value_len))?;
-    Ok(Next::Entry(Entry { tree: tree[0], key, value }))
+    Ok(Next::Entry(Entry { tree, key, value }))
 }
 
 /// Reads entries to the first error, and panics if one is not written as it was read.
@@ -120,7 +104,7 @@ mod tests {
 
     #[test]
     fn an_entry_that_no_store_could_hold_is_refused_before_it_is_read() {
-        let header = |len: u32| [&[RECORDS, 1, 0][..], &len.to_le_bytes(), b"k"].concat();
+        let header = |len: u32| [&[1, 1, 0][..], &len.to_le_bytes(), b"k"].concat();
         let endless =
             |len| read_next(&mut header(len).as_slice().chain(io::repeat(0).take(1 << 20))).unwrap_err().kind();
         assert_eq!(endless(MAX_VALUE_BYTES + 1), io::ErrorKind::InvalidData);
@@ -130,7 +114,7 @@ mod tests {
     proptest! {
         #[test]
         fn entries_come_back_and_a_cut_is_seen(
-            entries in proptest::collection::vec((1_u8..=9, any::<Vec<u8>>(), any::<Vec<u8>>()), 0..10),
+            entries in proptest::collection::vec((0..NUM_TREES, any::<Vec<u8>>(), any::<Vec<u8>>()), 0..10),
         ) {
             let mut bytes = Vec::new();
             for (tree, key, value) in &entries {

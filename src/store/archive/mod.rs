@@ -23,16 +23,16 @@
 //!
 //! | bytes | content |
 //! |---|---|
-//! | 1 | the tree: 1 meta, 2 pending, 3 settled, 4 failed, 5 provenance, 6 `signature_ids`, 7 pushes, 8 records, 9 `set_aside`, 10 `unlisted` |
+//! | 1 | the tree, by its number in [`super::trees`] + 1: 1 meta, 2 pending, 3 settled, … |
 //! | 2 | length of the key |
 //! | 4 | length of the value |
 //! | … | the key |
 //! | … | the value without its frame (see `frame`); nothing for `signature_ids` |
 //!
-//! Trees come in the order of their numbers, but records last, with keys ascending; records come in the order of the settled requests that they
-//! answer, then the signatures, the other alert summaries and the history. Records that nothing refers to (after an interrupted write)
-//! are left out. After the
-//! last entry: a byte 0, and 8 bytes with the number of entries.
+//! Trees come in the order of their numbers, but records last, with keys ascending; records come in the order of the
+//! settled requests that they answer, then the signatures, the other alert summaries and the history. Records that nothing
+//! refers to (after an interrupted write) are left out. After the last entry: a byte 0, and 8 bytes with the number of
+//! entries.
 
 mod entry;
 mod error;

@@ -10,9 +10,7 @@ use std::path::Path;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::entry::{
-    Entry, FAILED, META, Next, PENDING, PROVENANCE, RECORDS, SET_ASIDE, SETTLED, SIGNATURE_IDS, read_next,
-};
+use super::entry::{Entry, Next, read_next};
 use super::header::{
     ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, CONTENT_WITH_HARVESTS, FORMAT_KEY, MAGIC, PREAMBLE_BYTES, TRAILER_BYTES,
 };
@@ -21,7 +19,7 @@ use crate::actor::Shutdown;
 use crate::config::StoreConfig;
 use crate::model::{FIRST_HARVEST, Kind, Request};
 use crate::store::database::{Changes, Durability};
-use crate::store::trees::Operation;
+use crate::store::trees::{FAILED, META, Operation, PENDING, PROVENANCE, RECORDS, SET_ASIDE, SETTLED, SIGNATURE_IDS};
 use crate::store::value::{SetAside, Settled, open_json};
 use crate::store::{Absorbed, Change, Incoming, Lateness, Pending, Store, StoreError, Tally, frame, key};
 
@@ -274,9 +272,8 @@ fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>, content: u3
             if entry.tree == RECORDS {
                 changes.records.push((entry.key, framed));
             } else if entry.tree != META || entry.key != FORMAT_KEY {
-                // The new store has its own version. The numbers of its trees are those of the archive, less one.
-                let tree = usize::from(entry.tree) - 1;
-                changes.operations.push(Operation { tree, key: entry.key, value: Some(framed) });
+                // The new store has its own version.
+                changes.operations.push(Operation { tree: entry.tree, key: entry.key, value: Some(framed) });
             }
         }
         store.write(changes, Durability::AtTheEnd)?;
@@ -285,7 +282,7 @@ fn write_batches(store: &Store, inbox: &flume::Receiver<Vec<Entry>>, content: u3
 }
 
 /// The key of an entry from before there were harvests: those of summaries lack its number.
-fn with_first_harvest(tree: u8, mut key: Vec<u8>) -> Vec<u8> {
+fn with_first_harvest(tree: usize, mut key: Vec<u8>) -> Vec<u8> {
     let request_at = match (tree, key.first()) {
         (PENDING | SETTLED | FAILED | PROVENANCE | SET_ASIDE, Some(b's')) => 0,
         (RECORDS, Some(b'H' | b'C')) if key.get(1) == Some(&b's') => 1,

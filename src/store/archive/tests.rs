@@ -76,7 +76,7 @@ fn the_content_keeps_its_version_whatever_the_format_of_the_store() {
     let mut input = entries.as_slice();
     let mut meta = Vec::new();
     while let entry::Next::Entry(entry) = entry::read_next(&mut input).unwrap() {
-        if entry.tree == entry::META {
+        if entry.tree == crate::store::trees::META {
             meta.push((entry.key, entry.value));
         }
     }

@@ -5,14 +5,15 @@ use std::io::{self, Write};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::entry::{
-    FAILED, META, PENDING, PROVENANCE, PUSHES, RECORDS, SET_ASIDE, SETTLED, SIGNATURE_IDS, UNLISTED, put, put_end,
-};
+use super::entry::{put, put_end};
 use super::header::{ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, FORMAT_KEY, MAGIC};
 use super::{ArchiveError, ArchiveHeader, ArchiveSummary};
 use crate::actor::Shutdown;
 use crate::model::Request;
 use crate::store::format::{META_APPLIED, META_FORMAT, META_STORE_ID};
+use crate::store::trees::{
+    self, FAILED, META, PENDING, PROVENANCE, PUSHES, RECORDS, SET_ASIDE, SETTLED, SIGNATURE_IDS, UNLISTED,
+};
 use crate::store::value::{Settled, StoredPage, open_frame};
 use crate::store::{Outcome, Store, StoreError, key};
 
@@ -146,8 +147,7 @@ impl Gathering<'_> {
                 } else if number == SIGNATURE_IDS {
                     self.put(number, &key, &[])?;
                 } else {
-                    let name = super::entry::TREES[usize::from(number) - 1];
-                    self.put(number, &key, &open_frame(name, &key, &framed)?)?;
+                    self.put(number, &key, &open_frame(trees::NAMES[number], &key, &framed)?)?;
                 }
             }
         }
@@ -243,7 +243,7 @@ impl Gathering<'_> {
         }
     }
 
-    fn put(&mut self, tree: u8, key: &[u8], value: &[u8]) -> Result<(), ArchiveError> {
+    fn put(&mut self, tree: usize, key: &[u8], value: &[u8]) -> Result<(), ArchiveError> {
         if !put(tree, key, value, &mut self.block) {
             return Err(StoreError::damaged("records", key, "it is too long for an archive").into());
         }
