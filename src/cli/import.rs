@@ -48,7 +48,6 @@ pub(super) async fn run(args: &ImportArgs) -> Result<u8, Error> {
 }
 
 fn import(from: &Path, config: &Config, shutdown: &Shutdown) -> Result<String, Error> {
-    let place = config.store.path.display();
     let is_merged = is_filled(&config.store)?;
     if from.is_dir() {
         let (summary, absorbed) = if is_merged {
@@ -64,25 +63,25 @@ fn import(from: &Path, config: &Config, shutdown: &Shutdown) -> Result<String, E
                 "{ALERTS_NAME}: not imported; the server still has the alerts, and the next run fetches them\n"
             ));
         }
-        return Ok(text + &format!("store: {place}; to complete it, run: {}", advice(config, "perfharvest run")));
+        return Ok(text + &next_step(config));
     }
     let from = InputPath::of(from)?;
     if is_merged {
         let (lateness, first) = (Lateness::of(&config.window, false), first_requests(&config.batch));
         let (_, absorbed) = archive::merge(from.path(), &config.store, lateness, &first, shutdown)?;
         let absorbed = absorbed.ok_or(archive::ArchiveError::Interrupted)?;
-        return Ok(merged_lines(&absorbed)
-            + &format!("store: {place}; to complete it, run: {}", advice(config, "perfharvest run")));
+        return Ok(merged_lines(&absorbed) + &next_step(config));
     }
     let summary = archive::read(from.path(), &config.store, shutdown)?;
     let counts = &summary.header.counts;
     let mut text = format!(
-        "imported {}, {}\n{} settled, {} pending, {} failed\nstore: {place}",
+        "imported {}, {}\n{} settled, {} pending, {} failed\nstore: {}",
         counted(summary.num_entries, "entry", "entries"),
         human_bytes(summary.raw_bytes),
         counted(counts.settled(), "request", "requests"),
         counts.pending(),
         counts.failed(),
+        config.store.path.display(),
     );
     if let Some(crawl) = &summary.header.identity {
         text.push_str(&format!(
@@ -91,6 +90,10 @@ fn import(from: &Path, config: &Config, shutdown: &Shutdown) -> Result<String, E
         ));
     }
     Ok(text)
+}
+
+fn next_step(config: &Config) -> String {
+    format!("store: {}; to complete it, run: {}", config.store.path.display(), advice(config, "perfharvest run"))
 }
 
 /// The lines about a merge with the data that the store had.
@@ -103,11 +106,18 @@ fn merged_lines(absorbed: &Absorbed) -> String {
         counted(absorbed.signatures, "signature", "signatures"),
         counted(absorbed.records, "new record", "new records"),
     );
-    if absorbed.left_out > 0 {
-        text.push_str(&format!(
-            "  {} left out: the scope excludes it, or requests failed; import again after `perfharvest run`\n",
-            counted(absorbed.left_out, "signature", "signatures")
-        ));
+    for (count, one, many) in [
+        (
+            absorbed.left_out,
+            "signature left out: the scope excludes it, or requests failed; import again after `perfharvest run`",
+            "signatures left out: the scope excludes them, or requests failed; import again after `perfharvest run`",
+        ),
+        (absorbed.outside, "datum outside the data window, left out", "data outside the data window, left out"),
+        (absorbed.set_aside, "record that was set aside, left out", "records that were set aside, left out"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!("  {}\n", counted(count, one, many)));
+        }
     }
     text
 }

@@ -8,15 +8,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::alert_listing::join_listings;
+use super::alert_listing::{join_listings, raw_listing};
 use super::merge::{Series, merge};
 use super::series::SeriesReader;
 use super::staging::Staging;
+use super::versions::Version;
 use super::{CrawlIdentity, Harvest, Lateness, Outcome, Pending, SettledSummary, Settlement, Store, StoreError, key};
 use crate::actor::{Shutdown, fail_point};
 use crate::model::{
-    DatumId, DatumRecord, FIRST_HARVEST, Job, Kind, RawJson, Request, Seen, Signature, SignatureId, Sorted, Timestamp,
-    Window,
+    DatumId, DatumRecord, FIRST_HARVEST, Job, Kind, Request, Seen, Signature, SignatureId, Sorted, Timestamp, Window,
 };
 
 /// Signatures or records a commit.
@@ -35,6 +35,21 @@ pub struct Absorbed {
     pub records: u64,
     /// Signatures whose data were left out: requests for them failed here, or the scope leaves them out.
     pub left_out: u64,
+    /// Data outside of the data window here, left out.
+    pub outside: u64,
+    /// Records that the other store had set aside, left out.
+    pub set_aside: u64,
+}
+
+impl Absorbed {
+    /// The data in `window`; the others are counted.
+    fn data_within(&mut self, series: Series, window: Window) -> Vec<DatumRecord> {
+        let mut data = series.data;
+        let num_read = data.len();
+        data.retain(|record| window.contains(record.push_timestamp()));
+        self.outside += (num_read - data.len()) as u64;
+        data
+    }
 }
 
 impl Store {
@@ -60,7 +75,11 @@ impl Store {
         if !begun && (newest.is_open() || asks) {
             return Err(StoreError::HarvestOpen { path: self.path.clone(), harvest: newest.number });
         }
-        let mut absorbed = Absorbed { is_newer: begun || theirs.data_end > ours.data_end, ..Absorbed::default() };
+        let mut absorbed = Absorbed {
+            is_newer: begun || theirs.data_end > ours.data_end,
+            set_aside: other.counts()?.set_aside(),
+            ..Absorbed::default()
+        };
         if !begun {
             self.absorb_records(other, &mut absorbed)?;
             fail_point("absorb.records");
@@ -95,12 +114,12 @@ impl Store {
                 if self.summaries_of(signature).any(|part| part.is_ok_and(|part| part.harvest == number)) {
                     continue;
                 }
-                let header = header_of(other, parts)?.filter(|_| !unsettled.contains(&signature));
+                let header = other.newest_header(parts)?.filter(|_| !unsettled.contains(&signature));
                 let Some(header) = header else {
                     absorbed.left_out += 1;
                     continue;
                 };
-                let data = data_within(reader.read(&stored(parts))?, window);
+                let data = absorbed.data_within(reader.read(&stored(parts))?, window);
                 absorbed.signatures += 1;
                 absorbed.data += data.len() as u64;
                 let series = Series::of_answer(data, number);
@@ -144,10 +163,11 @@ impl Store {
                     };
                     (Some(window.map_or(part.window, hull)), part.harvest)
                 });
-                let older = data_within(theirs.read(&stored(parts))?, whole);
+                let older = absorbed.data_within(theirs.read(&stored(parts))?, whole);
                 let before = ours.read(&stored(&known))?;
                 let joined = join_series(before.clone(), older, newest.number, window.unwrap_or(whole));
-                let header = header_of(self, &known)?.map_or_else(|| header_of(other, parts), |own| Ok(Some(own)))?;
+                let header =
+                    self.newest_header(&known)?.map_or_else(|| other.newest_header(parts), |own| Ok(Some(own)))?;
                 let Some(header) = header.filter(|_| joined != before) else { continue };
                 absorbed.signatures += 1;
                 absorbed.data += (joined.data.len() - before.data.len()) as u64;
@@ -179,12 +199,6 @@ impl Store {
             staging.settle(Settlement::of_imported_signatures(signatures))?;
         }
         let (ours, theirs) = (self.alert_listing()?, other.alert_listing()?);
-        let versions = self.versions(key::ALERT, None)?;
-        let is_stored = |id: u64, raw: &RawJson| {
-            versions.iter().any(|version| {
-                version.id == id && (version.harvest == FIRST_HARVEST || version.before.as_ref() == Some(raw))
-            })
-        };
         let mut added = Vec::new();
         for id in &theirs {
             let record_key = key::alert(*id);
@@ -193,9 +207,13 @@ impl Store {
                     staging.put_blob(&record_key, raw.as_str().as_bytes());
                     added.push(*id);
                 }
-                (Some(known), Some(raw)) if !absorbed.is_newer && known != raw && !is_stored(id.0, &raw) => {
-                    absorbed.records += 1;
-                    staging.put_blob(&key::version(&record_key, FIRST_HARVEST), raw.as_str().as_bytes());
+                (Some(known), Some(raw)) if !absorbed.is_newer && known != raw => {
+                    let is_stored =
+                        |version: &Version| version.harvest == FIRST_HARVEST || version.before.as_ref() == Some(&raw);
+                    if !self.versions_of(&record_key)?.iter().any(is_stored) {
+                        absorbed.records += 1;
+                        staging.put_blob(&key::version(&record_key, FIRST_HARVEST), raw.as_str().as_bytes());
+                    }
                 }
                 _ => {}
             }
@@ -203,8 +221,7 @@ impl Store {
         absorbed.records += added.len() as u64;
         if !added.is_empty() {
             let ids = join_listings(ours, &theirs);
-            let raw: Vec<u8> = ids.iter().flat_map(|id| id.0.to_be_bytes()).collect();
-            staging.put_blob(key::ALERT_LISTING, &raw);
+            staging.put_blob(key::ALERT_LISTING, &raw_listing(&ids));
         }
         for job in other.stored_jobs() {
             let (id, _) = job?;
@@ -256,24 +273,6 @@ fn readings(store: &Store) -> Result<Vec<Vec<SettledSummary>>, StoreError> {
 
 fn stored(parts: &[SettledSummary]) -> Vec<super::StoredPart> {
     parts.iter().map(SettledSummary::part).collect()
-}
-
-/// The newest header of a signature.
-fn header_of(store: &Store, parts: &[SettledSummary]) -> Result<Option<RawJson>, StoreError> {
-    let with_header =
-        parts.iter().rev().filter(|part| !matches!(part.settled.outcome, Outcome::Gone | Outcome::Skipped));
-    for part in with_header {
-        if let Some(header) = store.summary_header(&part.request())? {
-            return Ok(Some(header));
-        }
-    }
-    Ok(None)
-}
-
-fn data_within(series: Series, window: Window) -> Vec<DatumRecord> {
-    let mut data = series.data;
-    data.retain(|record| window.contains(record.push_timestamp()));
-    data
 }
 
 /// The data here, with what an older reading adds; what is stored holds.

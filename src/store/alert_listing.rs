@@ -77,6 +77,11 @@ impl Store {
     }
 }
 
+/// As [`Store::joined_alert_listing`] reads it.
+pub(super) fn raw_listing(listing: &[AlertSummaryId]) -> Vec<u8> {
+    listing.iter().flat_map(|id| id.0.to_be_bytes()).collect()
+}
+
 /// The list of alert summaries of a harvest, with those of `earlier` that it lacks: each behind the one that it followed.
 pub(super) fn join_listings(listing: Vec<AlertSummaryId>, earlier: &[AlertSummaryId]) -> Vec<AlertSummaryId> {
     let listed: HashSet<AlertSummaryId> = listing.iter().copied().collect();

@@ -10,7 +10,7 @@ use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::alert_listing::join_listings;
+use super::alert_listing::{join_listings, raw_listing};
 use super::format::META_HARVESTS;
 use super::key;
 use super::merge::DataChanges;
@@ -136,12 +136,10 @@ impl Store {
         signatures: &[SignatureId],
         durable: &mut HashSet<PushId>,
     ) -> Result<(), StoreError> {
+        let ends = self.harvest_ends()?;
         let joined = signatures.par_iter().map_init(
-            || SeriesReader::new(self),
-            |reader, signature| match reader {
-                Ok(reader) => self.join_signature(reader, harvest, window, *signature),
-                Err(_) => self.join_signature(&mut SeriesReader::new(self)?, harvest, window, *signature),
-            },
+            || SeriesReader::with_ends(self, ends.clone()),
+            |reader, signature| self.join_signature(reader, harvest, window, *signature),
         );
         let joined = joined.collect::<Result<Vec<_>, StoreError>>()?;
         let mut staging = Staging::new(self, self.counts()?, durable)?;
@@ -166,17 +164,8 @@ impl Store {
         let parts = self.summaries_of(signature).collect::<Result<Vec<_>, _>>()?;
         let stored: Vec<_> = parts.iter().map(SettledSummary::part).collect();
         let (series, changes) = reader.read_with_changes(&stored)?;
-        let with_header =
-            parts.iter().rev().filter(|part| !matches!(part.settled.outcome, Outcome::Gone | Outcome::Skipped));
-        let mut header = None;
-        for part in with_header {
-            header = self.summary_header(&part.request())?;
-            if header.is_some() {
-                break;
-            }
-        }
         let request = Request::Summary { signature, harvest, window };
-        let settlement = if let Some(header) = header {
+        let settlement = if let Some(header) = self.newest_header(&parts)? {
             Settlement::of_series(self, request, &header, &series)
         } else {
             let outcome = parts.last().map_or(Outcome::Gone, |part| part.settled.outcome);
@@ -203,7 +192,7 @@ impl Store {
             staging.put_blob(&key::feed(number, feed::JOBS, 0), &feed::job_lines(self, number)?);
         }
         let listing = join_listings(listing, &earlier);
-        staging.put_blob(key::ALERT_LISTING, &raw_ids(&listing));
+        staging.put_blob(key::ALERT_LISTING, &raw_listing(&listing));
         newest.num_alerts = self.num_alerts_in_window(&listing)?;
         newest.join(&counts, Timestamp::now());
         staging.describe(META_HARVESTS, &harvests)?;
@@ -331,8 +320,4 @@ impl Store {
         let harvest = raw.as_slice().try_into().map(u16::from_be_bytes);
         harvest.map(Some).map_err(|_| StoreError::damaged("unlisted", mark, "it is not the number of a harvest"))
     }
-}
-
-fn raw_ids(ids: &[AlertSummaryId]) -> Vec<u8> {
-    ids.iter().flat_map(|id| id.0.to_be_bytes()).collect()
 }

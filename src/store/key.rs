@@ -68,7 +68,8 @@ pub(super) fn chunk(request: &Request, number: usize) -> Vec<u8> {
     key
 }
 
-/// What a record was before harvest `harvest` changed it; empty if that harvest was the first to see it. `key` is its own key.
+/// A record, with its own key `key`, as it was before harvest `harvest` changed it; empty if that harvest was the first to
+/// see it.
 pub(super) fn version(key: &[u8], harvest: u16) -> Vec<u8> {
     let mut version = vec![b'V'];
     version.extend_from_slice(key);

@@ -4,8 +4,8 @@ use std::sync::PoisonError;
 
 use super::columns::{ColumnSet, Columns};
 use super::merge::{DataChanges, Series, merge};
-use super::{Harvest, SettledSummary, Store, StoreError};
-use crate::model::{Request, Timestamp, Window};
+use super::{Harvest, Outcome, SettledSummary, Store, StoreError};
+use crate::model::{RawJson, Request, Timestamp, Window};
 
 /// A stored part of a signature's data: the settled request, and the number of its chunks.
 pub type StoredPart = (Request, u16);
@@ -71,6 +71,18 @@ impl Store {
         }
         if parts.is_empty() { Ok(()) } else { take(&parts) }
     }
+
+    /// The newest header of a signature, without those of parts that were gone or skipped. `parts`: all of it, by harvest.
+    pub(super) fn newest_header(&self, parts: &[SettledSummary]) -> Result<Option<RawJson>, StoreError> {
+        for part in parts.iter().rev() {
+            if !matches!(part.settled.outcome, Outcome::Gone | Outcome::Skipped)
+                && let Some(header) = self.summary_header(&part.request())?
+            {
+                return Ok(Some(header));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Reads and joins the parts of signatures; its buffers serve all of them.
@@ -88,7 +100,12 @@ impl<'a> SeriesReader<'a> {
     /// # Errors
     /// [`StoreError`] when its harvests cannot be read.
     pub fn new(store: &'a Store) -> Result<Self, StoreError> {
-        Ok(Self { store, columns: Columns::default(), raw: Vec::new(), ends: store.harvest_ends()? })
+        Ok(Self::with_ends(store, store.harvest_ends()?))
+    }
+
+    /// A reader of `store`, whose harvests have these `ends`.
+    pub(super) fn with_ends(store: &'a Store, ends: HarvestEnds) -> Self {
+        Self { store, columns: Columns::default(), raw: Vec::new(), ends }
     }
 
     /// The data of one signature. `parts`: all of it, by harvest.

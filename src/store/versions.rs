@@ -111,6 +111,11 @@ impl Store {
         Ok(self.versions_from(&prefix, None)?.pop())
     }
 
+    /// All changes of a record, by harvest. `record_key`: its own key.
+    pub(super) fn versions_of(&self, record_key: &[u8]) -> Result<Vec<Version>, StoreError> {
+        self.versions_from(&key::versions_prefix(record_key), None)
+    }
+
     fn versions_from(&self, prefix: &[u8], of: Option<u16>) -> Result<Vec<Version>, StoreError> {
         let mut versions = Vec::new();
         for piece_key in self.records.scan_prefix(prefix).keys() {

@@ -1,26 +1,23 @@
 //! An import into a store that holds a crawl adds what only the import has.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use perfharvest::actor::Shutdown;
 use perfharvest::import::merge_folder;
-use perfharvest::model::JobId;
-use perfharvest::store::{Absorbed, Store, archive};
-use treeherder_sim::Behaviour;
+use perfharvest::model::{JobId, Timestamp};
+use perfharvest::store::archive::{self, ArchiveError};
+use perfharvest::store::{Absorbed, CrawlIdentity, Lateness, Store};
+use treeherder_sim::{Behaviour, Endpoint};
 
+use crate::living::{data_of, plain_artifacts};
+use crate::support::tamper::put;
 use crate::support::{Crawl, assert_same_artifacts, corpus, proven_files, simulator};
 
 const DATA: &str = "perf_jobs_by_signature.jsonl";
 
 /// The end of an earlier harvest of the corpus.
 const EARLIER: &str = "2026-08-20T00:00:00Z";
-
-fn put(path: &Path, text: &str) {
-    use std::io::Write as _;
-    std::fs::remove_file(path).ok();
-    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).open(path).unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-}
 
 fn merge(crawl: &Crawl, folder: &Path) -> Absorbed {
     let mut config = crawl.config.clone();
@@ -40,7 +37,7 @@ fn files_with_more() -> tempfile::TempDir {
     let with_id = |new: &str| format!("{}{new}{}", &datum[..id], &datum[id + len..]);
     first.insert_str(first.len() - 2, &format!(", {}", with_id("9000000001")));
     rows.push(format!("{{\"signature_id\": 99999999, \"jobs\": [{}]}}", with_id("9000000002")));
-    put(&folder.path().join(DATA), &(rows.join("\n") + "\n"));
+    put(&folder.path().join(DATA), (rows.join("\n") + "\n").as_bytes());
     folder
 }
 
@@ -60,7 +57,7 @@ async fn an_older_reading_adds_what_only_it_has_and_nothing_the_second_time() {
     assert_eq!((again.signatures, again.data, again.records), (0, 0, 0), "{again:?}");
 
     crawl.run().await.unwrap();
-    let rows = |artifacts: &std::collections::BTreeMap<String, Vec<u8>>| {
+    let rows = |artifacts: &BTreeMap<String, Vec<u8>>| {
         String::from_utf8(artifacts[DATA].clone()).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
     };
     let (before, after) = (rows(&before), rows(&crawl.artifacts()));
@@ -76,7 +73,7 @@ async fn a_folder_of_jobs_alone_adds_their_details() {
     let crawl = Crawl::of(&simulator.url());
     crawl.run().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    put(&folder.path().join("max_revision_jobs.jsonl"), "{\"id\": 77, \"state\": \"completed\"}\n");
+    put(&folder.path().join("max_revision_jobs.jsonl"), b"{\"id\": 77, \"state\": \"completed\"}\n");
     let added = merge(&crawl, folder.path());
     assert_eq!((added.is_newer, added.records, added.data), (false, 1, 0), "{added:?}");
     assert_eq!(merge(&crawl, folder.path()).records, 0);
@@ -93,58 +90,115 @@ async fn a_newer_reading_answers_the_next_harvest() {
     let mut crawl = Crawl::of(&simulator.url());
     crawl.config.window.data_end = Some(EARLIER.parse().unwrap());
     crawl.run().await.unwrap();
-    let before = simulator.served().total();
     let files = proven_files(&once.config);
     let added = merge(&crawl, files.path());
     assert!(added.is_newer && added.signatures > 50 && added.data > 1000, "{added:?}");
     assert_eq!(merge(&crawl, files.path()).signatures, 0);
     crawl.config.window.data_end = None;
-    let summary = crawl.run().await.unwrap();
-    assert!(summary.crawl.counts.is_complete());
-    assert!(simulator.served().total() - before < 200);
-    let (mut expected, mut made) = (once.artifacts(), crawl.artifacts());
+    let served = simulator.served();
+    assert!(crawl.run().await.unwrap().crawl.counts.is_complete());
+    assert!(simulator.served().since(&served).of(Endpoint::Summary) < 50);
+    let (mut expected, mut made) = (plain_artifacts(&once), plain_artifacts(&crawl));
     for artifacts in [&mut expected, &mut made] {
-        artifacts.remove("manifest.json");
-        artifacts.remove("alert_summary_history.jsonl"); // it names the harvests
         artifacts.remove("all_signatures_detailed.jsonl"); // the files have no headers
     }
     assert_same_artifacts(&expected, &made);
 }
 
+/// The archive of a store.
+fn archived(crawl: &Crawl) -> PathBuf {
+    let path = crawl.folder.path().join("archive");
+    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).open(&path).unwrap();
+    archive::write(&Store::open_existing(&crawl.config.store).unwrap(), &mut file, &Shutdown::new()).unwrap();
+    path
+}
+
+fn merge_archive(path: &Path, crawl: &Crawl) -> Result<Absorbed, ArchiveError> {
+    let lateness = Lateness::of(&crawl.config.window, false);
+    archive::merge(path, &crawl.config.store, lateness, &[], &Shutdown::new()).map(|(_, absorbed)| absorbed.unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_archive_is_merged_if_it_is_of_the_same_server_and_repository() {
+async fn an_archive_of_older_data_adds_its_records_once() {
     let simulator = simulator(Behaviour::default()).await;
     let mut early = Crawl::of(&simulator.url());
     early.config.window.data_end = Some(EARLIER.parse().unwrap());
     early.run().await.unwrap();
-    let path = early.folder.path().join("archive");
-    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).open(&path).unwrap();
-    archive::write(&Store::open_existing(&early.config.store).unwrap(), &mut file, &Shutdown::new()).unwrap();
+    let path = archived(&early);
 
     let crawl = Crawl::of(&simulator.url());
     crawl.run().await.unwrap();
     let before = crawl.artifacts();
-    let merge = |crawl: &Crawl| {
-        let (lateness, shutdown) = (perfharvest::store::Lateness::default(), Shutdown::new());
-        archive::merge(&path, &crawl.config.store, lateness, &[], &shutdown).map(|(_, absorbed)| absorbed.unwrap())
-    };
-    let absorbed = merge(&crawl).unwrap();
+    let absorbed = merge_archive(&path, &crawl).unwrap();
     assert_eq!((absorbed.is_newer, absorbed.signatures, absorbed.data), (false, 0, 0), "{absorbed:?}");
-    assert_eq!(merge(&crawl).unwrap().records, 0);
+    assert!(absorbed.records > 0, "the earlier sample has no jobs of its own");
+    assert_eq!(merge_archive(&path, &crawl).unwrap().records, 0);
     crawl.run().await.unwrap();
     let (mut expected, mut made) = (before, crawl.artifacts());
     for artifacts in [&mut expected, &mut made] {
         artifacts.remove("manifest.json"); // it counts the jobs of the earlier sample
     }
     assert_same_artifacts(&expected, &made);
+}
 
-    let mut other = Crawl::of(&simulator.url());
-    other.config.store.path = crawl.config.store.path.clone();
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_of_newer_data_answers_the_next_harvest() {
+    let simulator = simulator(Behaviour::default()).await;
+    let once = Crawl::of(&simulator.url());
+    once.run().await.unwrap();
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.config.window.data_end = Some(EARLIER.parse().unwrap());
+    crawl.run().await.unwrap();
+    crawl.config.window.data_end = None;
+
+    let absorbed = merge_archive(&archived(&once), &crawl).unwrap();
+    assert!(absorbed.is_newer && absorbed.signatures > 50 && absorbed.data > 1000, "{absorbed:?}");
+    let served = simulator.served();
+    assert!(crawl.run().await.unwrap().crawl.counts.is_complete());
+    assert_eq!(simulator.served().since(&served).of(Endpoint::Summary), 0);
+    assert_same_artifacts(&plain_artifacts(&once), &plain_artifacts(&crawl));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_of_another_server_or_repository_is_refused() {
+    let simulator = simulator(Behaviour::default()).await;
+    let crawl = Crawl::of(&simulator.url());
+    crawl.run().await.unwrap();
+    let path = archived(&crawl);
     let store = Store::open_existing(&crawl.config.store).unwrap();
-    let mut identity = store.identity().unwrap().unwrap();
-    identity.repository = "mozilla-central".to_owned();
-    store.pin_identity(&identity).unwrap();
+    let identity = store.identity().unwrap().unwrap();
     drop(store);
-    let said = merge(&other).unwrap_err().to_string();
-    assert!(said.contains("mozilla-central from") && said.contains("autoland from"), "{said}");
+    let others = [
+        CrawlIdentity { repository: "mozilla-central".to_owned(), ..identity.clone() },
+        CrawlIdentity { base_url: "http://127.0.0.1:9".parse().unwrap(), ..identity.clone() },
+    ];
+    for other in others {
+        let named = |crawl: &CrawlIdentity| format!("{} from {}", crawl.repository, crawl.base_url);
+        Store::open_existing(&crawl.config.store).unwrap().pin_identity(&other).unwrap();
+        let said = merge_archive(&path, &crawl).unwrap_err().to_string();
+        assert!(said.contains(&named(&other)) && said.contains(&named(&identity)), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_that_a_merge_leaves_out_are_counted() {
+    let simulator = simulator(Behaviour::default()).await;
+    let whole = Crawl::of(&simulator.url());
+    whole.run().await.unwrap();
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.config.window.start = Some("2026-09-01T00:00:00Z".parse().unwrap());
+    let start = crawl.run().await.unwrap().crawl.identity.data_window().start;
+    let pushes = data_of(&whole).into_values().flat_map(BTreeMap::into_values);
+    let outside =
+        pushes.filter(|row| Timestamp::parse_naive(row["push_timestamp"].as_str().unwrap()).unwrap() < start).count();
+    assert!(outside > 100, "{outside}");
+    let absorbed = merge_archive(&archived(&whole), &crawl).unwrap();
+    assert_eq!((absorbed.outside, absorbed.data, absorbed.set_aside), (outside as u64, 0, 0), "{absorbed:?}");
+
+    let more = files_with_more();
+    let rows = std::fs::read_to_string(more.path().join(DATA)).unwrap();
+    let last = rows.lines().last().unwrap().replace("}]}", "}, {\"job_id\": 9}]}");
+    put(&more.path().join(DATA), last.as_bytes());
+    let absorbed = merge(&whole, more.path());
+    assert_eq!((absorbed.data, absorbed.set_aside), (1, 1), "{absorbed:?}");
 }
