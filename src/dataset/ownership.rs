@@ -234,9 +234,13 @@ impl Described {
         if run.store.is_some() && run.store.as_deref() == owner.id() {
             return None; // its server may have moved meanwhile
         }
-        let Some(now) = owner.ledger.as_ref().and_then(|ledger| ledger.identity.as_ref()) else {
+        let stored = owner.ledger.as_ref().and_then(|ledger| Some((ledger.identity.as_ref()?, &ledger.harvests)));
+        let Some((now, harvests)) = stored else {
             return Some(format!("repository {}, data until {}; the store is new", crawl.repository, crawl.data_end));
         };
+        let is_earlier =
+            crawl.data_end < now.data_end && harvests.iter().any(|harvest| harvest.data_end == crawl.data_end);
+        let crawl = if is_earlier { crawl.clone().extended_to(now.data_end) } else { crawl.clone() };
         // The scope of a store may become wider.
         let scope = if now.scope.includes(&crawl.scope) { &now.scope } else { &crawl.scope };
         let moved = CrawlIdentity { base_url: now.base_url.clone(), scope: scope.clone(), ..crawl.clone() };
@@ -245,10 +249,10 @@ impl Described {
         }
         let rows = [
             ("repository", crawl.repository.clone(), now.repository.clone()),
-            ("window", span(crawl), span(now)),
+            ("window", span(&crawl), span(now)),
             ("data until", crawl.data_end.to_string(), now.data_end.to_string()),
             ("scope", crawl.scope.to_string(), now.scope.to_string()),
-            ("sample", sample(crawl), sample(now)),
+            ("sample", sample(&crawl), sample(now)),
         ];
         let differing = rows.into_iter().find(|(_, there, here)| there != here);
         Some(differing.map_or_else(

@@ -103,6 +103,29 @@ async fn tables_of_another_program_are_not_overwritten_by_an_export() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_of_an_earlier_harvest_is_replaced_and_one_of_another_crawl_is_not() {
+    let simulator = simulator(Behaviour::default()).await;
+    let tables = tempfile::tempdir().unwrap();
+    let export = |crawl: &Crawl| {
+        let store = Store::open_existing(&crawl.config.store).unwrap();
+        export(&store, &crawl.config, tables.path(), &[Table::Alerts].into(), &Shutdown::new())
+    };
+    let mut crawl = Crawl::of(&simulator.url());
+    crawl.config.window.end = None; // it moves with the end of the data
+    for data_end in ["2026-08-20T00:00:00Z", "2026-09-29T12:00:00Z", "2026-11-22T08:00:00Z"] {
+        crawl.refresh(data_end).await.unwrap();
+        let summary = export(&crawl).unwrap();
+        assert_eq!(summary.description.crawl.data_end.to_string(), data_end);
+    }
+    let mut other = Crawl::of(&simulator.url());
+    other.config.window.end = None;
+    other.config.window.data_end = Some("2026-10-10T00:00:00Z".parse().unwrap());
+    other.run().await.unwrap();
+    let text = text_of(&export(&other).unwrap_err());
+    assert!(text.contains("another store (window: "), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_runs_into_one_folder_the_second_says_so() {
     let simulator = simulator(Behaviour::default()).await;
     let crawl = Crawl::of(&simulator.url());
