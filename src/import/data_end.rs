@@ -44,7 +44,9 @@ pub(super) fn proven_crawl(
         let mut config = config.clone();
         let data_end = config.window.data_end.unwrap_or(end);
         config.window.start.get_or_insert(manifest.crawl.window_start);
-        config.window.end.get_or_insert(manifest.crawl.window_end.min(data_end));
+        if !manifest.crawl.window_end_moves {
+            config.window.end.get_or_insert(manifest.crawl.window_end.min(data_end));
+        }
         return within(&config, proven, EndProof::Manifest);
     }
     let Some(newest) = newest_push(data, now, shutdown)? else { return Ok(nothing()) };
@@ -201,9 +203,13 @@ mod tests {
         config.window.end = None;
         let (crawl, _) = proven(&folder, &config).unwrap();
         assert_eq!((crawl.window_start, crawl.window_end), (at("2026-07-01"), at("2026-09-01")));
+        assert!(!crawl.window_end_moves);
         config.window.start = Some(at("2026-06-30"));
         assert!(matches!(proven(&folder, &config), Err(ImportError::StartNotProven { .. })));
         config.window.start = None;
+        put_manifest(&folder, &config, ROWS, |manifest| manifest["crawl"]["window_end_moves"] = true.into());
+        let (crawl, _) = proven(&folder, &config).unwrap();
+        assert!(crawl.window_end_moves && crawl.window_end == at("2026-10-01"));
         config.source.repository = "mozilla-central".to_owned();
         let said = proven(&folder, &config).unwrap_err().to_string();
         assert!(said.contains("autoland from ") && said.contains("mozilla-central from "), "{said}");
