@@ -217,6 +217,7 @@ struct Run {
     revisions: Option<Arc<RevisionCheck>>,
     /// Shared by all frontiers.
     pressure: Pressure,
+    started: Instant,
     options: RunOptions,
     /// The configuration at the start: for all that does not change while a crawl runs.
     initial: Arc<Config>,
@@ -252,8 +253,20 @@ impl Run {
             None
         };
         let (identity, shutdown) = (Arc::new(identity), shutdown.clone());
-        let revisions = None;
-        let run = Self { store, identity, commits, revisions, pressure, options, initial, config, shutdown, counters };
+        let (revisions, started) = (None, Instant::now());
+        let run = Self {
+            store,
+            identity,
+            commits,
+            revisions,
+            pressure,
+            started,
+            options,
+            initial,
+            config,
+            shutdown,
+            counters,
+        };
         run.with_commits().await
     }
 
@@ -328,7 +341,6 @@ impl Run {
     /// Crawls the frontier, then the jobs of the busiest revision.
     async fn crawl(&self) -> Result<CrawlSummary, Error> {
         let Self { store, options, counters, .. } = self;
-        let started = Instant::now();
         counters.set_rate(self.pressure.rate());
         prepare_frontier(store, &self.identity, &self.config.borrow(), &self.pressure, *options)?;
         let bind = self.config.borrow().metrics.bind;
@@ -372,7 +384,7 @@ impl Run {
             identity: CrawlIdentity::clone(&self.identity),
             counts,
             requests_made: counters.attempts(),
-            elapsed: started.elapsed(),
+            elapsed: self.started.elapsed(),
             interrupted,
             alerts_moved: stats.alerts_moved,
         })
