@@ -17,6 +17,7 @@ use super::merge::DataChanges;
 use super::series::SeriesReader;
 use super::staging::Staging;
 use super::trees::{Operation, UNLISTED};
+use super::value::open_frame;
 use super::{Outcome, SettledSummary, Settlement, Store, StoreError, Tally, feed, frame};
 use crate::actor::{Shutdown, fail_point};
 use crate::model::{
@@ -289,35 +290,65 @@ impl Store {
         let kind = if letter == key::ALERT { "alert_summary" } else { "signature" };
         let mut num_unlisted = 0;
         for &id in known {
-            let mark = key::record(letter, id);
-            let last_seen = self.last_seen(&mark)?;
+            let record_key = key::record(letter, id);
+            // As before this harvest, of which answers may have been joined already.
+            let absence =
+                self.absence(&record_key)?.filter(|absence| absence.again.is_none_or(|again| again == harvest));
             num_unlisted += usize::from(!is_listed(id));
-            match (is_listed(id), last_seen) {
-                (true, Some(_)) => {
-                    staging.stage(Operation { tree: UNLISTED, key: mark, value: None });
-                    feed::put_listing_line(kind, id, "listed_again", lines);
+            let (absence, change) = match (is_listed(id), absence) {
+                (true, None) => continue,
+                (true, Some(known)) => (Absence { again: Some(harvest), ..known }, Some("listed_again")),
+                (false, known) => {
+                    let last = known.map_or(harvest - 1, |known| known.last);
+                    (Absence { last, again: None }, (last + 1 == harvest).then_some("unlisted"))
                 }
-                // Also when the same harvest is joined again, since then it was seen before it.
-                (false, seen) => {
-                    let last = seen.unwrap_or(harvest - 1);
-                    if last + 1 == harvest {
-                        let value = frame::seal(&last.to_be_bytes());
-                        staging.stage(Operation { tree: UNLISTED, key: mark, value: Some(value) });
-                        feed::put_listing_line(kind, id, "unlisted", lines);
-                    }
-                }
-                (true, None) => {}
+            };
+            staging.stage(Operation { tree: UNLISTED, key: record_key, value: Some(absence.seal()) });
+            if let Some(change) = change {
+                feed::put_listing_line(kind, id, change, lines);
             }
         }
         Ok(num_unlisted)
     }
 
-    /// The last harvest that saw a signature or an alert summary, if the server no longer lists it. `mark` is its key.
-    pub(super) fn last_seen(&self, mark: &[u8]) -> Result<Option<u16>, StoreError> {
-        let found = self.unlisted.get(mark).map_err(|source| StoreError::database("be read", source))?;
-        let Some(framed) = found else { return Ok(None) };
-        let raw = super::value::open_frame("unlisted", mark, &framed)?;
-        let harvest = raw.as_slice().try_into().map(u16::from_be_bytes);
-        harvest.map(Some).map_err(|_| StoreError::damaged("unlisted", mark, "it is not the number of a harvest"))
+    /// The last harvest that saw a signature or an alert summary, if the server no longer lists it.
+    pub(super) fn last_seen(&self, record_key: &[u8]) -> Result<Option<u16>, StoreError> {
+        let absence = self.absence(record_key)?;
+        Ok(absence.filter(|absence| absence.again.is_none()).map(|absence| absence.last))
+    }
+
+    /// When the server's list last lacked a signature or an alert summary.
+    fn absence(&self, record_key: &[u8]) -> Result<Option<Absence>, StoreError> {
+        let found = self.unlisted.get(record_key).map_err(|source| StoreError::database("be read", source))?;
+        found.map(|framed| Absence::open(record_key, &framed)).transpose()
+    }
+}
+
+/// The harvests between which the server's list lacked a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Absence {
+    /// The last one that saw it.
+    last: u16,
+    /// The one that saw it again; `None` while it is not listed.
+    again: Option<u16>,
+}
+
+impl Absence {
+    fn seal(self) -> Vec<u8> {
+        let mut raw = self.last.to_be_bytes().to_vec();
+        raw.extend(self.again.into_iter().flat_map(u16::to_be_bytes));
+        frame::seal(&raw)
+    }
+
+    fn open(record_key: &[u8], framed: &[u8]) -> Result<Self, StoreError> {
+        let raw = open_frame("unlisted", record_key, framed)?;
+        match *raw.as_slice() {
+            [high, low] => Ok(Self { last: u16::from_be_bytes([high, low]), again: None }),
+            [high, low, again_high, again_low] => Ok(Self {
+                last: u16::from_be_bytes([high, low]),
+                again: Some(u16::from_be_bytes([again_high, again_low])),
+            }),
+            _ => Err(StoreError::damaged("unlisted", record_key, "it is not the numbers of harvests")),
+        }
     }
 }

@@ -30,7 +30,8 @@ pub(super) const SIGNATURE_IDS: usize = 5;
 pub(super) const PUSHES: usize = 6;
 pub(super) const RECORDS: usize = 7;
 pub(super) const SET_ASIDE: usize = 8;
-/// Signatures and alert summaries that the server no longer lists: the number of the last harvest that saw them.
+/// Signatures and alert summaries that the server's list lacked: the number of the last harvest that saw them, and of the one
+/// that saw them again.
 pub(super) const UNLISTED: usize = 9;
 
 /// The trees that tell the state of a request, which other trees hold the answer to.

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use perfharvest::Error;
 use perfharvest::actor::Shutdown;
 use perfharvest::model::{Kind, Timestamp};
 use perfharvest::pipeline::{self, RunOptions};
 use perfharvest::store::{Store, archive};
-use perfharvest::{EXIT_INCOMPLETE, Error};
+use serde_json::Value;
 use treeherder_sim::{Behaviour, Endpoint, History, ScriptedReply, SimulatorHandle};
 
-use crate::living::{Living, artifact, data_of, lines, plain_artifacts};
+use crate::living::{DAY, Living, artifact, data_of, lines, plain_artifacts};
 use crate::support::{artifacts_in, assert_same_artifacts};
 
 /// More than any request is tried.
@@ -26,11 +27,13 @@ fn feed_of(out: &Path) -> BTreeMap<String, Vec<u8>> {
     files.map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())).collect()
 }
 
-/// How often the data of a signature were asked for.
-fn asked_for(simulator: &SimulatorHandle, signature: u64) -> usize {
+/// The requests for the data of a signature.
+fn asked_for(simulator: &SimulatorHandle, signature: u64) -> Vec<String> {
     let fragment = format!("signature={signature}&");
     let arrivals = simulator.arrivals().into_iter();
-    arrivals.filter(|one| one.endpoint == Endpoint::Summary && one.path_and_query.contains(&fragment)).count()
+    let of_signature =
+        arrivals.filter(|one| one.endpoint == Endpoint::Summary && one.path_and_query.contains(&fragment));
+    of_signature.map(|one| one.path_and_query).collect()
 }
 
 /// A signature with many data.
@@ -85,6 +88,40 @@ async fn signatures_that_the_server_lists_no_more_stay_with_their_data() {
     assert!(signatures.iter().all(|row| later_signatures.iter().any(|later| later["id"] == row["id"])));
 }
 
+/// The lines of a harvest's feed about signatures that are on the server's list again.
+fn listed_again(living: &Living, harvest: u16) -> Vec<Value> {
+    let mut feed = lines(&living.crawl.config.artifacts.out.join(format!("changes/{harvest:04}.jsonl")));
+    feed.retain(|line| line["change"] == "listed_again");
+    feed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signatures_that_come_back_are_told_of_once_however_often_the_harvest_is_joined() {
+    let history = History { vanishing_signature_share: 0.7, ..History::growing() };
+    let mut living = Living::start(history, 20, Behaviour::default()).await;
+    living.refresh().await;
+    living.advance_days(130);
+    living.refresh().await;
+    let gone = |living: &Living| {
+        let store = living.store();
+        store.signature_ids().unwrap().iter().filter(|id| store.signature_last_seen(**id).unwrap().is_some()).count()
+    };
+    let num_gone = gone(&living);
+    assert!(num_gone > 5, "{num_gone}");
+    restart(&mut living).await;
+    living.advance_days(7);
+    living.simulator.script(ScriptedReply::status(404).at(Endpoint::Summary).times(1));
+    let summary = living.crawl.refresh(&living.now()).await.unwrap();
+    assert_eq!(summary.crawl.counts.failed(), 1);
+    let told = listed_again(&living, 3);
+    assert_eq!((told.len(), gone(&living)), (num_gone, 0));
+    living.refresh().await;
+    assert_eq!(listed_again(&living, 3), told, "once the failed request is answered");
+    living.advance_days(7);
+    living.refresh().await;
+    assert_eq!(listed_again(&living, 4), [Value::Null; 0]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_interrupted_refresh_leaves_the_artifacts_and_shows_the_harvest_before() {
     let mut living = living(100).await;
@@ -131,8 +168,7 @@ async fn an_interrupted_refresh_leaves_the_artifacts_and_shows_the_harvest_befor
         assert_eq!(feed_of(&config.artifacts.out), feed);
     }
     // The next refresh finishes it, and opens one of its own.
-    let url = restart(&mut living).await;
-    living.crawl.config.source.base_url = url;
+    restart(&mut living).await;
     living.advance_days(7);
     living.refresh().await;
     let ends: Vec<Timestamp> = living.store().harvests().unwrap().iter().map(|harvest| harvest.data_end).collect();
@@ -142,11 +178,11 @@ async fn an_interrupted_refresh_leaves_the_artifacts_and_shows_the_harvest_befor
 }
 
 /// The same server, without the scripts.
-async fn restart(living: &mut Living) -> String {
+async fn restart(living: &mut Living) {
     let days = (living.simulator.now() - crate::living::generated().start) / 86_400;
     let fresh = Living::start(History::growing(), days, Behaviour::default()).await;
     living.simulator = fresh.simulator;
-    living.simulator.url()
+    living.crawl.config.source.base_url = living.simulator.url();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,16 +199,18 @@ async fn a_signature_that_always_fails_keeps_its_data_and_is_asked_again_from_it
         let summary = living.crawl.refresh(&living.now()).await.unwrap();
         assert!(summary.crawl.counts.failed() > 0 && summary.crawl.counts.pending() == 0, "week {week}");
         let reduction = summary.reduction.unwrap();
-        assert!(!reduction.complete && !reduction.manifest.complete, "exit code {EXIT_INCOMPLETE}");
+        assert!(!reduction.complete && !reduction.manifest.complete);
         assert_eq!(data_of(&living.crawl)[&signature], before, "week {week}");
         living.ends.push(living.simulator.now());
         assert_eq!(living.store().harvests().unwrap().len(), week + 1);
     }
     living.advance_days(7);
-    let url = restart(&mut living).await;
-    living.crawl.config.source.base_url = url;
+    restart(&mut living).await;
     living.refresh().await;
-    assert!(asked_for(&living.simulator, signature) > 0);
+    let newest = before.values().map(|row| row["push_timestamp"].as_str().unwrap().parse::<Timestamp>().unwrap());
+    let from = newest.max().unwrap().plus_secs(-28 * DAY - 1).to_naive_string().replace(':', "%3A");
+    let asked = asked_for(&living.simulator, signature);
+    assert!(asked.iter().any(|path| path.contains(&from)), "{from}: {asked:?}");
     let now = data_of(&living.crawl)[&signature].clone();
     assert!(now.len() > before.len());
     // Each datum is told of as added once, by the harvest that asked for it.
