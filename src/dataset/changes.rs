@@ -171,11 +171,8 @@ impl FeedMaker<'_> {
         for id in self.store.signatures_of_first_harvest()? {
             put("signature", id.0)?;
         }
-        for job in self.store.stored_jobs() {
-            let (id, stored_by) = job?;
-            if stored_by == FIRST_HARVEST {
-                put("job", id.0)?;
-            }
+        for id in self.store.jobs_of_first_harvest()? {
+            put("job", id.0)?;
         }
         Ok(())
     }

@@ -80,13 +80,12 @@ impl Store {
             set_aside: other.counts()?.set_aside(),
             ..Absorbed::default()
         };
-        if !begun {
-            self.absorb_records(other, &mut absorbed)?;
-            fail_point("absorb.records");
-        }
+        // First, so that readers see nothing of it before it is complete.
         if absorbed.is_newer && !begun {
             self.open_harvest(theirs.data_end, lateness, first, Timestamp::now())?;
         }
+        self.absorb_records(other, &mut absorbed)?;
+        fail_point("absorb.records");
         let is_whole = if absorbed.is_newer {
             self.answer_from(other, &mut absorbed, shutdown)?
         } else {
@@ -111,7 +110,8 @@ impl Store {
             for parts in readings {
                 let signature = parts[0].signature;
                 let request = Request::Summary { signature, harvest: number, window };
-                if self.summaries_of(signature).any(|part| part.is_ok_and(|part| part.harvest == number)) {
+                let known = self.summaries_of(signature).collect::<Result<Vec<_>, _>>()?;
+                if known.last().is_some_and(|part| part.harvest == number) {
                     continue;
                 }
                 let header = other.newest_header(parts)?.filter(|_| !unsettled.contains(&signature));
@@ -123,7 +123,12 @@ impl Store {
                 absorbed.signatures += 1;
                 absorbed.data += data.len() as u64;
                 let series = Series::of_answer(data, number);
-                staging.settle(Settlement::of_series(self, request, &header, &series))?;
+                let mut settlement = Settlement::of_series(self, request, &header, &series);
+                if known.is_empty() {
+                    // The samples of the others are drawn when their data are joined.
+                    settlement.discover_sample(&series.data);
+                }
+                staging.settle(settlement)?;
             }
             staging.commit()?;
             fail_point("absorb.within");
@@ -188,6 +193,9 @@ impl Store {
     fn absorb_records(&self, other: &Self, absorbed: &mut Absorbed) -> Result<(), StoreError> {
         let mut durable = self.durable_push_ids()?;
         let mut staging = Staging::new(self, self.counts()?, &mut durable)?;
+        if !absorbed.is_newer {
+            staging.harvest = FIRST_HARVEST;
+        }
         let mut signatures = Vec::new();
         for id in other.signature_ids()? {
             if let (None, Some(raw)) = (self.signature(id)?, other.signature(id)?) {
@@ -199,13 +207,13 @@ impl Store {
             staging.settle(Settlement::of_imported_signatures(signatures))?;
         }
         let (ours, theirs) = (self.alert_listing()?, other.alert_listing()?);
-        let mut added = Vec::new();
+        let (mut alerts, mut num_alerts) = (Settlement::default(), 0);
         for id in &theirs {
             let record_key = key::alert(*id);
             match (self.text(&record_key)?, other.text(&record_key)?) {
                 (None, Some(raw)) => {
-                    staging.put_blob(&record_key, raw.as_str().as_bytes());
-                    added.push(*id);
+                    alerts.put_text(&record_key, &raw);
+                    num_alerts += 1;
                 }
                 (Some(known), Some(raw)) if !absorbed.is_newer && known != raw => {
                     let is_stored =
@@ -218,13 +226,13 @@ impl Store {
                 _ => {}
             }
         }
-        absorbed.records += added.len() as u64;
-        if !added.is_empty() {
+        absorbed.records += num_alerts;
+        if num_alerts > 0 {
+            staging.settle(alerts)?;
             let ids = join_listings(ours, &theirs);
             staging.put_blob(key::ALERT_LISTING, &raw_listing(&ids));
         }
-        for job in other.stored_jobs() {
-            let (id, _) = job?;
+        for (id, _) in other.stored_jobs()? {
             let request = Request::Job { id };
             let known = self.settled(&request)?;
             if known.is_some_and(|known| known.outcome == Outcome::Data) {

@@ -49,7 +49,10 @@ impl Store {
         if (newest.is_open() || newest.number == FIRST_HARVEST) && self.hidden.is_none() {
             return Ok(join_listings(self.listing_of_last_pass()?, &joined.unwrap_or_default()));
         }
-        joined.map_or_else(|| self.listing_of_last_pass(), Ok)
+        let mut listing = joined.map_or_else(|| self.listing_of_last_pass(), Ok)?;
+        let new = self.new_in_hidden(key::ALERT)?;
+        listing.retain(|id| !new.contains(&id.0));
+        Ok(listing)
     }
 
     /// The listing as of the last harvest that came to its end; `None` before the first.

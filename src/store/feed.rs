@@ -39,8 +39,7 @@ pub(super) fn put_data_line(signature: SignatureId, changes: &DataChanges, out: 
 pub(super) fn job_lines(store: &Store, harvest: u16) -> Result<Vec<u8>, StoreError> {
     let mut lines = Vec::new();
     let versions = store.versions(key::JOB, Some(harvest))?;
-    for job in store.stored_jobs() {
-        let (id, stored_by) = job?;
+    for (id, stored_by) in store.stored_jobs()? {
         if stored_by != harvest {
             continue;
         }

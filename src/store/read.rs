@@ -1,6 +1,6 @@
 //! Reads a store: small values by listing them, records by key.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::atomic::Ordering;
 
@@ -162,18 +162,27 @@ impl Store {
     }
 
     /// Jobs with stored records and the harvest that stored them, ascending.
-    pub fn stored_jobs(&self) -> impl Iterator<Item = Result<(JobId, u16), StoreError>> {
-        self.settled.scan_prefix(b"j").filter_map(|entry| {
-            let id = |(key, framed): (sled::IVec, sled::IVec)| {
-                let settled = Settled::open(&key, &framed)?;
-                let has_record = settled.outcome == Outcome::Data && self.shows(settled.harvest);
-                match request_of("settled", &key)? {
-                    Request::Job { id } => Ok(has_record.then_some((id, settled.harvest))),
-                    _ => Err(StoreError::damaged("settled", &key, "it is not the key of a job")),
-                }
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], and any error of reading.
+    pub fn stored_jobs(&self) -> Result<BTreeMap<JobId, u16>, StoreError> {
+        let mut jobs = BTreeMap::new();
+        for entry in self.settled.scan_prefix(b"j") {
+            let (key, framed) = entry.map_err(reading)?;
+            let settled = Settled::open(&key, &framed)?;
+            let Request::Job { id } = request_of("settled", &key)? else {
+                return Err(StoreError::damaged("settled", &key, "it is not the key of a job"));
             };
-            entry.map_err(reading).and_then(id).transpose()
-        })
+            if settled.outcome == Outcome::Data && self.shows(settled.harvest) {
+                jobs.insert(id, settled.harvest);
+            }
+        }
+        if let Some(hidden) = self.hidden {
+            // Jobs that were not completed are asked for in each harvest, so the one before stored these.
+            let asked_again = self.versions(key::JOB, Some(hidden))?.into_iter();
+            jobs.extend(asked_again.filter(|job| job.before.is_some()).map(|job| (JobId(job.id), hidden - 1)));
+        }
+        Ok(jobs)
     }
 
     /// The origin of the answer to `request`.
@@ -198,12 +207,8 @@ impl Store {
             Ok(SignatureId(u64::from_be_bytes(id)))
         });
         let mut ids = ids.collect::<Result<Vec<_>, StoreError>>()?;
-        if let Some(hidden) = self.hidden {
-            let new = self.versions(key::SIGNATURE, Some(hidden))?;
-            let new: HashSet<u64> =
-                new.into_iter().filter(|version| version.before.is_none()).map(|new| new.id).collect();
-            ids.retain(|id| !new.contains(&id.0));
-        }
+        let new = self.new_in_hidden(key::SIGNATURE)?;
+        ids.retain(|id| !new.contains(&id.0));
         Ok(ids)
     }
 

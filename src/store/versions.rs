@@ -4,7 +4,7 @@
 //! that it replaces is kept under a key with the number of that harvest; an empty text says that the harvest was the first
 //! to see the record. So the versions of a record are the texts under these keys, by harvest, and then its own.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -12,7 +12,7 @@ use super::frame;
 use super::staging::Staging;
 use super::trees::{Operation, RECORDS};
 use super::{Store, StoreError, key};
-use crate::model::{AlertSummaryId, FIRST_HARVEST, RawJson, SignatureId};
+use crate::model::{AlertSummaryId, FIRST_HARVEST, JobId, RawJson, SignatureId};
 
 /// A change of a record by a harvest.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +61,26 @@ impl Store {
     pub fn signatures_of_first_harvest(&self) -> Result<Vec<SignatureId>, StoreError> {
         let later = self.first_seen_later(key::SIGNATURE)?;
         Ok(self.signature_ids()?.into_iter().filter(|id| !later.contains(&id.0)).collect())
+    }
+
+    /// Jobs that the first harvest fetched, ascending.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], and any error of reading.
+    pub fn jobs_of_first_harvest(&self) -> Result<BTreeSet<JobId>, StoreError> {
+        let stored = self.stored_jobs()?.into_iter().filter(|(_, harvest)| *harvest == FIRST_HARVEST);
+        let mut jobs: BTreeSet<JobId> = stored.map(|(id, _)| id).collect();
+        // The second one asked again for those that were not completed.
+        let asked_again = self.versions(key::JOB, Some(FIRST_HARVEST + 1))?.into_iter();
+        jobs.extend(asked_again.filter(|job| job.before.is_some()).map(|job| JobId(job.id)));
+        Ok(jobs)
+    }
+
+    /// The records with this letter that the hidden harvest was the first to see.
+    pub(super) fn new_in_hidden(&self, letter: u8) -> Result<HashSet<u64>, StoreError> {
+        let Some(hidden) = self.hidden else { return Ok(HashSet::new()) };
+        let versions = self.versions(letter, Some(hidden))?.into_iter();
+        Ok(versions.filter(|version| version.before.is_none()).map(|version| version.id).collect())
     }
 
     fn first_seen_later(&self, letter: u8) -> Result<HashSet<u64>, StoreError> {

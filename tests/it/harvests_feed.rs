@@ -33,7 +33,7 @@ impl State {
         for id in store.signature_ids().unwrap() {
             state.signatures.insert(id.0, without_time(json(store.signature(id).unwrap().unwrap().as_str())));
         }
-        for id in store.stored_jobs().map(|job| job.unwrap().0) {
+        for id in store.stored_jobs().unwrap().into_keys() {
             state.jobs.insert(id.0, json(store.job(id).unwrap().unwrap().as_str()));
         }
         state.unlisted = unlisted(&store, &state);

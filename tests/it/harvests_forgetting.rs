@@ -132,7 +132,7 @@ impl Living {
     /// The stored jobs with their records.
     fn jobs(&self) -> BTreeMap<u64, String> {
         let store = self.store();
-        let ids: Vec<_> = store.stored_jobs().map(|job| job.unwrap().0).collect();
+        let ids: Vec<_> = store.stored_jobs().unwrap().into_keys().collect();
         ids.into_iter().map(|id| (id.0, store.job(id).unwrap().unwrap().as_str().to_owned())).collect()
     }
 }

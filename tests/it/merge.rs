@@ -150,9 +150,18 @@ async fn an_archive_of_newer_data_answers_the_next_harvest() {
     crawl.config.window.data_end = Some(EARLIER.parse().unwrap());
     crawl.run().await.unwrap();
     crawl.config.window.data_end = None;
+    let shown = || {
+        let store = Store::open_to_show(&crawl.config.store).unwrap();
+        let (alerts, signatures) = (store.alert_listing().unwrap(), store.signature_ids().unwrap());
+        (alerts, signatures, store.stored_jobs().unwrap())
+    };
+    let before = shown();
 
     let absorbed = merge_archive(&archived(&once), &crawl).unwrap();
     assert!(absorbed.is_newer && absorbed.signatures > 50 && absorbed.data > 1000, "{absorbed:?}");
+    assert!(absorbed.records > 0, "{absorbed:?}");
+    assert_eq!(shown(), before, "readers see the harvest before");
+    Store::open_existing(&crawl.config.store).unwrap().find_damage(|damage| panic!("{damage}")).unwrap();
     let served = simulator.served();
     assert!(crawl.run().await.unwrap().crawl.counts.is_complete());
     assert_eq!(simulator.served().since(&served).of(Endpoint::Summary), 0);

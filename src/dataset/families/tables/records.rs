@@ -58,9 +58,8 @@ impl Records<'_> {
     /// Writes the stored jobs by id. Returns the number of records without a row.
     pub(super) fn write_jobs(&self, rows: &mut TableWriter) -> Result<u64, ExportError> {
         let mut unreadable = 0;
-        for job in self.store.stored_jobs() {
+        for (id, harvest) in self.store.stored_jobs()? {
             self.check_interrupted()?;
-            let (id, harvest) = job?;
             let record = self.store.job(id)?;
             let record = record.ok_or_else(|| StoreError::MissingValue { key: format!("job {id}") })?;
             let mut cells = Vec::with_capacity(JOBS.len() + 2);
