@@ -1,5 +1,5 @@
-//! What the data of a crawl cost on their way: read from text, encoded, committed, passed over, and reduced to each
-//! artifact. The data are the generator's: 500 signatures of 120 data.
+//! The cost of the data of a crawl, step by step: to read them from text, to encode them, to commit them, to pass over them,
+//! and to reduce them to each artifact. The data are the generator's: 500 signatures of 120 data.
 
 #![allow(
     clippy::unwrap_used,

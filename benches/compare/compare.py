@@ -88,7 +88,7 @@ def by_polars(folder):
 
 
 def only_loaded(folder):
-    """What the reference scripts begin with: every row in memory."""
+    """The first step of the reference scripts: every row in memory."""
     assert jsonl(f"{folder}/data/perf_jobs_by_signature.jsonl")
 
 
@@ -143,7 +143,7 @@ def main(binary, folder):
     costs["perfharvest: import"] = imported
     three = ["perf_jobs_per_revision_details", "sigs_by_job_id", "sig_groups"]
     costs["perfharvest: the three from its store"] = measure([binary, "reduce", *three, *flags])
-    # What this process holds would count as its children's memory: results are read when all is measured.
+    # The memory of this process would count as its children's, too: results are read when all is measured.
     shutil.rmtree(f"{folder}/three", ignore_errors=True)
     os.rename(out, f"{folder}/three")
     # Once uncounted, so that both counted ones write into memory that the kernel has at hand.

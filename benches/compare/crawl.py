@@ -10,11 +10,12 @@ usage: crawl.py BINARY [SIGNATURES]      (needs wrk on the PATH; Debian and othe
 import json
 import os
 import platform
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+
+from simulator import Simulator
 
 CONCURRENCY = 64
 ROUNDS = 5
@@ -33,22 +34,13 @@ end
 """
 
 
-class Simulator:
-    """`perfharvest simulate` in a process of its own."""
+class LoggingSimulator(Simulator):
+    """A simulator that logs the arrivals of requests."""
 
     def __init__(self, binary, folder, signatures, *flags):
         self.log = tempfile.mkstemp(dir=folder, suffix=".arrivals.jsonl")[1]
-        command = [binary, "simulate", "--signatures", str(signatures), "--data-per-signature", "100"]
-        command += ["--arrival-log", self.log, *flags]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.url = self.process.stdout.readline().strip()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait()
+        command = [binary, "simulate", "--signatures", signatures, "--data-per-signature", 100]
+        super().__init__([*command, "--arrival-log", self.log, *flags])
 
     def arrivals(self):
         with open(self.log) as log:
@@ -65,7 +57,7 @@ def crawl(binary, url, store, *flags):
 
 def unlimited(binary, folder, signatures):
     ratios = []
-    with Simulator(binary, folder, signatures) as simulator:
+    with LoggingSimulator(binary, folder, signatures) as simulator:
         # Without the burst the bucket would be the limit: timers are late by a millisecond, which is a thousand tokens.
         limits = ["--set", "limiter.requests_per_second=1000000", "--set", "limiter.burst=1000000"]
         limits += ["--set", "limiter.adaptive=false"]
@@ -90,7 +82,7 @@ def unlimited(binary, folder, signatures):
 def at_rate(binary, folder, rate, seconds):
     """From the first to the last arrival of one crawl, every stage included."""
     flags = ["--latency", "lognormal:80ms,0.3"]
-    with Simulator(binary, folder, rate * seconds, *flags) as simulator:
+    with LoggingSimulator(binary, folder, rate * seconds, *flags) as simulator:
         limits = ["--set", f"limiter.requests_per_second={rate}", "--set", f"limiter.burst={max(2, rate // 50)}"]
         limits += ["--set", f"concurrency.summaries={max(8, rate // 4)}"]
         crawl(binary, simulator.url, f"{folder}/rate-{rate}.store", *limits)

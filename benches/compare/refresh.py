@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,8 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
+
+from simulator import Simulator
 
 END = datetime.datetime(2026, 11, 22, tzinfo=datetime.timezone.utc)  # of generated data
 ROUNDS = 5
@@ -76,22 +77,12 @@ def generator(args):
     return [*flags, "--weeks", args.weeks + 1, "--pushes", PUSHES_PER_WEEK * (args.weeks + 1)]
 
 
-class Simulator:
-    """`perfharvest simulate` in a process of its own, with a clock that is moved."""
+class ClockSimulator(Simulator):
+    """A simulator with a clock that is moved."""
 
     def __init__(self, args, now):
         command = [args.binary, "simulate", "--signatures", args.signatures, *generator(args)]
-        command += ["--history", "grows", "--now", text_of(now)]
-        command = [str(word) for word in command]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.url = self.process.stdout.readline().strip()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait()
+        super().__init__([*command, "--history", "grows", "--now", text_of(now)])
 
     def move_to(self, now):
         urllib.request.urlopen(f"{self.url}/__sim/now", data=text_of(now).encode()).read()
@@ -138,7 +129,7 @@ class Place:
         return [path for path in sorted(self.out.rglob("*")) if path.is_file()]
 
     def written(self):
-        """What changes when a file is written anew."""
+        """Of each file, its inode and its time: they change when it is written anew."""
         return {str(path.relative_to(self.out)): (path.stat().st_ino, path.stat().st_mtime_ns) for path in self.files()}
 
     def digests(self):
@@ -210,7 +201,7 @@ def run(args, folder):
           f"{args.signatures} signatures x {args.data} data, {args.weeks} refreshes, seed {args.seed}\n", flush=True)
     start = END - datetime.timedelta(weeks=args.weeks + 1)
     moments = [start + datetime.timedelta(weeks=week + 1) for week in range(args.weeks + 1)]
-    with Simulator(args, moments[0]) as simulator:
+    with ClockSimulator(args, moments[0]) as simulator:
         # The commits do not depend on the number of signatures.
         Command(args.binary, "simulate", "--signatures", 1, *generator(args), "--dump", folder / "data")
         commits = folder / "data" / "all_commits.jsonl"

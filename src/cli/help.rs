@@ -203,7 +203,7 @@ pub(super) fn commits() -> String {
         "Examples:\n  {}\n\n\
          The file contains each commit from --start to --end once, oldest first. Answers of a server are kept in \
          FILE.pages; run the same command again to fetch only what is missing. If inputs.commits_from is set in \
-         config.toml, `perfharvest run` makes the file itself.\n\n\
+         config.toml, `perfharvest run` makes the file itself, and each `perfharvest refresh` extends it.\n\n\
          A clone and hgweb give the same file. Treeherder's push list contains at most the newest 20 commits of a push, \
          and no commit dates: each commit gets the time of its push. The dates in the dataset and the edges of the window \
          then differ, and older commits of large pushes are missing. Tests run only on the newest commit of a push (the \

@@ -47,7 +47,7 @@ pub enum StoreError {
         /// Its number.
         harvest: u16,
     },
-    /// What is to be merged into the store is of another server or repository.
+    /// The import is of another server or repository than the store.
     #[error("the store {} is of {stored}, and the import is of {found}; use another --store", path.display())]
     OtherSource {
         /// The store.

@@ -1,7 +1,7 @@
 //! The change feed of a harvest: JSON, one change a line, stored by kind of record.
 //!
-//! `{"kind":"alert_summary","change":"added","id":…,"after":{…}}`; a changed record has `before` too. What left the server's
-//! list, or came back, has neither. Added data are not here: their rows say which harvest saw them first.
+//! `{"kind":"alert_summary","change":"added","id":…,"after":{…}}`; a changed record has `before` too. A record that left the
+//! server's list, or came back, has neither. Added data are not here: their rows say which harvest saw them first.
 
 use super::merge::{DataChanges, DatumList};
 use super::{Store, StoreError, key};

@@ -23,7 +23,7 @@ use crate::model::{PushId, PushRevisions, Revision};
 /// The folder in which a database is built.
 const BUILDING: &str = "db.new";
 
-/// A log that is no longer holds nothing that was acknowledged, if it holds no group: the first one is shorter.
+/// A log below this length that holds no group has never acknowledged anything: the first group is shorter, too.
 const MOST_UNBEGUN_BYTES: u64 = 4096;
 
 /// The losses of a store that was opened although it has lost data.

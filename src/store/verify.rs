@@ -136,7 +136,7 @@ fn look_at(config: &StoreConfig, found: &mut dyn FnMut(Finding)) -> Result<(), S
     }
     let store = match index {
         Some((lock, index, applied)) if applied.position.end > log.len() || lost > 0 => {
-            // What the log has lost, the database may still have.
+            // The database may still have the values that the log has lost.
             let store = Store::of(path, index, applied, log, Some(lock));
             let what = match store.check_values() {
                 Err(error) => error,

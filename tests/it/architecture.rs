@@ -13,7 +13,7 @@ struct Package {
 struct Module {
     /// Paths that the file names, from the root of the package.
     names: Vec<Vec<String>>,
-    /// What it re-exports, by name: where that comes from.
+    /// The source of each re-export, by its name.
     exports: BTreeMap<String, Vec<String>>,
 }
 

@@ -147,7 +147,7 @@ async fn a_damaged_job_that_the_server_has_deleted_is_named() {
 async fn damaged_entries_of_the_frontier_are_repaired() {
     let (simulator, crawl) = finished().await;
     let whole = crawl.artifacts();
-    // A request that is pending and one that failed, with values that are none.
+    // A pending request and a failed one, both with unreadable values.
     tampered(&crawl, |db| {
         let key = first_key(db, "settled", b"s");
         db.open_tree("settled").unwrap().remove(&key).unwrap();

@@ -47,7 +47,7 @@ impl Digests {
     }
 }
 
-/// What an archive holds, but for the store's id, which is random.
+/// The entries of an archive without the store's id, which is random.
 fn entries(archive: &[u8]) -> Vec<u8> {
     let zstd = archive.windows(4).position(|four| four == [0x28, 0xb5, 0x2f, 0xfd]).unwrap();
     let mut entries = zstd::decode_all(&archive[zstd..archive.len() - 16]).unwrap();

@@ -172,7 +172,7 @@ async fn a_refresh_with_nothing_new_asks_the_lists_alone_and_writes_no_artifact(
         }
         assert_eq!(before, after);
     }
-    // What was left as it was is what the store would give today.
+    // The artifacts that were left as they were equal those that the store would give today.
     let kept = living.crawl.artifacts();
     living.crawl.config.artifacts.out = living.crawl.folder.path().join("made again");
     living.crawl.refresh(&living.now()).await.unwrap();

@@ -40,7 +40,7 @@ async fn a_reader_beside_a_writer_sees_what_a_store_that_stopped_at_that_commit_
         let (reason, commit) = reader.as_of().unwrap();
         assert_eq!(reason, Unavailable::InUse);
 
-        // What is written from now on is not seen.
+        // The reader does not see later writes.
         let settlement = Settlement::discovery(vec![Pending::of(Request::Job { id: JobId(u64::from(more)) })]);
         writer.commit(Change::Expand { settlement: Box::new(settlement) }).unwrap();
         assert_eq!(archive_of(&reader), archive_of(&Store::open(&stopped).unwrap()), "commit {commit}");

@@ -38,7 +38,7 @@ fn call(crawl: &Crawl, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What stands between two texts, of each occurrence.
+/// The text between two others, for each occurrence of the first.
 fn between<'a>(text: &'a str, from: &str, to: &str) -> Vec<&'a str> {
     text.split(from).skip(1).map(|rest| rest.split(to).next().unwrap()).collect()
 }

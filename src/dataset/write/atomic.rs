@@ -289,7 +289,7 @@ fn write_blocks(
         let mut syncing: Option<ScopedJoinHandle<'_, io::Result<()>>> = None;
         let synced_well =
             |syncing: Option<ScopedJoinHandle<'_, io::Result<()>>>| match syncing.map(ScopedJoinHandle::join) {
-                // What it met is told once, so the last one would not hear of it.
+                // The system reports an error to one sync only, so the last one would not get it.
                 Some(met) => met.map_err(|_| io::Error::other(WriterPanicked))?,
                 None => Ok(()),
             };

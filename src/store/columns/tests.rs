@@ -173,7 +173,7 @@ proptest! {
     fn one_column_reads_as_it_does_among_all(records in proptest::collection::vec(record(), 1..40)) {
         let bytes = chunk_of(&records);
         let mut columns = Columns::default();
-        // What an earlier chunk left behind must not shine through.
+        // Values of an earlier chunk must not shine through.
         columns.decode(&chunk_of(&records[..=records.len() / 2]), ColumnSet::ALL).unwrap();
         columns.decode(&bytes, ColumnSet::JOB_IDS).unwrap();
         prop_assert!(records.iter().enumerate().all(|(at, record)| columns.job_id(at) == record.job_id()));
