@@ -22,6 +22,11 @@ async fn the_changes_of_a_harvest_are_whole_once_its_failed_requests_are_answere
     assert!(crawl.refresh(ends[1]).await.unwrap().crawl.counts.is_complete());
     let whole = changes(&crawl);
     assert!(whole.len() > partial.len());
+    let undisturbed = Crawl::of(&calm.url());
+    for end in ends {
+        undisturbed.refresh(end).await.unwrap();
+    }
+    assert_eq!(changes(&undisturbed), whole);
     crawl.config.artifacts.out = crawl.folder.path().join("made again");
     crawl.refresh(ends[1]).await.unwrap();
     assert_eq!(changes(&crawl), whole);

@@ -108,17 +108,33 @@ async fn a_third_of_garbage_is_worth_a_compaction() {
     let len = std::fs::metadata(values(&crawl)).unwrap().len();
     let mut last = 0.0;
     while Store::compact_if_worth(config).unwrap().is_none() {
-        let store = Store::open(config).unwrap();
-        store.keep_busiest_note(&"x".repeat(1000)).unwrap();
-        for _ in 0..200 {
-            store.keep_busiest_note("").unwrap();
-        }
-        let share = store.garbage_share().unwrap();
+        assert!(last < 1.0 / 3.0, "{last} was not worth it");
+        let share = add_garbage(config);
         assert!(share > last, "{share} after {last}");
         last = share;
     }
     assert!(last > 1.0 / 3.0);
     assert!(std::fs::metadata(values(&crawl)).unwrap().len() < len + 1000);
+}
+
+/// Replaces values; the share of the log that is garbage then.
+fn add_garbage(config: &StoreConfig) -> f64 {
+    let store = Store::open(config).unwrap();
+    store.keep_busiest_note(&"x".repeat(1000)).unwrap();
+    for _ in 0..200 {
+        store.keep_busiest_note("").unwrap();
+    }
+    store.garbage_share().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refresh_compacts_a_store_that_is_worth_it() {
+    let (_simulator, crawl) = finished().await;
+    let config = &crawl.config.store;
+    while add_garbage(config) < 0.4 {}
+    crawl.refresh("2026-11-22T08:00:01Z").await.unwrap();
+    let share = Store::open(config).unwrap().garbage_share().unwrap();
+    assert!(share < 0.01, "{share}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use perfharvest::actor::Shutdown;
 use perfharvest::config::Semantics;
+use perfharvest::fetch::Reason;
 use perfharvest::model::Timestamp;
-use treeherder_sim::{BackendConfig, Behaviour, Endpoint, GeneratorConfig, History, Simulator, SimulatorConfig};
+use perfharvest::pipeline::{self, RunOptions};
+use treeherder_sim::{
+    BackendConfig, Behaviour, Endpoint, GeneratorConfig, History, Outcome, Simulator, SimulatorConfig, SimulatorHandle,
+};
 
 use crate::living::{DAY, Living, generated, plain_artifacts, set_concurrency};
 use crate::support::{Crawl, assert_same_artifacts, recordings};
@@ -32,11 +37,19 @@ fn growing() -> History {
 fn bad_day(seed: u64) -> Behaviour {
     let faults = BAD_DAY.iter().map(|fault| fault.parse().unwrap()).collect();
     // Windows of more data are split.
-    Behaviour { faults, seed, kill_over_data: Some(90), ..Behaviour::default() }
+    Behaviour { faults, seed, kill_over_data: Some(25), kill_after: Duration::ZERO, ..Behaviour::default() }
+}
+
+/// Panics if `behaviour` kills long requests, and none was killed.
+fn assert_some_are_split(behaviour: &Behaviour, simulator: &SimulatorHandle) {
+    let served = simulator.served();
+    let is_killed = |outcome: &Outcome| *outcome == Outcome::Fault("killed");
+    let killed = served.iter().any(|(endpoint, outcome, _)| endpoint == Endpoint::Summary && is_killed(outcome));
+    assert!(killed || behaviour.kill_over_data.is_none(), "no window was split");
 }
 
 async fn grow(history: History, behaviour: Behaviour, concurrency: usize, steps: &[u64]) {
-    let mut living = Living::start(history, 40, behaviour).await;
+    let mut living = Living::start(history, 40, behaviour.clone()).await;
     living.set_concurrency(concurrency);
     living.crawl.config.retry.max_attempts = 20.try_into().unwrap(); // no request is to fail by chance alone
     living.refresh().await;
@@ -44,6 +57,7 @@ async fn grow(history: History, behaviour: Behaviour, concurrency: usize, steps:
         living.advance_days(*step);
         living.refresh().await;
     }
+    assert_some_are_split(&behaviour, &living.simulator);
     let once = living.one_crawl().await;
     assert_same_artifacts(&plain_artifacts(&once), &plain_artifacts(&living.crawl));
     assert_eq!(living.store().harvests().unwrap().len(), steps.len() + 1);
@@ -92,7 +106,7 @@ async fn refreshes_after_days_or_months_give_the_artifacts_of_one_crawl() {
 async fn rehearse(behaviour: Behaviour, concurrency: usize, semantics: Semantics) {
     let config = SimulatorConfig {
         backend: BackendConfig::Corpus(recordings()),
-        behaviour,
+        behaviour: behaviour.clone(),
         history: History::growing(),
         ..SimulatorConfig::default()
     };
@@ -109,6 +123,7 @@ async fn rehearse(behaviour: Behaviour, concurrency: usize, semantics: Semantics
         once.config.window.data_end = Some(data_end);
         simulator.advance(days(30));
     }
+    assert_some_are_split(&behaviour, &simulator);
     once.config.artifacts.semantics = semantics;
     once.config.retry = crawl.config.retry.clone();
     once.config.window.alerts_lookback += days(90);
@@ -188,4 +203,22 @@ async fn a_refresh_before_the_late_check_asks_for_no_data_that_it_has() {
     living.refresh().await;
     let asked = living.simulator.served().since(&served);
     assert_eq!(asked.of(Endpoint::Summary), 0, "{asked}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_of_a_refresh_counts_the_summaries_that_it_asks_for_and_changes_nothing() {
+    let mut living = Living::start(growing(), 40, Behaviour::default()).await;
+    living.refresh().await;
+    living.advance_days(7);
+    let mut config = living.crawl.config.clone();
+    config.window.data_end = Some(living.now().parse().unwrap());
+    let options = RunOptions { same_source: true, ..RunOptions::default() };
+    let before = std::fs::read(config.store.path.join("values")).unwrap();
+    let plan = pipeline::plan_refresh(&config, options, &Shutdown::new()).await.unwrap().unwrap();
+    assert!(std::fs::read(config.store.path.join("values")).unwrap() == before);
+    assert!([Reason::Moved, Reason::LateCheck].iter().all(|reason| plan.due.contains_key(reason)), "{:?}", plan.due);
+    let served = living.simulator.served();
+    living.refresh().await;
+    let asked = living.simulator.served().since(&served).of(Endpoint::Summary);
+    assert_eq!(plan.due.values().sum::<u64>(), asked);
 }
