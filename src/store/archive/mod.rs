@@ -23,7 +23,7 @@
 //!
 //! | bytes | content |
 //! |---|---|
-//! | 1 | the tree, by its number in [`super::trees`] + 1: 1 meta, 2 pending, 3 settled, … |
+//! | 1 | the tree, by its number in the list of `trees.rs` + 1: 1 meta, 2 pending, 3 settled, … |
 //! | 2 | length of the key |
 //! | 4 | length of the value |
 //! | … | the key |
