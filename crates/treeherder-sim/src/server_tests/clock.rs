@@ -223,11 +223,14 @@ async fn a_job_expires_with_the_job_fields_of_its_data() {
 async fn unfinished_jobs_finish() {
     let history = History { jobs_finish_within: Some(days(1)), ..History::growing() };
     let (later, never) = (start(history, -30).await, start(History::growing(), -30).await);
-    let unfinished = |simulator| -> BTreeSet<u64> {
-        let jobs = jobs(simulator).into_iter();
-        jobs.filter(|(_, job)| job["state"] != "completed").map(|(id, _)| id).collect()
-    };
-    assert!(unfinished(&later).is_empty() && !unfinished(&never).is_empty());
+    let (finished, mut unfinished) = (jobs(&later), jobs(&never));
+    unfinished.retain(|_, job| job["state"] != "completed");
+    assert!(finished.values().all(|job| job["state"] == "completed") && !unfinished.is_empty());
+    for (id, job) in &unfinished {
+        for field in ["job_guid", "task_id", "retry_id", "reason"] {
+            assert_eq!(finished[id][field], job[field], "{field} of job {id}");
+        }
+    }
 }
 
 #[tokio::test]
