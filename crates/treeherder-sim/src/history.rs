@@ -212,7 +212,7 @@ impl AsOf<'_> {
     }
 }
 
-/// The domains of random numbers; the generator and the behaviour have others.
+/// The domains of random numbers; the generator has others. `fate` has 101 and 102 too, but draws for requests.
 mod domain {
     pub(super) const LATE: u64 = 101;
     pub(super) const FINISH: u64 = 102;
