@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt::Debug;
 
-use crate::history::{AsOf, History, Life};
+use crate::history::{AsOf, Life};
 use crate::json_text::{write_float, write_string, write_uint};
 use crate::moment;
 
@@ -189,8 +189,6 @@ pub(crate) trait Dataset: Debug + Send + Sync {
         visit: &mut dyn FnMut(&Datum<'_>),
     );
 
-    /// When a job appears and is deleted; `None` if the repository never has it.
-    fn job_life(&self, repository: u64, id: u64, history: &History) -> Option<Life>;
     /// Writes a job of the repository; `false` if it does not exist.
     fn write_job(&self, repository: u64, id: u64, as_of: &AsOf<'_>, out: &mut Vec<u8>) -> bool;
     /// The ids of jobs, optionally of some pushes, ascending: those in the range of an offset and a limit.

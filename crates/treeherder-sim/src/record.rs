@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::alert_timeline::AlertTimeline;
 use crate::dataset::Window;
 use crate::handle::SimulatorHandle;
-use crate::history::{AsOf, Life};
+use crate::history::AsOf;
 use crate::server::Server;
 
 /// Everything that a simulator served until a time, with its fields as first seen. All times are seconds since the epoch
@@ -56,21 +56,6 @@ pub struct SeenDatum {
     pub appeared: i64,
     /// The first second at which its job fields are null, also if that is still to come.
     pub job_expires: Option<i64>,
-}
-
-/// A job that the server showed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeenJob {
-    /// The id of its repository.
-    pub repository: u64,
-    /// Its id.
-    pub id: u64,
-    /// When it appeared.
-    pub appeared: i64,
-    /// The first second at which it is deleted, and unknown to its data, also if that is still to come.
-    pub expires: Option<i64>,
-    /// Its record when it appeared, as JSON.
-    pub record: String,
 }
 
 /// A version of an alert summary.
@@ -157,25 +142,6 @@ impl FullRecord {
                 });
             }
         });
-    }
-
-    /// Visits the jobs that were ever there, by repository and id.
-    pub fn for_each_job(&self, mut visit: impl FnMut(&SeenJob)) {
-        let (dataset, as_of) = (&*self.server.world.dataset, self.as_of());
-        for repository in self.repositories() {
-            for id in dataset.job_ids(repository, None, &as_of, (0, usize::MAX)) {
-                let Some(Life { appears, expires }) = dataset.job_life(repository, id, as_of.history) else { continue };
-                let mut record = Vec::new();
-                dataset.write_job(repository, id, &AsOf { now: appears, ..as_of }, &mut record);
-                visit(&SeenJob {
-                    repository,
-                    id,
-                    appeared: appears,
-                    expires: (expires < i64::MAX).then_some(expires),
-                    record: text(&record),
-                });
-            }
-        }
     }
 
     /// Visits the versions of all alert summaries, newest summary first, each from its first version on.

@@ -309,15 +309,12 @@ async fn alert_summaries_are_edited_reassigned_and_deleted_as_their_versions_say
 async fn the_full_record_is_everything_that_a_watcher_saw() {
     let simulator = start(History::forgetting(), 150).await;
     let began = simulator.now();
-    let (mut first_seen, mut seen_jobs) = (BTreeMap::<(u64, u64), Value>::new(), BTreeMap::new());
+    let mut first_seen: BTreeMap<(u64, u64), Value> = BTreeMap::new();
     for _ in 0..22 {
         for (signature, rows) in all_data(&simulator) {
             for (datum, row) in rows {
                 first_seen.entry((signature, datum)).or_insert(row);
             }
-        }
-        for (id, job) in jobs(&simulator) {
-            seen_jobs.entry(id).or_insert(job);
         }
         simulator.advance(days(7));
     }
@@ -350,11 +347,6 @@ async fn the_full_record_is_everything_that_a_watcher_saw() {
         });
     }
     assert!(first_seen.is_empty() && num_recorded > 1000, "{} {num_recorded}", first_seen.len());
-    record.for_each_job(|job| {
-        seen_jobs.remove(&job.id);
-        assert!(job.record.starts_with('{'));
-    });
-    assert!(seen_jobs.is_empty());
 }
 
 #[tokio::test]
