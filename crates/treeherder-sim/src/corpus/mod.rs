@@ -104,7 +104,7 @@ impl Corpus {
 
     /// Whether a repository has a job.
     fn has_job(&self, repository: u64, (id, job): (u64, &StoredJob), as_of: &AsOf<'_>) -> bool {
-        job.repository == repository && as_of.has_job(&self.life(id, job.pushed, job.submitted, as_of.history))
+        job.repository == repository && as_of.has_job(&self.life(id, job.pushed, Some(job.submitted), as_of.history))
     }
 
     fn push(&self, repository: u64, rank: usize) -> Option<&StoredPush> {
