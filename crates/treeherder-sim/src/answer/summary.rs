@@ -4,16 +4,13 @@ use std::fmt::Write as _;
 
 use crate::dataset::{Datum, Ties, Window};
 use crate::json_text::{write_float, write_option, write_string};
-use crate::moment::{self, SECOND};
+use crate::moment::{self, SECOND, YEAR_ONE};
 use crate::query::{Query, field_bool, field_int, python_int};
 use crate::reply::Reply;
 use crate::view::View;
 use pytext::stats::round_half_even_2;
 
 use super::separate;
-
-/// The start of year 1, seconds; the server fails on a range that begins earlier.
-const YEAR_ONE: i128 = -62_135_596_800;
 
 const BAD_DATE: &str = "Datetime has wrong format. Use one of these formats instead: \
                         YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z].";
@@ -264,7 +261,8 @@ impl<'a> Parameters<'a> {
     fn interval_start(&self, view: &View<'_>) -> Result<Option<i64>, Reply> {
         let Some(interval) = self.interval else { return Ok(None) };
         let start = i128::from(view.now()).saturating_sub(interval);
-        if start < YEAR_ONE {
+        // The server fails on a range that begins earlier.
+        if start < i128::from(YEAR_ONE) {
             return Err(Reply::server_error());
         }
         i64::try_from(start.saturating_mul(i128::from(SECOND))).map(Some).map_err(|_| Reply::server_error())
