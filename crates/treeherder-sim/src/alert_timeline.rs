@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use crate::dataset::{AlertHead, Dataset};
 use crate::history::{AlertChanges, AsOf};
-use crate::json_text::OrderedObject;
-use crate::moment::{self, SECOND};
+use crate::json_text::{OrderedObject, write_moment};
+use crate::moment::SECOND;
 
 const UNTRIAGED: u64 = 0;
 const INVESTIGATING: u64 = 5;
@@ -154,10 +154,9 @@ fn edited_fields(changes: &AlertChanges, now: i64, record: &OrderedObject<'_>) -
     let Some(times) = changes.edits else { return Vec::new() };
     let time_of = |edit: usize, field: &'static str| {
         let is_set = times[edit] <= now && record.text(field).is_some_and(|text| text != "null");
-        let mut text = Vec::from(*b"\"");
-        moment::write_iso(&mut text, times[edit].saturating_mul(SECOND));
-        text.push(b'"');
-        (field, if is_set { String::from_utf8_lossy(&text).into_owned() } else { null() })
+        let mut text = Vec::new();
+        write_moment(&mut text, is_set.then_some(times[edit].saturating_mul(SECOND)));
+        (field, String::from_utf8_lossy(&text).into_owned())
     };
     let mut fields = vec![time_of(0, "first_triaged"), time_of(1, "bug_updated")];
     for (edit, name, unset) in [

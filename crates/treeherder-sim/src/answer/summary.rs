@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::dataset::{Datum, Ties, Window};
-use crate::json_text::{write_float, write_option, write_string};
+use crate::json_text::{write_float, write_moment, write_option, write_string};
 use crate::moment::{self, SECOND, YEAR_ONE};
 use crate::query::{Query, field_bool, field_int, python_int};
 use crate::reply::Reply;
@@ -78,14 +78,7 @@ fn list(view: &View<'_>, parameters: &Parameters<'_>) -> Result<Reply, Reply> {
         };
         out.extend_from_slice(frame.tail.as_bytes());
         out.extend_from_slice(b"\"submit_times\":[");
-        lists.write(&mut out, |out, row| match row.submit_time {
-            None => out.extend_from_slice(b"null"),
-            Some(micros) => {
-                out.push(b'"');
-                moment::write_iso(out, micros);
-                out.push(b'"');
-            }
-        });
+        lists.write(&mut out, |out, row| write_moment(out, row.submit_time));
         out.extend_from_slice(b"]}");
         most_data = most_data.max(num_data);
     }
