@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use crate::dataset::{AlertHead, Dataset};
 use crate::history::{AlertChanges, AsOf};
-use crate::json_text::OrderedObject;
-use crate::moment::{self, SECOND};
+use crate::json_text::{OrderedObject, write_moment};
+use crate::moment::SECOND;
 
 const UNTRIAGED: u64 = 0;
 const INVESTIGATING: u64 = 5;
@@ -24,6 +24,11 @@ pub(crate) struct AlertTimeline<'a> {
 impl AlertTimeline<'_> {
     /// The head of a summary that is there.
     pub(crate) fn head(&self, rank: usize) -> Option<AlertHead> {
+        self.at(rank).map(|(head, _)| head)
+    }
+
+    /// The head and the changes of a summary that is there.
+    fn at(&self, rank: usize) -> Option<(AlertHead, AlertChanges)> {
         let mut head = self.dataset.alert_head(rank);
         let changes = self.changes(&head);
         if self.created(&head) > self.as_of.now || changes.deleted <= self.as_of.now {
@@ -34,15 +39,14 @@ impl AlertTimeline<'_> {
             2 if head.status != UNTRIAGED => INVESTIGATING,
             _ => head.status,
         };
-        Some(head)
+        Some((head, changes))
     }
 
     /// Writes the record of a summary that is there.
     pub(crate) fn write(&self, rank: usize, out: &mut Vec<u8>) {
         let start = out.len();
         self.dataset.write_alert(rank, out);
-        let Some(head) = self.head(rank) else { return };
-        let changed = serde_json::from_slice(&out[start..]).ok().and_then(|record| self.changed(rank, &head, &record));
+        let changed = serde_json::from_slice(&out[start..]).ok().and_then(|record| self.changed(rank, &record));
         if let Some(changed) = changed {
             out.truncate(start);
             out.extend_from_slice(changed.as_bytes());
@@ -78,13 +82,19 @@ impl AlertTimeline<'_> {
     }
 
     /// The record with its changes; `None` if it is as in the data set.
-    fn changed(&self, rank: usize, head: &AlertHead, record: &OrderedObject<'_>) -> Option<String> {
-        let changes = self.changes(head);
+    fn changed(&self, rank: usize, record: &OrderedObject<'_>) -> Option<String> {
+        let (head, changes) = self.at(rank)?;
         let mut fields = edited_fields(&changes, self.as_of.now, record);
-        if let Some(alerts) = self.changed_alerts(rank, head, record.text("alerts")?) {
-            fields.push(("alerts", alerts));
+        let (is_classified, moved_to) = (self.is_classified(&changes), self.moved_to(rank, &head, &changes));
+        if !is_classified || moved_to.is_some() {
+            let alerts: Vec<&RawValue> = serde_json::from_str(record.text("alerts")?).ok()?;
+            let mut texts = Vec::with_capacity(alerts.len());
+            for (index, alert) in alerts.into_iter().enumerate() {
+                texts.push(changed_alert(alert, is_classified, moved_to.as_deref().filter(|_| index == 0))?);
+            }
+            fields.push(("alerts", format!("[{}]", texts.join(","))));
         }
-        if let Some(alert) = self.received_alert(rank, head) {
+        if let Some(alert) = self.received_alert(rank) {
             let before = record.text("related_alerts")?.strip_suffix(']')?;
             let comma = if before == "[" { "" } else { "," };
             fields.push(("related_alerts", format!("{before}{comma}{alert}]")));
@@ -96,57 +106,43 @@ impl AlertTimeline<'_> {
         Some(record.with(&fields))
     }
 
-    /// The alerts of a summary with their changes; `None` if they are as in the data set.
-    fn changed_alerts(&self, rank: usize, head: &AlertHead, alerts: &str) -> Option<String> {
-        let changes = self.changes(head);
-        let target = self.target(rank, head).filter(|_| changes.reassigned <= self.as_of.now);
-        let is_classified = changes.num_to_come(self.as_of.now) == 0;
-        if target.is_none() && is_classified {
-            return None;
-        }
-        let alerts: Vec<&RawValue> = serde_json::from_str(alerts).ok()?;
-        let mut texts = Vec::with_capacity(alerts.len());
-        for (index, alert) in alerts.into_iter().enumerate() {
-            let mut fields = Vec::new();
-            if !is_classified {
-                fields.extend([
-                    ("status", UNTRIAGED.to_string()),
-                    ("classifier", null()),
-                    ("classifier_email", null()),
-                ]);
-            }
-            if let Some(target) = target.filter(|_| index == 0) {
-                fields.retain(|(name, _)| *name != "status");
-                // A deleted summary leaves its alerts without a relation.
-                let related = self.head(target).map_or_else(null, |target| target.id.to_string());
-                fields.extend([("status", REASSIGNED.to_owned()), ("related_summary_id", related)]);
-            }
-            texts.push(serde_json::from_str::<OrderedObject<'_>>(alert.get()).ok()?.with(&fields));
-        }
-        Some(format!("[{}]", texts.join(",")))
+    fn is_classified(&self, changes: &AlertChanges) -> bool {
+        changes.num_to_come(self.as_of.now) == 0
     }
 
-    /// The rank of the summary that a summary's first alert may move to: the one created before it.
-    fn target(&self, rank: usize, head: &AlertHead) -> Option<usize> {
-        let target = (rank + 1 < self.dataset.num_alerts()).then_some(rank + 1)?;
-        (self.dataset.alert_head(target).repository_id == head.repository_id).then_some(target)
+    /// The `related_summary_id` of a summary's first alert if that was reassigned: to the summary created before it.
+    fn moved_to(&self, rank: usize, head: &AlertHead, changes: &AlertChanges) -> Option<String> {
+        let target =
+            (rank + 1 < self.dataset.num_alerts() && changes.reassigned <= self.as_of.now).then_some(rank + 1)?;
+        let is_of_same_repository = self.dataset.alert_head(target).repository_id == head.repository_id;
+        // A deleted summary leaves its alerts without a relation.
+        is_of_same_repository.then(|| self.head(target).map_or_else(null, |target| target.id.to_string()))
     }
 
     /// The alert that was reassigned to a summary from the one created after it.
-    fn received_alert(&self, rank: usize, head: &AlertHead) -> Option<String> {
+    fn received_alert(&self, rank: usize) -> Option<String> {
         let source = rank.checked_sub(1)?;
-        let source_head = self.head(source)?;
-        let has_moved = self.changes(&source_head).reassigned <= self.as_of.now;
-        if !has_moved || source_head.repository_id != head.repository_id {
-            return None;
-        }
+        let (head, changes) = self.at(source)?;
+        let moved_to = self.moved_to(source, &head, &changes)?;
         let mut text = Vec::new();
         self.dataset.write_alert(source, &mut text);
         let record: OrderedObject<'_> = serde_json::from_slice(&text).ok()?;
-        let alerts = self.changed_alerts(source, &source_head, record.text("alerts")?)?;
-        let alerts: Vec<&RawValue> = serde_json::from_str(&alerts).ok()?;
-        alerts.first().map(|alert| alert.get().to_owned())
+        let alerts: Vec<&RawValue> = serde_json::from_str(record.text("alerts")?).ok()?;
+        changed_alert(alerts.first()?, self.is_classified(&changes), Some(&moved_to))
     }
+}
+
+/// An alert as it is before or after its classification; reassigned, if it has moved.
+fn changed_alert(alert: &RawValue, is_classified: bool, moved_to: Option<&str>) -> Option<String> {
+    let mut fields = Vec::new();
+    if let Some(related) = moved_to {
+        fields.extend([("status", REASSIGNED.to_owned()), ("related_summary_id", related.to_owned())]);
+    }
+    // Of two fields with one name, the first counts.
+    if !is_classified {
+        fields.extend([("status", UNTRIAGED.to_string()), ("classifier", null()), ("classifier_email", null())]);
+    }
+    Some(serde_json::from_str::<OrderedObject<'_>>(alert.get()).ok()?.with(&fields))
 }
 
 /// The fields that edits set, as they are at a time: null before their edit, and with the time of the edit after it.
@@ -154,10 +150,9 @@ fn edited_fields(changes: &AlertChanges, now: i64, record: &OrderedObject<'_>) -
     let Some(times) = changes.edits else { return Vec::new() };
     let time_of = |edit: usize, field: &'static str| {
         let is_set = times[edit] <= now && record.text(field).is_some_and(|text| text != "null");
-        let mut text = Vec::from(*b"\"");
-        moment::write_iso(&mut text, times[edit].saturating_mul(SECOND));
-        text.push(b'"');
-        (field, if is_set { String::from_utf8_lossy(&text).into_owned() } else { null() })
+        let mut text = Vec::new();
+        write_moment(&mut text, is_set.then_some(times[edit].saturating_mul(SECOND)));
+        (field, String::from_utf8_lossy(&text).into_owned())
     };
     let mut fields = vec![time_of(0, "first_triaged"), time_of(1, "bug_updated")];
     for (edit, name, unset) in [

@@ -6,9 +6,8 @@
 use std::borrow::Cow;
 use std::fmt::Debug;
 
-use crate::history::{AsOf, History, Life};
-use crate::json_text::{write_float, write_string, write_uint};
-use crate::moment;
+use crate::history::{AsOf, Life};
+use crate::json_text::{write_float, write_moment, write_option, write_string, write_uint};
 
 /// A repository of the server.
 #[derive(Clone, Debug)]
@@ -113,26 +112,19 @@ impl Datum<'_> {
             return;
         }
         out.extend_from_slice(b"{\"job_id\":");
-        crate::json_text::write_option(out, self.job_id);
+        write_option(out, self.job_id);
         out.extend_from_slice(b",\"id\":");
         write_uint(out, self.id);
         out.extend_from_slice(b",\"value\":");
         write_float(out, self.value);
-        out.extend_from_slice(b",\"push_timestamp\":\"");
-        moment::write_iso(out, self.push_timestamp);
-        out.extend_from_slice(b"\",\"push_id\":");
+        out.extend_from_slice(b",\"push_timestamp\":");
+        write_moment(out, Some(self.push_timestamp));
+        out.extend_from_slice(b",\"push_id\":");
         write_uint(out, self.push_id);
         out.extend_from_slice(b",\"revision\":\"");
         out.extend_from_slice(self.revision.as_bytes());
         out.extend_from_slice(b"\",\"submit_time\":");
-        match self.submit_time {
-            Some(micros) => {
-                out.push(b'"');
-                moment::write_iso(out, micros);
-                out.push(b'"');
-            }
-            None => out.extend_from_slice(b"null"),
-        }
+        write_moment(out, self.submit_time);
         out.extend_from_slice(b",\"machine_name\":");
         match self.machine_name {
             Some(name) => write_string(out, name),
@@ -189,8 +181,6 @@ pub(crate) trait Dataset: Debug + Send + Sync {
         visit: &mut dyn FnMut(&Datum<'_>),
     );
 
-    /// When a job appears and is deleted; `None` if the repository never has it.
-    fn job_life(&self, repository: u64, id: u64, history: &History) -> Option<Life>;
     /// Writes a job of the repository; `false` if it does not exist.
     fn write_job(&self, repository: u64, id: u64, as_of: &AsOf<'_>, out: &mut Vec<u8>) -> bool;
     /// The ids of jobs, optionally of some pushes, ascending: those in the range of an offset and a limit.

@@ -107,14 +107,15 @@ impl History {
         Ok(())
     }
 
-    fn draw(&self, domain: u64, id: u64) -> Draw {
-        Draw::of(self.seed, domain, id, 0)
+    /// Further random numbers for a record that is among this share of the records; `None` for the others.
+    fn chosen(&self, domain: u64, id: u64, share: f64) -> Option<Draw> {
+        let mut draw = Draw::of(self.seed, domain, id, 0);
+        draw.chance(share).then_some(draw)
     }
 
     /// The seconds between the push and a late job; `None` for a job that is not late.
     pub(crate) fn lateness(&self, job: u64) -> Option<i64> {
-        let mut draw = (self.late_share > 0.0).then(|| self.draw(domain::LATE, job))?;
-        draw.chance(self.late_share).then(|| within(&mut draw, self.late_within))
+        self.chosen(domain::LATE, job, self.late_share).map(|mut draw| within(&mut draw, self.late_within))
     }
 
     /// When data of a push appear, given when their job is submitted; seconds.
@@ -130,48 +131,36 @@ impl History {
 
     /// When an unfinished job finishes, seconds.
     pub(crate) fn finish(&self, job: u64, submitted: i64) -> i64 {
-        self.jobs_finish_within.map_or(i64::MAX, |limit| submitted + within(&mut self.draw(domain::FINISH, job), limit))
+        let mut draw = Draw::of(self.seed, domain::FINISH, job, 0);
+        self.jobs_finish_within.map_or(i64::MAX, |limit| submitted + within(&mut draw, limit))
     }
 
     /// The part of the whole time after which a group of signatures first runs, 0 to 1.
     pub(crate) fn first_run(&self, group: u64) -> f64 {
-        if self.new_signature_share <= 0.0 {
-            return 0.0;
-        }
-        let mut draw = self.draw(domain::NEW_SIGNATURE, group);
-        if draw.chance(self.new_signature_share) { draw.unit() } else { 0.0 }
+        self.chosen(domain::NEW_SIGNATURE, group, self.new_signature_share).map_or(0.0, |mut draw| draw.unit())
     }
 
     /// When a signature is deleted, of data in this span; seconds. Not with its parent: that is up to the caller.
     pub(crate) fn vanishing(&self, signature: u64, (start, end): (i64, i64)) -> i64 {
-        if self.vanishing_signature_share <= 0.0 {
-            return i64::MAX;
-        }
-        let mut draw = self.draw(domain::VANISHING, signature);
-        if !draw.chance(self.vanishing_signature_share) {
-            return i64::MAX;
-        }
         let span = u64::try_from(end.saturating_sub(start)).unwrap_or(0);
-        start.saturating_add_unsigned(span / 10 + draw.below(span / 10 * 9))
+        let chosen = self.chosen(domain::VANISHING, signature, self.vanishing_signature_share);
+        chosen.map_or(i64::MAX, |mut draw| start.saturating_add_unsigned(span / 10 + draw.below(span / 10 * 9)))
     }
 
     /// The changes of an alert summary that was created at this second.
     pub(crate) fn alert(&self, id: u64, created: i64) -> AlertChanges {
         let time = |draw: &mut Draw| created.saturating_add(within(draw, self.alert_changes_within));
-        let once = |domain: u64, share: f64| {
-            let mut draw = (share > 0.0).then(|| self.draw(domain, id))?;
-            draw.chance(share).then(|| time(&mut draw))
-        };
-        let mut draw = self.draw(domain::EDIT, id);
-        let edits = draw.chance(self.edited_alert_share).then(|| {
+        let once =
+            |domain: u64, share: f64| self.chosen(domain, id, share).map_or(i64::MAX, |mut draw| time(&mut draw));
+        let edits = self.chosen(domain::EDIT, id, self.edited_alert_share).map(|mut draw| {
             let mut times = [time(&mut draw), time(&mut draw), time(&mut draw)];
             times.sort_unstable();
             times
         });
         AlertChanges {
             edits,
-            reassigned: once(domain::REASSIGN, self.reassigned_alert_share).unwrap_or(i64::MAX),
-            deleted: once(domain::DELETE, self.deleted_alert_share).unwrap_or(i64::MAX),
+            reassigned: once(domain::REASSIGN, self.reassigned_alert_share),
+            deleted: once(domain::DELETE, self.deleted_alert_share),
         }
     }
 }
@@ -223,7 +212,7 @@ impl AsOf<'_> {
     }
 }
 
-/// The domains of random numbers; the generator and the behaviour have others.
+/// The domains of random numbers; the generator has others. `fate` has 101 and 102 too, but draws for requests.
 mod domain {
     pub(super) const LATE: u64 = 101;
     pub(super) const FINISH: u64 = 102;

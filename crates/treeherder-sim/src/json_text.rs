@@ -9,6 +9,8 @@ use pytext::json::{AsciiMode, write_str};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::moment::write_iso;
+
 /// Writes a JSON string as the server does: raw UTF-8, but U+2028 and U+2029 escaped.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     if text.contains(['\u{2028}', '\u{2029}']) {
@@ -34,6 +36,18 @@ pub(crate) fn write_int(out: &mut Vec<u8>, number: i64) {
 pub(crate) fn write_option(out: &mut Vec<u8>, number: Option<u64>) {
     match number {
         Some(number) => write_uint(out, number),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+/// Writes a time as a string, or `null`; microseconds.
+pub(crate) fn write_moment(out: &mut Vec<u8>, micros: Option<i64>) {
+    match micros {
+        Some(micros) => {
+            out.push(b'"');
+            write_iso(out, micros);
+            out.push(b'"');
+        }
         None => out.extend_from_slice(b"null"),
     }
 }

@@ -128,5 +128,5 @@ pub use fault::{FaultKind, FaultRule};
 pub use generator::{DumpReport, GeneratorConfig, dump};
 pub use handle::{Simulator, SimulatorHandle};
 pub use history::History;
-pub use record::{AlertVersion, FullRecord, SeenDatum, SeenJob, SeenSignature};
+pub use record::{AlertVersion, FullRecord, SeenDatum, SeenSignature};
 pub use script::ScriptedReply;

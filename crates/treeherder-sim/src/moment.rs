@@ -7,6 +7,9 @@ use jiff::tz::{Offset, TimeZone};
 /// Microseconds in a second.
 pub(crate) const SECOND: i64 = 1_000_000;
 
+/// The start of year 1, the first that the server knows; seconds.
+pub(crate) const YEAR_ONE: i64 = -62_135_596_800;
+
 static WITH_SECONDS: temporal::DateTimePrinter = temporal::DateTimePrinter::new().precision(Some(0));
 static WITH_MICROSECONDS: temporal::DateTimePrinter = temporal::DateTimePrinter::new().precision(Some(6));
 
@@ -31,7 +34,7 @@ pub(crate) fn write_iso(out: &mut Vec<u8>, micros: i64) {
 
 /// Whether the API can show a time, seconds: one of the years 1 to 9999.
 pub(crate) fn is_shown(seconds: i64) -> bool {
-    (-62_135_596_800..253_402_300_800).contains(&seconds)
+    (YEAR_ONE..253_402_300_800).contains(&seconds)
 }
 
 /// Reads the Date header of a recording; seconds since the epoch.

@@ -1,15 +1,19 @@
-//! The full record of a simulator: everything that it ever served, as a client that never slept would have seen it.
+//! The full record of a simulator: everything that was there at some time until now, including what was gone before this
+//! simulator started.
 
 use std::sync::Arc;
 
 use crate::alert_timeline::AlertTimeline;
 use crate::dataset::Window;
 use crate::handle::SimulatorHandle;
-use crate::history::{AsOf, Life};
+use crate::history::AsOf;
 use crate::server::Server;
 
-/// Everything that a simulator served until a time, with its fields as first seen. All times are seconds since the epoch
-/// unless a field says otherwise.
+/// Everything that was there at some time until now, including what was gone before this simulator started. Compare it with
+/// the times at which a client looked.
+///
+/// The fields of a datum are those with which it appeared. All times are seconds since the epoch unless a field says
+/// otherwise.
 ///
 /// Neither [`delete_job`](SimulatorHandle::delete_job) nor [`after`](SimulatorHandle::after) changes it.
 #[derive(Clone, Debug)]
@@ -18,22 +22,23 @@ pub struct FullRecord {
     now: i64,
 }
 
-/// A signature that the server listed.
+/// A signature that was there at some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenSignature {
     /// The id of its repository.
     pub repository: u64,
     /// Its id.
     pub id: u64,
-    /// When its first datum appeared; `None` if it has no data, and was there from the start.
+    /// When its first datum appeared; `None` if it has no data: it is there from the start, or in a recording, from its
+    /// `last_updated` on.
     pub appeared: Option<i64>,
-    /// The first second at which it is gone, also if that is still to come.
+    /// The first second at which it is gone, even if that is in the future.
     pub gone: Option<i64>,
     /// Its record in the list of signatures, as JSON.
     pub record: String,
 }
 
-/// A datum that the server showed.
+/// A datum that was there at some time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeenDatum {
     /// Its id.
@@ -54,23 +59,8 @@ pub struct SeenDatum {
     pub machine_name: Option<String>,
     /// When it appeared.
     pub appeared: i64,
-    /// The first second at which its job fields are null, also if that is still to come.
+    /// The first second at which its job fields are null, even if that is in the future.
     pub job_expires: Option<i64>,
-}
-
-/// A job that the server showed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeenJob {
-    /// The id of its repository.
-    pub repository: u64,
-    /// Its id.
-    pub id: u64,
-    /// When it appeared.
-    pub appeared: i64,
-    /// The first second at which it is deleted, and unknown to its data, also if that is still to come.
-    pub expires: Option<i64>,
-    /// Its record when it appeared, as JSON.
-    pub record: String,
 }
 
 /// A version of an alert summary.
@@ -93,7 +83,7 @@ impl SimulatorHandle {
 }
 
 impl FullRecord {
-    /// The time until which it goes.
+    /// The end of the record.
     #[must_use]
     pub fn now(&self) -> i64 {
         self.now
@@ -108,7 +98,7 @@ impl FullRecord {
         self.server.world.dataset.repositories().iter().map(|repository| repository.id)
     }
 
-    /// Visits the signatures that were ever listed, repository by repository, in no order.
+    /// Visits the signatures, repository by repository, in no order.
     pub fn for_each_signature(&self, mut visit: impl FnMut(&SeenSignature)) {
         let (world, as_of) = (&self.server.world, self.as_of());
         for repository in self.repositories() {
@@ -135,7 +125,7 @@ impl FullRecord {
         }
     }
 
-    /// Visits the data of a signature that were ever there, in the order of the API.
+    /// Visits the data of a signature, in the order of the API.
     pub fn for_each_datum(&self, repository: u64, signature: u64, mut visit: impl FnMut(&SeenDatum)) {
         let (world, as_of) = (&self.server.world, self.as_of());
         let Some(rank) = world.dataset.find_signature(repository, signature) else { return };
@@ -157,25 +147,6 @@ impl FullRecord {
                 });
             }
         });
-    }
-
-    /// Visits the jobs that were ever there, by repository and id.
-    pub fn for_each_job(&self, mut visit: impl FnMut(&SeenJob)) {
-        let (dataset, as_of) = (&*self.server.world.dataset, self.as_of());
-        for repository in self.repositories() {
-            for id in dataset.job_ids(repository, None, &as_of, (0, usize::MAX)) {
-                let Some(Life { appears, expires }) = dataset.job_life(repository, id, as_of.history) else { continue };
-                let mut record = Vec::new();
-                dataset.write_job(repository, id, &AsOf { now: appears, ..as_of }, &mut record);
-                visit(&SeenJob {
-                    repository,
-                    id,
-                    appeared: appears,
-                    expires: (expires < i64::MAX).then_some(expires),
-                    record: text(&record),
-                });
-            }
-        }
     }
 
     /// Visits the versions of all alert summaries, newest summary first, each from its first version on.

@@ -3,17 +3,14 @@
 use std::fmt::Write as _;
 
 use crate::dataset::{Datum, Ties, Window};
-use crate::json_text::{write_float, write_option, write_string};
-use crate::moment::{self, SECOND};
+use crate::json_text::{write_float, write_moment, write_option, write_string};
+use crate::moment::{self, SECOND, YEAR_ONE};
 use crate::query::{Query, field_bool, field_int, python_int};
 use crate::reply::Reply;
 use crate::view::View;
 use pytext::stats::round_half_even_2;
 
 use super::separate;
-
-/// The start of year 1, seconds; the server fails on a range that begins earlier.
-const YEAR_ONE: i128 = -62_135_596_800;
 
 const BAD_DATE: &str = "Datetime has wrong format. Use one of these formats instead: \
                         YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z].";
@@ -81,14 +78,7 @@ fn list(view: &View<'_>, parameters: &Parameters<'_>) -> Result<Reply, Reply> {
         };
         out.extend_from_slice(frame.tail.as_bytes());
         out.extend_from_slice(b"\"submit_times\":[");
-        lists.write(&mut out, |out, row| match row.submit_time {
-            None => out.extend_from_slice(b"null"),
-            Some(micros) => {
-                out.push(b'"');
-                moment::write_iso(out, micros);
-                out.push(b'"');
-            }
-        });
+        lists.write(&mut out, |out, row| write_moment(out, row.submit_time));
         out.extend_from_slice(b"]}");
         most_data = most_data.max(num_data);
     }
@@ -264,7 +254,8 @@ impl<'a> Parameters<'a> {
     fn interval_start(&self, view: &View<'_>) -> Result<Option<i64>, Reply> {
         let Some(interval) = self.interval else { return Ok(None) };
         let start = i128::from(view.now()).saturating_sub(interval);
-        if start < YEAR_ONE {
+        // The server fails on a range that begins earlier.
+        if start < i128::from(YEAR_ONE) {
             return Err(Reply::server_error());
         }
         i64::try_from(start.saturating_mul(i128::from(SECOND))).map(Some).map_err(|_| Reply::server_error())

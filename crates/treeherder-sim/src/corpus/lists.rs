@@ -16,10 +16,10 @@ use super::files::{CorpusFiles, Recording, fault, malformed, recording};
 pub(super) struct StoredJob {
     pub(super) repository: u64,
     pub(super) push_id: u64,
-    /// When its first data were pushed; without data, when it was submitted, if that is known. Seconds.
+    /// When its first data were pushed; without data, when it was submitted. Seconds.
     pub(super) pushed: i64,
     /// Seconds.
-    pub(super) submitted: Option<i64>,
+    pub(super) submitted: i64,
     pub(super) text: String,
 }
 
@@ -66,8 +66,7 @@ pub(super) fn read_jobs(
     struct Record {
         id: u64,
         push_id: u64,
-        #[serde(default)]
-        submit_timestamp: serde_json::Value,
+        submit_timestamp: i64,
     }
     let file = "jobs.jsonl";
     let mut jobs = BTreeMap::new();
@@ -78,11 +77,10 @@ pub(super) fn read_jobs(
             repository.ok_or_else(|| fault(file, "has a job of a repository that is not in repository.json"))?;
         let list: List<'_> = serde_json::from_str(body.get()).map_err(malformed(file, line.0))?;
         for record in list.results {
-            let Record { id, push_id, submit_timestamp } =
+            let Record { id, push_id, submit_timestamp: submitted } =
                 serde_json::from_str(record.get()).map_err(malformed(file, line.0))?;
-            let submitted = submit_timestamp.as_i64();
-            let pushed = submitted.unwrap_or(i64::MAX);
-            jobs.insert(id, StoredJob { repository, push_id, pushed, submitted, text: compact(record.get()) });
+            let text = compact(record.get());
+            jobs.insert(id, StoredJob { repository, push_id, pushed: submitted, submitted, text });
         }
     }
     Ok(jobs)

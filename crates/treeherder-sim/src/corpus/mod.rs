@@ -102,6 +102,11 @@ impl Corpus {
         self.life(datum.job_id.unwrap_or(datum.id), pushed, submitted, history)
     }
 
+    /// Whether a repository has a job.
+    fn has_job(&self, repository: u64, (id, job): (u64, &StoredJob), as_of: &AsOf<'_>) -> bool {
+        job.repository == repository && as_of.has_job(&self.life(id, job.pushed, Some(job.submitted), as_of.history))
+    }
+
     fn push(&self, repository: u64, rank: usize) -> Option<&StoredPush> {
         self.pushes.get(&repository)?.get(rank)
     }
@@ -198,17 +203,12 @@ impl Dataset for Corpus {
         data.iter().for_each(visit);
     }
 
-    fn job_life(&self, repository: u64, id: u64, history: &History) -> Option<Life> {
-        let job = self.jobs.get(&id).filter(|job| job.repository == repository)?;
-        Some(self.life(id, job.pushed, job.submitted, history))
-    }
-
     fn write_job(&self, repository: u64, id: u64, as_of: &AsOf<'_>, out: &mut Vec<u8>) -> bool {
-        let exists = self.job_life(repository, id, as_of.history).is_some_and(|life| as_of.has_job(&life));
-        if let Some(job) = self.jobs.get(&id).filter(|_| exists) {
+        let job = self.jobs.get(&id).filter(|job| self.has_job(repository, (id, job), as_of));
+        if let Some(job) = job {
             out.extend_from_slice(job.text.as_bytes());
         }
-        exists
+        job.is_some()
     }
 
     fn job_ids(
@@ -218,10 +218,7 @@ impl Dataset for Corpus {
         as_of: &AsOf<'_>,
         (offset, limit): (usize, usize),
     ) -> Vec<u64> {
-        let of_repository = self
-            .jobs
-            .iter()
-            .filter(|(id, _)| self.job_life(repository, **id, as_of.history).is_some_and(|life| as_of.has_job(&life)));
+        let of_repository = self.jobs.iter().filter(|(id, job)| self.has_job(repository, (**id, job), as_of));
         let of_pushes = of_repository.filter(|(_, job)| pushes.is_none_or(|pushes| pushes.contains(&job.push_id)));
         of_pushes.map(|(id, _)| *id).skip(offset).take(limit).collect()
     }

@@ -2,8 +2,8 @@
 
 use crate::dataset::AlertHead;
 use crate::draw::Draw;
-use crate::json_text::{write_float, write_option};
-use crate::moment::{self, SECOND};
+use crate::json_text::{write_float, write_moment, write_option};
+use crate::moment::SECOND;
 use pytext::stats::round_half_even_2;
 
 use super::config::{GeneratorConfig, Hex40, domain, hex_text, hex40};
@@ -131,11 +131,12 @@ impl Alerts<'_> {
         text(out, &format!("{{\"id\":{},\"push_id\":{},\"prev_push_id\":{}", head.id, blame.id, blame.id - 1));
         let original = if draw.chance(0.8) { format!("\"{revision}\"") } else { "null".to_owned() };
         text(out, &format!(",\"original_revision\":{original},\"created\":"));
-        write_time(out, true, head.created);
+        write_moment(out, Some(head.created));
         text(out, ",\"first_triaged\":");
-        write_time(out, head.status != 0, head.created + draw.below(4 * 86_400_000_000) as i64);
+        let triaged = head.created + draw.below(4 * 86_400_000_000) as i64;
+        write_moment(out, (head.status != 0).then_some(triaged));
         text(out, ",\"triage_due_date\":");
-        write_time(out, draw.chance(0.95), head.created + 2 * DAY);
+        write_moment(out, draw.chance(0.95).then_some(head.created + 2 * DAY));
         let repository = self.repository(number);
         text(out, &format!(",\"repository\":{},\"framework\":{},\"alerts\":[", quoted(repository.1), head.framework));
         for index in 0..self.num_alerts(number) {
@@ -254,16 +255,6 @@ fn or_null(text: Option<&str>) -> String {
     text.map_or_else(|| "null".to_owned(), quoted)
 }
 
-fn write_time(out: &mut Vec<u8>, is_known: bool, micros: i64) {
-    if is_known {
-        out.push(b'"');
-        moment::write_iso(out, micros);
-        out.push(b'"');
-    } else {
-        text(out, "null");
-    }
-}
-
 /// Writes the members of the bug: its number, status, due date and last update.
 fn write_bug(out: &mut Vec<u8>, number: Option<u64>, created: i64, draw: &mut Draw) {
     text(out, ",\"bug_number\":");
@@ -271,7 +262,8 @@ fn write_bug(out: &mut Vec<u8>, number: Option<u64>, created: i64, draw: &mut Dr
     text(out, ",\"bug_status\":");
     text(out, if number.is_some() { draw.pick(&["0", "1", "4", "5", "null"]) } else { "null" });
     text(out, ",\"bug_due_date\":");
-    write_time(out, draw.chance(0.9), created + 6 * DAY);
+    write_moment(out, draw.chance(0.9).then_some(created + 6 * DAY));
     text(out, ",\"bug_updated\":");
-    write_time(out, number.is_some(), created + DAY + draw.below(86_400_000_000) as i64);
+    let updated = created + DAY + draw.below(86_400_000_000) as i64;
+    write_moment(out, number.map(|_| updated));
 }

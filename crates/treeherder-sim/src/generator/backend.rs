@@ -283,17 +283,10 @@ impl Dataset for Generator {
         self.visit_push(&view, &runs, (window, as_of), &mut machine, visit);
     }
 
-    fn job_life(&self, repository: u64, id: u64, history: &History) -> Option<Life> {
-        let is_listed = repository == REPOSITORY_ID && !Job::is_missing(self.config.seed, id);
-        let run = self.schedule.find_run(id).filter(|_| is_listed)?;
-        Some(self.life(&self.job(run, history), history))
-    }
-
     fn write_job(&self, repository: u64, id: u64, as_of: &AsOf<'_>, out: &mut Vec<u8>) -> bool {
-        if !self.job_life(repository, id, as_of.history).is_some_and(|life| as_of.has_job(&life)) {
-            return false;
-        }
-        let Some(job) = self.schedule.find_run(id).map(|run| self.job(run, as_of.history)) else { return false };
+        let is_listed = repository == REPOSITORY_ID && !Job::is_missing(self.config.seed, id);
+        let job = self.schedule.find_run(id).filter(|_| is_listed).map(|run| self.job(run, as_of.history));
+        let Some(job) = job.filter(|job| as_of.has_job(&self.life(job, as_of.history))) else { return false };
         let Family { platform, suite, option, .. } = Family::of(&self.config, job.run.group);
         job.at(as_of.now).write(&JobSetting { platform, suite, option }, out);
         true

@@ -26,7 +26,8 @@ pub struct DumpReport {
 
 /// Writes the generated data to `all_signatures.jsonl`, `perf_jobs_by_signature.jsonl` and `all_commits.jsonl` in a
 /// folder, in the form of Python's `json.dumps`, signatures by ascending id. The records are those that a simulator with
-/// the same configuration serves. Memory holds one signature at a time, and each file appears whole.
+/// the same data and the default [`History`] serves when its clock is at their end. Memory holds one signature at a time, and
+/// each file appears whole.
 ///
 /// # Errors
 /// The numbers of the configuration contradict each other, or a file cannot be written.

@@ -190,7 +190,7 @@ async fn generated_records_keep_their_bytes() {
         0x8049_f084_d596_6577,
         0x5b73_f789_06b9_f309,
         0x0304_6138_99de_8795,
-        0x715e_1f4a_53f3_75f6,
+        0x8005_5198_a874_fc12,
         0xc2ff_2b9d_b5c9_1afa,
     ];
     assert_eq!(digests, expected);
