@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use super::repositories::{check_list, is_name};
 use super::{Config, LimiterConfig};
 
 /// The levels of `log.level`; any other text is a list of filter directives.
@@ -29,9 +30,10 @@ impl Config {
         }
         check_base_url(&self.source.base_url).map_err(|message| ("source.base_url", message))?;
         let name = &self.source.repository;
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+        if !is_name(name) {
             return Err(("source.repository", format!("`{name}` is not a repository name such as autoland")));
         }
+        check_list(&self.source.repositories).map_err(|message| ("source.repositories", message))?;
         let agent = &self.source.user_agent;
         if agent.trim().is_empty() || !agent.bytes().all(|b| (0x20..0x7f).contains(&b)) {
             return Err(("source.user_agent", "must be printable ASCII text with a name and a contact".to_owned()));
