@@ -1,5 +1,7 @@
 //! The commands as clap sees them, and the function that each one calls.
 
+use std::pin::Pin;
+
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::flags::Configured;
@@ -87,7 +89,13 @@ impl Cli {
     ///
     /// # Errors
     /// [`Error`], which has an exit code of its own.
-    pub async fn run(mut self) -> Result<u8, Error> {
+    #[must_use]
+    pub fn run(self) -> Pin<Box<dyn Future<Output = Result<u8, Error>>>> {
+        // Without the box, each way in which the runtime can block has a copy of all commands.
+        Box::pin(self.dispatch())
+    }
+
+    async fn dispatch(mut self) -> Result<u8, Error> {
         let names = match self.command.for_each_repository() {
             Some(args) => args.load()?.repositories().to_vec(),
             None => Vec::new(),
