@@ -328,7 +328,7 @@ mod tests {
     fn artifacts_that_lack_an_input_are_listed() {
         let mut config = Config::default();
         let text = not_made_lines(&config);
-        assert!(text.contains("not made: 7 artifacts need --commits (inputs.commits)"), "{text}");
+        assert!(text.contains("not made: 8 artifacts need --commits (inputs.commits)"), "{text}");
         assert!(text.contains("not made: 2 artifacts need inputs.perf_llm_struc"), "{text}");
         config.inputs.commits = Some("all_commits.jsonl".into());
         config.inputs.perf_llm_struc = Some("perf_llm_struc.jsonl".into());

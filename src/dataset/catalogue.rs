@@ -92,10 +92,12 @@ macro_rules! with_catalogue {
                 JobsPerRevision = "perf_jobs_per_revision.csv", version 1, from [Summaries, Commits];
                 /// Ids of the signatures that ran on each revision.
                 JobsPerRevisionDetails = "perf_jobs_per_revision_details.jsonl", version 1, from [Summaries, Commits];
-                /// Statistics of the jobs per revision.
+                /// Statistics of the signatures per revision.
                 JobsStats = "perf_jobs_stats.json", version 1, from [Summaries, Commits];
-                /// Histogram of the jobs per revision.
+                /// Histogram of the signatures per revision.
                 JobsHistogram = "perf_jobs_per_revision_dist.png", version 1, from [Summaries, Commits];
+                /// The same as SVG.
+                JobsHistogramSvg = "perf_jobs_per_revision_dist.svg", version 1, from [Summaries, Commits];
                 /// Ids of the signature groups that ran on each revision.
                 RectifiedDetails = "perf_jobs_per_revision_details_rectified.jsonl", version 1,
                     from [Signatures, Summaries, Commits];
@@ -119,6 +121,8 @@ macro_rules! with_catalogue {
                 GroupDurationStats = "sig_group_job_duration_stats.json", version 1, from [Summaries, JobDetails];
                 /// Histogram of the group durations.
                 DurationsHistogram = "job_durations.png", version 1, from [Summaries, JobDetails];
+                /// The same as SVG.
+                DurationsHistogramSvg = "job_durations.svg", version 1, from [Summaries, JobDetails];
             }
             busiest::BusiestRevision {
                 /// The jobs of the busiest revision.
