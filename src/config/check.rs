@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, LimiterConfig};
+use crate::model::did_you_mean;
 
 /// The levels of `log.level`; any other text is a list of filter directives.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -130,13 +131,7 @@ fn check_level(level: &str) -> Result<(), String> {
     if LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level.trim())) {
         return Ok(());
     }
-    let nearest = nearest(&level.to_lowercase(), LEVELS.into_iter()).unwrap_or_default();
-    Err(format!("`{level}` is not one of {}; did you mean `{nearest}`?", LEVELS.join(", ")))
-}
-
-/// The most similar name.
-pub(super) fn nearest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    names.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))
+    Err(format!("`{level}` is not one of {}{}", LEVELS.join(", "), did_you_mean(level, LEVELS)))
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::model::did_you_mean;
+
 /// An input of an artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Input {
@@ -179,12 +181,12 @@ with_catalogue!(define_artifacts);
 
 /// A name that no artifact has.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("there is no artifact `{name}`; did you mean `{nearest}`? (`perfharvest reduce --help` lists them all)")]
+#[error("there is no artifact `{name}`{hint} (`perfharvest reduce --help` lists them all)")]
 pub struct UnknownArtifact {
     /// The name as it was given.
     pub name: String,
-    /// The file name with the smallest edit distance.
-    pub nearest: &'static str,
+    /// Asks for a similar file name, if there is one.
+    pub hint: String,
 }
 
 impl FromStr for Artifact {
@@ -196,7 +198,7 @@ impl FromStr for Artifact {
         // Several artifacts may share a stem (`job_durations`): it selects the first, which is the table.
         let found = Self::ALL.iter().find(|artifact| artifact.file_name() == name);
         let found = found.or_else(|| Self::ALL.iter().find(|artifact| stem(artifact.file_name()) == name));
-        found.copied().ok_or_else(|| UnknownArtifact { name: name.to_owned(), nearest: nearest(name) })
+        found.copied().ok_or_else(|| UnknownArtifact { name: name.to_owned(), hint: hint(name) })
     }
 }
 
@@ -206,9 +208,8 @@ impl fmt::Display for Artifact {
     }
 }
 
-fn nearest(name: &str) -> &'static str {
-    let distance = |artifact: &&Artifact| strsim::levenshtein(name, artifact.file_name());
-    Artifact::ALL.iter().min_by_key(distance).map_or("", |artifact| artifact.file_name())
+fn hint(name: &str) -> String {
+    did_you_mean(name, Artifact::ALL.iter().map(|artifact| artifact.file_name()))
 }
 
 #[cfg(test)]
@@ -227,7 +228,8 @@ mod tests {
     #[test]
     fn a_mistyped_name_is_answered_with_the_nearest() {
         let error = "sig_group.json".parse::<Artifact>().unwrap_err();
-        assert_eq!(error.nearest, "sig_groups.jsonl");
-        assert!(error.to_string().contains("did you mean `sig_groups.jsonl`"));
+        assert!(error.to_string().contains("did you mean `sig_groups.jsonl`?"), "{error}");
+        let error = "zzzz".parse::<Artifact>().unwrap_err();
+        assert!(error.to_string().starts_with("there is no artifact `zzzz` ("), "{error}");
     }
 }
