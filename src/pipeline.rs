@@ -234,6 +234,7 @@ impl Run {
         shutdown: &Shutdown,
         counters: Arc<Counters>,
     ) -> Result<Self, Error> {
+        initial.require_contact()?;
         let now = Timestamp::now();
         let foreseen = foreseen_crawl(&initial, options, now)?;
         check_window(&foreseen, now)?;

@@ -6,6 +6,7 @@
 mod alert_statuses;
 mod check;
 mod commits_from;
+mod contact;
 mod defaults;
 mod load;
 mod rate;
