@@ -36,7 +36,7 @@ use tokio::time::Instant;
 
 pub use self::dry_run::{DryRun, dry_run};
 pub use self::identity::open_crawl;
-pub(crate) use self::identity::refuse_other;
+pub(crate) use self::identity::{has_begun, refuse_other};
 pub use self::online::{OnlineCheck, check_online};
 pub use self::options::{LiveConfig, RunOptions, fixed_config};
 pub(crate) use self::reduction::check_owner;

@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::Error;
 use crate::config::{Config, Layers, LogFormat, Override, Overrides, Rate, Semantics};
+use crate::pipeline;
 
 const CONFIGURATION: &str = "Configuration (each of these options is also a key of config.toml)";
 const OUTPUT: &str = "Output";
@@ -48,7 +49,19 @@ pub(super) trait Configured {
 
     /// Loads the configuration and sets up the logs accordingly.
     fn start(&self) -> Result<Config, Error> {
-        let config = self.load()?;
+        self.start_with(false)
+    }
+
+    /// As [`Configured::start`], for the next harvest of a store, which may have another end.
+    fn start_next(&self) -> Result<Config, Error> {
+        self.start_with(true)
+    }
+
+    fn start_with(&self, keeps_data_end: bool) -> Result<Config, Error> {
+        let (mut config, written) = self.layers()?.load_written()?;
+        if pipeline::has_begun(&config.store.path) {
+            written.leave_open_relative_times(&mut config.window, keeps_data_end);
+        }
         super::advice::remember(&config);
         crate::observe::init_logging(&config.log)?;
         Ok(config)

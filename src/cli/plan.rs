@@ -122,7 +122,7 @@ struct RefreshOf {
 }
 
 pub(super) async fn run(args: &PlanArgs) -> Result<u8, Error> {
-    let config = args.start()?;
+    let config = if args.refresh { args.start_next()? } else { args.start()? };
     let options = RunOptions { same_source: args.same_source, full: args.full, ..RunOptions::default() };
     let made = if args.refresh { make_refresh(&config, options).await? } else { make(&config, options).await? };
     let Some(plan) = made else {

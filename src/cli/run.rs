@@ -130,7 +130,7 @@ impl Configured for RefreshArgs {
 }
 
 pub(super) async fn refresh(args: &RefreshArgs) -> Result<u8, Error> {
-    let config = args.start()?;
+    let config = args.start_next()?;
     require_commits(&config)?;
     let options = RunOptions { full: args.full, ..args.run.crawl.options() };
     if args.run.crawl.dry_run {

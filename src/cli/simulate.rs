@@ -15,8 +15,12 @@ use history::HistoryArgs;
 use super::terminal::{print, say};
 use crate::Error;
 use crate::actor::blocking;
-use crate::model::Timestamp;
+use crate::model::{GivenTime, ParseGivenTimeError, Timestamp};
 use crate::observe::counted;
+
+fn given_time(text: &str) -> Result<Timestamp, ParseGivenTimeError> {
+    GivenTime::parse(text, Timestamp::now()).map(|given| given.at)
+}
 
 #[derive(Debug, Args)]
 pub(super) struct SimulateArgs {
@@ -28,9 +32,9 @@ pub(super) struct SimulateArgs {
     bind: SocketAddr,
     /// Time of the server's clock at the start (UTC); later records are not there yet
     /// [default: the time of the recording, or the end of the generated data]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = given_time)]
     now: Option<Timestamp>,
-    /// Log every request to this file, one JSON object per line
+    /// Log every request to this file, one JSON object per line [default: none]
     #[arg(long, value_name = "FILE")]
     arrival_log: Option<PathBuf>,
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::Config;
+use super::{Config, Written};
 use crate::model::{did_you_mean, nearest_names};
 
 /// A value from outside of the file, with its origin.
@@ -79,6 +79,18 @@ impl Config {
         environment: impl Iterator<Item = (String, String)>,
         flags: &[Override],
     ) -> Result<Self, ConfigError> {
+        Self::load_written(file, environment, flags).map(|(config, _)| config)
+    }
+
+    /// As [`Config::load`], with the values as they were written.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub(super) fn load_written(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        flags: &[Override],
+    ) -> Result<(Self, Written), ConfigError> {
         let (mut table, file_config) = match file {
             Some(path) => read_file(path)?,
             None => (toml::Table::new(), Self::default()),
@@ -91,7 +103,7 @@ impl Config {
         }
         let is_of_the_file = config.check().err().is_none_or(|(key, _)| !overrides().any(|one| one.key == key));
         config.validate(file.filter(|_| is_of_the_file))?;
-        Ok(config)
+        Ok((config, Written(table)))
     }
 
     /// Checks the whole configuration.
