@@ -422,7 +422,7 @@ impl Run {
 
         // The store's writer, on a thread of its own, since it waits for the disk.
         let (events, to_scheduler) = flume::bounded(EVENTS);
-        let (writer, store) = StoreWriter::new(Arc::clone(&self.store), &now.store, events);
+        let (writer, store) = StoreWriter::new(Arc::clone(&self.store), &now.store, events, shutdown.clone());
         let writer = blocking(move || writer.run());
 
         // The fetchers, a pool of each kind.

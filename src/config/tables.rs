@@ -222,6 +222,8 @@ pub struct StoreConfig {
     /// Longest time an answer waits for others to share its commit (one fsync each).
     #[serde(with = "super::duration")]
     pub commit_interval: Duration,
+    /// Free space of the store's disk, bytes, below which a crawl ends in order. 0: it ends when the disk is full.
+    pub min_free_bytes: u64,
 }
 
 /// The `[inputs]` table: input files besides the API.
