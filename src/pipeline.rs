@@ -28,6 +28,7 @@ mod repair;
 mod resume;
 mod scope;
 mod summary;
+mod textfile;
 
 use std::sync::Arc;
 
@@ -44,6 +45,7 @@ pub use self::reduction::reduce_store;
 pub use self::refresh::RefreshPlan;
 pub(crate) use self::scope::{scope_effect, scope_of};
 pub use self::summary::{CrawlSummary, RunSummary};
+pub(crate) use self::textfile::write_textfile;
 
 use self::commits::{bring_commits, discover_busiest_jobs, revision_check};
 use self::display::Display;
@@ -318,6 +320,7 @@ impl Run {
         if let Some(display) = display {
             // A run that failed has work left, like one that was ended.
             display.finish(done.as_ref().map_or(true, |summary| summary.crawl.interrupted));
+            write_textfile(&self.initial);
         }
         let mut summary = done?;
         summary.crawl.lost = repair.lost(&self.store)?;

@@ -67,6 +67,13 @@ impl Config {
         {
             return Err(("metrics.bind", format!("{bind} is not a loopback address such as 127.0.0.1:9464")));
         }
+        if let Some(textfile) = &self.metrics.textfile
+            && textfile.extension().is_none_or(|extension| extension != "prom")
+        {
+            let message =
+                format!("{} does not end in .prom, so the node exporter would not read it", textfile.display());
+            return Err(("metrics.textfile", message));
+        }
         check_level(&self.log.level).map_err(|message| ("log.level", message))
     }
 

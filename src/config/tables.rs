@@ -308,6 +308,9 @@ pub struct MetricsConfig {
     /// Loopback address of the metrics, such as `127.0.0.1:9464`. Unset: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bind: Option<SocketAddr>,
+    /// File for the textfile collector of the node exporter; its name must end in `.prom`. Unset: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub textfile: Option<PathBuf>,
 }
 
 /// The format of log lines.
