@@ -42,6 +42,7 @@ fn the_shipped_file_holds_every_key_with_its_default() {
         "commits_from",
         "perf_llm_struc",
         "bind",
+        "textfile",
     ]) {
         assert!(
             text.lines().any(|line| line.trim_start_matches("# ").split('=').next().map(str::trim) == Some(key)),
