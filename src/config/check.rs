@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::{ParseError, Targets};
 
+use super::repositories::{check_list, is_name};
 use super::{Config, LimiterConfig, LogConfig};
+use crate::model::did_you_mean;
 
 /// The levels of `log.level`; any other text is a list of filter directives.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -41,9 +43,10 @@ impl Config {
         }
         check_base_url(&self.source.base_url).map_err(|message| ("source.base_url", message))?;
         let name = &self.source.repository;
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+        if !is_name(name) {
             return Err(("source.repository", format!("`{name}` is not a repository name such as autoland")));
         }
+        check_list(&self.source.repositories).map_err(|message| ("source.repositories", message))?;
         let agent = &self.source.user_agent;
         if agent.trim().is_empty() || !agent.bytes().all(|b| (0x20..0x7f).contains(&b)) {
             return Err(("source.user_agent", "must be printable ASCII text with a name and a contact".to_owned()));
@@ -77,6 +80,13 @@ impl Config {
             && !bind.ip().is_loopback()
         {
             return Err(("metrics.bind", format!("{bind} is not a loopback address such as 127.0.0.1:9464")));
+        }
+        if let Some(textfile) = &self.metrics.textfile
+            && textfile.extension().is_none_or(|extension| extension != "prom")
+        {
+            let message =
+                format!("{} does not end in .prom, so the node exporter would not read it", textfile.display());
+            return Err(("metrics.textfile", message));
         }
         check_level(&self.log).map_err(|message| ("log.level", message))
     }
@@ -146,13 +156,7 @@ fn check_level(log: &LogConfig) -> Result<(), String> {
     if LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level.trim())) {
         return Ok(());
     }
-    let nearest = nearest(&level.to_lowercase(), LEVELS.into_iter()).unwrap_or_default();
-    Err(format!("`{level}` is not one of {}; did you mean `{nearest}`?", LEVELS.join(", ")))
-}
-
-/// The most similar name.
-pub(super) fn nearest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    names.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))
+    Err(format!("`{level}` is not one of {}{}", LEVELS.join(", "), did_you_mean(level, LEVELS)))
 }
 
 #[cfg(test)]

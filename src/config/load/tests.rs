@@ -42,6 +42,7 @@ fn the_shipped_file_holds_every_key_with_its_default() {
         "commits_from",
         "perf_llm_struc",
         "bind",
+        "textfile",
     ]) {
         assert!(
             text.lines().any(|line| line.trim_start_matches("# ").split('=').next().map(str::trim) == Some(key)),
@@ -143,7 +144,10 @@ fn a_mistyped_level_is_refused_with_its_line_and_the_nearest() {
     assert!(said.contains("config.toml:2:"), "another flag does not hide the line: {said}");
     let said = load("[log]\nlevel = \"info\"\n", &[("log.level", "loud")]).unwrap_err().to_string();
     assert!(said.starts_with("log.level: `loud`"), "{said}");
-    assert!(message("[log]\nlevel = \"[crawl]=debug\"\n").contains("config.toml:2: log.level: `[crawl]=debug` filters spans"));
+    assert!(
+        message("[log]\nlevel = \"[crawl]=debug\"\n")
+            .contains("config.toml:2: log.level: `[crawl]=debug` filters spans")
+    );
     for level in ["off", "WARN", "info,perfharvest=debug", "perfharvest=trace"] {
         load("", &[("log.level", &format!("\"{level}\""))]).unwrap_or_else(|error| panic!("{level}: {error}"));
     }
