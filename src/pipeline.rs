@@ -42,7 +42,7 @@ pub use self::options::{LiveConfig, RunOptions, fixed_config};
 pub(crate) use self::reduction::check_owner;
 pub use self::reduction::reduce_store;
 pub use self::refresh::RefreshPlan;
-pub(crate) use self::scope::{scope_effect, scope_of};
+pub(crate) use self::scope::{ScopeEffect, scope_effect, scope_of};
 pub use self::summary::{CrawlSummary, RunSummary};
 
 use self::commits::{bring_commits, discover_busiest_jobs, revision_check};

@@ -127,6 +127,7 @@ fn warnings(config: &Config, summary: &ExportSummary, tables: &BTreeSet<Table>) 
             Kind::Signatures => "rows may be missing from signatures, and whole signatures from data",
             Kind::Summaries => "these signatures are missing from data, revisions and sig_groups",
             Kind::JobDetails => "rows are missing from jobs",
+            Kind::Replicates => "these signatures are missing from replicates",
         };
         text.push_str(&format!(
             "\nwarning: {}: {} pending, {} failed; {left_out}",

@@ -12,7 +12,7 @@ use super::due::due_line;
 use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured};
 use super::summary::age_of;
 use super::terminal::print;
-use crate::model::{FIRST_HARVEST, Kind, Timestamp};
+use crate::model::{FIRST_HARVEST, Timestamp};
 use crate::observe::{DueJobs, RunPhase, RunState, counted, human_bytes, human_duration};
 use crate::store::{CrawlIdentity, Harvest, KindTally, Ledger, Store, StoreError, Tally};
 use crate::{EXIT_INCOMPLETE, Error};
@@ -72,8 +72,8 @@ impl<'a> CountsView<'a> {
         Self {
             commits: counts.commits,
             complete: counts.is_complete(),
-            kinds: Kind::ALL.into_iter().map(|kind| (kind.name(), counts.of(kind))).collect(),
-            digests: Kind::ALL.into_iter().map(|kind| (kind.name(), format!("{:032x}", counts.digest(kind)))).collect(),
+            kinds: counts.kinds().map(|kind| (kind.name(), counts.of(kind))).collect(),
+            digests: counts.kinds().map(|kind| (kind.name(), format!("{:032x}", counts.digest(kind)))).collect(),
         }
     }
 }
@@ -147,7 +147,7 @@ fn table(status: &Status) -> String {
         ));
     }
     text.push_str("                 done    total  pending   failed  skipped    empty     gone\n");
-    for kind in Kind::ALL {
+    for kind in ledger.counts.kinds() {
         let counts = ledger.counts.of(kind);
         text.push_str(&format!(
             "{:>12} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}\n",

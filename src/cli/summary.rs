@@ -49,7 +49,7 @@ fn harvest_line(config: &Config, crawl: &CrawlSummary, harvests: &[Harvest]) -> 
 /// The result of a crawl, in less than a screen.
 pub(super) fn crawl_lines(config: &Config, crawl: &CrawlSummary, counters: &Counters) -> String {
     let mut text = String::from("\n              fetched    empty     gone  skipped   failed  pending    records\n");
-    for kind in Kind::ALL {
+    for kind in crawl.counts.kinds() {
         let counts = crawl.counts.of(kind);
         text.push_str(&format!(
             "{:>12} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>10}\n",
@@ -179,7 +179,8 @@ pub(super) fn set_aside_line(config: &Config, num: u64) -> String {
 fn one_by_one(crawl: &CrawlSummary) -> u64 {
     let of = |kind: Kind| crawl.counts.of(kind);
     let signatures = of(Kind::Summaries).settled();
-    of(Kind::Alerts).records.div_ceil(10).max(1) + 2 * signatures + 1 + of(Kind::JobDetails).settled()
+    let lists = of(Kind::Alerts).records.div_ceil(10).max(1) + 1;
+    lists + 2 * signatures + of(Kind::Replicates).settled() + of(Kind::JobDetails).settled()
 }
 
 pub(super) fn reduction_lines(config: &Config, asked: &[Artifact], reduction: &ReduceSummary) -> String {

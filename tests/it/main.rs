@@ -51,6 +51,7 @@ mod plan;
 mod rate;
 mod readers;
 mod rehearsal;
+mod replicates;
 mod report;
 mod resume;
 mod scope;
