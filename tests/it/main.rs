@@ -52,6 +52,7 @@ mod rate;
 mod readers;
 mod rehearsal;
 mod replicates;
+mod replicates_elsewhere;
 mod report;
 mod resume;
 mod scope;
