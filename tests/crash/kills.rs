@@ -24,7 +24,7 @@ pub(crate) fn is_long() -> bool {
     std::env::var_os("PERFHARVEST_CRASH_LONG").is_some()
 }
 
-const SIGABRT: i32 = 6;
+pub(crate) const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
 
 /// Fail points, each with the approximate maximum number of times that a run passes it.
@@ -130,7 +130,7 @@ impl Ordeal {
         assert!(damages.is_empty(), "after {how}: {damages:?}");
         // At most the answers in flight and those waiting for a commit are lost; a refusal is not an answer.
         let config = &self.crawl.config;
-        let in_flight: usize = Kind::ALL.iter().map(|kind| config.concurrency_of(*kind)).sum();
+        let in_flight: usize = Kind::WITHOUT_REPLICATES.iter().map(|kind| config.concurrency_of(*kind)).sum();
         let refused = |arrival: &Arrival| self.bad_day && arrival.outcome != Outcome::Status(200);
         let counted = new.iter().zip(&asked).filter(|(arrival, _)| !refused(arrival));
         let lost = counted.filter(|(_, asked)| !asked.iter().any(|one| settled.contains(one))).count();

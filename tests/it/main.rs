@@ -54,6 +54,7 @@ mod rehearsal;
 mod replicates;
 mod replicates_elsewhere;
 mod report;
+mod repositories;
 mod resume;
 mod scope;
 mod support;

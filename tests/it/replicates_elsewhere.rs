@@ -80,7 +80,13 @@ async fn the_report_counts_the_data_with_replicates() {
         make_report(&living.store(), &living.crawl.config, spill, &Shutdown::new()).unwrap().html
     };
     let html = report();
-    let table = html.split("<caption>Data by whether they have replicates</caption>").nth(1).unwrap().split("</table>").next().unwrap();
+    let table = html
+        .split("<caption>Data by whether they have replicates</caption>")
+        .nth(1)
+        .unwrap()
+        .split("</table>")
+        .next()
+        .unwrap();
     let shown = |number: u64| table.contains(&format!(">{}<", crate::replicates::grouped(number)));
     assert!(shown(with) && shown(without) && shown(0), "{with} {without}: {table}");
     assert_eq!(html, report());
