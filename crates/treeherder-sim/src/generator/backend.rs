@@ -295,10 +295,12 @@ impl Dataset for Generator {
         let num = 1 + draw.below(MOST_REPLICATES);
         let has_zeros = draw.chance(0.02);
         #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-        let value = |draw: &mut Draw| match has_zeros {
-            true => [0.0, -0.0][usize::from(draw.chance(0.5))],
+        let value = |draw: &mut Draw| {
+            if has_zeros {
+                return [0.0, -0.0][usize::from(draw.chance(0.5))];
+            }
             // Few different ones, so that equal ones occur.
-            false => (datum.value * (98 + draw.below(5)) as f64).round() / 100.0,
+            (datum.value * (98 + draw.below(5)) as f64).round() / 100.0
         };
         (0..num).map(|_| value(&mut draw)).collect()
     }
