@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use perfharvest::actor::Shutdown;
 use perfharvest::model::{DatumId, Kind, SignatureId, Timestamp};
+use perfharvest::pipeline::{self, RunOptions};
 use perfharvest::store::{ReplicateReader, Row, Store, StoreError, archive};
 use treeherder_sim::{Behaviour, Endpoint, History, ScriptedReply, SimulatorHandle};
 
@@ -212,13 +214,51 @@ async fn an_archive_keeps_the_rows() {
     living.refresh().await;
     let path = living.crawl.folder.path().join("archive");
     let mut file = std::fs::OpenOptions::new().create_new(true).write(true).open(&path).unwrap();
-    archive::write(&living.store(), &mut file, &perfharvest::actor::Shutdown::new()).unwrap();
+    archive::write(&living.store(), &mut file, &Shutdown::new()).unwrap();
     let rows = stored(&living.crawl);
     living.crawl.config.store.path = living.crawl.folder.path().join("restored");
-    archive::read(&path, &living.crawl.config.store, &perfharvest::actor::Shutdown::new()).unwrap();
+    archive::read(&path, &living.crawl.config.store, &Shutdown::new()).unwrap();
     assert_eq!(stored(&living.crawl), rows);
     living.store().find_damage(|damage| panic!("{damage}")).unwrap();
     living.advance_days(20);
     living.refresh().await;
     assert_eq!(stored(&living.crawl), served(&living.simulator, living.simulator.now()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plans_count_the_requests_for_replicates_exactly() {
+    let mut living = living(Behaviour::default()).await;
+    living.crawl.config.scope.replicates = None;
+    living.refresh().await;
+    let plan = |living: &Living, replicates: bool| {
+        let mut program = assert_cmd::Command::cargo_bin("perfharvest").unwrap();
+        program.current_dir(living.crawl.folder.path()).args(["plan", "--json", "-q", "--same-source"]);
+        program.args(["--base-url", &living.simulator.url(), "--set", &format!("scope.replicates={replicates}")]);
+        program.args(["--data-end", &living.now(), "--store"]).arg(&living.crawl.config.store.path);
+        let output = program.output().unwrap();
+        let plan: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        plan["kinds"].as_array().unwrap().iter().map(|kind| kind["requests"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(plan(&living, false).len(), 4);
+    let wider = plan(&living, true);
+    let before = asked(&living.simulator);
+    let mut config = living.crawl.config.clone();
+    config.window.data_end = None;
+    config.scope.replicates = Some(true);
+    let crawl = Crawl { folder: tempfile::tempdir().unwrap(), config };
+    crawl.run().await.unwrap();
+    let now = asked(&living.simulator);
+    assert_eq!([wider[2], wider[4]], [0, (now[1] - before[1]) as u64]);
+
+    living.advance_days(7);
+    let mut config = crawl.config.clone();
+    config.window.data_end = Some(living.now().parse().unwrap());
+    let options = RunOptions { same_source: true, ..RunOptions::default() };
+    let plan = pipeline::plan_refresh(&config, options, &Shutdown::new()).await.unwrap().unwrap();
+    let before = asked(&living.simulator);
+    living.refresh().await;
+    let now = asked(&living.simulator);
+    assert_eq!([plan.due.values().sum(), plan.replicates], [0, 1].map(|of| (now[of] - before[of]) as u64));
+    assert!(plan.replicates > 0);
 }

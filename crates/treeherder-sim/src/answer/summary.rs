@@ -17,7 +17,7 @@ const BAD_DATE: &str = "Datetime has wrong format. Use one of these formats inst
 const BAD_INTEGER: &str = "A valid integer is required.";
 
 /// The parameters, valid one by one.
-#[expect(clippy::struct_excessive_bools, reason = "they are the server's flags")]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags of a request, and independent")]
 struct Parameters<'a> {
     repository: u64,
     start: Option<i64>,
