@@ -4,13 +4,14 @@ use super::commits;
 use crate::dataset::Artifact;
 
 /// The exit codes of the process, for scripts.
-pub(super) const EXIT_CODES: [(u8, &str); 7] = [
+pub(super) const EXIT_CODES: [(u8, &str); 8] = [
     (0, "complete"),
     (1, "unexpected error"),
     (2, "wrong usage, configuration or input files, or a wrong clock"),
     (3, "finished, but some requests failed or some data is missing"),
     (4, "store or disk error"),
     (5, "source unreachable, or it refuses requests"),
+    (6, "the dataset is not fresh (status --check)"),
     (130, "interrupted"),
 ];
 
@@ -26,6 +27,7 @@ const RUN: &str = "\
 Examples:
   perfharvest run --commits all_commits.jsonl --start 2026-07-01
   perfharvest run -c my.toml --set limiter.requests_per_second=10
+  perfharvest run --commits all_commits.jsonl --json | jq .exit_code
   perfharvest run --commits all_commits.jsonl --sample 50 \\
     --store try.store --out try  # a quick look at the dataset
 
@@ -71,10 +73,15 @@ pub(super) const STATUS: &str = "\
 Examples:
   perfharvest status --store crawl.store
   perfharvest status --watch
+  perfharvest status --check --max-age 8d --job-horizon 20d
   perfharvest status --json | jq .counts.kinds.summaries
   perfharvest status --json | jq -r '.harvests[-1].data_end'
 
-The exit code is 0 if the crawl is complete and no record was set aside, and 3 otherwise. With --watch, --json prints one JSON object per line.";
+The exit code is 0 if the crawl is complete and no record was set aside, and 3 otherwise. With --watch, --json prints one JSON object per line.
+
+--check makes no request, and works while a crawl runs and before the first one. The exit code is 0 if the dataset is fresh. It \
+is 6 if the newest finished harvest is older than --max-age, if the newest run did not come to its end or left failed requests, \
+or if the server deletes jobs within --job-horizon that were not asked for.";
 
 pub(super) const FAILURES: &str = "\
 Examples:
@@ -87,7 +94,7 @@ The next run tries the failed requests again. A record that was set aside cannot
 pub(super) const EXPORT: &str = "\
 Examples:
   perfharvest export --format archive
-  perfharvest export --format archive --output backup.phar --store crawl.store
+  perfharvest export --format archive -o backup.harvest --store crawl.store
   perfharvest export --format parquet --commits all_commits.jsonl
 
 The same store always gives the same bytes. `perfharvest import FILE` restores a store from an archive. A Parquet export \
@@ -96,7 +103,7 @@ the data fetched so far, prints a warning and exits with code 3.";
 
 pub(super) const IMPORT: &str = "\
 Examples:
-  perfharvest import perfharvest-autoland-2026-11-22.phar --store new.store
+  perfharvest import perfharvest-autoland-2026-11-22.harvest --store new.store
   perfharvest import old-scripts/ --start 2026-07-01
 
 If the store holds a finished crawl of the same server and repository, the import is merged with it. \
