@@ -37,5 +37,5 @@ mod summary_json;
 mod terminal;
 mod verify;
 
-pub use advice::complete_commands;
 pub use command_line::Cli;
+pub use terminal::print_error;

@@ -11,6 +11,7 @@ mod defaults;
 mod duration;
 mod load;
 mod rate;
+mod repositories;
 mod scope;
 mod scope_names;
 mod tables;
