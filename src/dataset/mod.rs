@@ -34,6 +34,7 @@ pub use error::DatasetError;
 pub(crate) use families::busiest::keep_busiest_revisions;
 pub use families::busiest::{BusiestRevisions, RevisionJobs, busiest_revisions};
 pub use families::relabel::{check_llm_records, relabel_with_store};
+pub use families::replicates::ReplicateShare;
 pub use families::tables;
 pub use overview::{CoveredRevision, Overview, WaitingJob, compute_overview};
 pub use ownership::FolderError;
