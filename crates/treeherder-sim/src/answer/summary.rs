@@ -17,6 +17,7 @@ const BAD_DATE: &str = "Datetime has wrong format. Use one of these formats inst
 const BAD_INTEGER: &str = "A valid integer is required.";
 
 /// The parameters, valid one by one.
+#[expect(clippy::struct_excessive_bools, reason = "they are the flags of a query")]
 struct Parameters<'a> {
     repository: u64,
     start: Option<i64>,
@@ -29,6 +30,7 @@ struct Parameters<'a> {
     no_subtests: bool,
     all_data: bool,
     no_retriggers: bool,
+    replicates: bool,
 }
 
 pub(super) fn answer(view: &View<'_>, query: &Query) -> Reply {
@@ -226,7 +228,7 @@ impl<'a> Parameters<'a> {
         let no_subtests = flag("no_subtests");
         let all_data = flag("all_data");
         let no_retriggers = flag("no_retriggers");
-        flag("replicates");
+        let replicates = flag("replicates");
         errors.into_result()?;
 
         let revision = query.non_empty("revision");
@@ -247,6 +249,7 @@ impl<'a> Parameters<'a> {
             no_subtests,
             all_data,
             no_retriggers,
+            replicates,
         })
     }
 
@@ -262,12 +265,13 @@ impl<'a> Parameters<'a> {
     }
 
     fn window(&self, view: &View<'_>) -> Result<Window<'a>, Reply> {
+        let all = Window { replicates: self.replicates, ties: Ties::OnePlan, ..Window::ALL };
         if let Some(revision) = self.revision {
-            return Ok(Window { revision: Some(revision), ties: Ties::OnePlan, ..Window::ALL });
+            return Ok(Window { revision: Some(revision), ..all });
         }
         match (self.interval_start(view)?, self.start, self.end) {
-            (Some(after), None, None) => Ok(Window { after, ties: Ties::OnePlan, ..Window::ALL }),
-            (_, Some(after), Some(before)) => Ok(Window { after, before, revision: None, ties: Ties::OtherPlan }),
+            (Some(after), None, None) => Ok(Window { after, ..all }),
+            (_, Some(after), Some(before)) => Ok(Window { after, before, ties: Ties::OtherPlan, ..all }),
             _ => Err(Reply::server_error()),
         }
     }
