@@ -90,6 +90,12 @@ pub(super) fn lacks_frameworks(store: &Store, scope: &Scope) -> Result<bool, Sto
     Ok(!scope.frameworks.is_empty() && store.settled(&Request::Frameworks)?.is_none())
 }
 
+/// True if signatures without data in the window are asked too. Those of alerts are few, and only their header has the threshold
+/// that raised the alert.
+pub(super) fn asks_for_headers(identity: &CrawlIdentity) -> bool {
+    identity.scope.signatures == SignatureScope::Alerted
+}
+
 /// The crawl's signatures, ascending: the sample of those that pass its scope.
 ///
 /// # Errors
