@@ -223,6 +223,11 @@ fn not_made_lines(config: &Config) -> String {
     for (input, is_there, key) in [
         (Input::Commits, has_commits, "--commits (inputs.commits); see `perfharvest commits --help`"),
         (Input::PerfLlmStruc, config.inputs.perf_llm_struc.is_some(), "inputs.perf_llm_struc, the records to relabel"),
+        (
+            Input::EvalPredictions,
+            config.inputs.eval_predictions.is_some() && config.inputs.final_test_predictions.is_some(),
+            "inputs.eval_predictions and inputs.final_test_predictions",
+        ),
     ] {
         let lacking = Artifact::ALL.iter().filter(|artifact| artifact.inputs().contains(&input)).count() as u64;
         if !is_there && lacking > 0 {
@@ -328,10 +333,12 @@ mod tests {
     fn artifacts_that_lack_an_input_are_listed() {
         let mut config = Config::default();
         let text = not_made_lines(&config);
-        assert!(text.contains("not made: 7 artifacts need --commits (inputs.commits)"), "{text}");
+        assert!(text.contains("not made: 9 artifacts need --commits (inputs.commits)"), "{text}");
         assert!(text.contains("not made: 2 artifacts need inputs.perf_llm_struc"), "{text}");
         config.inputs.commits = Some("all_commits.jsonl".into());
         config.inputs.perf_llm_struc = Some("perf_llm_struc.jsonl".into());
+        config.inputs.eval_predictions = Some("eval.json".into());
+        config.inputs.final_test_predictions = Some("final_test.json".into());
         assert_eq!(not_made_lines(&config), "");
     }
 }

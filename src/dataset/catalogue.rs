@@ -20,7 +20,14 @@ pub enum Input {
     Commits,
     /// The file named by `inputs.perf_llm_struc`.
     PerfLlmStruc,
+    /// The file named by `inputs.eval_predictions`.
+    EvalPredictions,
+    /// The file named by `inputs.final_test_predictions`.
+    FinalTestPredictions,
 }
+
+/// A hint for [`Input::setting`].
+const PREDICTIONS: &str = "a JSON file of predictions, an object whose \"samples\" have a \"commit_id\"";
 
 impl Input {
     /// The name in the manifest.
@@ -33,6 +40,8 @@ impl Input {
             Self::JobDetails => "job_details",
             Self::Commits => "commits",
             Self::PerfLlmStruc => "perf_llm_struc",
+            Self::EvalPredictions => "eval_predictions",
+            Self::FinalTestPredictions => "final_test_predictions",
         }
     }
 
@@ -50,6 +59,8 @@ impl Input {
                 "a file of the records to relabel with one JSON object per line, each with \"commit_id\" and \
                  \"response\"",
             ),
+            Self::EvalPredictions => ("inputs.eval_predictions", PREDICTIONS),
+            Self::FinalTestPredictions => ("inputs.final_test_predictions", PREDICTIONS),
             Self::Alerts | Self::Signatures | Self::Summaries | Self::JobDetails => ("", ""),
         }
     }
@@ -76,6 +87,22 @@ macro_rules! with_catalogue {
             alert_versions::AlertVersions {
                 /// Each alert summary as each harvest saw it first, a row a version.
                 AlertSummaryHistory = "alert_summary_history.jsonl", version 1, from [Alerts];
+            }
+            bisect::FilteredFailing {
+                /// `alert_summary_fail_perf_sigs.csv` without excluded frameworks and old alert summaries.
+                FilteredFailingSignatures = "alert_summary_fail_perf_sigs_no_fw_2_6_18.csv", version 1, from [Alerts];
+            }
+            bisect::SignatureData {
+                /// The data of the failing signatures.
+                PerfDataSummary = "per_sig_perf_data_summary.jsonl", version 1, from [Alerts, Signatures, Summaries];
+            }
+            bisect::Regressions {
+                /// Regressions to bisect, by alert summary and failing signature: those among the commits of the evaluation.
+                RegressionsEval = "perf_bisect_regressions_eval.jsonl", version 1,
+                    from [Alerts, Signatures, Summaries, Commits, EvalPredictions, FinalTestPredictions];
+                /// Those among the commits of the final test.
+                RegressionsFinalTest = "perf_bisect_regressions_final_test.jsonl", version 1,
+                    from [Alerts, Signatures, Summaries, Commits, EvalPredictions, FinalTestPredictions];
             }
             signatures::SignatureRecords {
                 /// The record of every signature.
