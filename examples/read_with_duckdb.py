@@ -20,7 +20,7 @@ print(
                round(100 * stddev_pop(d.value) / abs(avg(d.value)), 1) AS deviation_pct
         FROM data d JOIN signatures s ON s.id = d.signature_id
         WHERE d.value IS NOT NULL
-        GROUP BY ALL HAVING count(*) >= 10
+        GROUP BY ALL HAVING count(*) >= 10 AND avg(d.value) <> 0  -- values around 0 have no relative deviation
         ORDER BY deviation_pct DESC, s.id LIMIT 5
     """)
 )

@@ -1,7 +1,7 @@
 //! Commands that messages recommend, ready to be pasted into a shell.
 
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::config::{Config, Semantics};
 
@@ -11,13 +11,12 @@ pub(super) fn advice(config: &Config, command: &str) -> String {
     let mut text = command.to_owned();
     let mut add = |flag: &str, path: &Path| text.push_str(&format!(" {flag} {}", quoted(path)));
     let name = command.split(' ').nth(1).unwrap_or_default();
-    if config.store.path != default.store.path {
-        add("--store", &config.store.path);
+    let [store, out] = config.configured_paths();
+    if store != default.store.path {
+        add("--store", store);
     }
-    if config.artifacts.out != default.artifacts.out
-        && matches!(name, "run" | "refresh" | "reduce" | "report" | "verify")
-    {
-        add("--out", &config.artifacts.out);
+    if out != default.artifacts.out && matches!(name, "run" | "refresh" | "reduce" | "report" | "verify") {
+        add("--out", out);
     }
     if let Some(commits) = config.commits_file().filter(|_| matches!(name, "run" | "refresh" | "reduce" | "report")) {
         add("--commits", &commits);
@@ -25,11 +24,15 @@ pub(super) fn advice(config: &Config, command: &str) -> String {
     if config.artifacts.semantics == Semantics::Reference && matches!(name, "run" | "refresh" | "reduce" | "report") {
         text.push_str(" --semantics reference");
     }
+    if !config.source.repositories.is_empty() {
+        let name = &config.source.repository;
+        text.push_str(&format!(" --set 'source.repositories=[\"{name}\"]' --set source.repository={name}"));
+    }
     text
 }
 
 /// The configuration of the command that runs.
-static IN_USE: OnceLock<Config> = OnceLock::new();
+static IN_USE: Mutex<Option<Config>> = Mutex::new(None);
 
 /// Commands that an error may recommend without flags: the stages that make errors do not know the flags.
 const COMPLETED: [&str; 10] =
@@ -37,13 +40,16 @@ const COMPLETED: [&str; 10] =
 
 /// Sets the configuration that [`complete_commands`] uses.
 pub(super) fn remember(config: &Config) {
-    let _a_command_has_one = IN_USE.set(config.clone());
+    *in_use() = Some(config.clone());
 }
 
 /// Adds to the commands in the text of an error the flags for all settings that differ from their defaults.
-#[must_use]
-pub fn complete_commands(text: &str) -> String {
-    IN_USE.get().map_or_else(|| text.to_owned(), |config| complete(config, text))
+pub(super) fn complete_commands(text: &str) -> String {
+    in_use().as_ref().map_or_else(|| text.to_owned(), |config| complete(config, text))
+}
+
+fn in_use() -> MutexGuard<'static, Option<Config>> {
+    IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn complete(config: &Config, text: &str) -> String {
@@ -93,5 +99,10 @@ mod tests {
         config.inputs.commits = Some(PathBuf::from("all.jsonl"));
         config.artifacts.out = Config::default().artifacts.out;
         assert_eq!(advice(&config, "perfharvest run"), "perfharvest run --store 'my store' --commits all.jsonl");
+        config.source.repositories = vec!["autoland".to_owned(), "try".to_owned()];
+        let said = advice(&config.of_repository("try"), "perfharvest status");
+        let expected =
+            "perfharvest status --store 'my store' --set 'source.repositories=[\"try\"]' --set source.repository=try";
+        assert_eq!(said, expected);
     }
 }

@@ -1,12 +1,16 @@
 //! The commands as clap sees them, and the function that each one calls.
 
+use std::pin::Pin;
+
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use super::flags::Configured;
+use super::terminal::print_error;
 use super::{
     commits, compact, config, demo, export, help, import, list_failures, plan, relabel, report, run, shell, simulate,
     status, verify,
 };
-use crate::Error;
+use crate::{EXIT_INTERRUPTED, Error};
 
 /// Harvest Mozilla Treeherder's performance data into research datasets
 #[derive(Debug, Parser)]
@@ -85,27 +89,85 @@ impl Cli {
     ///
     /// # Errors
     /// [`Error`], which has an exit code of its own.
-    pub async fn run(self) -> Result<u8, Error> {
-        match self.command {
-            Command::Run(args) => run::run(&args).await,
-            Command::Refresh(args) => run::refresh(&args).await,
-            Command::Crawl(args) => run::crawl(&args).await,
-            Command::Reduce(args) => run::reduce(&args).await,
-            Command::Plan(args) => plan::run(&args).await,
-            Command::Status(args) => status::run(&args).await,
-            Command::Failures(args) => list_failures::run(&args),
-            Command::Export(args) => export::run(&args).await,
-            Command::Import(args) => import::run(&args).await,
-            Command::Verify(args) => verify::run(&args),
-            Command::Compact(args) => compact::run(&args),
-            Command::Commits(args) => commits::run(&args).await,
-            Command::Relabel(args) => relabel::run(&args),
-            Command::Report(args) => report::run(&args).await,
-            Command::Config(command) => config::run(&command).await,
-            Command::Simulate(args) => simulate::run(&args).await,
-            Command::Demo(args) => demo::run(&args).await,
-            Command::Completions(args) => shell::completions(&args, Self::command()),
-            Command::Man(args) => shell::man(&args, Self::command()),
+    #[must_use]
+    pub fn run(self) -> Pin<Box<dyn Future<Output = Result<u8, Error>>>> {
+        // Without the box, each way in which the runtime can block has a copy of all commands.
+        Box::pin(self.dispatch())
+    }
+
+    async fn dispatch(mut self) -> Result<u8, Error> {
+        let names = match self.command.for_each_repository() {
+            Some(args) => args.load()?.repositories().to_vec(),
+            None => Vec::new(),
+        };
+        if names.is_empty() {
+            return self.command.run().await;
+        }
+        Ok(self.run_for_each(&names).await)
+    }
+
+    /// Runs the command for one repository after the other, so that one rate limit holds for all. Returns the exit code of the
+    /// first that did not succeed. An error of one does not keep the others from their data, but an interruption ends all.
+    async fn run_for_each(mut self, repositories: &[String]) -> u8 {
+        let mut first = 0;
+        for name in repositories {
+            if let Some(args) = self.command.for_each_repository() {
+                args.file_mut().select(name);
+            }
+            let code = self.command.run().await.unwrap_or_else(|error| {
+                print_error(&error);
+                error.exit_code()
+            });
+            if first == 0 {
+                first = code;
+            }
+            if code == EXIT_INTERRUPTED {
+                return code;
+            }
+        }
+        first
+    }
+}
+
+impl Command {
+    /// The arguments of a command that works on all of `source.repositories`, one after the other.
+    fn for_each_repository(&mut self) -> Option<&mut dyn Configured> {
+        match self {
+            Self::Run(args) => Some(args),
+            Self::Refresh(args) => Some(args),
+            Self::Crawl(args) => Some(args),
+            Self::Reduce(args) => Some(args),
+            Self::Plan(args) => Some(args),
+            Self::Status(args) => Some(args),
+            Self::Failures(args) => Some(args),
+            Self::Verify(args) => Some(args),
+            Self::Compact(args) => Some(args),
+            Self::Export(args) if args.has_default_output() => Some(args),
+            _ => None,
+        }
+    }
+
+    async fn run(&self) -> Result<u8, Error> {
+        match self {
+            Self::Run(args) => run::run(args).await,
+            Self::Refresh(args) => run::refresh(args).await,
+            Self::Crawl(args) => run::crawl(args).await,
+            Self::Reduce(args) => run::reduce(args).await,
+            Self::Plan(args) => plan::run(args).await,
+            Self::Status(args) => status::run(args).await,
+            Self::Failures(args) => list_failures::run(args),
+            Self::Export(args) => export::run(args).await,
+            Self::Import(args) => import::run(args).await,
+            Self::Verify(args) => verify::run(args),
+            Self::Compact(args) => compact::run(args),
+            Self::Commits(args) => commits::run(args).await,
+            Self::Relabel(args) => relabel::run(args),
+            Self::Report(args) => report::run(args).await,
+            Self::Config(command) => config::run(command).await,
+            Self::Simulate(args) => simulate::run(args).await,
+            Self::Demo(args) => demo::run(args).await,
+            Self::Completions(args) => shell::completions(args, Cli::command()),
+            Self::Man(args) => shell::man(args, Cli::command()),
         }
     }
 }

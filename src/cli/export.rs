@@ -55,6 +55,13 @@ pub(super) struct ExportArgs {
 
 configured!(ExportArgs: inputs, store, out, log);
 
+impl ExportArgs {
+    /// The name of the output tells the repository.
+    pub(super) const fn has_default_output(&self) -> bool {
+        self.output.is_none()
+    }
+}
+
 pub(super) async fn run(args: &ExportArgs) -> Result<u8, Error> {
     let config = args.start()?;
     let ExportArgs { format, output, tables, .. } = args;

@@ -27,6 +27,8 @@ pub(super) trait FlagGroup {
 pub(super) trait Configured {
     fn file(&self) -> &FileFlags;
 
+    fn file_mut(&mut self) -> &mut FileFlags;
+
     /// All other groups that the command takes.
     fn groups(&self) -> Vec<&dyn FlagGroup>;
 
@@ -39,6 +41,11 @@ pub(super) trait Configured {
         for (flag, key, value) in self.groups().into_iter().flat_map(FlagGroup::settings) {
             flags.extend(value.map(|value| Override { origin: flag.to_owned(), key: key.to_owned(), value }));
         }
+        flags.extend(self.file().repository.as_deref().map(|name| Override {
+            origin: "source.repositories".to_owned(),
+            key: "source.repository".to_owned(),
+            value: toml_text(name),
+        }));
         Ok(Layers { file: self.file().path(), environment, flags })
     }
 
@@ -46,11 +53,21 @@ pub(super) trait Configured {
         Ok(self.layers()?.load()?)
     }
 
-    /// Loads the configuration and sets up the logs accordingly.
+    /// Loads the configuration, which must be of one repository, and sets up the logs accordingly.
     fn start(&self) -> Result<Config, Error> {
         let config = self.load()?;
+        if let [first, ..] = config.repositories() {
+            let message = format!(
+                "source.repositories: this command works on one repository at a time; choose it, for example with \
+                 --set source.repository={first}"
+            );
+            return Err(Error::Usage { message });
+        }
         super::advice::remember(&config);
         crate::observe::init_logging(&config.log)?;
+        if let Some(name) = &self.file().repository {
+            super::terminal::say(&format!("{name}:"));
+        }
         Ok(config)
     }
 }
@@ -61,6 +78,10 @@ macro_rules! configured {
         impl $crate::cli::flags::Configured for $args {
             fn file(&self) -> &$crate::cli::flags::FileFlags {
                 &self.file
+            }
+
+            fn file_mut(&mut self) -> &mut $crate::cli::flags::FileFlags {
+                &mut self.file
             }
 
             fn groups(&self) -> Vec<&dyn $crate::cli::flags::FlagGroup> {
@@ -96,6 +117,9 @@ pub(super) struct FileFlags {
     /// Set any key of config.toml; can be given several times
     #[arg(long, value_name = "TABLE.KEY=VALUE")]
     set: Vec<String>,
+    /// One of `source.repositories`.
+    #[arg(skip)]
+    repository: Option<String>,
 }
 
 impl FileFlags {
@@ -110,6 +134,11 @@ impl FileFlags {
             Ok(Override { origin, key: key.trim().to_owned(), value: value.trim().to_owned() })
         };
         self.set.iter().map(read).collect()
+    }
+
+    /// Selects one of `source.repositories`.
+    pub(super) fn select(&mut self, repository: &str) {
+        self.repository = Some(repository.to_owned());
     }
 
     /// The file that is read: the one given, or `config.toml` in the current folder.

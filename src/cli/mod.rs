@@ -33,5 +33,5 @@ mod summary;
 mod terminal;
 mod verify;
 
-pub use advice::complete_commands;
 pub use command_line::Cli;
+pub use terminal::print_error;

@@ -78,6 +78,10 @@ impl Configured for RunArgs {
         self.crawl.file()
     }
 
+    fn file_mut(&mut self) -> &mut FileFlags {
+        self.crawl.file_mut()
+    }
+
     fn groups(&self) -> Vec<&dyn FlagGroup> {
         let mut groups = self.crawl.groups();
         groups.extend([&self.out as &dyn FlagGroup, &self.semantics]);
@@ -122,6 +126,10 @@ pub(super) struct RefreshArgs {
 impl Configured for RefreshArgs {
     fn file(&self) -> &FileFlags {
         self.run.file()
+    }
+
+    fn file_mut(&mut self) -> &mut FileFlags {
+        self.run.file_mut()
     }
 
     fn groups(&self) -> Vec<&dyn FlagGroup> {

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use tracing::level_filters::LevelFilter;
 
+use super::advice::complete_commands;
 use crate::Error;
 use crate::model::printable_lines;
 
@@ -39,6 +40,21 @@ pub(super) fn say_if_quiet(text: &str) {
 
 fn say_even_if_quiet(text: &str) {
     let _ignored_since_stderr_is_closed = writeln!(std::io::stderr().lock(), "{}", printable_lines(text.trim_end()));
+}
+
+/// Prints an error and its causes on one line of stderr, without control characters that a server may have sent.
+pub fn print_error(error: &Error) {
+    let mut text = String::from("error");
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        let said = printable_lines(&complete_commands(&error.to_string()));
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    say_even_if_quiet(&text);
 }
 
 /// True with `-q`. A command that sets up no logs has no level at all, and is not quiet.

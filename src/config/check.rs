@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{ParseError, Targets};
 
-use super::{Config, LimiterConfig};
+use super::repositories::{check_list, is_name};
+use super::{Config, LimiterConfig, LogConfig};
 
 /// The levels of `log.level`; any other text is a list of filter directives.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -12,6 +13,18 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Maximum fetchers of a kind: each costs memory and wakes for every batch, and no server answers more requests at
 /// once.
 const MAX_FETCHERS: usize = 1000;
+
+impl LogConfig {
+    /// The events of `level` that are logged.
+    ///
+    /// # Errors
+    /// A directive is invalid.
+    pub fn filter(&self) -> Result<Targets, ParseError> {
+        // Targets would take `" info"` for the name of a module.
+        let text: String = self.level.chars().filter(|character| !character.is_whitespace()).collect();
+        text.split(',').filter(|directive| !directive.is_empty()).collect::<Vec<_>>().join(",").parse()
+    }
+}
 
 impl Config {
     /// Returns the first invalid key and its error.
@@ -29,9 +42,10 @@ impl Config {
         }
         check_base_url(&self.source.base_url).map_err(|message| ("source.base_url", message))?;
         let name = &self.source.repository;
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+        if !is_name(name) {
             return Err(("source.repository", format!("`{name}` is not a repository name such as autoland")));
         }
+        check_list(&self.source.repositories).map_err(|message| ("source.repositories", message))?;
         let agent = &self.source.user_agent;
         if agent.trim().is_empty() || !agent.bytes().all(|b| (0x20..0x7f).contains(&b)) {
             return Err(("source.user_agent", "must be printable ASCII text with a name and a contact".to_owned()));
@@ -66,7 +80,7 @@ impl Config {
         {
             return Err(("metrics.bind", format!("{bind} is not a loopback address such as 127.0.0.1:9464")));
         }
-        check_level(&self.log.level).map_err(|message| ("log.level", message))
+        check_level(&self.log).map_err(|message| ("log.level", message))
     }
 
     fn check_concurrency(&self) -> Result<(), (&'static str, String)> {
@@ -123,9 +137,13 @@ fn with_scheme(address: &str) -> String {
 }
 
 /// Refuses mistyped levels: the filter would take them for names of modules, and silence everything else.
-fn check_level(level: &str) -> Result<(), String> {
+fn check_level(log: &LogConfig) -> Result<(), String> {
+    let level = log.level.as_str();
+    if level.contains('[') {
+        return Err(format!("`{level}` filters spans or fields, which the log does not have; name modules only"));
+    }
     if level.contains(['=', ',']) {
-        return EnvFilter::try_new(level).map(drop).map_err(|why| format!("`{level}` is invalid: {why}"));
+        return log.filter().map(drop).map_err(|why| format!("`{level}` is invalid: {why}"));
     }
     if LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level.trim())) {
         return Ok(());
@@ -141,7 +159,21 @@ pub(super) fn nearest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -
 
 #[cfg(test)]
 mod tests {
+    use tracing_subscriber::filter::LevelFilter;
+
     use super::*;
+
+    #[test]
+    fn blanks_and_empty_parts_of_a_level_do_not_count() {
+        let filter = |level: &str| LogConfig { level: level.to_owned(), ..LogConfig::default() }.filter().unwrap();
+        for level in ["info", " INFO ", "info,", ",info"] {
+            assert_eq!(filter(level).default_level(), Some(LevelFilter::INFO), "{level}");
+        }
+        let spaced = filter("info, perfharvest = debug");
+        assert_eq!(spaced.default_level(), Some(LevelFilter::INFO));
+        assert!(spaced.would_enable("perfharvest::fetch", &tracing::Level::DEBUG));
+        assert!(!spaced.would_enable("hyper", &tracing::Level::DEBUG));
+    }
 
     #[test]
     fn the_root_of_a_server_is_accepted_under_any_path() {

@@ -21,6 +21,8 @@ impl Default for SourceConfig {
         Self {
             base_url: "https://treeherder.mozilla.org".to_owned(),
             repository: "autoland".to_owned(),
+            repositories: Vec::new(),
+            is_one_of_several: false,
             alerts_repository_id: None,
             user_agent: concat!("perfharvest/", env!("CARGO_PKG_VERSION"), " (+", env!("CARGO_PKG_REPOSITORY"), ")")
                 .to_owned(),

@@ -91,7 +91,16 @@ impl Config {
         }
         let is_of_the_file = config.check().err().is_none_or(|(key, _)| !overrides().any(|one| one.key == key));
         config.validate(file.filter(|_| is_of_the_file))?;
-        Ok(config)
+        let selects_one = overrides().any(|one| one.key == "source.repository");
+        if config.source.repositories.is_empty() || !selects_one {
+            return Ok(config);
+        }
+        let (name, names) = (&config.source.repository, &config.source.repositories);
+        if names.contains(name) {
+            return Ok(config.of_repository(name));
+        }
+        let message = format!("`{name}` is not among source.repositories: {}", names.join(", "));
+        Err(ConfigError::Invalid { key: "source.repository", message })
     }
 
     /// Checks the whole configuration.

@@ -9,6 +9,7 @@ mod commits_from;
 mod defaults;
 mod load;
 mod rate;
+mod repositories;
 mod scope;
 mod scope_names;
 mod tables;

@@ -82,6 +82,13 @@ pub struct SourceConfig {
     pub base_url: String,
     /// Name of the repository whose signatures, data and jobs are harvested.
     pub repository: String,
+    /// Repositories that are harvested one after the other, each into a store and a dataset of its own; they take the place of
+    /// `repository`, which selects one of them if a flag or the environment sets it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<String>,
+    /// True for the configuration of one of `repositories` ([`Config::of_repository`]), which names the folders of that one.
+    #[serde(skip)]
+    pub is_one_of_several: bool,
     /// Numeric id of the only repository whose alert summaries are fetched. Unset: all repositories.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alerts_repository_id: Option<u64>,

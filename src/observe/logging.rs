@@ -5,8 +5,10 @@ use std::sync::OnceLock;
 
 use indicatif::MultiProgress;
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt, registry};
 
 use crate::config::{LogConfig, LogFormat};
 
@@ -34,14 +36,14 @@ pub enum LogError {
 /// # Errors
 /// [`LogError::Level`].
 pub fn init(config: &LogConfig) -> Result<(), LogError> {
-    let filter =
-        EnvFilter::try_new(&config.level).map_err(|source| LogError::Level { level: config.level.clone(), source })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Stderr).with_ansi(colours());
-    // An embedding program may have its own subscriber, which stays.
-    let _already_set = match config.format {
-        LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let filter = config.filter().map_err(|source| LogError::Level { level: config.level.clone(), source })?;
+    let lines = fmt::layer().with_writer(Stderr).with_ansi(colours());
+    let lines = match config.format {
+        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    // An embedding program may have its own subscriber, which stays.
+    let _already_set = registry().with(lines).with(filter).try_init();
     Ok(())
 }
 

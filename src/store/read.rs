@@ -185,7 +185,7 @@ impl Store {
         Ok(jobs)
     }
 
-    /// The origin of the answer to `request`.
+    /// The origin of an answer, by the first of the requests that it settled.
     ///
     /// # Errors
     /// [`StoreError::Damaged`], and any error of reading.

@@ -164,8 +164,8 @@ impl<'a> Staging<'a> {
                 kind.body_bytes += settlement.provenance.body_bytes;
             }
             self.counts.add_digest(request.kind(), settled.digest);
-            // Skipped requests and imported files have no origin.
-            if settlement.provenance != Provenance::default() && settled.outcome != Outcome::Skipped {
+            // Once for all jobs of a reply. Skipped requests and imported files have no origin.
+            if first && settlement.provenance != Provenance::default() && settled.outcome != Outcome::Skipped {
                 self.put_provenance(&key, &settlement.provenance)?;
             }
             self.put(SETTLED, key.clone(), settled.seal());

@@ -24,7 +24,7 @@ pub(crate) fn is_long() -> bool {
     std::env::var_os("PERFHARVEST_CRASH_LONG").is_some()
 }
 
-const SIGABRT: i32 = 6;
+pub(crate) const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
 
 /// Fail points, each with the approximate maximum number of times that a run passes it.

@@ -16,6 +16,8 @@ mod disk_full;
 mod kills;
 mod modes;
 mod panics;
+#[cfg(debug_assertions)] // the fail points are in no other build
+mod points;
 mod refreshes;
 mod signals;
 #[path = "../it/support/mod.rs"]

@@ -12,11 +12,11 @@ use rand::rngs::StdRng;
 use treeherder_sim::{Behaviour, Latency, SimulatorHandle};
 
 use crate::child::{blocking, command, finish, opened_copy, wait};
-use crate::kills::{is_long, seeded};
+use crate::kills::{SIGABRT, is_long, seeded};
 use crate::support::{Crawl, assert_same_artifacts, simulator};
 
 /// The ends of the harvests; the last is that of [`Crawl::of`].
-const ENDS: [&str; 3] = ["2026-08-20T00:00:00Z", "2026-09-29T12:00:00Z", "2026-11-22T08:00:00Z"];
+pub(crate) const ENDS: [&str; 3] = ["2026-08-20T00:00:00Z", "2026-09-29T12:00:00Z", "2026-11-22T08:00:00Z"];
 
 /// Kills of each kind.
 fn num_kills() -> usize {
@@ -36,21 +36,20 @@ const FAIL_POINTS: &[(&str, u64)] = &[
     ("join.begun", 1),
     ("join.ended", 1),
     ("join.within", 12),
-    ("join.within", 12),
     ("artifact.before_rename", 22),
     ("artifact.before_manifest", 2),
     ("artifact.after_renames", 2),
 ];
 
 /// The artifacts that do not tell of harvests.
-fn artifacts_of(crawl: &Crawl) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn artifacts_of(crawl: &Crawl) -> BTreeMap<String, Vec<u8>> {
     let mut artifacts = crawl.artifacts();
     artifacts.retain(|name, _| !matches!(name.as_str(), "manifest.json" | "alert_summary_history.jsonl"));
     artifacts
 }
 
 /// The change feed, by file.
-fn feed_of(crawl: &Crawl) -> BTreeMap<String, String> {
+pub(crate) fn feed_of(crawl: &Crawl) -> BTreeMap<String, String> {
     let files = std::fs::read_dir(crawl.config.artifacts.out.join("changes")).unwrap();
     let read = |entry: std::fs::DirEntry| {
         (entry.file_name().into_string().unwrap(), std::fs::read_to_string(entry.path()).unwrap())
@@ -58,7 +57,7 @@ fn feed_of(crawl: &Crawl) -> BTreeMap<String, String> {
     files.map(|entry| read(entry.unwrap())).collect()
 }
 
-fn refresh_command(crawl: &Crawl, data_end: &str) -> Command {
+pub(crate) fn refresh_command(crawl: &Crawl, data_end: &str) -> Command {
     command(crawl, &["refresh", "--same-source", "--no-progress", "--data-end", data_end])
 }
 
@@ -171,7 +170,7 @@ async fn refreshes_that_are_killed_at_fail_points_come_to_the_bytes_of_one_crawl
         let point = format!("{name}:{}", random.random_range(1..=most));
         refresh.env("PERFHARVEST_FAIL_POINT", &point);
         let ended = blocking(|| finish(refresh)).await;
-        assert!(ended.signal().is_some() || ended.code() == Some(0), "{point}: {}", ended.stderr);
+        assert!(ended.signal() == Some(SIGABRT) || ended.code() == Some(0), "{point}: {}", ended.stderr);
         (point, ended.signal().is_some())
     })
     .await;

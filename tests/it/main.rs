@@ -53,6 +53,7 @@ mod rate;
 mod readers;
 mod rehearsal;
 mod report;
+mod repositories;
 mod resume;
 mod scope;
 mod support;

@@ -1,6 +1,7 @@
-//! The recorded corpus that is compiled into the crate.
+//! The recorded corpus that is compiled into the crate, compressed by `build.rs`.
 
 use std::borrow::Cow;
+use std::io::Read as _;
 use std::sync::{Arc, OnceLock};
 
 use crate::corpus::{Corpus, CorpusFiles};
@@ -8,7 +9,7 @@ use crate::error::SimulatorError;
 
 macro_rules! recording {
     ($name:literal) => {
-        include_str!(concat!("../corpus/", $name))
+        ($name, include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")).as_slice())
     };
 }
 
@@ -21,25 +22,31 @@ pub(crate) fn corpus() -> Result<Arc<Corpus>, SimulatorError> {
     if let Some(corpus) = CORPUS.get() {
         return Ok(Arc::clone(corpus));
     }
-    let read = Arc::new(Corpus::read(&files())?);
+    let read = Arc::new(Corpus::read(&files()?)?);
     Ok(Arc::clone(CORPUS.get_or_init(|| read)))
 }
 
-fn files() -> CorpusFiles<'static> {
+fn files() -> Result<CorpusFiles<'static>, SimulatorError> {
     let mut files = CorpusFiles::default();
-    for (name, text) in [
-        ("frameworks.json", recording!("frameworks.json")),
-        ("repository.json", recording!("repository.json")),
-        ("signatures_autoland.json", recording!("signatures_autoland.json")),
-        ("signatures_mozilla-central.json", recording!("signatures_mozilla-central.json")),
-        ("signatures_variants.jsonl", recording!("signatures_variants.jsonl")),
-        ("summary.jsonl", recording!("summary.jsonl")),
-        ("variants.jsonl", recording!("variants.jsonl")),
-        ("alertsummary_unfiltered_limit100.jsonl", recording!("alertsummary_unfiltered_limit100.jsonl")),
-        ("jobs.jsonl", recording!("jobs.jsonl")),
-        ("push.jsonl", recording!("push.jsonl")),
+    for (name, packed) in [
+        recording!("frameworks.json"),
+        recording!("repository.json"),
+        recording!("signatures_autoland.json"),
+        recording!("signatures_mozilla-central.json"),
+        recording!("signatures_variants.jsonl"),
+        recording!("summary.jsonl"),
+        recording!("variants.jsonl"),
+        recording!("alertsummary_unfiltered_limit100.jsonl"),
+        recording!("jobs.jsonl"),
+        recording!("push.jsonl"),
     ] {
-        files.insert(name, Cow::Borrowed(text));
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(packed).read_to_string(&mut text).map_err(|source| SimulatorError::File {
+            verb: "unpack",
+            path: name.into(),
+            source,
+        })?;
+        files.insert(name, Cow::Owned(text));
     }
-    files
+    Ok(files)
 }

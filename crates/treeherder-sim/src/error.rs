@@ -25,7 +25,7 @@ pub enum SimulatorError {
     /// A file of the corpus, of the arrival log or of a dump could not be read or written.
     #[error("failed to {verb} {}", path.display())]
     File {
-        /// "read", "open", "create" or "write".
+        /// "read", "unpack", "open", "create" or "write".
         verb: &'static str,
         /// The file or folder.
         path: PathBuf,

@@ -146,6 +146,10 @@ fn a_mistyped_level_is_refused_with_its_line_and_the_nearest() {
     assert!(said.contains("config.toml:2:"), "another flag does not hide the line: {said}");
     let said = load("[log]\nlevel = \"info\"\n", &[("log.level", "loud")]).unwrap_err().to_string();
     assert!(said.starts_with("log.level: `loud`"), "{said}");
+    assert!(
+        message("[log]\nlevel = \"[crawl]=debug\"\n")
+            .contains("config.toml:2: log.level: `[crawl]=debug` filters spans")
+    );
     for level in ["off", "WARN", "info,perfharvest=debug", "perfharvest=trace"] {
         load("", &[("log.level", &format!("\"{level}\""))]).unwrap_or_else(|error| panic!("{level}: {error}"));
     }
