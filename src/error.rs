@@ -8,6 +8,7 @@
 //! | 3 | finished, but some requests failed (the artifacts are marked incomplete), an answer is lost for good, or a malformed input file costs an artifact |
 //! | 4 | store or disk error |
 //! | 5 | source unreachable, or it refuses requests |
+//! | 6 | the dataset is not fresh (`status --check`) |
 //! | 130 | interrupted |
 
 use thiserror::Error;
@@ -29,6 +30,8 @@ use crate::store::archive::ArchiveError;
 
 /// Exit code of a run that finished with failed requests or lost answers.
 pub const EXIT_INCOMPLETE: u8 = 3;
+/// Exit code of a check that found the dataset old or incomplete.
+pub const EXIT_STALE: u8 = 6;
 /// Exit code of an interrupted run.
 pub const EXIT_INTERRUPTED: u8 = 130;
 

@@ -49,4 +49,4 @@ pub mod fuzzing;
 
 mod error;
 
-pub use error::{EXIT_INCOMPLETE, EXIT_INTERRUPTED, Error};
+pub use error::{EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_STALE, Error};

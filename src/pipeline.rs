@@ -28,6 +28,7 @@ mod repair;
 mod resume;
 mod scope;
 mod summary;
+mod textfile;
 
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ use tokio::time::Instant;
 
 pub use self::dry_run::{DryRun, dry_run};
 pub use self::identity::open_crawl;
-pub(crate) use self::identity::refuse_other;
+pub(crate) use self::identity::{has_begun, refuse_other};
 pub use self::online::{OnlineCheck, check_online};
 pub use self::options::{LiveConfig, RunOptions, fixed_config};
 pub(crate) use self::reduction::check_owner;
@@ -44,6 +45,7 @@ pub use self::reduction::reduce_store;
 pub use self::refresh::RefreshPlan;
 pub(crate) use self::scope::{scope_effect, scope_of};
 pub use self::summary::{CrawlSummary, RunSummary};
+pub(crate) use self::textfile::write_textfile;
 
 use self::commits::{bring_commits, discover_busiest_jobs, revision_check};
 use self::display::Display;
@@ -234,6 +236,7 @@ impl Run {
         shutdown: &Shutdown,
         counters: Arc<Counters>,
     ) -> Result<Self, Error> {
+        initial.require_contact()?;
         let now = Timestamp::now();
         let foreseen = foreseen_crawl(&initial, options, now)?;
         check_window(&foreseen, now)?;
@@ -317,6 +320,7 @@ impl Run {
         if let Some(display) = display {
             // A run that failed has work left, like one that was ended.
             display.finish(done.as_ref().map_or(true, |summary| summary.crawl.interrupted));
+            write_textfile(&self.initial);
         }
         let mut summary = done?;
         summary.crawl.lost = repair.lost(&self.store)?;
@@ -421,7 +425,7 @@ impl Run {
 
         // The store's writer, on a thread of its own, since it waits for the disk.
         let (events, to_scheduler) = flume::bounded(EVENTS);
-        let (writer, store) = StoreWriter::new(Arc::clone(&self.store), &now.store, events);
+        let (writer, store) = StoreWriter::new(Arc::clone(&self.store), &now.store, events, shutdown.clone());
         let writer = blocking(move || writer.run());
 
         // The fetchers, a pool of each kind.

@@ -55,6 +55,7 @@ pub(super) async fn run(args: &CommitsArgs) -> Result<u8, Error> {
     let output = args.output.clone().or_else(|| config.inputs.commits.clone());
     let output = output.unwrap_or_else(|| PathBuf::from("all_commits.jsonl"));
     let place = OutputPath::of(&output)?;
+    config.source.require_contact_for(&from)?;
     let window = window(&config)?;
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);

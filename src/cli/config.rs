@@ -70,8 +70,10 @@ pub(super) async fn run(command: &ConfigCommand) -> Result<u8, Error> {
             }
         }
         ConfigCommand::Show(args) => {
-            let config = args.load()?;
-            let text = toml::to_string_pretty(&config)
+            let (config, written) = args.layers()?.load_written()?;
+            let text = written
+                .shown(&config)
+                .and_then(|shown| toml::to_string_pretty(&shown))
                 .map_err(|error| Error::Usage { message: format!("cannot show the configuration: {error}") })?;
             print(&text)?;
         }

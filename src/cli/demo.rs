@@ -63,7 +63,7 @@ pub(super) async fn run(args: &DemoArgs) -> Result<u8, Error> {
         *setting = text.parse().ok();
     }
     let options = RunOptions { same_source: true, ..RunOptions::default() };
-    let code = super::run::run_with(config, options, None, super::run::Command::Run).await?;
+    let code = super::run::run_with(config, options, None, super::run::Command::Run, false).await?;
     let served = simulator.shutdown().await?;
     say(&format!("the simulated server answered {}", counted(served.total(), "request", "requests")));
     Ok(code)

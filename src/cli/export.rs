@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::advice::{advice, quoted};
 use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, StoreFlags, configured};
-use super::reading::{open_to_read, open_to_show};
+use super::reading::{lack_of_commits, open_to_read, open_to_show};
 use super::streams::OutputPath;
 use super::summary::set_aside_line;
 use super::terminal::say;
@@ -29,12 +29,17 @@ enum Format {
     Parquet,
 }
 
+/// The answer to an export without a format.
+const FORMATS: &str = "export needs a format:\n  \
+    perfharvest export --format archive  # the whole store in one file: a backup, which `perfharvest import` restores\n  \
+    perfharvest export --format parquet  # the dataset as Parquet files, for DuckDB, Spark, polars, pandas";
+
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
     /// Format to write
     #[arg(long, value_enum, value_name = "FORMAT")]
-    format: Format,
-    /// File (archive) or folder (parquet) to write [default: perfharvest-REPOSITORY-DATE.phar, where DATE is the end of
+    format: Option<Format>,
+    /// File (archive) or folder (parquet) to write [default: perfharvest-REPOSITORY-DATE.harvest, where DATE is the end of
     /// the data; for parquet, OUT/parquet]
     #[arg(short = 'o', long, value_name = "PATH")]
     output: Option<PathBuf>,
@@ -63,9 +68,11 @@ impl ExportArgs {
 }
 
 pub(super) async fn run(args: &ExportArgs) -> Result<u8, Error> {
+    let Some(format) = args.format else {
+        return Err(Error::Usage { message: FORMATS.to_owned() });
+    };
     let config = args.start()?;
-    let ExportArgs { format, output, tables, .. } = args;
-    let (format, output) = (*format, output.clone());
+    let (output, tables) = (args.output.clone(), &args.tables);
     if format == Format::Archive && !tables.is_empty() {
         let message =
             "--tables works only with --format parquet; an archive always contains the whole store".to_owned();
@@ -166,8 +173,12 @@ fn warnings(config: &Config, summary: &ExportSummary, tables: &BTreeSet<Table>) 
             counted(summary.data_with_nulls, "datum has", "data have")
         ));
     }
-    if tables.contains(&Table::Revisions) && config.commits_file().is_none() {
-        text.push_str("\nwarning: without --commits, revisions contains only revisions with data, and no commit_date");
+    if tables.contains(&Table::Revisions)
+        && let Some(lack) = lack_of_commits(config)
+    {
+        text.push_str(&format!(
+            "\nwarning: {lack}, so revisions contains only revisions with data, and no commit_date"
+        ));
     }
     text
 }
@@ -209,11 +220,11 @@ fn export(config: &Config, output: Option<PathBuf>, shutdown: &Shutdown) -> Resu
 }
 
 fn default_name(identity: Option<&CrawlIdentity>) -> String {
-    let Some(identity) = identity else { return "perfharvest-empty.phar".to_owned() };
+    let Some(identity) = identity else { return "perfharvest-empty.harvest".to_owned() };
     let repository: String =
         identity.repository.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).collect();
     let end = identity.data_end.to_naive_string();
-    format!("perfharvest-{repository}-{}.phar", end.split('T').next().unwrap_or_default())
+    format!("perfharvest-{repository}-{}.harvest", end.split('T').next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -223,8 +234,8 @@ mod tests {
     #[test]
     fn an_archive_is_named_after_the_repository_and_the_end_of_its_data() {
         let mut identity = CrawlIdentity::create(&Config::default(), "2026-11-22T08:03:00".parse().unwrap());
-        assert_eq!(default_name(Some(&identity)), "perfharvest-autoland-2026-11-22.phar");
+        assert_eq!(default_name(Some(&identity)), "perfharvest-autoland-2026-11-22.harvest");
         identity.repository = "../x".to_owned();
-        assert_eq!(default_name(Some(&identity)), "perfharvest-___x-2026-11-22.phar");
+        assert_eq!(default_name(Some(&identity)), "perfharvest-___x-2026-11-22.harvest");
     }
 }

@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::Error;
 use crate::config::{Config, Layers, LogFormat, Override, Overrides, Rate, Semantics};
+use crate::pipeline;
 
 const CONFIGURATION: &str = "Configuration (each of these options is also a key of config.toml)";
 const OUTPUT: &str = "Output";
@@ -55,13 +56,25 @@ pub(super) trait Configured {
 
     /// Loads the configuration, which must be of one repository, and sets up the logs accordingly.
     fn start(&self) -> Result<Config, Error> {
-        let config = self.load()?;
+        self.start_with(false)
+    }
+
+    /// As [`Configured::start`], for the next harvest of a store, which may have another end.
+    fn start_next(&self) -> Result<Config, Error> {
+        self.start_with(true)
+    }
+
+    fn start_with(&self, keeps_data_end: bool) -> Result<Config, Error> {
+        let (mut config, written) = self.layers()?.load_written()?;
         if let [first, ..] = config.repositories() {
             let message = format!(
                 "source.repositories: this command works on one repository at a time; choose it, for example with \
                  --set source.repository={first}"
             );
             return Err(Error::Usage { message });
+        }
+        if pipeline::has_begun(&config.store.path) {
+            written.leave_open_relative_times(&mut config.window, keeps_data_end);
         }
         super::advice::remember(&config);
         crate::observe::init_logging(&config.log)?;

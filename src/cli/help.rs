@@ -4,13 +4,14 @@ use super::commits;
 use crate::dataset::Artifact;
 
 /// The exit codes of the process, for scripts.
-pub(super) const EXIT_CODES: [(u8, &str); 7] = [
+pub(super) const EXIT_CODES: [(u8, &str); 8] = [
     (0, "complete"),
     (1, "unexpected error"),
     (2, "wrong usage, configuration or input files, or a wrong clock"),
     (3, "finished, but some requests failed or some data is missing"),
     (4, "store or disk error"),
     (5, "source unreachable, or it refuses requests"),
+    (6, "the dataset is not fresh (status --check)"),
     (130, "interrupted"),
 ];
 
@@ -87,7 +88,7 @@ The next run tries the failed requests again. A record that was set aside cannot
 pub(super) const EXPORT: &str = "\
 Examples:
   perfharvest export --format archive
-  perfharvest export --format archive --output backup.phar --store crawl.store
+  perfharvest export --format archive -o backup.harvest --store crawl.store
   perfharvest export --format parquet --commits all_commits.jsonl
 
 The same store always gives the same bytes. `perfharvest import FILE` restores a store from an archive. A Parquet export \
@@ -96,7 +97,7 @@ the data fetched so far, prints a warning and exits with code 3.";
 
 pub(super) const IMPORT: &str = "\
 Examples:
-  perfharvest import perfharvest-autoland-2026-11-22.phar --store new.store
+  perfharvest import perfharvest-autoland-2026-11-22.harvest --store new.store
   perfharvest import old-scripts/ --start 2026-07-01
 
 If the store holds a finished crawl of the same server and repository, the import is merged with it. \

@@ -15,6 +15,7 @@ use super::due::due_line;
 use super::flags::{
     Configured, FileFlags, LogFlags, RateFlags, SampleFlags, SourceFlags, StoreFlags, WindowFlags, configured,
 };
+use super::sizes::{Sizes, size_line, sizes};
 use super::terminal::{print, say};
 use crate::actor::Shutdown;
 use crate::config::{Config, Rate, Scope};
@@ -103,6 +104,9 @@ struct Plan {
     scope: Option<Scope>,
     /// Requests for data that the scope saves.
     saved_by_scope: u64,
+    /// Disk space at the end; not of a refresh.
+    #[serde(flatten)]
+    sizes: Option<Sizes>,
     /// Of a refresh: why signatures are asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh: Option<RefreshOf>,
@@ -122,7 +126,7 @@ struct RefreshOf {
 }
 
 pub(super) async fn run(args: &PlanArgs) -> Result<u8, Error> {
-    let config = args.start()?;
+    let config = if args.refresh { args.start_next()? } else { args.start()? };
     let options = RunOptions { same_source: args.same_source, full: args.full, ..RunOptions::default() };
     let made = if args.refresh { make_refresh(&config, options).await? } else { make(&config, options).await? };
     let Some(plan) = made else {
@@ -220,6 +224,7 @@ async fn make_refresh(config: &Config, options: RunOptions) -> Result<Option<Pla
         skipped_reason: format!("new, without data since {}", plan.identity.data_window().start),
         scope: Some(plan.identity.scope.clone()),
         saved_by_scope: 0,
+        sizes: None,
         refresh: Some(RefreshOf {
             data_end: plan.identity.data_end,
             new: due(Reason::New),
@@ -288,6 +293,7 @@ fn plan_of(
         })
         .collect();
     let requests: u64 = kinds.iter().map(|kind| kind.requests).sum();
+    let expected = [Kind::Summaries, Kind::JobDetails].map(|kind| kinds[kind.index()].expected_bytes);
     let rate = config.limiter.requests_per_second;
     Plan {
         one_by_one: kinds.iter().map(|kind| kind.one_by_one).sum(),
@@ -303,6 +309,7 @@ fn plan_of(
         skipped_reason: format!("no data since {start}"),
         scope: None,
         saved_by_scope: 0,
+        sizes: Some(sizes(counts, summaries_left, jobs.pending + jobs.failed + jobs_to_come, expected)),
         refresh: None,
         kinds,
     }
@@ -320,16 +327,15 @@ fn seconds(requests: u64, rate: f64) -> u64 {
 
 fn table(plan: &Plan) -> String {
     let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), human_bytes);
-    let mut text = String::from("                 done    to do requests  skipped one by one     bytes to fetch\n");
+    let mut text = String::from("              fetched  skipped    to do requests     bytes to fetch\n");
     for kind in &plan.kinds {
         text.push_str(&format!(
-            "{:>12} {:>8} {:>8} {:>8} {:>8} {:>10} {:>18}\n",
+            "{:>12} {:>8} {:>8} {:>8} {:>8} {:>18}\n",
             kind.kind.name().replace('_', " "),
             kind.done,
+            kind.skipped,
             kind.to_do,
             kind.requests,
-            kind.skipped,
-            kind.one_by_one,
             bytes(kind.expected_bytes),
         ));
     }
@@ -368,6 +374,9 @@ fn table(plan: &Plan) -> String {
         ));
     }
     text.push('\n');
+    if let Some(sizes) = &plan.sizes {
+        text.push_str(&size_line(sizes));
+    }
     text.push_str(&due_line(&plan.jobs_due));
     if plan.lists_failed {
         text.push_str(

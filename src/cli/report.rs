@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::flags::{Configured, FileFlags, InputFlags, LogFlags, OutFlags, SemanticsFlags, StoreFlags, configured};
-use super::reading::open_to_show;
+use super::reading::{lack_of_commits, open_to_show};
 use super::streams::OutputPath;
 use super::terminal::say;
 use crate::actor::{Shutdown, blocking};
@@ -98,8 +98,8 @@ fn at_output(output: &Path, error: ArtifactError) -> Error {
 
 fn closing_line(config: &Config, output: &str, report: &crate::report::Report) -> String {
     let mut text = format!("wrote the report to {output} ({})", human_bytes(report.html.len() as u64));
-    if config.commits_file().is_none() {
-        text.push_str("\nnote: without --commits, the report does not cover revisions");
+    if let Some(lack) = lack_of_commits(config) {
+        text.push_str(&format!("\nnote: {lack}, so the report does not cover revisions"));
     }
     if !report.complete {
         text.push_str("\nnote: the crawl is not complete; the report says what is missing");

@@ -15,16 +15,18 @@ use super::flags::{
 use super::reading::open_to_show;
 use super::shell::ArtifactNames;
 use super::summary::{closing_summary, crawl_lines, exit_code, missing_line, reduction_lines};
+use super::summary_json::summary_json;
 use super::terminal::{print, say, say_if_quiet};
 use crate::actor::Shutdown;
 use crate::config::{Config, ConfigWatch, Layers, WindowConfig};
 use crate::dataset::Artifact;
 use crate::observe::Counters;
-use crate::pipeline::{self, RunOptions};
+use crate::pipeline::{self, RunOptions, RunSummary};
 use crate::store::{Store, StoreError};
 use crate::{EXIT_INCOMPLETE, Error};
 
 #[derive(Debug, Default, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags, and independent")]
 pub(super) struct CrawlArgs {
     /// Continue a crawl whose server has moved to a new address
     #[arg(long)]
@@ -35,6 +37,9 @@ pub(super) struct CrawlArgs {
     /// Fetch again all answers with records that were set aside
     #[arg(long)]
     retry_set_aside: bool,
+    /// Print the summary as one JSON object on standard output
+    #[arg(long, conflicts_with = "dry_run")]
+    json: bool,
     #[command(flatten)]
     file: FileFlags,
     #[command(flatten)]
@@ -138,7 +143,7 @@ impl Configured for RefreshArgs {
 }
 
 pub(super) async fn refresh(args: &RefreshArgs) -> Result<u8, Error> {
-    let config = args.start()?;
+    let config = args.start_next()?;
     require_commits(&config)?;
     let options = RunOptions { full: args.full, ..args.run.crawl.options() };
     if args.run.crawl.dry_run {
@@ -150,7 +155,7 @@ pub(super) async fn refresh(args: &RefreshArgs) -> Result<u8, Error> {
         }
         return Ok(code);
     }
-    run_with(config, options, Some(args.layers()?), Command::Refresh).await
+    run_with(config, options, Some(args.layers()?), Command::Refresh, args.run.crawl.json).await
 }
 
 /// The command that `run_with` carries out.
@@ -166,7 +171,7 @@ pub(super) async fn run(args: &RunArgs) -> Result<u8, Error> {
     if args.crawl.dry_run {
         return dry_run(&config, args.crawl.options(), true);
     }
-    run_with(config, args.crawl.options(), Some(args.layers()?), Command::Run).await
+    run_with(config, args.crawl.options(), Some(args.layers()?), Command::Run, args.crawl.json).await
 }
 
 /// A run or a refresh and its closing summary, also for `demo`. While it runs, `layers` are read again when their file changes.
@@ -175,6 +180,7 @@ pub(super) async fn run_with(
     options: RunOptions,
     layers: Option<Layers>,
     command: Command,
+    json: bool,
 ) -> Result<u8, Error> {
     let shutdown = Shutdown::new();
     let _signals = super::signals::end_on_signals(shutdown.clone(), config.shutdown.grace);
@@ -186,13 +192,26 @@ pub(super) async fn run_with(
         Command::Run => pipeline::run(live, options, &[], &shutdown, counting).await?,
         Command::Refresh => pipeline::refresh(live, options, &[], &shutdown, counting).await?,
     };
+    let code = run_code(&summary);
+    if json {
+        print(&summary_json(&config, &summary.crawl, summary.reduction.as_ref(), code)?)?;
+        return Ok(code);
+    }
     say(&closing_summary(&config, &summary, &counters));
-    let code = exit_code(&summary.crawl);
-    if code == EXIT_INCOMPLETE {
+    if exit_code(&summary.crawl) == EXIT_INCOMPLETE {
         say_if_quiet(&missing_line(&config, &summary.crawl));
     }
-    let refused = summary.reduction.map(|reduction| reduction.refused).unwrap_or_default();
-    Ok(if code == 0 && say_refused(&refused) { EXIT_INCOMPLETE } else { code })
+    say_refused(&summary.reduction.map(|reduction| reduction.refused).unwrap_or_default());
+    Ok(code)
+}
+
+/// The exit code of a run: a malformed input makes it incomplete.
+fn run_code(summary: &RunSummary) -> u8 {
+    let refuses = summary.reduction.as_ref().is_some_and(|reduction| !reduction.refused.is_empty());
+    match exit_code(&summary.crawl) {
+        0 if refuses => EXIT_INCOMPLETE,
+        code => code,
+    }
 }
 
 /// Says which artifacts a malformed input costs; false if there are none.
@@ -217,8 +236,12 @@ pub(super) async fn crawl(args: &CrawlArgs) -> Result<u8, Error> {
     let _watch = ConfigWatch::start(args.layers()?, sender.clone());
     let counters = Arc::new(Counters::default());
     let summary = pipeline::crawl(live, args.options(), &shutdown, Arc::clone(&counters)).await?;
-    say(&crawl_lines(&config, &summary, &counters));
     let code = exit_code(&summary);
+    if args.json {
+        print(&summary_json(&config, &summary, None, code)?)?;
+        return Ok(code);
+    }
+    say(&crawl_lines(&config, &summary, &counters));
     if code == EXIT_INCOMPLETE {
         say_if_quiet(&missing_line(&config, &summary));
     }

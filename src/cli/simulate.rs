@@ -15,8 +15,12 @@ use history::HistoryArgs;
 use super::terminal::{print, say};
 use crate::Error;
 use crate::actor::blocking;
-use crate::model::Timestamp;
+use crate::model::{GivenTime, ParseGivenTimeError, Timestamp};
 use crate::observe::counted;
+
+fn given_time(text: &str) -> Result<Timestamp, ParseGivenTimeError> {
+    GivenTime::parse(text, Timestamp::now()).map(|given| given.at)
+}
 
 #[derive(Debug, Args)]
 pub(super) struct SimulateArgs {
@@ -28,22 +32,22 @@ pub(super) struct SimulateArgs {
     bind: SocketAddr,
     /// Time of the server's clock at the start (UTC); later records are not there yet
     /// [default: the time of the recording, or the end of the generated data]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = given_time)]
     now: Option<Timestamp>,
-    /// Log every request to this file, one JSON object per line
+    /// Log every request to this file, one JSON object per line [default: none]
     #[arg(long, value_name = "FILE")]
     arrival_log: Option<PathBuf>,
 
-    /// Serve generated data with this many signatures
+    /// Serve generated data with this many signatures [default: the built-in corpus]
     #[arg(long, value_name = "N", help_heading = "Generated data")]
     signatures: Option<NonZeroUsize>,
-    /// Mean number of data per signature
+    /// Mean number of data per signature [default: 200]
     #[arg(long, value_name = "N", requires = "signatures", help_heading = "Generated data")]
     data_per_signature: Option<usize>,
-    /// Number of alert summaries
+    /// Number of alert summaries [default: 400]
     #[arg(long, value_name = "N", requires = "signatures", help_heading = "Generated data")]
     alerts: Option<usize>,
-    /// Number of pushes
+    /// Number of pushes [default: 1000]
     #[arg(long, value_name = "N", requires = "signatures", help_heading = "Generated data")]
     pushes: Option<usize>,
     /// Length of the generated data, which end at 2026-11-22T00:00:00Z [default: 151 days]
@@ -52,7 +56,7 @@ pub(super) struct SimulateArgs {
     /// Seed of the generated data, of their history, and of latencies and faults
     #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Generated data")]
     seed: u64,
-    /// Write the generated data to this folder as the older scripts' files, instead of serving it
+    /// Write the generated data to this folder as the older scripts' files, instead of serving it [default: none]
     #[arg(long, value_name = "DIR", requires = "signatures", help_heading = "Generated data")]
     dump: Option<PathBuf>,
 
@@ -73,6 +77,7 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "FAULT", help_heading = "Faults and limits")]
     fault: Vec<FaultRule>,
     /// Answer summary requests for more than N data with gunicorn's page and status 500, as the real server does
+    /// [default: no limit]
     #[arg(long, value_name = "N", help_heading = "Faults and limits")]
     kill_over_data: Option<usize>,
     /// Answer requests for a page with this alert summary in the same way; can be given several times

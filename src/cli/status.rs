@@ -1,6 +1,5 @@
 //! `status`: shows the progress of a crawl, from the files beside the store, which a running crawl has locked.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
@@ -8,14 +7,18 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+use super::advice::complete_commands;
+use super::counts::{CountsView, count_table};
 use super::due::due_line;
 use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured};
+use super::fresh;
 use super::summary::age_of;
 use super::terminal::print;
-use crate::model::{FIRST_HARVEST, Kind, Timestamp};
+use crate::config::Config;
+use crate::model::{FIRST_HARVEST, Timestamp};
 use crate::observe::{DueJobs, RunPhase, RunState, counted, human_bytes, human_duration};
-use crate::store::{CrawlIdentity, Harvest, KindTally, Ledger, Store, StoreError, Tally};
-use crate::{EXIT_INCOMPLETE, Error};
+use crate::store::{CrawlIdentity, Harvest, Ledger, Store, StoreError};
+use crate::{EXIT_INCOMPLETE, EXIT_STALE, Error, pipeline};
 
 /// Time between two updates of `--watch`.
 const REDRAW: Duration = Duration::from_secs(1);
@@ -28,6 +31,16 @@ pub(super) struct StatusArgs {
     /// Update the output every second, until interrupted
     #[arg(long)]
     watch: bool,
+    /// Check that the dataset is fresh: print one sentence, and exit with code 6 if it is not
+    #[arg(long, conflicts_with_all = ["json", "watch"])]
+    check: bool,
+    /// With --check: longest time since the end of the data of the newest finished harvest
+    #[arg(long, value_name = "DURATION", requires = "check", value_parser = humantime::parse_duration, default_value = "8d")]
+    max_age: Duration,
+    /// With --check: also fail if the server deletes jobs within this time that were not asked for, 120 days after their
+    /// push [default: not checked]
+    #[arg(long, value_name = "DURATION", requires = "check", value_parser = humantime::parse_duration)]
+    job_horizon: Option<Duration>,
     #[command(flatten)]
     file: FileFlags,
     #[command(flatten)]
@@ -56,26 +69,6 @@ struct View<'a> {
     written_at: Timestamp,
     run: Option<&'a RunState>,
     jobs_due: DueJobs,
-}
-
-/// The counts by name, and the digests as text, because most JSON readers round large numbers.
-#[derive(Debug, Serialize)]
-struct CountsView<'a> {
-    commits: u64,
-    complete: bool,
-    kinds: BTreeMap<&'static str, &'a KindTally>,
-    digests: BTreeMap<&'static str, String>,
-}
-
-impl<'a> CountsView<'a> {
-    fn of(counts: &'a Tally) -> Self {
-        Self {
-            commits: counts.commits,
-            complete: counts.is_complete(),
-            kinds: Kind::ALL.into_iter().map(|kind| (kind.name(), counts.of(kind))).collect(),
-            digests: Kind::ALL.into_iter().map(|kind| (kind.name(), format!("{:032x}", counts.digest(kind)))).collect(),
-        }
-    }
 }
 
 impl Status {
@@ -112,7 +105,11 @@ impl Status {
 pub(super) async fn run(args: &StatusArgs) -> Result<u8, Error> {
     let config = args.start()?;
     let path = &config.store.path;
+    if args.check {
+        return check(args, &config);
+    }
     let mut status = Status::read(path)?;
+    pipeline::write_textfile(&config);
     print(&status.show(args)?)?;
     // A terminal is cleared before each update; elsewhere an update follows the one before.
     let between = match (args.json, std::io::stdout().is_terminal()) {
@@ -132,6 +129,24 @@ pub(super) async fn run(args: &StatusArgs) -> Result<u8, Error> {
     Ok(if status.ledger.counts.is_whole() { 0 } else { EXIT_INCOMPLETE })
 }
 
+fn check(args: &StatusArgs, config: &Config) -> Result<u8, Error> {
+    let limits = fresh::Limits { max_age: args.max_age, job_horizon: args.job_horizon };
+    let checked = match Status::read(&config.store.path) {
+        Ok(status) => fresh::check(&status.ledger, status.run.as_ref(), limits, Timestamp::now()),
+        Err(StoreError::Missing(path)) => {
+            Err(format!("there is no store at {} yet; run `perfharvest run`", path.display()))
+        }
+        Err(error) => return Err(error.into()),
+    };
+    pipeline::write_textfile(config);
+    let (said, code) = match checked {
+        Ok(said) => (said, 0),
+        Err(said) => (format!("not fresh: {}", complete_commands(&said)), EXIT_STALE),
+    };
+    print(&(said + "\n"))?;
+    Ok(code)
+}
+
 fn table(status: &Status) -> String {
     let ledger = &status.ledger;
     let mut text = String::new();
@@ -146,21 +161,7 @@ fn table(status: &Status) -> String {
             scope_line(crawl)
         ));
     }
-    text.push_str("                 done    total  pending   failed  skipped    empty     gone\n");
-    for kind in Kind::ALL {
-        let counts = ledger.counts.of(kind);
-        text.push_str(&format!(
-            "{:>12} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}\n",
-            kind.name().replace('_', " "),
-            counts.settled(),
-            counts.total(),
-            counts.pending,
-            counts.failed,
-            counts.skipped,
-            counts.empty,
-            counts.gone,
-        ));
-    }
+    text.push_str(&count_table(&ledger.counts));
     text.push('\n');
     text.push_str(&harvest_lines(&ledger.harvests, Timestamp::now()));
     let (set_aside, corrected) = (ledger.counts.set_aside(), ledger.counts.corrected());
@@ -271,6 +272,7 @@ fn run_lines(run: &RunState) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Tally;
 
     #[test]
     fn the_json_names_its_kinds_and_rounds_no_digest() {
@@ -294,6 +296,6 @@ mod tests {
         assert_eq!(json["counts"]["kinds"]["job_details"]["pending"], 0, "{text}");
         assert_eq!(json["counts"]["digests"]["alerts"], "0".repeat(32), "{text}");
         let shown = status.show(&StatusArgs::default()).unwrap();
-        assert!(shown.contains("skipped    empty     gone"), "{shown}");
+        assert!(shown.contains(&count_table(&counts)), "{shown}");
     }
 }

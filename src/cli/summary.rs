@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
+
 use super::advice::advice;
+use super::counts::count_table;
 use crate::config::Config;
 use crate::dataset::commits::check::share_of;
 use crate::dataset::{Artifact, Input, ReduceSummary, changes_file};
@@ -48,21 +51,7 @@ fn harvest_line(config: &Config, crawl: &CrawlSummary, harvests: &[Harvest]) -> 
 
 /// The result of a crawl, in less than a screen.
 pub(super) fn crawl_lines(config: &Config, crawl: &CrawlSummary, counters: &Counters) -> String {
-    let mut text = String::from("\n              fetched    empty     gone  skipped   failed  pending    records\n");
-    for kind in Kind::ALL {
-        let counts = crawl.counts.of(kind);
-        text.push_str(&format!(
-            "{:>12} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>10}\n",
-            kind.name().replace('_', " "),
-            counts.data,
-            counts.empty,
-            counts.gone,
-            counts.skipped,
-            counts.failed,
-            counts.pending,
-            counts.records,
-        ));
-    }
+    let mut text = format!("\n{}", count_table(&crawl.counts));
     let sum = |of: fn(&KindTally) -> u64| Kind::ALL.iter().map(|kind| of(crawl.counts.of(*kind))).sum::<u64>();
     // A run that was killed counts only as far as it stored its answers.
     let requests = sum(|counts| counts.attempts).max(crawl.requests_made);
@@ -193,7 +182,7 @@ pub(super) fn reduction_lines(config: &Config, asked: &[Artifact], reduction: &R
         text.push_str(&format!("revisions with data: {listed} of {with_data} are in the commits file\n"));
     }
     if asked.is_empty() {
-        text.push_str(&not_made_lines(config));
+        text.push_str(&not_made_lines(config, LevelFilter::current() >= LevelFilter::DEBUG));
     }
     for (artifact, reason) in &reduction.refused {
         text.push_str(&format!("not made: {artifact}: {reason}\n"));
@@ -216,18 +205,18 @@ pub(super) fn reduction_lines(config: &Config, asked: &[Artifact], reduction: &R
     text
 }
 
-/// The artifacts that are left out because an input is not configured.
-fn not_made_lines(config: &Config) -> String {
+/// The artifacts that are left out because an input is not configured. Few people have records to relabel or
+/// predictions, so that their absence is only a detail.
+fn not_made_lines(config: &Config, with_details: bool) -> String {
     let has_commits = config.commits_file().is_some_and(|file| config.inputs.commits.is_some() || file.exists());
     let mut text = String::new();
+    let has_records = config.inputs.perf_llm_struc.is_some() || !with_details;
+    let predictions = [&config.inputs.eval_predictions, &config.inputs.final_test_predictions];
+    let has_predictions = predictions.iter().all(|path| path.is_some()) || !with_details;
     for (input, is_there, key) in [
         (Input::Commits, has_commits, "--commits (inputs.commits); see `perfharvest commits --help`"),
-        (Input::PerfLlmStruc, config.inputs.perf_llm_struc.is_some(), "inputs.perf_llm_struc, the records to relabel"),
-        (
-            Input::EvalPredictions,
-            config.inputs.eval_predictions.is_some() && config.inputs.final_test_predictions.is_some(),
-            "inputs.eval_predictions and inputs.final_test_predictions",
-        ),
+        (Input::PerfLlmStruc, has_records, "inputs.perf_llm_struc, the records to relabel"),
+        (Input::EvalPredictions, has_predictions, "inputs.eval_predictions and inputs.final_test_predictions"),
     ] {
         let lacking = Artifact::ALL.iter().filter(|artifact| artifact.inputs().contains(&input)).count() as u64;
         if !is_there && lacking > 0 {
@@ -332,13 +321,14 @@ mod tests {
     #[test]
     fn artifacts_that_lack_an_input_are_listed() {
         let mut config = Config::default();
-        let text = not_made_lines(&config);
-        assert!(text.contains("not made: 9 artifacts need --commits (inputs.commits)"), "{text}");
+        assert_eq!(not_made_lines(&config, false).lines().count(), 1);
+        let text = not_made_lines(&config, true);
+        assert!(text.contains("not made: 10 artifacts need --commits (inputs.commits)"), "{text}");
         assert!(text.contains("not made: 2 artifacts need inputs.perf_llm_struc"), "{text}");
         config.inputs.commits = Some("all_commits.jsonl".into());
         config.inputs.perf_llm_struc = Some("perf_llm_struc.jsonl".into());
         config.inputs.eval_predictions = Some("eval.json".into());
         config.inputs.final_test_predictions = Some("final_test.json".into());
-        assert_eq!(not_made_lines(&config), "");
+        assert_eq!(not_made_lines(&config, true), "");
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::AlertStatus;
+use crate::model::{AlertStatus, did_you_mean};
 
 /// The statuses that are fetched although the older scripts leave them out: some of downstream, reassigned and invalid.
 /// All other statuses are always fetched, since the artifacts of the scripts need them.
@@ -46,14 +46,11 @@ impl From<AlertStatuses> for BTreeSet<AlertStatus> {
 fn named(name: &str) -> Result<AlertStatus, String> {
     let found = AlertStatus::ALL.into_iter().find(|status| status.name() == name);
     found.ok_or_else(|| {
-        let nearest = AlertStatus::ALL
-            .into_iter()
-            .max_by(|a, b| strsim::jaro_winkler(name, a.name()).total_cmp(&strsim::jaro_winkler(name, b.name())));
-        let nearest = nearest.map_or("", AlertStatus::name);
         let names: Vec<&str> = AlertStatus::ALL.iter().map(|status| status.name()).collect();
         format!(
-            "`{name}` is not the status of an alert summary; did you mean `{nearest}`? Give \"default\", \"all\" or a list of {}",
-            names.join(", ")
+            "`{name}` is not the status of an alert summary; give \"default\", \"all\" or a list of {}{}",
+            names.join(", "),
+            did_you_mean(name, names.iter().copied())
         )
     })
 }

@@ -6,6 +6,7 @@ use tracing_subscriber::filter::{ParseError, Targets};
 
 use super::repositories::{check_list, is_name};
 use super::{Config, LimiterConfig, LogConfig};
+use crate::model::did_you_mean;
 
 /// The levels of `log.level`; any other text is a list of filter directives.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -80,6 +81,13 @@ impl Config {
         {
             return Err(("metrics.bind", format!("{bind} is not a loopback address such as 127.0.0.1:9464")));
         }
+        if let Some(textfile) = &self.metrics.textfile
+            && textfile.extension().is_none_or(|extension| extension != "prom")
+        {
+            let message =
+                format!("{} does not end in .prom, so the node exporter would not read it", textfile.display());
+            return Err(("metrics.textfile", message));
+        }
         check_level(&self.log).map_err(|message| ("log.level", message))
     }
 
@@ -148,13 +156,7 @@ fn check_level(log: &LogConfig) -> Result<(), String> {
     if LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level.trim())) {
         return Ok(());
     }
-    let nearest = nearest(&level.to_lowercase(), LEVELS.into_iter()).unwrap_or_default();
-    Err(format!("`{level}` is not one of {}; did you mean `{nearest}`?", LEVELS.join(", ")))
-}
-
-/// The most similar name.
-pub(super) fn nearest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    names.max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))
+    Err(format!("`{level}` is not one of {}{}", LEVELS.join(", "), did_you_mean(level, LEVELS)))
 }
 
 #[cfg(test)]

@@ -110,6 +110,7 @@ impl Default for StoreConfig {
             cache_bytes: 8 << 20,
             commit_records: non_zero_usize(256),
             commit_interval: Duration::from_millis(10),
+            min_free_bytes: 64 << 20,
         }
     }
 }

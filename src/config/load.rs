@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::Config;
-use super::check::nearest;
+use super::{Config, Written};
+use crate::model::{did_you_mean, nearest_names};
 
 /// A value from outside of the file, with its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +79,18 @@ impl Config {
         environment: impl Iterator<Item = (String, String)>,
         flags: &[Override],
     ) -> Result<Self, ConfigError> {
+        Self::load_written(file, environment, flags).map(|(config, _)| config)
+    }
+
+    /// As [`Config::load`], with the values as they were written.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub(super) fn load_written(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        flags: &[Override],
+    ) -> Result<(Self, Written), ConfigError> {
         let (mut table, file_config) = match file {
             Some(path) => read_file(path)?,
             None => (toml::Table::new(), Self::default()),
@@ -93,11 +105,11 @@ impl Config {
         config.validate(file.filter(|_| is_of_the_file))?;
         let selects_one = overrides().any(|one| one.key == "source.repository");
         if config.source.repositories.is_empty() || !selects_one {
-            return Ok(config);
+            return Ok((config, Written(table)));
         }
         let (name, names) = (&config.source.repository, &config.source.repositories);
         if names.contains(name) {
-            return Ok(config.of_repository(name));
+            return Ok((config.of_repository(name), Written(table)));
         }
         let message = format!("`{name}` is not among source.repositories: {}", names.join(", "));
         Err(ConfigError::Invalid { key: "source.repository", message })
@@ -138,10 +150,7 @@ fn with_nearest(message: &str) -> String {
     let (true, Some(unknown)) = (message.starts_with("unknown field"), names.next()) else {
         return message.to_owned();
     };
-    match nearest(unknown, names) {
-        Some(nearest) => format!("{message}; did you mean `{nearest}`?"),
-        None => message.to_owned(),
-    }
+    format!("{message}{}", did_you_mean(unknown, names))
 }
 
 /// The message for people: without the names of Rust's types, and with the name that was probably meant.
@@ -221,12 +230,12 @@ fn environment_overrides(variables: impl Iterator<Item = (String, String)>) -> R
 
 /// The error for a variable with this program's prefix that is not a key, so that it is not ignored silently.
 fn unknown_variable(origin: String) -> ConfigError {
-    let names = all_keys().into_iter().map(|key| format!("{ENV_PREFIX}{}", key.to_uppercase().replacen('.', "__", 1)));
-    let names: Vec<String> = names.collect();
-    let nearest = nearest(&origin, names.iter().map(String::as_str)).unwrap_or_default();
-    let message = format!(
-        "is not a variable of this program, which have the form PERFHARVEST_TABLE__KEY; did you mean {nearest}?"
-    );
+    let names: Vec<String> = all_keys().iter().map(|key| key.to_uppercase().replacen('.', "__", 1)).collect();
+    // Without the prefix, which makes all of them similar.
+    let own = origin.trim_start_matches(ENV_PREFIX);
+    let nearest = nearest_names(own, names.iter().map(String::as_str));
+    let nearest = nearest.first().map_or_else(String::new, |name| format!("; did you mean {ENV_PREFIX}{name}?"));
+    let message = format!("is not a variable of this program, which have the form PERFHARVEST_TABLE__KEY{nearest}");
     ConfigError::Override { origin, message }
 }
 
@@ -239,9 +248,10 @@ fn apply(table: &mut toml::Table, one: &Override) -> Result<Config, ConfigError>
     let Some((section, name)) = one.key.split_once('.') else {
         let keys = all_keys();
         let names = || keys.iter().filter_map(|key| Some((key, key.split_once('.')?.1)));
-        let meant = nearest(&one.key, names().map(|(_, name)| name));
-        let meant = names().find(|(_, name)| Some(*name) == meant).map_or("", |(key, _)| key.as_str());
-        return Err(wrong(format!("`{}` is not of the form table.key; did you mean `{meant}`?", one.key)));
+        let meant = nearest_names(&one.key, names().map(|(_, name)| name)).first().copied();
+        let meant = names().find(|(_, name)| Some(*name) == meant);
+        let meant = meant.map_or_else(String::new, |(key, _)| format!("; did you mean `{key}`?"));
+        return Err(wrong(format!("`{}` is not of the form table.key{meant}", one.key)));
     };
     // Text that is not TOML is a string. Text that is TOML may be meant as a string too (a path such as 1), so try
     // both.

@@ -6,7 +6,9 @@
 mod alert_statuses;
 mod check;
 mod commits_from;
+mod contact;
 mod defaults;
+mod duration;
 mod load;
 mod rate;
 mod repositories;
@@ -14,9 +16,11 @@ mod scope;
 mod scope_names;
 mod tables;
 mod watch;
+mod written;
 
 pub use alert_statuses::AlertStatuses;
 pub use commits_from::{CommitsFrom, ParseCommitsFromError};
+pub use duration::duration_text;
 pub use load::{ConfigError, Override, Overrides};
 pub use rate::{InvalidRate, Rate};
 pub use scope::{Scope, ScopeConfig, ScopeError, SignatureChoice, SignatureScope};
@@ -27,3 +31,4 @@ pub use tables::{
     SourceConfig, StoreConfig, WindowConfig,
 };
 pub use watch::{ConfigWatch, Layers};
+pub use written::Written;

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::AlertStatuses;
 use super::scope_names::{FrameworkName, Glob, SignatureIds};
+use crate::model::did_you_mean;
 
 /// The text that selects everything, and so widens a pinned scope.
 const EVERYTHING: &str = "*";
@@ -89,7 +90,7 @@ impl From<SignatureChoice> for String {
 #[derive(Debug, Error)]
 pub enum ScopeError {
     /// The file of ids cannot be read.
-    #[error("scope.signatures: cannot read the file `{}`{}", path.display(), did_you_mean(path))]
+    #[error("scope.signatures: cannot read the file `{}`{}", path.display(), hint_of(path))]
     File {
         /// As it was given.
         path: PathBuf,
@@ -126,11 +127,11 @@ pub enum ScopeError {
     },
 }
 
-fn did_you_mean(path: &Path) -> String {
+fn hint_of(path: &Path) -> String {
     let text = path.display().to_string();
-    match ["all", "alerted"].into_iter().find(|word| strsim::jaro_winkler(&text, word) > 0.8) {
-        Some(word) => format!("; did you mean `{word}`?"),
-        None => "; give `all`, `alerted` or a file with one id per line".to_owned(),
+    match did_you_mean(&text, ["all", "alerted"]) {
+        asked if asked.is_empty() => "; give `all`, `alerted` or a file with one id per line".to_owned(),
+        asked => asked,
     }
 }
 

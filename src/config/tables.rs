@@ -5,10 +5,10 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{CommitsFrom, Rate, ScopeConfig};
-use crate::model::{Kind, Timestamp};
+use crate::model::{GivenTime, Kind, Timestamp};
 
 /// Days after which the server deletes a job; older data have lost theirs.
 pub const JOB_LIFE_DAYS: i64 = 120;
@@ -95,10 +95,10 @@ pub struct SourceConfig {
     /// The `User-Agent` header. Treeherder's owners ask for a name and a contact, and block clients without them.
     pub user_agent: String,
     /// Longest wait for a whole reply. The server itself gives up after 30 s; a longer wait receives its error.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::duration")]
     pub timeout: Duration,
     /// Longest wait for a connection.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::duration")]
     pub connect_timeout: Duration,
     /// Longest accepted body, bytes after decompression.
     pub max_body_bytes: NonZeroU64,
@@ -107,34 +107,39 @@ pub struct SourceConfig {
     pub max_total_bytes: NonZeroU64,
 }
 
-/// The `[window]` table: the times of the dataset. Unset keys are fixed when a crawl is created.
+/// The `[window]` table: the times of the dataset. Unset keys are fixed when a crawl is created. A time may be given
+/// relative to now ([`GivenTime`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WindowConfig {
     /// First commit date of the revision table. Unset: 120 days (the life of a job) before `data_end`, at midnight.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub start: Option<Timestamp>,
     /// Last commit date of the revision table, included. Unset: `data_end`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub end: Option<Timestamp>,
     /// Data are fetched from this long before `start`, since a commit's data have the time of its push, which may be
     /// earlier.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::duration")]
     pub lookback: Duration,
     /// Only data with a push time before this are fetched. Unset: the creation time of the crawl.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub data_end: Option<Timestamp>,
     /// The dataset has alert summaries whose push is at most this much older than the `data_end` of the first harvest.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::duration")]
     pub alerts_lookback: Duration,
     /// A refresh asks for the data of a signature from this long before its newest known push on: data may arrive late for
     /// old pushes (retriggers, backfills), and the server does not tell.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::duration")]
     pub overlap: Duration,
     /// A refresh asks again for a signature without newer data once this has passed since its data were last asked for, if it
     /// had data within `overlap` before that.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::duration")]
     pub late_check: Duration,
+}
+
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    Ok(Option::<GivenTime>::deserialize(deserializer)?.map(|given| given.at))
 }
 
 /// The `[sample]` table: a crawl of only some signatures, as a trial.
@@ -159,7 +164,7 @@ pub struct LimiterConfig {
     /// 100/s a fiftieth of the rate does; more lets a run start with a burst.
     pub burst: NonZeroU32,
     /// Longest `Retry-After` that is obeyed; a longer one ends the run, which can be resumed.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::duration")]
     pub max_retry_after: Duration,
     /// Lower the rate when the server shows strain, and raise it again when it is calm.
     pub adaptive: bool,
@@ -188,13 +193,13 @@ pub struct RetryConfig {
     /// Attempts including the first. Then the failure is recorded, and the next run asks again.
     pub max_attempts: NonZeroU32,
     /// Mean wait before the second attempt; it doubles from attempt to attempt, with jitter.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::duration")]
     pub initial_delay: Duration,
     /// Longest wait between attempts.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::duration")]
     pub max_delay: Duration,
     /// How long a source without any answer is probed before the run ends.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::duration")]
     pub give_up_after: Duration,
 }
 
@@ -224,8 +229,10 @@ pub struct StoreConfig {
     /// Most answers per commit.
     pub commit_records: NonZeroUsize,
     /// Longest time an answer waits for others to share its commit (one fsync each).
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::duration")]
     pub commit_interval: Duration,
+    /// Free space of the store's disk, bytes, below which a crawl ends in order. 0: it ends when the disk is full.
+    pub min_free_bytes: u64,
 }
 
 /// The `[inputs]` table: input files besides the API.
@@ -317,7 +324,7 @@ pub struct BisectConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct ShutdownConfig {
     /// Time for requests in flight to finish after Ctrl-C.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "super::duration")]
     pub grace: Duration,
 }
 
@@ -328,6 +335,9 @@ pub struct MetricsConfig {
     /// Loopback address of the metrics, such as `127.0.0.1:9464`. Unset: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bind: Option<SocketAddr>,
+    /// File for the textfile collector of the node exporter; its name must end in `.prom`. Unset: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub textfile: Option<PathBuf>,
 }
 
 /// The format of log lines.

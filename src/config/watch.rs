@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Config, ConfigError, Overrides};
+use super::{Config, ConfigError, Overrides, Written};
 
 /// Interval between checks of the file.
 const POLL: Duration = Duration::from_millis(500);
@@ -33,7 +33,15 @@ impl Layers {
     /// # Errors
     /// [`ConfigError`], with the place of the invalid value.
     pub fn load(&self) -> Result<Config, ConfigError> {
-        Config::load(self.file.as_deref(), self.environment.iter().cloned(), &self.flags)
+        self.load_written().map(|(config, _)| config)
+    }
+
+    /// As [`Layers::load`], with the values as they were written.
+    ///
+    /// # Errors
+    /// As [`Layers::load`].
+    pub fn load_written(&self) -> Result<(Config, Written), ConfigError> {
+        Config::load_written(self.file.as_deref(), self.environment.iter().cloned(), &self.flags)
     }
 
     /// `running`, with the current values of the tables that may change while a crawl runs.

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::model::did_you_mean;
+
 /// An input of an artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Input {
@@ -119,10 +121,12 @@ macro_rules! with_catalogue {
                 JobsPerRevision = "perf_jobs_per_revision.csv", version 1, from [Summaries, Commits];
                 /// Ids of the signatures that ran on each revision.
                 JobsPerRevisionDetails = "perf_jobs_per_revision_details.jsonl", version 1, from [Summaries, Commits];
-                /// Statistics of the jobs per revision.
+                /// Statistics of the signatures per revision.
                 JobsStats = "perf_jobs_stats.json", version 1, from [Summaries, Commits];
-                /// Histogram of the jobs per revision.
+                /// Histogram of the signatures per revision.
                 JobsHistogram = "perf_jobs_per_revision_dist.png", version 1, from [Summaries, Commits];
+                /// The same as SVG.
+                JobsHistogramSvg = "perf_jobs_per_revision_dist.svg", version 1, from [Summaries, Commits];
                 /// Ids of the signature groups that ran on each revision.
                 RectifiedDetails = "perf_jobs_per_revision_details_rectified.jsonl", version 1,
                     from [Signatures, Summaries, Commits];
@@ -146,6 +150,8 @@ macro_rules! with_catalogue {
                 GroupDurationStats = "sig_group_job_duration_stats.json", version 1, from [Summaries, JobDetails];
                 /// Histogram of the group durations.
                 DurationsHistogram = "job_durations.png", version 1, from [Summaries, JobDetails];
+                /// The same as SVG.
+                DurationsHistogramSvg = "job_durations.svg", version 1, from [Summaries, JobDetails];
             }
             busiest::BusiestRevision {
                 /// The jobs of the busiest revision.
@@ -202,12 +208,12 @@ with_catalogue!(define_artifacts);
 
 /// A name that no artifact has.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("there is no artifact `{name}`; did you mean `{nearest}`? (`perfharvest reduce --help` lists them all)")]
+#[error("there is no artifact `{name}`{hint} (`perfharvest reduce --help` lists them all)")]
 pub struct UnknownArtifact {
     /// The name as it was given.
     pub name: String,
-    /// The file name with the smallest edit distance.
-    pub nearest: &'static str,
+    /// Asks for a similar file name, if there is one.
+    pub hint: String,
 }
 
 impl FromStr for Artifact {
@@ -219,7 +225,7 @@ impl FromStr for Artifact {
         // Several artifacts may share a stem (`job_durations`): it selects the first, which is the table.
         let found = Self::ALL.iter().find(|artifact| artifact.file_name() == name);
         let found = found.or_else(|| Self::ALL.iter().find(|artifact| stem(artifact.file_name()) == name));
-        found.copied().ok_or_else(|| UnknownArtifact { name: name.to_owned(), nearest: nearest(name) })
+        found.copied().ok_or_else(|| UnknownArtifact { name: name.to_owned(), hint: hint(name) })
     }
 }
 
@@ -229,9 +235,8 @@ impl fmt::Display for Artifact {
     }
 }
 
-fn nearest(name: &str) -> &'static str {
-    let distance = |artifact: &&Artifact| strsim::levenshtein(name, artifact.file_name());
-    Artifact::ALL.iter().min_by_key(distance).map_or("", |artifact| artifact.file_name())
+fn hint(name: &str) -> String {
+    did_you_mean(name, Artifact::ALL.iter().map(|artifact| artifact.file_name()))
 }
 
 #[cfg(test)]
@@ -250,7 +255,8 @@ mod tests {
     #[test]
     fn a_mistyped_name_is_answered_with_the_nearest() {
         let error = "sig_group.json".parse::<Artifact>().unwrap_err();
-        assert_eq!(error.nearest, "sig_groups.jsonl");
-        assert!(error.to_string().contains("did you mean `sig_groups.jsonl`"));
+        assert!(error.to_string().contains("did you mean `sig_groups.jsonl`?"), "{error}");
+        let error = "zzzz".parse::<Artifact>().unwrap_err();
+        assert!(error.to_string().starts_with("there is no artifact `zzzz` ("), "{error}");
     }
 }

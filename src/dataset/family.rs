@@ -22,6 +22,7 @@ use super::pass::signatures::Signatures;
 use super::pass::{Means, Pass, Reducer, first_reason, spawn_in};
 use super::promise::{Promise, Promised, promise};
 use super::write::csv::Dialect;
+use super::write::plot::Histogram;
 
 /// The maker of the artifacts of one computation.
 pub(crate) trait Family: 'static {
@@ -109,6 +110,22 @@ impl<'a> Context<'a> {
         let mut file = LineFile::create(self.folder(), artifact)?;
         file.append(bytes)?;
         self.finish(file.written_whole(), counts)
+    }
+
+    /// Writes a plot as PNG and as SVG, as far as they are wanted.
+    pub(crate) fn put_plots(
+        &self,
+        [png, svg]: [Artifact; 2],
+        histogram: &Histogram,
+        counts: &RowCounts,
+    ) -> Result<(), DatasetError> {
+        if self.wants(png) {
+            self.put(png, Some(&histogram.render()?), counts)?;
+        }
+        if self.wants(svg) {
+            self.put(svg, Some(&histogram.render_svg()?), counts)?;
+        }
+        Ok(())
     }
 }
 

@@ -149,10 +149,10 @@ pub fn time_to_culprit_stats(times: &TimesToCulprit<'_>) -> Vec<u8> {
 
 /// The histogram of `perf_jobs_per_revision_dist.png`.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "numbers of jobs are exact in a double")]
+#[expect(clippy::cast_precision_loss, reason = "numbers of signatures are exact in a double")]
 pub fn perf_jobs_histogram(total_jobs: &ValueCounts) -> Histogram {
     let mut histogram =
-        Histogram::new("Distribution of perf jobs per revision", "Jobs per revision", "Number of revisions");
+        Histogram::new("Distribution of signatures per revision", "Signatures per revision", "Number of revisions");
     histogram.observations = total_jobs.iter().map(|(value, count)| (value as f64, count)).collect();
     histogram.mean = total_jobs.mean().map(Number::to_f64);
     histogram.median = total_jobs.median().map(Number::to_f64);

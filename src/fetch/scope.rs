@@ -10,8 +10,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::config::{Glob, Scope, SignatureScope};
-use crate::model::{Kind, RawJson, Request, SignatureId, Timestamp, exact_id, exact_integer};
-use crate::source::nearest_names;
+use crate::model::{Kind, RawJson, Request, SignatureId, Timestamp, exact_id, exact_integer, nearest_names};
 use crate::store::{CrawlIdentity, Store, StoreError};
 
 /// Names that a message lists when none is similar.
@@ -258,16 +257,16 @@ impl<'a> Names<'a> {
     fn check(self, num_listed: usize, repository: &str) -> Result<(), SelectionError> {
         let Some(at) = self.matched.iter().position(|matched| !matched) else { return Ok(()) };
         let pattern: &str = self.patterns[at].as_ref();
-        let hint = hint(&pattern.replace(['*', '?', '[', ']'], ""), self.found.into_iter().collect());
+        let hint = hint(&pattern.replace(['*', '?', '[', ']'], ""), &self.found.into_iter().collect::<Vec<_>>());
         let (pattern, repository) = (pattern.to_owned(), repository.to_owned());
         Err(SelectionError::NoMatch { key: self.key, pattern, num_listed, repository, hint })
     }
 }
 
 /// Similar names, or examples.
-fn hint(unknown: &str, names: Vec<String>) -> String {
+fn hint(unknown: &str, names: &[String]) -> String {
     let examples = names.iter().take(MOST_EXAMPLES).cloned().collect::<Vec<_>>().join("`, `");
-    let nearest = nearest_names(unknown, names);
+    let nearest = nearest_names(unknown, names.iter().map(String::as_str));
     if nearest.is_empty() {
         format!("there are, for example, `{examples}`")
     } else {
@@ -309,7 +308,7 @@ fn passing(
     }
     if let Some((_, name)) = asked.iter().find(|(id, _)| !of_frameworks.contains(id)) {
         let (pattern, repository) = (name.clone(), identity.repository.clone());
-        let hint = hint(name, of_frameworks.iter().map(|id| known.name_of(*id)).collect());
+        let hint = hint(name, &of_frameworks.iter().map(|id| known.name_of(*id)).collect::<Vec<_>>());
         return Err(SelectionError::NoMatch {
             key: "scope.frameworks",
             pattern,
@@ -350,7 +349,7 @@ impl Frameworks {
             // A disabled framework is not listed, but its signatures are.
             let id = id_of(name).or_else(|| framework.id());
             let unknown = || {
-                let hint = hint(name, self.0.values().cloned().collect());
+                let hint = hint(name, &self.0.values().cloned().collect::<Vec<_>>());
                 SelectionError::UnknownFramework { name: name.to_owned(), hint }
             };
             id.map(|id| (id, name.to_owned())).ok_or_else(unknown)

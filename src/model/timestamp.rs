@@ -16,7 +16,7 @@ pub struct Timestamp(i64);
 
 /// The text is not a time.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{text}` is not a time such as 2026-07-01T00:00:00Z")]
+#[error("`{text}` is not a time such as 2026-07-01 or 2026-07-01T00:00:00Z")]
 pub struct ParseTimestampError {
     text: String,
 }

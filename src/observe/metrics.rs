@@ -23,6 +23,9 @@ use super::Counters;
 use super::counters::LATENCY_BOUNDS;
 use crate::model::Kind;
 
+/// Of the names of all metrics.
+pub(super) const PREFIX: &str = "perfharvest";
+
 /// Metrics cannot be served. Exit code 2.
 #[derive(Debug, Error)]
 pub enum MetricsError {
@@ -56,7 +59,7 @@ impl Metrics {
     ) -> Result<Option<Self>, MetricsError> {
         let Some(addr) = bind else { return Ok(None) };
         let listener = TcpListener::bind(addr).await.map_err(|source| MetricsError::Listen { addr, source })?;
-        let mut registry = Registry::with_prefix("perfharvest");
+        let mut registry = Registry::with_prefix(PREFIX);
         registry.register_collector(Box::new(Crawl { counters, num_commits: Box::new(num_commits) }));
         let registry = Arc::new(registry);
         let answer = get(move || {

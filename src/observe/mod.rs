@@ -8,6 +8,7 @@ mod metrics;
 mod progress;
 mod reducing;
 mod run_file;
+mod textfile;
 mod words;
 
 pub use counters::{AttemptResult, Counters, KindProgress, SourceWait, TokenWait};
@@ -17,4 +18,5 @@ pub use metrics::{Metrics, MetricsError};
 pub use progress::{Progress, human_bytes, human_duration};
 pub use reducing::{Reducing, ReducingNow};
 pub use run_file::{DueJobs, RunFile, RunPhase, RunState};
+pub use textfile::StoreState;
 pub use words::{counted, form};

@@ -29,6 +29,7 @@ pub struct DryRun {
 /// # Errors
 /// [`Error`], as of a run.
 pub fn dry_run(config: &Config, options: RunOptions, makes_artifacts: bool) -> Result<DryRun, Error> {
+    config.require_contact()?;
     let now = Timestamp::now();
     if makes_artifacts {
         check_owner(config)?;

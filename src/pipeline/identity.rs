@@ -164,6 +164,12 @@ pub(super) fn is_only_planned(store: &Path) -> bool {
     store.join(PLANNED_NAME).exists()
 }
 
+/// True for a store whose crawl has begun, so that it has a window of its own.
+pub(crate) fn has_begun(store: &Path) -> bool {
+    let identity = Ledger::read(store).ok().flatten().and_then(|ledger| ledger.identity);
+    identity.is_some() && !is_only_planned(store)
+}
+
 fn put_mark(path: &Path, mark: &PathBuf) -> Result<(), StoreError> {
     let put = || -> std::io::Result<()> {
         std::fs::create_dir_all(path)?;

@@ -26,6 +26,7 @@ pub struct OnlineCheck {
 /// # Cancel safety
 /// Dropping the future abandons the request.
 pub async fn check_online(config: &Config, shutdown: &Shutdown) -> Result<OnlineCheck, Error> {
+    config.require_contact()?;
     let mut config = config.clone();
     config.retry.max_attempts = NonZeroU32::MIN; // a person waits for the first answer
     let pressure = Pressure::start(&config);

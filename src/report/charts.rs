@@ -13,7 +13,6 @@ use crate::dataset::write::plot::bins::Bins;
 
 /// Width and height of a drawing beside a table, pixels at its natural size.
 const BESIDE: (i32, i32) = (560, 300);
-const NUM_BINS: usize = 40;
 /// Range of integer values below which each value has its own bar.
 const SEPARATE_BARS: f64 = 60.0;
 
@@ -95,14 +94,20 @@ pub(super) fn round(place: f64) -> f64 {
     (place * 10.0).round() / 10.0
 }
 
-/// A chart with its caption and the content below it.
+/// A chart with its caption and the content below it. The drawing keeps a readable size, and scrolls on narrow screens.
 pub(super) fn figure(caption: &str, drawing: &Markup, below: &Markup) -> Markup {
-    html! { figure { figcaption { (caption) } (drawing) (below) } }
+    html! {
+        figure {
+            figcaption { (caption) }
+            div.scroll role="region" aria-label=(caption) tabindex="0" { (drawing) }
+            (below)
+        }
+    }
 }
 
 /// The placeholder for a chart without data.
 pub(super) fn nothing(caption: &str, why: &str) -> Markup {
-    figure(caption, &html! { p.nothing { (why) } }, &html! {})
+    html! { figure { figcaption { (caption) } p.nothing { (why) } } }
 }
 
 /// The legend: classes and their names.
@@ -116,7 +121,16 @@ pub(super) fn legend<'a>(names: impl IntoIterator<Item = (&'a str, String)>) -> 
     }
 }
 
-/// The values to draw: without outliers that would squeeze all others into a single bar.
+/// The values to draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Range {
+    /// All, in the bins of the PNG plot that is an artifact.
+    OfThePlot,
+    /// Without outliers that would squeeze all others into a single bar.
+    Middle,
+}
+
+/// The values within the range.
 struct Within {
     kept: Vec<(f64, u64)>,
     num_below: u64,
@@ -124,12 +138,12 @@ struct Within {
 }
 
 impl Within {
-    fn of(observations: &[(f64, u64)]) -> Self {
+    fn of(observations: &[(f64, u64)], range: Range) -> Self {
         let mut sorted: Vec<(f64, u64)> =
             observations.iter().copied().filter(|(value, count)| value.is_finite() && *count > 0).collect();
         sorted.sort_by(|one, other| one.0.total_cmp(&other.0));
         let total: u64 = sorted.iter().map(|(_, count)| count).sum();
-        let (Some(first), Some(last)) = (sorted.first().copied(), sorted.last().copied()) else {
+        let (Some(first), Some(last), Range::Middle) = (sorted.first().copied(), sorted.last().copied(), range) else {
             return Self { kept: sorted, num_below: 0, num_above: 0 };
         };
         let nth = |rank: u64| {
@@ -152,10 +166,10 @@ impl Within {
     }
 
     /// Lower edge, upper edge and count of each bar, and whether each bar is a single value.
-    fn bars(&self) -> (Vec<(f64, f64, u64)>, bool) {
-        let integral = self.kept.iter().all(|(value, _)| value.fract() == 0.0);
-        let range = self.kept.last().map_or(0.0, |last| last.0) - self.kept.first().map_or(0.0, |first| first.0);
-        if integral && range < SEPARATE_BARS {
+    fn bars(&self, range: Range, num_bins: usize) -> (Vec<(f64, f64, u64)>, bool) {
+        let integral = range == Range::Middle && self.kept.iter().all(|(value, _)| value.fract() == 0.0);
+        let width = self.kept.last().map_or(0.0, |last| last.0) - self.kept.first().map_or(0.0, |first| first.0);
+        if integral && width < SEPARATE_BARS {
             let mut bars: Vec<(f64, f64, u64)> = Vec::new();
             for (value, count) in &self.kept {
                 match bars.last_mut() {
@@ -165,8 +179,8 @@ impl Within {
             }
             return (bars, true);
         }
-        let bins = Bins::of(&self.kept, NUM_BINS);
-        (bins.iter().flat_map(Bins::iter).filter(|(.., count)| *count > 0).collect(), false)
+        let bins = Bins::of(&self.kept, num_bins);
+        (bins.iter().flat_map(Bins::iter).collect(), false)
     }
 
     fn note(&self) -> Option<String> {
@@ -181,9 +195,9 @@ impl Within {
 }
 
 /// A histogram with mean and median; `empty` is the text if there are no values.
-pub(super) fn histogram(histogram: &Histogram, empty: &str) -> Markup {
-    let within = Within::of(&histogram.observations);
-    let (bars, separate) = within.bars();
+pub(super) fn histogram(histogram: &Histogram, range: Range, empty: &str) -> Markup {
+    let within = Within::of(&histogram.observations, range);
+    let (bars, separate) = within.bars(range, histogram.num_bins);
     let (Some(first), Some(last)) = (bars.first(), bars.last()) else { return nothing(&histogram.title, empty) };
     let total: u64 = histogram.observations.iter().map(|(_, count)| count).sum();
     let most = bars.iter().map(|(.., count)| *count).max().unwrap_or(0);
@@ -193,7 +207,7 @@ pub(super) fn histogram(histogram: &Histogram, empty: &str) -> Markup {
     let at = |value: f64| place(&x, value, frame.left, frame.right);
     let unit = unit.map_or_else(String::new, |unit| format!(" {unit}"));
     let content = html! {
-        @for (low, high, count) in &bars {
+        @for (low, high, count) in bars.iter().filter(|(.., count)| *count > 0) {
             @let range = if separate { short_number(f64::midpoint(*low, *high)) } else {
                 format!("{} to {}", short_number(*low), short_number(*high))
             };
@@ -258,7 +272,19 @@ mod tests {
         let mut drawn = Histogram::new("Waits <of> jobs", "Wait", "Jobs");
         drawn.observations = observations.to_vec();
         drawn.mean = Some(3.0);
-        histogram(&drawn, "no job waited").into_string()
+        histogram(&drawn, Range::Middle, "no job waited").into_string()
+    }
+
+    #[test]
+    fn a_chart_of_a_plot_has_its_bins_and_all_values() {
+        let mut drawn = Histogram::new("Signatures per revision", "Signatures", "Revisions");
+        drawn.observations = (0..50).map(|n| (f64::from(n), 3)).chain([(1e4, 1)]).collect();
+        let html = histogram(&drawn, Range::OfThePlot, "none").into_string();
+        for (low, high, count) in Bins::of(&drawn.observations, drawn.num_bins).unwrap().iter() {
+            let title = format!("{} to {}: {count}<", short_number(low), short_number(high));
+            assert_eq!(html.contains(&title), count > 0, "{title} in {html}");
+        }
+        assert!(!html.contains("Not drawn"));
     }
 
     #[test]
@@ -292,6 +318,6 @@ mod tests {
     #[test]
     fn captions_are_escaped_in_text_and_attribute() {
         let html = of(&[(1.0, 1)]);
-        assert!(!html.contains("<of>") && html.matches("&lt;of&gt;").count() == 3);
+        assert!(!html.contains("<of>") && html.matches("&lt;of&gt;").count() == 4);
     }
 }

@@ -4,7 +4,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::charts::{columns, histogram};
+use super::charts::{Range, columns, histogram};
 use super::facts::Facts;
 use super::tables::{Cell, Table, left_out, numbers, texts};
 use super::text::{self, shown};
@@ -84,7 +84,7 @@ pub(super) fn section(facts: &Facts) -> Markup {
     html! {
         section id="distributions" {
             h2 { "Distributions" }
-            (jobs_per_revision(facts))
+            (signatures_per_revision(facts))
             (group_sizes(facts))
             (durations(facts))
             (waits(facts))
@@ -131,19 +131,20 @@ fn value(value: Option<&Value>) -> Markup {
     }
 }
 
-fn jobs_per_revision(facts: &Facts) -> Markup {
+fn signatures_per_revision(facts: &Facts) -> Markup {
     let total_jobs = &facts.overview.total_jobs;
     let why = match &facts.overview.revisions {
         None => "Unknown without the commits (--commits all_commits.jsonl).",
         Some(_) => "The window contains no commits.",
     };
     let mut drawn = perf_jobs_histogram(total_jobs);
-    "Jobs per revision".clone_into(&mut drawn.title);
+    "Signatures per revision".clone_into(&mut drawn.title);
     "Revisions".clone_into(&mut drawn.y_label);
     let document = perf_jobs_stats(total_jobs);
     let what =
-        "Number of signatures with a job on each revision in the window (total_jobs), as in perf_jobs_stats.json.";
-    pair("Jobs per revision", what, &histogram(&drawn, why), document.as_deref(), OF_COUNTS)
+        "Number of signatures with data of each revision in the window (total_jobs), as in perf_jobs_stats.json.";
+    let chart = histogram(&drawn, Range::OfThePlot, why);
+    pair("Signatures per revision", what, &chart, document.as_deref(), OF_COUNTS)
 }
 
 /// Classes `1`, `2`, `3–4`, `5–8`, …, since most groups are small and a few are very large.
@@ -179,7 +180,7 @@ fn durations(facts: &Facts) -> Markup {
     let document = sig_group_job_duration_stats(&minutes, facts.overview.semantics);
     let what = "Minutes from start to end of a job: the mean over the sampled jobs of each signature group, as in \
                 sig_group_job_duration_stats.json.";
-    let chart = histogram(&drawn, "No sampled job has a duration.");
+    let chart = histogram(&drawn, Range::OfThePlot, "No sampled job has a duration.");
     pair("Job durations (minutes)", what, &chart, document.as_deref(), OF_DURATIONS)
 }
 
@@ -204,7 +205,7 @@ fn waits(facts: &Facts) -> Markup {
         ),
         None => "Minutes from submission to start of the jobs of the busiest revision.".to_owned(),
     };
-    let chart = histogram(&drawn, "No job of the busiest revision has a wait.");
+    let chart = histogram(&drawn, Range::Middle, "No job of the busiest revision has a wait.");
     html! {
         (pair("Job wait times (minutes)", &what, &chart, document, OF_WAITS))
         (longest_waits(facts))
@@ -260,7 +261,7 @@ fn times_to_culprit(facts: &Facts) -> Markup {
         ..Histogram::new("Time to culprit", "Time from push to alert", "Alert summaries")
     };
     let what = "Hours from a push to the creation of its alert summary, as in time_to_culprit_stats.json.";
-    let chart = histogram(&drawn, "No alert summary has both times.");
+    let chart = histogram(&drawn, Range::Middle, "No alert summary has both times.");
     let document = (!facts.overview.alerts.is_empty()).then_some(document.as_slice());
     pair("Time to culprit (hours)", what, &chart, document, OF_TIMES_TO_CULPRIT)
 }

@@ -94,11 +94,6 @@ impl TimeBins {
     }
 }
 
-/// A drawing that keeps its size, and scrolls on narrow screens.
-fn scrolling(caption: &str, drawing: &Markup) -> Markup {
-    html! { div.scroll.wide role="region" aria-label=(caption) tabindex="0" { (drawing) } }
-}
-
 /// Stacked counts over time. `counts` are by bin, then by kind.
 pub(super) fn stacked(
     caption: &str,
@@ -130,7 +125,7 @@ pub(super) fn stacked(
         kinds.iter().zip(&totals).map(|((name, _), total)| format!("{name}: {}", text::count(*total))).collect();
     let description = format!("{caption}, starting {}: {}", text::date_of_day(bins.start_day), named.join(", "));
     let legend = legend(kinds.iter().map(|(_, class)| *class).zip(named));
-    figure(caption, &scrolling(caption, &frame.draw(&description, &ticks, &content)), &legend)
+    figure(caption, &frame.draw(&description, &ticks, &content), &legend)
 }
 
 /// The spread of values over time: min to max, interquartile range, median. `values` are by bin.
@@ -174,7 +169,7 @@ pub(super) fn spread(
     );
     let names = [("key-center", "median"), ("middle", "interquartile range (IQR)"), ("range", "min to max")];
     let legend = legend(names.map(|(class, name)| (class, name.to_owned())));
-    figure(caption, &scrolling(caption, &frame.draw(&description, &ticks, &content)), &legend)
+    figure(caption, &frame.draw(&description, &ticks, &content), &legend)
 }
 
 /// The names of the most frequent kinds, with all others combined as the last; and the index of each kind in them.

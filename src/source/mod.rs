@@ -27,7 +27,6 @@ pub(crate) use http::broken_connection;
 pub(crate) use page::{AlertPageOutline, PassVerdict, closing_looks, judge_pass, pages_of};
 pub(crate) use push_list::{MOST_PUSHES, Push, PushList};
 pub(crate) use reply::{Reply, SignatureSink};
-pub(crate) use repositories::nearest as nearest_names;
 pub(crate) use split::batches_of;
 pub use split::{Split, split};
 pub(crate) use treeherder::{Answer, Treeherder};

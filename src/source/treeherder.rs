@@ -12,7 +12,7 @@ use super::reply::{Reply, SignatureSink};
 use super::{repositories, wire};
 use crate::actor::Room;
 use crate::config::{BatchConfig, SourceConfig};
-use crate::model::{AskedPage, Batch, Request, Sorted, Timestamp, Window};
+use crate::model::{AskedPage, Batch, Request, Sorted, Timestamp, Window, nearest_names};
 
 /// The API version that the server's own client asks for.
 pub(super) const ACCEPT: &str = "application/json; version=1.1";
@@ -100,7 +100,8 @@ impl Treeherder {
     /// Dropping the future abandons the request.
     pub(crate) async fn nearest_repositories(&self) -> Result<Vec<String>, SourceError> {
         let names = self.http.get_json(self.http.url("api/repository/", ""), ACCEPT, repositories::names).await?;
-        Ok(repositories::nearest(&self.source.repository, names))
+        let nearest = nearest_names(&self.source.repository, names.iter().map(String::as_str));
+        Ok(nearest.into_iter().map(ToOwned::to_owned).collect())
     }
 
     /// Asks once for the frameworks, as only Treeherder answers.

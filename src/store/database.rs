@@ -11,6 +11,7 @@ use super::format::{META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, STO
 use super::group::{Kind, Position};
 use super::index::{Applied, Index};
 use super::lock::Unavailable;
+use super::space::Space;
 use super::trees::{META, Operation, RECORDS, operations_to_bytes, place_records};
 use super::value::{open_json, seal_json};
 use super::value_log::{Place, ValueLog};
@@ -45,6 +46,8 @@ pub struct Store {
     pub(super) push_damaged: AtomicBool,
     /// Of a store that was opened for reading only.
     pub(super) view: Option<View>,
+    /// The least free space on the disk, for crawls.
+    pub(super) space: Space,
     /// See [`Store::hides`].
     pub(super) hidden: Option<u16>,
     /// Locked while this process may write. Last, so that it is released last.
@@ -87,6 +90,11 @@ impl Store {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// See [`Space::shortage`].
+    pub(super) fn shortage(&self) -> Option<StoreError> {
+        self.space.shortage(&self.path)
     }
 
     /// Returns a function that adds the revision of a push to the push table, and tells whether the table now has that

@@ -185,6 +185,16 @@ pub enum StoreError {
         #[source]
         source: serde_json::Error,
     },
+    /// The disk is nearly full. Everything that was fetched is stored.
+    #[error("the disk of the store {} has only {free} bytes free, less than store.min_free_bytes ({least}); everything fetched is stored; free some space, then run the same command again", path.display())]
+    LowSpace {
+        /// The folder.
+        path: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// `store.min_free_bytes`
+        least: u64,
+    },
     /// sled fails, for instance because the disk is full.
     #[error("the store cannot {action}: nothing that was acknowledged is lost; {}", advice_of_sled(source))]
     Database {

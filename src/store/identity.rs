@@ -3,11 +3,12 @@
 //! Settings that the configuration leaves open (above all `data_end`) are decided once, so that a resumed crawl asks for the
 //! same ranges as on its first day.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::config::{Config, JOB_LIFE_DAYS, Scope};
+use crate::config::{Config, JOB_LIFE_DAYS, Scope, duration_text};
 use crate::model::{SignatureId, Timestamp, Window};
 
 /// The identity of a crawl, pinned in its store.
@@ -114,17 +115,14 @@ impl CrawlIdentity {
     #[must_use]
     pub fn differences(&self, config: &Config, same_source: bool) -> Vec<(&'static str, String, String)> {
         let asked = Self::create(config, self.data_end);
+        let length = |secs: u64| duration_text(Duration::from_secs(secs));
         let show = |sample: Option<u32>| sample.map_or_else(|| "all".to_owned(), |n| n.to_string());
         let id = |repository: Option<u64>| repository.map_or_else(|| "all".to_owned(), |n| n.to_string());
         let mut rows: Vec<(&'static str, String, String)> = vec![
             ("source.repository", self.repository.clone(), asked.repository),
             ("source.alerts_repository_id", id(self.alerts_repository_id), id(asked.alerts_repository_id)),
-            ("window.lookback", format!("{} s", self.lookback_secs), format!("{} s", asked.lookback_secs)),
-            (
-                "window.alerts_lookback",
-                format!("{} s", self.alerts_lookback_secs),
-                format!("{} s", asked.alerts_lookback_secs),
-            ),
+            ("window.lookback", length(self.lookback_secs), length(asked.lookback_secs)),
+            ("window.alerts_lookback", length(self.alerts_lookback_secs), length(asked.alerts_lookback_secs)),
             ("sample.signatures", show(self.sample_signatures), show(asked.sample_signatures)),
             ("sample.seed", self.sample_seed.to_string(), asked.sample_seed.to_string()),
         ];

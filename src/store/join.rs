@@ -112,6 +112,9 @@ impl Store {
                 if shutdown.is_draining() {
                     return Ok(false);
                 }
+                if let Some(shortage) = self.shortage() {
+                    return Err(shortage);
+                }
                 self.join_signatures(newest.number, window, signatures, &mut durable)?;
                 fail_point("join.within");
             }

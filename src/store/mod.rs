@@ -43,6 +43,7 @@ mod replay;
 mod series;
 mod settlement;
 mod signature_listing;
+mod space;
 mod staging;
 mod tally;
 mod trees;

@@ -12,6 +12,7 @@ use super::format::{META_COUNTS, META_FORMAT, META_STORE_ID, STORE_FORMAT_VERSIO
 use super::group::{Kind, Position};
 use super::index::{Applied, Fault, Index};
 use super::replay::{Content, Reader, Replayed, log_id_of, replay};
+use super::space::Space;
 use super::trees::{META, Operation};
 use super::value::seal_json;
 use super::value_log::ValueLog;
@@ -108,7 +109,8 @@ impl Store {
             Err(Fault::Damaged(reason)) => opening.rebuild(Reason::Damaged(reason), &mut losses)?,
         };
         opening.log.continue_after(applied.position.number, applied.log_id);
-        let store = Self::of(path, index, applied, opening.log, Some(lock));
+        let store =
+            Self { space: Space::of(config.min_free_bytes), ..Self::of(path, index, applied, opening.log, Some(lock)) };
         if applied.position.number == 0 {
             store.initialize()?;
         }
@@ -138,6 +140,7 @@ impl Store {
             push_damaged: AtomicBool::new(false),
             view: None,
             hidden: None,
+            space: Space::of(0),
             lock,
         }
     }

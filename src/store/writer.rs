@@ -1,7 +1,8 @@
 //! The single writer: every change of the store goes through its mailbox.
 //!
 //! It gathers changes for at most `commit_interval`, commits them in one transaction, flushes, and only then tells the
-//! scheduler. It stops when all handles are dropped, never on a cancellation: accepted changes are always stored.
+//! scheduler. It stops when all handles are dropped, never on a cancellation: accepted changes are always stored. When the
+//! disk becomes short of space, it stops the head of the crawl, and still stores what was accepted.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 use super::staging::{KnownJobs, Staging};
 use super::value::{Failure, Pending};
 use super::{Ledger, Settlement, Store, StoreError, Tally};
+use crate::actor::Shutdown;
 use crate::config::StoreConfig;
 use crate::model::Batch;
 
@@ -81,6 +83,8 @@ pub struct StoreWriter {
     /// To the scheduler, which holds the other end. Its capacity is the number of batches in flight, so that sending rarely
     /// waits.
     events: flume::Sender<StoreEvent>,
+    /// Stops the crawl when the disk is short of space.
+    head: Shutdown,
     commit_records: usize,
     commit_interval: Duration,
 }
@@ -124,26 +128,39 @@ impl StoreHandle {
 }
 
 impl StoreWriter {
-    /// Makes the writer and its first handle. The mailbox holds two commits: one is written while the next is gathered.
+    /// Makes the writer and its first handle; `head` stops the crawl that feeds it. The mailbox holds two commits: one is written while the next is gathered.
     #[must_use]
-    pub fn new(store: Arc<Store>, config: &StoreConfig, events: flume::Sender<StoreEvent>) -> (Self, StoreHandle) {
+    pub fn new(
+        store: Arc<Store>,
+        config: &StoreConfig,
+        events: flume::Sender<StoreEvent>,
+        head: Shutdown,
+    ) -> (Self, StoreHandle) {
         let commit_records = config.commit_records.get();
         let (changes, inbox) = flume::bounded(commit_records.saturating_mul(2));
         let handle = StoreHandle { store: Arc::clone(&store), changes };
-        (Self { store, inbox, events, commit_records, commit_interval: config.commit_interval }, handle)
+        (Self { store, inbox, events, head, commit_records, commit_interval: config.commit_interval }, handle)
     }
 
     /// Writes until all handles are dropped. Blocks: call it on its own thread.
     ///
     /// # Errors
-    /// The first [`StoreError`]; nothing is written after it.
+    /// The first [`StoreError`]; nothing is written after it. [`StoreError::LowSpace`] when the disk became short of space;
+    /// everything accepted is stored nevertheless.
     pub fn run(self) -> Result<Tally, StoreError> {
         let mut counts = self.store.counts()?;
         let mut durable_pushes: HashSet<_> = self.store.durable_push_ids()?;
         let mut known_jobs = KnownJobs::default();
         let mut ledger_due = Instant::now();
+        let mut shortage = None;
         while let Ok(first) = self.inbox.recv() {
             let gathered = self.gather(first);
+            if shortage.is_none() {
+                shortage = self.store.shortage();
+                if shortage.is_some() {
+                    self.head.drain();
+                }
+            }
             let staging = Staging::new(&self.store, counts, &mut durable_pushes)?;
             let mut staging = staging.with_known_jobs(&mut known_jobs);
             let mut events = Vec::with_capacity(gathered.len());
@@ -161,7 +178,7 @@ impl StoreWriter {
             }
         }
         self.store.write_ledger(&counts)?;
-        Ok(counts)
+        shortage.map_or(Ok(counts), Err)
     }
 
     /// Gathers the changes of one interval, up to the size of a commit.
@@ -233,5 +250,47 @@ impl Store {
         let counts = self.counts()?;
         let is_current = Ledger::read(&self.path)?.is_some_and(|ledger| ledger.counts == counts);
         if is_current { Ok(()) } else { self.write_ledger(&counts) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::super::space::Space;
+    use super::*;
+    use crate::model::{JobId, Request};
+
+    fn stored_with(free: impl Fn(u64) -> u64 + Send + Sync + 'static) -> (Result<Tally, StoreError>, bool, u64) {
+        let folder = tempfile::tempdir().unwrap();
+        let commit_records = 2.try_into().unwrap();
+        let config = StoreConfig { path: folder.path().join("store"), commit_records, ..StoreConfig::default() };
+        let mut store = Store::open(&config).unwrap();
+        let looks = AtomicU64::new(0);
+        store.space = Space::with_source(100, Box::new(move |_| Ok(free(looks.fetch_add(1, Ordering::Relaxed)))));
+        let store = Arc::new(store);
+        let (events, _committed) = flume::bounded(8);
+        let head = Shutdown::new();
+        let (writer, handle) = StoreWriter::new(Arc::clone(&store), &config, events, head.clone());
+        for id in 1..=4 {
+            let pending = Pending::of(Request::Job { id: JobId(id) });
+            let settlement = Box::new(Settlement::discovery(vec![pending]));
+            assert!(handle.try_submit(Change::Expand { settlement }).unwrap().is_none());
+        }
+        drop(handle);
+        let written = writer.run();
+        (written, head.is_draining(), store.counts().unwrap().pending())
+    }
+
+    #[test]
+    fn a_disk_short_of_space_stops_the_head_and_loses_nothing_that_was_accepted() {
+        let (written, stopped, num_stored) = stored_with(|_| 100);
+        assert!(written.is_ok() && !stopped && num_stored == 4);
+        for first_low in 0..2 {
+            let (written, stopped, num_stored) = stored_with(move |look| if look < first_low { 100 } else { 99 });
+            let said = written.unwrap_err().to_string();
+            assert!(said.contains("99 bytes free") && said.contains("store.min_free_bytes (100)"), "{said}");
+            assert!(stopped && num_stored == 4);
+        }
     }
 }

@@ -166,6 +166,11 @@ fn both_colour_schemes_and_a_narrow_window_show_every_part() {
         }
         // Only what scrolls by itself is wider than the window.
         assert_eq!(browser.evaluate("document.documentElement.scrollWidth <= innerWidth"), true, "{scheme} {width}");
+        // A chart stays readable: it does not shrink to the window, but scrolls.
+        let scrolls =
+            "[...document.querySelectorAll('figure .scroll')].filter(e => e.scrollWidth > e.clientWidth).length";
+        let scrolling = browser.evaluate(scrolls).as_u64().unwrap();
+        assert_eq!(scrolling > 4, width < 400, "{scheme} {width}: {scrolling} charts scroll");
     }
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }

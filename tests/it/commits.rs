@@ -236,7 +236,10 @@ fn wrong_uses_are_exit_2_and_name_the_three_sources() {
         (&["commits", "--from", "hg"], "clone:DIR"),
         (&["commits", "--from", "clone:-none"], "is not a clone"),
         (&["commits", "--from", "pushes", "--output", "."], "is a folder and cannot be replaced"),
-        (&["commits", "--from", "pushes", "--output", "no/such/file"], "no/such/file"),
+        (
+            &["commits", "--from", "pushes", "--base-url", "http://127.0.0.1:9", "--output", "no/such/file"],
+            "no/such/file",
+        ),
         (&["run"], "commits --from hgweb:"),
     ];
     for (arguments, words) in cases {

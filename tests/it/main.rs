@@ -23,6 +23,7 @@ mod faults_alert_pages;
 mod faults_lasting;
 mod faults_shown;
 mod faults_split;
+mod first_use;
 mod fuzz_inputs;
 mod golden;
 mod harvests;

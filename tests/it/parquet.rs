@@ -340,7 +340,7 @@ async fn an_unfinished_crawl_is_exported_as_far_as_it_is_settled_and_says_so() {
         .code(3);
     let said = String::from_utf8(said.get_output().stderr.clone()).unwrap();
     assert!(said.contains("requests pending, 0 failed") && said.contains("run `perfharvest run --store"), "{said}");
-    assert!(said.contains("without --commits"), "{said}");
+    assert!(said.contains("no commits are given (--commits)"), "{said}");
     let before = std::fs::read_to_string(tables.join(EXPORT_NAME)).unwrap();
     assert!(before.contains("\"complete\": false"));
     let incomplete = rows(&tables, Table::Data);

@@ -74,7 +74,7 @@ async fn numbers_are_those_of_the_artifacts_in_either_semantics() {
         assert!(complete && html.contains("<strong>Complete.</strong>"));
         for (heading, name, pointers) in [
             (
-                "Jobs per revision",
+                "Signatures per revision",
                 "perf_jobs_stats.json",
                 [("mean", "/mean_jobs"), ("median", "/median_jobs"), ("95th percentile", "/percentiles/95")],
             ),

@@ -156,7 +156,7 @@ async fn a_scope_that_matches_nothing_is_an_error_with_the_nearest_names_and_can
     for (scope, said) in [
         ("frameworks = [\"brosertime\"]", "no framework `brosertime`; did you mean `browsertime`?"),
         ("frameworks = [17]", "scope.frameworks: `17` matches none of the 150 signatures of autoland"),
-        ("platforms = [\"linx1804*\"]", "or `linux1804-64-shippable-qr`?"),
+        ("platforms = [\"linx1804*\"]", "did you mean `linux1804-64-shippable-qr`?"),
         ("suites = [\"tsvgx\", \"zzz*\"]", "scope.suites: `zzz*` matches none of the 150 signatures"),
         ("frameworks = [\"awsy\"]\nsuites = [\"tsvgx\"]", "no signature passes all keys"),
         (foreign.as_str(), "autoland lists none of the 2 ids"),

@@ -8,17 +8,17 @@ use crate::config::{Config, Semantics};
 const FLAGS: &[(&str, &str)] = &[
     (
         "run",
-        "base-url commits config data-end dry-run end log-format no-progress out quiet repository requests-per-second \
+        "base-url commits config data-end dry-run end json log-format no-progress out quiet repository requests-per-second \
          retry-set-aside same-source sample semantics set start store verbose",
     ),
     (
         "refresh",
-        "base-url commits config data-end dry-run end full log-format no-progress out quiet repository \
+        "base-url commits config data-end dry-run end full json log-format no-progress out quiet repository \
          requests-per-second retry-set-aside same-source sample semantics set start store verbose",
     ),
     (
         "crawl",
-        "base-url commits config data-end dry-run end log-format no-progress quiet repository requests-per-second \
+        "base-url commits config data-end dry-run end json log-format no-progress quiet repository requests-per-second \
          retry-set-aside same-source sample set start store verbose",
     ),
     ("reduce", "commits config data-end end log-format no-progress out quiet semantics set start store verbose"),
@@ -27,7 +27,7 @@ const FLAGS: &[(&str, &str)] = &[
         "base-url config data-end end full json log-format quiet refresh repository requests-per-second same-source \
          sample set start store verbose",
     ),
-    ("status", "config json log-format quiet set store verbose watch"),
+    ("status", "check config job-horizon json log-format max-age quiet set store verbose watch"),
     ("failures", "config corrected json log-format quiet set store verbose"),
     ("export", "commits config format log-format out output quiet set store tables verbose"),
     ("import", "base-url config data-end end log-format quiet repository set start store verbose"),
@@ -114,7 +114,7 @@ fn configured(command: &Command) -> Option<&dyn Configured> {
 fn parsed(words: &str, more: &[&str]) -> Command {
     let required: &[&str] = match words {
         "export" => &["--format", "archive"],
-        "import" => &["a.phar"],
+        "import" => &["a.harvest"],
         "relabel" => &["--input", "a", "--output", "b"],
         _ => &[],
     };
@@ -237,6 +237,40 @@ fn the_defaults_in_the_help_are_those_of_the_configuration() {
     assert_eq!(default.artifacts.semantics, Semantics::Corrected);
 }
 
+/// An option with a value is required, can be given several times, or says what happens without it.
+#[test]
+fn every_option_shows_its_default() {
+    const REQUIRED: [&str; 3] = ["format", "input", "output"];
+    let mut cli = Cli::command();
+    cli.build();
+    let inner = cli.get_subcommands().flat_map(clap::Command::get_subcommands);
+    for command in cli.get_subcommands().chain(inner).filter(|command| command.get_name() != "help") {
+        for argument in command.get_arguments() {
+            let Some(flag) = argument.get_long().filter(|_| argument.get_action().takes_values()) else { continue };
+            let is_list = matches!(argument.get_action(), clap::ArgAction::Append);
+            let help = argument.get_long_help().or_else(|| argument.get_help()).map(ToString::to_string);
+            let says =
+                help.is_some_and(|help| help.contains("[default: ")) || !argument.get_default_values().is_empty();
+            assert!(says || is_list || REQUIRED.contains(&flag), "{} --{flag}", command.get_name());
+        }
+    }
+}
+
+#[test]
+fn the_defaults_of_generated_data_in_the_help_are_those_of_the_generator() {
+    let default = treeherder_sim::GeneratorConfig::default();
+    let mut cli = Cli::command();
+    let help = cli.find_subcommand_mut("simulate").unwrap().render_long_help().to_string();
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (what, value) in [
+        ("Mean number of data per signature", default.data_per_signature),
+        ("Number of alert summaries", default.alerts),
+        ("Number of pushes", default.pushes),
+    ] {
+        assert!(help.contains(&format!("{what} [default: {value}]")), "{what}: {value}");
+    }
+}
+
 #[test]
 fn examples_fit_into_a_terminal_and_help_has_no_stray_backticks() {
     let mut cli = Cli::command();
@@ -283,11 +317,14 @@ fn every_command_in_the_documents_parses() {
         "docs/damage.md",
         "docs/tuning.md",
         "examples/weekly/crontab",
+        "examples/weekly/README.md",
+        "examples/weekly/github-actions.yml",
         "examples/weekly/perfharvest.service",
+        "examples/weekly/perfharvest-check.service",
         "examples/weekly/slurm.sh",
     ] {
         let text = std::fs::read_to_string(folder.join(name)).unwrap().replace("\\\n", " ");
-        let is_markdown = !name.starts_with("examples/");
+        let is_markdown = std::path::Path::new(name).extension().is_some_and(|extension| extension == "md");
         let mut in_shell = !is_markdown;
         for line in text.lines() {
             let line = line.trim_start();
@@ -300,7 +337,7 @@ fn every_command_in_the_documents_parses() {
             }
             let arguments = line.split_once("bin/perfharvest ").map(|(_, arguments)| arguments);
             let Some(arguments) = arguments.or_else(|| line.strip_prefix("perfharvest ")) else { continue };
-            let arguments = arguments.split([';', '|', '>', '&']).next().unwrap_or_default();
+            let arguments = arguments.split([';', '|', '>', '&', ')']).next().unwrap_or_default();
             let command = format!("perfharvest {arguments}");
             let words = shlex::split(&command).unwrap_or_else(|| panic!("{name}: {command}"));
             if let Err(error) = Cli::try_parse_from(words) {

@@ -35,34 +35,34 @@ pub(super) struct HistoryArgs {
     /// How the data change as the clock advances; the flags below change single numbers of it
     #[arg(long, value_enum, default_value_t = Preset::Plain)]
     history: Preset,
-    /// Time between a push and its data, such as 1h
+    /// Time between a push and its data, such as 1h [default: 0s; with forgets: 1h]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     arrival_delay: Option<Duration>,
-    /// Share of the jobs whose data are late, from 0 to 1
+    /// Share of the jobs whose data are late, from 0 to 1 [default: 0; with forgets: 0.05]
     #[arg(long, value_name = "SHARE")]
     late_share: Option<f64>,
     /// Longest time between a push and its late jobs [default: 20d]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     late_within: Option<Duration>,
-    /// Age at which jobs are deleted, or "never" [default: 120d]
+    /// Age at which jobs are deleted, or "never" [default: 120d; with grows: never]
     #[arg(long, value_name = "DURATION")]
     job_expiry: Option<Expiry>,
-    /// Time within which unfinished jobs finish [default: they stay unfinished]
+    /// Time within which unfinished jobs finish [default: they stay unfinished; with forgets: 2d]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     jobs_finish_within: Option<Duration>,
-    /// Share of the generated signature groups that first run later than the others
+    /// Share of the generated signature groups that first run later than the others [default: 0; with forgets: 0.1]
     #[arg(long, value_name = "SHARE")]
     new_signature_share: Option<f64>,
-    /// Share of the signatures that are deleted
+    /// Share of the signatures that are deleted [default: 0; with forgets: 0.05]
     #[arg(long, value_name = "SHARE")]
     vanishing_signature_share: Option<f64>,
-    /// Share of the alert summaries that appear untriaged and are edited three times
+    /// Share of the alert summaries that appear untriaged and are edited three times [default: 0; with forgets: 0.7]
     #[arg(long, value_name = "SHARE")]
     edited_alert_share: Option<f64>,
-    /// Share of the alert summaries whose first alert is reassigned
+    /// Share of the alert summaries whose first alert is reassigned [default: 0; with forgets: 0.1]
     #[arg(long, value_name = "SHARE")]
     reassigned_alert_share: Option<f64>,
-    /// Share of the alert summaries that are deleted
+    /// Share of the alert summaries that are deleted [default: 0; with forgets: 0.05]
     #[arg(long, value_name = "SHARE")]
     deleted_alert_share: Option<f64>,
     /// Time within which alert summaries change, from their creation on [default: 60d]

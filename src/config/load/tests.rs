@@ -45,6 +45,7 @@ fn the_shipped_file_holds_every_key_with_its_default() {
         "final_test_predictions",
         "created_cutoff",
         "bind",
+        "textfile",
     ]) {
         assert!(
             text.lines().any(|line| line.trim_start_matches("# ").split('=').next().map(str::trim) == Some(key)),

@@ -1,6 +1,6 @@
-//! Draws histograms as PNG images for print: 1600 by 1000 pixels at 200 pixels per inch.
+//! Draws histograms for print: as PNG images of 1600 by 1000 pixels at 200 pixels per inch, and as SVG.
 //!
-//! In: a [`Histogram`], plain data. Out: the bytes of a PNG file. Promises: equal input gives equal bytes; bins equal those
+//! In: a [`Histogram`], plain data. Out: the bytes of a PNG or SVG file. Promises: equal input gives equal bytes; bins equal those
 //! of `numpy.histogram`; drawing reads no file or font of the system; the colours suit colour-blind readers (Okabe and Ito's
 //! palette), and the two lines differ in their dashes for print. Without values the frame says "no data".
 //!
@@ -72,21 +72,35 @@ impl Histogram {
     /// # Errors
     /// If drawing or encoding fails, which has no known cause, because both work in memory.
     pub fn render(&self) -> Result<Vec<u8>, PlotError> {
-        let bins = Bins::of(&self.observations, self.num_bins);
         let mut canvas = Canvas::new(WIDTH, HEIGHT)?;
-        let frame = PlotArea::of(self, bins.as_ref(), &canvas);
-        frame.draw_grid(&mut canvas)?;
+        self.draw(&mut canvas)?;
+        canvas.into_png()
+    }
+
+    /// Draws the same as SVG.
+    ///
+    /// # Errors
+    /// As [`Histogram::render`].
+    pub fn render_svg(&self) -> Result<Vec<u8>, PlotError> {
+        let mut canvas = Canvas::vector(WIDTH, HEIGHT)?;
+        self.draw(&mut canvas)?;
+        Ok(canvas.into_svg(&self.title))
+    }
+
+    fn draw(&self, canvas: &mut Canvas) -> Result<(), PlotError> {
+        let bins = Bins::of(&self.observations, self.num_bins);
+        let frame = PlotArea::of(self, bins.as_ref(), canvas);
+        frame.draw_grid(canvas)?;
         if let Some(bins) = &bins {
-            frame.draw_bars(bins, &mut canvas)?;
-            frame.draw_line(self.mean, MEAN, MEAN_DASHES, &mut canvas)?;
-            frame.draw_line(self.median, MEDIAN, MEDIAN_DASHES, &mut canvas)?;
+            frame.draw_bars(bins, canvas)?;
+            frame.draw_line(self.mean, MEAN, MEAN_DASHES, canvas)?;
+            frame.draw_line(self.median, MEDIAN, MEDIAN_DASHES, canvas)?;
         } else {
             let middle = i32::midpoint(frame.left, RIGHT);
             canvas.text(&Text::new("no data", 64.0, INK), (middle, i32::midpoint(TOP, BOTTOM) + 20), Anchor::Middle)?;
         }
-        frame.draw_axes(&mut canvas)?;
-        self.draw_texts(&frame, &mut canvas)?;
-        canvas.into_png()
+        frame.draw_axes(canvas)?;
+        self.draw_texts(&frame, canvas)
     }
 
     fn draw_texts(&self, frame: &PlotArea, canvas: &mut Canvas) -> Result<(), PlotError> {
@@ -279,6 +293,22 @@ mod tests {
         let has_bars = observations.iter().any(|(value, _)| value.is_finite());
         assert_eq!(num_pixels(&png, BAR) + num_pixels(&png, BAR_EDGE) > 0, has_bars);
         assert_eq!(num_pixels(&png, MEAN) > 0, has_bars);
+    }
+
+    #[test]
+    fn the_svg_has_the_bars_and_the_texts() {
+        let mut drawn = histogram(&[(1.0, 2), (3.0, 5), (9.0, 1)]);
+        drawn.title = "a < b & c".to_owned();
+        let svg = String::from_utf8(drawn.render_svg().unwrap()).unwrap();
+        assert_eq!(svg.matches("fill=\"#56b4e9\"").count(), 3, "{svg}");
+        assert!(svg.starts_with("<svg xmlns=") && svg.ends_with("</svg>\n") && !svg.contains("a < b"), "{svg}");
+        for words in
+            ["<title>a &lt; b &amp; c</title>", ">Values</text>", ">Number</text>", ">n = 8</text>", "rotate(-90 "]
+        {
+            assert!(svg.contains(words), "{words} is missing in {svg}");
+        }
+        assert_eq!(svg.into_bytes(), drawn.render_svg().unwrap());
+        assert!(String::from_utf8(histogram(&[]).render_svg().unwrap()).unwrap().contains(">no data</text>"));
     }
 
     #[test]

@@ -103,6 +103,7 @@ impl Crawl {
         config.retry.max_delay = Duration::from_millis(2);
         config.store.path = folder.path().join("store");
         config.store.commit_interval = Duration::from_millis(1);
+        config.store.min_free_bytes = 0; // a test may run on a small disk
         config.inputs.commits = Some(corpus().join("input/all_commits.jsonl"));
         config.inputs.perf_llm_struc = Some(corpus().join("input/perf_llm_struc.jsonl"));
         config.artifacts.out = folder.path().join("out");

@@ -115,11 +115,11 @@ fn write(context: &Context<'_>, coverage: Coverage, rectifier: Option<Rectifier<
         context.finish(file.written(), &counts)?;
     }
     context.put(Artifact::JobsStats, perf_jobs_stats(&totals).as_deref(), &corrections)?;
-    if context.wants(Artifact::JobsHistogram) && !totals.is_empty() {
-        let png = perf_jobs_histogram(&totals).render()?;
-        context.put(Artifact::JobsHistogram, Some(&png), &corrections)?;
+    if totals.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let plots = [Artifact::JobsHistogram, Artifact::JobsHistogramSvg];
+    context.put_plots(plots, &perf_jobs_histogram(&totals), &corrections)
 }
 
 fn counts_of(rectifier: &Rectifier<'_>) -> RowCounts {

@@ -230,9 +230,9 @@ fn write(context: &Context<'_>, durations: &Durations) -> Result<(), DatasetErro
     let minutes: Vec<f64> = durations.minutes_by_group().into_values().collect();
     let document = sig_group_job_duration_stats(&minutes, context.options().semantics);
     context.put(Artifact::GroupDurationStats, document.as_deref(), counts)?;
-    if context.wants(Artifact::DurationsHistogram) && !minutes.is_empty() {
-        let png = job_durations_histogram(&minutes).render()?;
-        context.put(Artifact::DurationsHistogram, Some(&png), counts)?;
+    if minutes.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let plots = [Artifact::DurationsHistogram, Artifact::DurationsHistogramSvg];
+    context.put_plots(plots, &job_durations_histogram(&minutes), counts)
 }

@@ -1,6 +1,6 @@
 //! Draws rectangles, dashes and text on an image in memory, and encodes it.
 //!
-//! In: shapes in pixels, y downwards. Out: the bytes of a PNG file. The bitmap backend of plotters fills the pixels; this
+//! In: shapes in pixels, y downwards. Out: the bytes of a PNG file, or the same shapes as SVG, whose text stays text. The bitmap backend of plotters fills the pixels; this
 //! file lays out text, because that backend ignores the side bearings of glyphs and rounds positions to pixels. The font
 //! is `DejaVu` Sans, embedded (licence in `font/`).
 
@@ -80,28 +80,49 @@ impl Text {
 
 /// A white image.
 pub(super) struct Canvas {
-    pixels: Vec<u8>,
+    surface: Surface,
     width: u32,
     height: u32,
     font: FontRef<'static>,
+}
+
+enum Surface {
+    /// Three bytes each, a row after the other.
+    Pixels(Vec<u8>),
+    /// The elements so far.
+    Svg(String),
 }
 
 impl Canvas {
     pub(super) fn new(width: i32, height: i32) -> Result<Self, PlotError> {
         let (width, height) = (width.unsigned_abs(), height.unsigned_abs());
         let pixels = vec![0xff; width as usize * height as usize * 3];
-        Ok(Self { pixels, width, height, font: FontRef::try_from_slice(FONT)? })
+        Ok(Self { surface: Surface::Pixels(pixels), width, height, font: FontRef::try_from_slice(FONT)? })
     }
 
-    fn area(&mut self) -> DrawingArea<BitMapBackend<'_>, Shift> {
-        BitMapBackend::with_buffer(&mut self.pixels, (self.width, self.height)).into_drawing_area()
+    /// As [`Canvas::new`], for SVG.
+    pub(super) fn vector(width: i32, height: i32) -> Result<Self, PlotError> {
+        let (width, height) = (width.unsigned_abs(), height.unsigned_abs());
+        Ok(Self { surface: Surface::Svg(String::new()), width, height, font: FontRef::try_from_slice(FONT)? })
     }
 
     /// Fills from `from` up to, but without, `to`.
     pub(super) fn rectangle(&mut self, from: (i32, i32), to: (i32, i32), colour: Rgb) -> Result<(), PlotError> {
-        if to.0 > from.0 && to.1 > from.1 {
-            let corners = [from, (to.0 - 1, to.1 - 1)]; // plotters includes both corners
-            self.area().draw(&Rectangle::new(corners, rgb(colour).filled()))?;
+        if to.0 <= from.0 || to.1 <= from.1 {
+            return Ok(());
+        }
+        match &mut self.surface {
+            Surface::Pixels(pixels) => {
+                let corners = [from, (to.0 - 1, to.1 - 1)]; // plotters includes both corners
+                area(pixels, self.width, self.height).draw(&Rectangle::new(corners, rgb(colour).filled()))?;
+            }
+            Surface::Svg(elements) => {
+                let ((x, y), (width, height)) = (from, (to.0 - from.0, to.1 - from.1));
+                let fill = hex(colour);
+                elements.push_str(&format!(
+                    "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{fill}\"/>\n"
+                ));
+            }
         }
         Ok(())
     }
@@ -155,13 +176,20 @@ impl Canvas {
     #[expect(clippy::cast_possible_truncation, reason = "pixels")]
     pub(super) fn text(&mut self, text: &Text, at: (i32, i32), anchor: Anchor) -> Result<(), PlotError> {
         let (glyphs, width) = self.layout(text);
+        let pixels = match &mut self.surface {
+            Surface::Pixels(pixels) => pixels,
+            Surface::Svg(elements) => {
+                elements.push_str(&text_element(&self.font, text, width, at, anchor));
+                return Ok(());
+            }
+        };
         let start = match anchor {
             Anchor::Middle => -width / 2.0,
             Anchor::End => -width,
         };
         let colour = rgb(text.colour);
         let font = self.font.clone();
-        let area = self.area();
+        let area = area(pixels, self.width, self.height);
         for mut glyph in glyphs {
             glyph.position.x += start;
             let Some(outline) = font.outline_glyph(glyph) else { continue }; // a blank
@@ -197,9 +225,22 @@ impl Canvas {
         (glyphs, x)
     }
 
-    /// Encodes the image.
+    /// The document, with a title for readers that do not show it; nothing for an image of pixels.
+    pub(super) fn into_svg(self, title: &str) -> Vec<u8> {
+        let Surface::Svg(elements) = self.surface else { return Vec::new() };
+        let (width, height, title) = (self.width, self.height, escaped(title));
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
+             font-family=\"DejaVu Sans, Verdana, sans-serif\">\n<title>{title}</title>\n\
+             <rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>\n{elements}</svg>\n"
+        )
+        .into_bytes()
+    }
+
+    /// Encodes the image; nothing for SVG.
     pub(super) fn into_png(self) -> Result<Vec<u8>, PlotError> {
         let mut out = Vec::new();
+        let Surface::Pixels(pixels) = self.surface else { return Ok(out) };
         let mut encoder = png::Encoder::new(&mut out, self.width, self.height);
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
@@ -212,10 +253,38 @@ impl Canvas {
             unit: png::Unit::Meter,
         }));
         let mut writer = encoder.write_header()?;
-        writer.write_image_data(&self.pixels)?;
+        writer.write_image_data(&pixels)?;
         writer.finish()?;
         Ok(out)
     }
+}
+
+fn area(pixels: &mut [u8], width: u32, height: u32) -> DrawingArea<BitMapBackend<'_>, Shift> {
+    BitMapBackend::with_buffer(pixels, (width, height)).into_drawing_area()
+}
+
+/// A text of the length that it has in this font, also where the reader has another.
+fn text_element(font: &FontRef<'_>, text: &Text, width: f32, (x, y): (i32, i32), anchor: Anchor) -> String {
+    // The size of a font is its em in SVG, and its height here.
+    let em = text.size * font.units_per_em().unwrap_or(1.0) / font.height_unscaled();
+    let anchor = match anchor {
+        Anchor::Middle => "middle",
+        Anchor::End => "end",
+    };
+    let turned = if text.upward { format!(" transform=\"rotate(-90 {x} {y})\"") } else { String::new() };
+    let (fill, words) = (hex(text.colour), escaped(&text.words));
+    format!(
+        "<text x=\"{x}\" y=\"{y}\" font-size=\"{em:.1}\" textLength=\"{width:.1}\" text-anchor=\"{anchor}\" \
+         fill=\"{fill}\"{turned}>{words}</text>\n"
+    )
+}
+
+fn hex((red, green, blue): Rgb) -> String {
+    format!("#{red:02x}{green:02x}{blue:02x}")
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 impl Dashes {
