@@ -10,7 +10,8 @@ use crate::store::columns::{ColumnSet, Columns, PythonText, encode};
 /// A reply of `performance/summary`: what is taken can be stored and read.
 pub fn reply(bytes: &[u8]) {
     let window = Window { start: Timestamp::from_micros(i64::MIN), end: Timestamp::from_micros(i64::MAX) };
-    if let Ok(Reply::Summary(summary)) = read_summary(bytes, SignatureId(7), window) {
+    for replicates in [false, true] {
+        let Ok(Reply::Summary(summary)) = read_summary(bytes, SignatureId(7), window, replicates) else { continue };
         check_taken(&summary.data);
         if let Some(header) = summary.header {
             assert!(RawJson::parse(header.as_str()).is_ok(), "{header:?}");
@@ -35,7 +36,7 @@ pub fn columns(bytes: &[u8]) {
     for at in 0..columns.len() {
         let _ = columns.write_python(at, |_| Some(Revision::default()), &mut out);
         let _ = (columns.listed_job(at), columns.aged_job(at), columns.id(at), columns.fields(at), columns.seen(at));
-        let _ = columns.record(at, |_| Some(Revision::default()));
+        let _ = columns.add_rows(at, |_| Some(Revision::default()), &mut Vec::new());
     }
 }
 

@@ -43,7 +43,7 @@ pub use self::options::{LiveConfig, RunOptions, fixed_config};
 pub(crate) use self::reduction::check_owner;
 pub use self::reduction::reduce_store;
 pub use self::refresh::RefreshPlan;
-pub(crate) use self::scope::{scope_effect, scope_of};
+pub(crate) use self::scope::{ScopeEffect, scope_effect, scope_of};
 pub use self::summary::{CrawlSummary, RunSummary};
 pub(crate) use self::textfile::write_textfile;
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::model::Kind;
 use crate::store::{KindTally, Tally};
 
 /// `total` is the sum of the five columns of outcomes and of those that are pending; `records` is what the answers hold.
@@ -15,7 +14,7 @@ pub(super) fn count_table(counts: &Tally) -> String {
         format!("{name:>12} {}\n", columns.join(" "))
     };
     let mut text = row("", names.map(str::to_owned));
-    for kind in Kind::ALL {
+    for kind in counts.kinds() {
         let of = counts.of(kind);
         let columns = [of.total(), of.data, of.empty, of.gone, of.skipped, of.failed, of.pending, of.records];
         text.push_str(&row(&kind.name().replace('_', " "), columns.map(|count| count.to_string())));
@@ -37,8 +36,8 @@ impl<'a> CountsView<'a> {
         Self {
             commits: counts.commits,
             complete: counts.is_complete(),
-            kinds: Kind::ALL.into_iter().map(|kind| (kind.name(), counts.of(kind))).collect(),
-            digests: Kind::ALL.into_iter().map(|kind| (kind.name(), format!("{:032x}", counts.digest(kind)))).collect(),
+            kinds: counts.kinds().map(|kind| (kind.name(), counts.of(kind))).collect(),
+            digests: counts.kinds().map(|kind| (kind.name(), format!("{:032x}", counts.digest(kind)))).collect(),
         }
     }
 }

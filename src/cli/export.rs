@@ -106,6 +106,12 @@ fn export_parquet(
         let message = format!("{} is not a folder; give a folder for the tables with --output", folder.display());
         return Err(Error::Usage { message });
     }
+    if *tables == BTreeSet::from([Table::Replicates])
+        && store.identity()?.is_some_and(|identity| !identity.scope.replicates)
+    {
+        let message = "the store has no replicates; `perfharvest run --set scope.replicates=true` fetches them";
+        return Err(Error::Usage { message: message.to_owned() });
+    }
     let summary = export_tables(&store, config, &folder, tables, shutdown)?;
     let said = table_lines(&folder, &summary) + &warnings(config, &summary, tables);
     Ok((said, if summary.counts.is_whole() { 0 } else { EXIT_INCOMPLETE }))
@@ -141,6 +147,7 @@ fn warnings(config: &Config, summary: &ExportSummary, tables: &BTreeSet<Table>) 
             Kind::Signatures => "rows may be missing from signatures, and whole signatures from data",
             Kind::Summaries => "these signatures are missing from data, revisions and sig_groups",
             Kind::JobDetails => "rows are missing from jobs",
+            Kind::Replicates => "these signatures are missing from replicates",
         };
         text.push_str(&format!(
             "\nwarning: {}: {} pending, {} failed; {left_out}",

@@ -22,7 +22,7 @@ use crate::config::{Config, Rate, Scope};
 use crate::fetch::Reason;
 use crate::model::{Kind, Request, Timestamp, printable_lines};
 use crate::observe::{Counters, DueJobs, RunState, counted, human_bytes, human_duration};
-use crate::pipeline::{self, RunOptions};
+use crate::pipeline::{self, RunOptions, ScopeEffect};
 use crate::store::{Store, StoreError, Tally};
 use crate::{EXIT_INCOMPLETE, EXIT_INTERRUPTED, Error};
 
@@ -78,6 +78,13 @@ struct KindPlan {
     one_by_one: u64,
     /// Bytes still to fetch, from the mean of the answers so far; unknown before the first.
     expected_bytes: Option<u64>,
+}
+
+impl KindPlan {
+    /// False for replicates that nobody asks for.
+    fn is_shown(&self) -> bool {
+        self.kind != Kind::Replicates || self.one_by_one > 0
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -175,9 +182,7 @@ async fn make(config: &Config, options: RunOptions) -> Result<Option<Plan>, Erro
         Err(error) => return Err(error),
     };
     let reached = state.map(|state| state.reached_lately_per_second).filter(|reached| *reached > 0.0);
-    let (num_added, num_alert_pages) =
-        effect.as_ref().map_or((0, 0), |effect| (effect.num_added, effect.num_alert_pages));
-    let plan = plan_of(&counts, config, &by_day, start, [num_added, num_alert_pages]);
+    let plan = plan_of(&counts, config, &by_day, start, effect.as_ref());
     Ok(Some(Plan {
         reached_per_second: reached,
         eta_at_reached_secs: reached.map(|reached| seconds(plan.requests, reached)),
@@ -202,12 +207,13 @@ async fn make_refresh(config: &Config, options: RunOptions) -> Result<Option<Pla
         let (to_do, requests, expected_bytes) = match kind {
             Kind::Alerts | Kind::Signatures => (of.total(), of.total(), Some(of.body_bytes)),
             Kind::Summaries => (num_summaries, num_summaries, None),
+            Kind::Replicates => (plan.replicates, plan.replicates, None),
             Kind::JobDetails => (num_jobs, num_jobs.div_ceil(config.batch.job_ids.get() as u64), None),
         };
         let skipped = if kind == Kind::Summaries { plan.num_skipped } else { 0 };
         KindPlan { kind, done: 0, to_do, requests, skipped, one_by_one: to_do, expected_bytes }
     };
-    let kinds: Vec<KindPlan> = Kind::ALL.into_iter().map(kind_plan).collect();
+    let kinds: Vec<KindPlan> = Kind::ALL.into_iter().map(kind_plan).filter(KindPlan::is_shown).collect();
     let requests: u64 = kinds.iter().map(|kind| kind.requests).sum();
     let rate = config.limiter.requests_per_second;
     Ok(Some(Plan {
@@ -247,15 +253,16 @@ fn pending_by_day(store: &Store) -> Result<BTreeMap<i64, u64>, StoreError> {
     Ok(by_day)
 }
 
-/// The plan of a store that no crawl has open. A wider scope adds `num_added` requests for data and `num_alert_pages`
-/// for alert summaries.
+/// The plan of a store that no crawl has open. A wider scope adds requests.
 fn plan_of(
     counts: &Tally,
     config: &Config,
     by_day: &BTreeMap<i64, u64>,
     start: Timestamp,
-    [num_added, num_alert_pages]: [u64; 2],
+    effect: Option<&ScopeEffect>,
 ) -> Plan {
+    let added = |of: fn(&ScopeEffect) -> u64| effect.map_or(0, of);
+    let num_added = added(|effect| effect.num_added);
     let summaries = counts.of(Kind::Summaries);
     let jobs = counts.of(Kind::JobDetails);
     let summaries_left = summaries.pending + summaries.failed + num_added;
@@ -271,7 +278,8 @@ fn plan_of(
             let of = counts.of(*kind);
             let to_do = match kind {
                 Kind::Summaries => summaries_left,
-                Kind::Alerts => of.pending + of.failed + num_alert_pages,
+                Kind::Alerts => of.pending + of.failed + added(|effect| effect.num_alert_pages),
+                Kind::Replicates => of.pending + of.failed + added(|effect| effect.num_replicates),
                 Kind::Signatures | Kind::JobDetails => of.pending + of.failed,
             };
             let (requests, one_by_one) = match kind {
@@ -279,6 +287,7 @@ fn plan_of(
                 // The list, then one request per signature.
                 Kind::Signatures => (to_do, 1 + summaries.total() + num_added),
                 Kind::Summaries => (to_do, summaries.total() + num_added),
+                Kind::Replicates => (to_do, of.total() + added(|effect| effect.num_replicates)),
                 Kind::JobDetails => ((to_do + jobs_to_come).div_ceil(per_request), jobs.total() + jobs_to_come),
             };
             let asked = of.data + of.empty + of.gone;
@@ -291,6 +300,7 @@ fn plan_of(
             let (done, skipped) = (asked, of.skipped);
             KindPlan { kind: *kind, done, to_do, requests, skipped, one_by_one, expected_bytes }
         })
+        .filter(KindPlan::is_shown)
         .collect();
     let requests: u64 = kinds.iter().map(|kind| kind.requests).sum();
     let expected = [Kind::Summaries, Kind::JobDetails].map(|kind| kinds[kind.index()].expected_bytes);

@@ -168,7 +168,8 @@ pub(super) fn set_aside_line(config: &Config, num: u64) -> String {
 fn one_by_one(crawl: &CrawlSummary) -> u64 {
     let of = |kind: Kind| crawl.counts.of(kind);
     let signatures = of(Kind::Summaries).settled();
-    of(Kind::Alerts).records.div_ceil(10).max(1) + 2 * signatures + 1 + of(Kind::JobDetails).settled()
+    let lists = of(Kind::Alerts).records.div_ceil(10).max(1) + 1;
+    lists + 2 * signatures + of(Kind::Replicates).settled() + of(Kind::JobDetails).settled()
 }
 
 pub(super) fn reduction_lines(config: &Config, asked: &[Artifact], reduction: &ReduceSummary) -> String {

@@ -37,6 +37,9 @@ pub struct ScopeConfig {
     /// Alert summaries to fetch: `default` (as the older scripts), `all`, or the statuses to add to the default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert_statuses: Option<AlertStatuses>,
+    /// Fetch the replicates of the data too, with a second request per signature.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicates: Option<bool>,
 }
 
 /// Reads a list, or a single element as a list of one.
@@ -182,16 +185,19 @@ pub struct Scope {
     /// The alert summaries that are fetched.
     #[serde(skip_serializing_if = "AlertStatuses::is_default")]
     pub alert_statuses: AlertStatuses,
+    /// True if the replicates of the data are fetched.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub replicates: bool,
 }
 
 impl Scope {
-    /// True if every signature passes and no alert summaries are added.
+    /// True if every signature passes, and neither alert summaries nor replicates are added.
     #[must_use]
     pub fn is_all(&self) -> bool {
         *self == Self::default()
     }
 
-    /// True if every signature that passes `other` certainly passes `self`.
+    /// True if everything that `other` asks for certainly passes `self`.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         let by_id = match (&self.signatures, &other.signatures) {
@@ -206,6 +212,7 @@ impl Scope {
             && includes(&self.platforms, &other.platforms)
             && includes(&self.suites, &other.suites)
             && self.alert_statuses.includes(&other.alert_statuses)
+            && (self.replicates || !other.replicates)
     }
 
     /// The keys that differ from `asked`: `(key, stored, asked)`.
@@ -235,6 +242,12 @@ impl Scope {
                 asked.alert_statuses.to_string(),
                 self.alert_statuses != asked.alert_statuses,
             ),
+            (
+                "scope.replicates",
+                self.replicates.to_string(),
+                asked.replicates.to_string(),
+                self.replicates != asked.replicates,
+            ),
         ];
         rows.into_iter().filter(|row| row.3).map(|(key, stored, asked, _)| (key, stored, asked)).collect()
     }
@@ -248,6 +261,7 @@ impl fmt::Display for Scope {
             ("platforms", !self.platforms.is_empty(), texts(&self.platforms)),
             ("suites", !self.suites.is_empty(), texts(&self.suites)),
             ("alert statuses", !self.alert_statuses.is_default(), self.alert_statuses.to_string()),
+            ("replicates", self.replicates, "yes".to_owned()),
         ] {
             if is_set {
                 write!(f, "; {name}: {text}")?;
@@ -287,6 +301,7 @@ impl ScopeConfig {
             platforms: names("scope.platforms", self.platforms.as_deref(), &pinned.platforms)?,
             suites: names("scope.suites", self.suites.as_deref(), &pinned.suites)?,
             alert_statuses: self.alert_statuses.clone().unwrap_or_else(|| pinned.alert_statuses.clone()),
+            replicates: self.replicates.unwrap_or(pinned.replicates),
         })
     }
 }

@@ -67,7 +67,7 @@ impl Config {
         match kind {
             Kind::Alerts => concurrency.alerts,
             Kind::Signatures => concurrency.signatures,
-            Kind::Summaries => concurrency.summaries,
+            Kind::Summaries | Kind::Replicates => concurrency.summaries,
             Kind::JobDetails => concurrency.job_details,
         }
         .get()
@@ -180,7 +180,8 @@ pub struct ConcurrencyConfig {
     pub alerts: NonZeroUsize,
     /// Fetchers of signature lists.
     pub signatures: NonZeroUsize,
-    /// Fetchers of summaries, the data of one signature each: nearly all requests of a crawl.
+    /// Fetchers of summaries, the data of one signature each: nearly all requests of a crawl. As many fetch those with
+    /// replicates.
     pub summaries: NonZeroUsize,
     /// Fetchers of batches of job details.
     pub job_details: NonZeroUsize,

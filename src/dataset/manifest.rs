@@ -104,7 +104,7 @@ impl Sources<'_> {
                 harvests: self.harvests.clone(),
                 changes,
                 requests_made: Kind::ALL.iter().map(|kind| self.counts.of(*kind).attempts).sum(),
-                requests: Kind::ALL.iter().map(|kind| (kind.name().to_owned(), entry(*kind))).collect(),
+                requests: self.counts.kinds().map(|kind| (kind.name().to_owned(), entry(kind))).collect(),
             },
         };
         if let Some(before) = before {

@@ -27,6 +27,7 @@ use super::families::coverage::{CommitTable, Coverage, CoverageReducer};
 use super::families::durations::job_times::{duration_corrected, times_of, wait_corrected};
 use super::families::durations::{Durations, SampleReducer, Samples};
 use super::families::groups::{GroupsReducer, SignatureGroups};
+use super::families::replicates::ReplicateShare;
 use super::pass::signatures::{Part, Signatures};
 use super::pass::{Means, Pass, Reducer, ReducerWorker, SignatureJobs};
 use super::promise::Promised;
@@ -91,6 +92,8 @@ pub struct Overview {
     pub num_data: u64,
     /// Number of these data whose job the server has deleted.
     pub num_jobless: u64,
+    /// How many data have replicates; `None` if the scope leaves them out.
+    pub replicates: Option<ReplicateShare>,
 }
 
 /// Computes the numbers of the crawl in `store`. `spill_dir`: the folder for the temporary files of sorting.
@@ -111,7 +114,11 @@ pub fn compute_overview(
     let reader = StoreReader { store, semantics: config.artifacts.semantics, means, signatures: &signatures };
     let alerts = reader.alerts(identity)?;
     let data = reader.data(commits.as_ref())?;
-    reader.overview(commits.as_ref(), alerts, data)
+    let mut overview = reader.overview(commits.as_ref(), alerts, data)?;
+    if identity.scope.replicates {
+        overview.replicates = Some(ReplicateShare::measure(store, &signatures, &means)?);
+    }
+    Ok(overview)
 }
 
 struct StoreReader<'a> {
@@ -204,6 +211,7 @@ impl StoreReader<'_> {
             num_signatures: self.signatures.len() as u64,
             num_data: totals.num_data,
             num_jobless: totals.num_jobless,
+            replicates: None,
         })
     }
 

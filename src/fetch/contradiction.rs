@@ -19,8 +19,9 @@ pub(super) enum Suspicion {
     Signatures { framework: Option<FrameworkId> },
     /// No signatures with data since the window's start.
     Updated { framework: Option<FrameworkId> },
-    /// No data of a signature; `is_known`: the server answered with the signature itself.
-    Data { signature: SignatureId, window: Window, is_known: bool },
+    /// No data of a signature; `is_known`: the server answered with the signature itself. `after`: the number of the harvest
+    /// that may have stored its data, if their replicates were asked for.
+    Data { signature: SignatureId, window: Window, is_known: bool, after: Option<u16> },
 }
 
 impl Suspicion {
@@ -33,8 +34,11 @@ impl Suspicion {
             (Request::UpdatedSignatures { framework }, Reply::UpdatedSignatures(ids)) if ids.is_empty() => {
                 Some(Self::Updated { framework })
             }
-            (Request::Summary { signature, window, .. }, Reply::Summary(summary)) if summary.data.is_empty() => {
-                Some(Self::Data { signature, window, is_known: summary.header.is_some() })
+            (Request::Summary { signature, window, harvest, replicates }, Reply::Summary(summary))
+                if summary.data.is_empty() =>
+            {
+                let after = replicates.then_some(harvest);
+                Some(Self::Data { signature, window, is_known: summary.header.is_some(), after })
             }
             _ => None,
         }
@@ -64,7 +68,13 @@ impl Suspicion {
                 self.contradicted_by_stored_alerts(store, identity)
             }
             Self::Updated { .. } => self.contradicted_by_stored_alerts(store, identity),
-            Self::Data { signature, window, is_known } => {
+            Self::Data { signature, window, is_known, after } => {
+                for part in store.summaries_of(signature) {
+                    let part = part?;
+                    if Some(part.harvest) == after && part.settled.newest_push.is_some_and(|at| window.contains(at)) {
+                        return Ok(Some("its answer without replicates, which had data in the window".to_owned()));
+                    }
+                }
                 let in_window = last_updated(store, signature)?.is_some_and(|at| window.contains(at));
                 if in_window {
                     return Ok(Some("the record of the signature, whose last_updated is in the window".to_owned()));

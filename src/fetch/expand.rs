@@ -187,29 +187,43 @@ fn is_settled_or_unknown(store: &Store, request: Request) -> Result<bool, StoreE
     Ok(true)
 }
 
-/// A request for the data of each signature that has none yet; those without data in the window are settled as skipped.
+/// A request for the data of each signature that has none yet, and for the replicates if the scope has them; those without data
+/// in the window are settled as skipped.
 fn summaries(
     store: &Store,
     identity: &CrawlIdentity,
     updated: Option<&HashSet<u64>>,
 ) -> Result<Vec<Settlement>, FetchError> {
+    let mut expansions = summaries_of(store, identity, updated, false)?;
+    if identity.scope.replicates {
+        expansions.extend(summaries_of(store, identity, updated, true)?);
+    }
+    Ok(expansions)
+}
+
+fn summaries_of(
+    store: &Store,
+    identity: &CrawlIdentity,
+    updated: Option<&HashSet<u64>>,
+    replicates: bool,
+) -> Result<Vec<Settlement>, FetchError> {
     let window = identity.data_window();
     let mut known = HashSet::new();
     let harvest = store.newest_harvest()?.filter(|harvest| harvest.number > FIRST_HARVEST);
-    for_each_known_summary(store, |signature, asked_by, _| {
+    for_each_known_summary(store, replicates, |signature, asked_by, _| {
         if harvest.as_ref().is_none_or(|harvest| harvest.number == asked_by) {
             known.insert(signature);
         }
     })?;
     if let Some(harvest) = harvest {
-        return later_summaries(store, identity, &harvest, &known, updated);
+        return later_summaries(store, identity, &harvest, &known, updated, replicates);
     }
     let missing: Vec<SignatureId> =
         selected_signatures(store, identity)?.into_iter().filter(|id| !known.contains(id)).collect();
     let expansion = |signatures: &[SignatureId]| {
         let mut settlement = Settlement::default();
         for &signature in signatures {
-            let request = Request::Summary { signature, harvest: FIRST_HARVEST, window };
+            let request = Request::Summary { signature, harvest: FIRST_HARVEST, window, replicates };
             settlement = match updated {
                 Some(updated) if !updated.contains(&signature.0) && !asks_for_headers(identity) => {
                     settlement.and(Settlement::without_records(request, Outcome::Skipped))
@@ -222,13 +236,18 @@ fn summaries(
     Ok(missing.chunks(SIGNATURES_PER_EXPANSION).map(expansion).collect())
 }
 
-/// Hands over each summary of the frontier. While a writer works, a request may be seen twice, in the state that it leaves
+/// Hands over each summary of the frontier, with or without replicates. While a writer works, a request may be seen twice, in the state that it leaves
 /// and in the one that it enters, but is never missed.
-fn for_each_known_summary(store: &Store, mut know: impl FnMut(SignatureId, u16, Window)) -> Result<(), StoreError> {
-    let mut take = |request: Request| {
-        if let Request::Summary { signature, harvest, window } = request {
+fn for_each_known_summary(
+    store: &Store,
+    with_replicates: bool,
+    mut know: impl FnMut(SignatureId, u16, Window),
+) -> Result<(), StoreError> {
+    let mut take = |request: Request| match request {
+        Request::Summary { signature, harvest, window, replicates } if replicates == with_replicates => {
             know(signature, harvest, window);
         }
+        _ => {}
     };
     for pending in store.pending() {
         take(pending?.request);
@@ -236,7 +255,7 @@ fn for_each_known_summary(store: &Store, mut know: impl FnMut(SignatureId, u16, 
     for failure in store.failures() {
         take(failure?.0);
     }
-    for summary in store.settled_summaries() {
+    for summary in store.settled_rows(with_replicates) {
         take(summary?.request());
     }
     Ok(())
@@ -248,11 +267,17 @@ fn for_each_known_summary(store: &Store, mut know: impl FnMut(SignatureId, u16, 
 /// # Errors
 /// [`StoreError`] when the store cannot be read.
 pub(crate) fn lost_parts(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Pending>, StoreError> {
+    let mut lost = lost_parts_of(store, identity, false)?;
+    lost.extend(lost_parts_of(store, identity, true)?);
+    Ok(lost)
+}
+
+fn lost_parts_of(store: &Store, identity: &CrawlIdentity, replicates: bool) -> Result<Vec<Pending>, StoreError> {
     let whole = identity.data_window();
     let Some(newest) = store.newest_harvest()? else { return Ok(Vec::new()) };
     let harvest = newest.number;
     let mut in_parts: BTreeMap<SignatureId, Vec<Window>> = BTreeMap::new();
-    for_each_known_summary(store, |signature, asked_by, window| {
+    for_each_known_summary(store, replicates, |signature, asked_by, window| {
         if asked_by == harvest && window != whole {
             in_parts.entry(signature).or_default().push(window);
         }
@@ -260,16 +285,19 @@ pub(crate) fn lost_parts(store: &Store, identity: &CrawlIdentity) -> Result<Vec<
     if in_parts.is_empty() {
         return Ok(Vec::new()); // as in most crawls
     }
-    for_each_known_summary(store, |signature, asked_by, window| {
+    for_each_known_summary(store, replicates, |signature, asked_by, window| {
         if asked_by == harvest && window == whole {
             in_parts.remove(&signature);
         }
     })?;
-    let readings = if harvest == FIRST_HARVEST { HashMap::new() } else { earlier_readings(store, identity, harvest)? };
+    let readings = match harvest {
+        FIRST_HARVEST => HashMap::new(),
+        _ => earlier_readings(store, identity, harvest, replicates)?,
+    };
     let mut lost = Vec::new();
     for (signature, parts) in in_parts {
         let asked = readings.get(&signature).map_or(whole, |reading| reading.window_after(identity, &newest));
-        let request = |window| Pending::of(Request::Summary { signature, harvest, window });
+        let request = |window| Pending::of(Request::Summary { signature, harvest, window, replicates });
         lost.extend(asked.gaps(parts).into_iter().map(request));
     }
     Ok(lost)

@@ -248,8 +248,9 @@ impl Fetcher {
         let links = &self.links;
         links.access.note_answer(batch, attempts, &answer);
         links.revisions.as_ref().map_or(Ok(()), |check| check.compare(&answer.reply))?;
+        let replicates = batch.kind() == Kind::Replicates;
         if let Some(secs) = self.secs_of_part(batch) {
-            links.access.pressure.sizes.part_worked(secs);
+            links.access.pressure.sizes.part_worked(replicates, secs);
         }
         let has_data = match &answer.reply {
             Reply::Summary(summary) => !summary.data.is_empty(),
@@ -332,11 +333,11 @@ impl Fetcher {
         error: &SourceError,
     ) -> Result<Ending, FetchError> {
         info!(request = %batch, attempts, error = %error.with_causes(), "splitting request");
-        let sizes = &self.links.access.pressure.sizes;
+        let (sizes, replicates) = (&self.links.access.pressure.sizes, batch.kind() == Kind::Replicates);
         if let Some(secs) = self.secs_of_part(batch) {
-            sizes.part_failed(secs);
+            sizes.part_failed(replicates, secs);
         }
-        match split(batch, sizes.longest_part_secs()) {
+        match split(batch, sizes.longest_part_secs(replicates)) {
             Split::Requests(requests) => {
                 let parts = requests.into_iter().map(Pending::of).collect();
                 self.links.store.submit(Change::Replace { batch: batch.clone(), parts, attempts }).await?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{Batch, JobId, Kind, Request, SignatureId, Timestamp, Window};
+use crate::model::{Batch, JobId, Kind, NUM_KINDS, Request, SignatureId, Timestamp, Window};
 use crate::store::Pending;
 
 /// A batch of jobs that is not full goes out this long after the last one, so that jobs are not left to the end.
@@ -19,18 +19,22 @@ pub(super) const PARTIAL_JOBS_INTERVAL: Duration = Duration::from_mins(5);
 /// A signature that was split so often without an answer in between holds a fetcher for long each time.
 const SLOW_SPLITS: u32 = 3;
 
+/// The rows of a signature: its data, or with true their replicates.
+type Rows = (SignatureId, bool);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Frontier {
     /// Requests to hand out, one a batch; job details are in `jobs`, parts of windows in `parts`.
-    queues: [VecDeque<Request>; 4],
-    parts: VecDeque<Request>,
+    queues: [VecDeque<Request>; NUM_KINDS],
+    /// Of summaries, and of those with replicates.
+    parts: [VecDeque<Request>; 2],
     /// Of the crawl.
     data_window: Window,
     /// Splits of a signature since it was answered.
-    splits: HashMap<SignatureId, u32>,
+    splits: HashMap<Rows, u32>,
     /// Signatures with a part in flight.
-    in_parts: HashSet<SignatureId>,
+    in_parts: HashSet<Rows>,
     /// Maximum of slow signatures among them while other work waits.
     most_slow: usize,
     /// Fetchers of summaries.
@@ -42,7 +46,7 @@ pub(super) struct Frontier {
     jobs_allowed: Option<usize>,
     in_flight: HashSet<Request>,
     /// Requests of `in_flight` by kind.
-    num_in_flight: [usize; 4],
+    num_in_flight: [usize; NUM_KINDS],
 }
 
 impl Frontier {
@@ -50,7 +54,7 @@ impl Frontier {
     pub(super) fn new(data_window: Window, jobs_allowed: Option<usize>) -> Self {
         Self {
             queues: Default::default(),
-            parts: VecDeque::new(),
+            parts: Default::default(),
             data_window,
             splits: HashMap::new(),
             in_parts: HashSet::new(),
@@ -60,7 +64,7 @@ impl Frontier {
             jobs_handed_out_at: Instant::now(),
             jobs_allowed,
             in_flight: HashSet::new(),
-            num_in_flight: [0; 4],
+            num_in_flight: [0; NUM_KINDS],
         }
     }
 
@@ -68,26 +72,30 @@ impl Frontier {
     pub(super) fn push(&mut self, pending: Pending) {
         match pending.request {
             Request::Job { id } => drop(self.jobs.insert((pending.submitted, id))),
-            request if self.signature_of_part(&request).is_some() => self.parts.push_back(request),
-            request => self.queues[request.kind().index()].push_back(request),
+            request => match self.rows_of_part(&request) {
+                Some((_, replicates)) => self.parts[usize::from(replicates)].push_back(request),
+                None => self.queues[request.kind().index()].push_back(request),
+            },
         }
     }
 
-    /// The signature of a part of a window; `None` for everything else.
-    fn signature_of_part(&self, request: &Request) -> Option<SignatureId> {
+    /// The rows that a part of a window asks for; `None` for everything else.
+    fn rows_of_part(&self, request: &Request) -> Option<Rows> {
         match request {
-            Request::Summary { signature, .. } if request.is_part(self.data_window) => Some(*signature),
+            Request::Summary { signature, replicates, .. } if request.is_part(self.data_window) => {
+                Some((*signature, *replicates))
+            }
             _ => None,
         }
     }
 
     /// A summary was replaced by `parts`, which go out next, or is settled when there are none.
     pub(super) fn note_split(&mut self, request: &Request, parts: &[Request]) {
-        let Request::Summary { signature, .. } = request else { return };
+        let Request::Summary { signature, replicates, .. } = request else { return };
         if parts.is_empty() {
-            self.splits.remove(signature);
+            self.splits.remove(&(*signature, *replicates));
         } else {
-            *self.splits.entry(*signature).or_default() += 1;
+            *self.splits.entry((*signature, *replicates)).or_default() += 1;
         }
         for part in parts.iter().rev() {
             self.push_front(*part);
@@ -100,18 +108,19 @@ impl Frontier {
         self.concurrency = concurrency;
     }
 
-    /// The next part: of a signature that has none in flight.
-    fn take_part(&mut self) -> Option<Request> {
-        let is_slow = |id: &SignatureId| self.splits.get(id).is_some_and(|splits| *splits >= SLOW_SPLITS);
-        let slow_in_flight = self.in_parts.iter().filter(|id| is_slow(id)).count();
-        let others_wait = !self.queues[Kind::Summaries.index()].is_empty();
+    /// The next part of `kind`: of a signature that has none in flight.
+    fn take_part(&mut self, kind: Kind) -> Option<Request> {
+        let is_slow = |rows: &Rows| self.splits.get(rows).is_some_and(|splits| *splits >= SLOW_SPLITS);
+        let slow_in_flight = self.in_parts.iter().filter(|rows| is_slow(rows)).count();
+        let others_wait = !self.queues[kind.index()].is_empty();
         let may_be_slow = slow_in_flight < self.most_slow || !others_wait;
-        let position = self.parts.iter().position(|part| {
-            let id = self.signature_of_part(part);
-            id.is_some_and(|id| !self.in_parts.contains(&id) && (may_be_slow || !is_slow(&id)))
+        let parts = &self.parts[usize::from(kind == Kind::Replicates)];
+        let position = parts.iter().position(|part| {
+            let rows = self.rows_of_part(part);
+            rows.is_some_and(|rows| !self.in_parts.contains(&rows) && (may_be_slow || !is_slow(&rows)))
         })?;
-        let part = self.parts.remove(position)?;
-        self.in_parts.extend(self.signature_of_part(&part));
+        let part = self.parts[usize::from(kind == Kind::Replicates)].remove(position)?;
+        self.in_parts.extend(self.rows_of_part(&part));
         Some(part)
     }
 
@@ -119,8 +128,10 @@ impl Frontier {
     pub(super) fn push_front(&mut self, request: Request) {
         match request {
             Request::Job { id } => drop(self.jobs.insert((Timestamp::default(), id))),
-            request if self.signature_of_part(&request).is_some() => self.parts.push_front(request),
-            request => self.queues[request.kind().index()].push_front(request),
+            request => match self.rows_of_part(&request) {
+                Some((_, replicates)) => self.parts[usize::from(replicates)].push_front(request),
+                None => self.queues[request.kind().index()].push_front(request),
+            },
         }
     }
 
@@ -128,11 +139,12 @@ impl Frontier {
     pub(super) fn take(&mut self, kind: Kind, jobs_per_batch: usize, more_to_come: bool) -> Option<Batch> {
         let batch = match kind {
             Kind::JobDetails => self.take_jobs(jobs_per_batch, more_to_come)?,
-            Kind::Summaries => {
-                let part = self.take_part();
+            Kind::Summaries | Kind::Replicates => {
+                let part = self.take_part(kind);
                 // No whole window in advance while parts wait for others of their signature: those show first which lengths
                 // the server answers.
-                let may_be_whole = self.parts.is_empty() || self.num_in_flight(kind) < self.concurrency;
+                let may_be_whole = self.parts[usize::from(kind == Kind::Replicates)].is_empty()
+                    || self.num_in_flight(kind) < self.concurrency;
                 let whole = || if may_be_whole { self.queues[kind.index()].pop_front() } else { None };
                 Batch::of(part.or_else(whole)?)
             }
@@ -178,8 +190,8 @@ impl Frontier {
             if self.in_flight.remove(request) {
                 self.num_in_flight[batch.kind().index()] -= 1;
             }
-            if let Some(signature) = self.signature_of_part(request) {
-                self.in_parts.remove(&signature);
+            if let Some(rows) = self.rows_of_part(request) {
+                self.in_parts.remove(&rows);
             }
         }
     }
@@ -188,7 +200,8 @@ impl Frontier {
     pub(super) fn num_pending(&self, kind: Kind) -> usize {
         match kind {
             Kind::JobDetails => self.jobs.len(),
-            Kind::Summaries => self.queues[kind.index()].len() + self.parts.len(),
+            Kind::Summaries => self.queues[kind.index()].len() + self.parts[0].len(),
+            Kind::Replicates => self.queues[kind.index()].len() + self.parts[1].len(),
             _ => self.queues[kind.index()].len(),
         }
     }
@@ -234,7 +247,7 @@ mod tests {
             0 => WINDOW,
             _ => Window { start: Timestamp::from_secs(number), end: Timestamp::from_secs(number + 1) },
         };
-        Request::Summary { signature: SignatureId(signature), harvest: 1, window }
+        Request::Summary { signature: SignatureId(signature), harvest: 1, window, replicates: false }
     }
 
     fn take_summary(frontier: &mut Frontier) -> Option<Request> {

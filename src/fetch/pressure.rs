@@ -67,8 +67,8 @@ impl Pressure {
     }
 
     /// Parts of the signature's window failed in an earlier run: they are not split all over again.
-    pub(crate) fn note_earlier_failure(&self, signature: SignatureId) {
-        self.sizes.signature_failed_before(signature);
+    pub(crate) fn note_earlier_failure(&self, signature: SignatureId, replicates: bool) {
+        self.sizes.signature_failed_before(signature, replicates);
     }
 
     /// Tokens per second, now.

@@ -39,7 +39,7 @@ impl Reading {
     }
 }
 
-/// The last reading of each signature before harvest `number`.
+/// The last reading of each signature before harvest `number`, of its data or of their replicates.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be read.
@@ -47,10 +47,11 @@ pub(super) fn earlier_readings(
     store: &Store,
     identity: &CrawlIdentity,
     number: u16,
+    replicates: bool,
 ) -> Result<HashMap<SignatureId, Reading>, StoreError> {
     let (start, ends) = (identity.data_window().start, store.harvest_ends()?);
     let mut readings: HashMap<SignatureId, Reading> = HashMap::new();
-    store.for_each_reading(|parts| {
+    store.for_each_reading(replicates, |parts| {
         let SettledSummary { signature, harvest, .. } = parts[0];
         // Parts that were never joined lack others, which failed.
         if harvest < number && is_whole(parts, start, &ends) {
@@ -86,7 +87,7 @@ pub(crate) struct Due {
 
 /// The signatures that a later harvest asks for, or settles without a request, ascending: by the readings of `store`, and by
 /// the server's lists that `lists` has. `updated`: the signatures with data since the window's start, where the server said
-/// so.
+/// so. With `replicates`, those whose replicates it asks for.
 ///
 /// # Errors
 /// [`FetchError`] when the scope selects nothing or a store cannot be read.
@@ -96,17 +97,20 @@ pub(crate) fn due_signatures(
     identity: &CrawlIdentity,
     harvest: &Harvest,
     updated: Option<&HashSet<u64>>,
+    replicates: bool,
 ) -> Result<Vec<Due>, FetchError> {
     let ends = store.harvest_ends()?;
     let previous_end = ends.end_of(harvest.number.saturating_sub(1));
     let ids_of = |list: Request| lists.id_list(&list).map(|ids| ids.map(HashSet::<u64>::from_iter));
     let [moved, in_overlap] = harvest.lateness.lists_of_moved(previous_end).map(ids_of);
     let (moved, in_overlap, overlap) = (moved?, in_overlap?, harvest.lateness.overlap_before(previous_end));
-    let readings = earlier_readings(store, identity, harvest.number)?;
+    let readings = earlier_readings(store, identity, harvest.number, replicates)?;
     let listed = lists.listed_signatures()?;
     // A sample is drawn once.
     let selected = if identity.sample_signatures.is_some() {
-        let mut sampled: Vec<SignatureId> = readings.keys().copied().collect();
+        let drawn =
+            if replicates { earlier_readings(store, identity, harvest.number, false)? } else { readings.clone() };
+        let mut sampled: Vec<SignatureId> = drawn.into_keys().collect();
         sampled.sort_unstable();
         sampled
     } else {
@@ -149,12 +153,14 @@ pub(super) fn later_summaries(
     harvest: &Harvest,
     known: &HashSet<SignatureId>,
     updated: Option<&HashSet<u64>>,
+    replicates: bool,
 ) -> Result<Vec<Settlement>, FetchError> {
-    let mut due = due_signatures(store, store, identity, harvest, updated)?;
+    let mut due = due_signatures(store, store, identity, harvest, updated, replicates)?;
     due.retain(|due| !known.contains(&due.signature));
     let expansion = |due: &[Due]| {
         due.iter().fold(Settlement::default(), |settlement, Due { signature, window, reason }| {
-            let request = Request::Summary { signature: *signature, harvest: harvest.number, window: *window };
+            let (signature, window, harvest) = (*signature, *window, harvest.number);
+            let request = Request::Summary { signature, harvest, window, replicates };
             match reason {
                 Some(_) => settlement.with_discovered([Pending::of(request)]),
                 None => settlement.and(Settlement::without_records(request, Outcome::Skipped)),
@@ -177,7 +183,7 @@ fn is_late_check_due(harvest: &Harvest, newest: Timestamp, read_up_to: Timestamp
 pub(super) fn samples_after_joining(store: &Store, harvest: u16) -> Result<Vec<Pending>, StoreError> {
     let mut discovered = Vec::new();
     let mut reader = SeriesReader::new(store)?;
-    for signature in store.signatures_to_join(harvest)? {
+    for signature in store.signatures_to_join(harvest, false)? {
         let parts = store.summaries_of(signature).map(|part| part.map(|part| part.part()));
         let series = reader.read(&parts.collect::<Result<Vec<_>, _>>()?)?;
         let jobs = series.data.iter().map(|record| {

@@ -174,9 +174,10 @@ impl Scheduler {
     /// Takes note of a durable change.
     fn note_commit(&mut self, event: StoreEvent) -> Result<(), FetchError> {
         let StoreEvent::Committed { batch, mut fresh, failed } = event;
-        if let Some(batch) = batch.as_ref().filter(|batch| batch.kind() == Kind::Summaries && !failed) {
+        let is_of_window = |kind| matches!(kind, Kind::Summaries | Kind::Replicates);
+        if let Some(batch) = batch.as_ref().filter(|batch| is_of_window(batch.kind()) && !failed) {
             // Parts of a window go first: which length works is known before the next signature must be split.
-            let parts = fresh.extract_if(.., |pending| pending.request.kind() == Kind::Summaries);
+            let parts = fresh.extract_if(.., |pending| is_of_window(pending.request.kind()));
             let parts: Vec<_> = parts.map(|part| part.request).collect();
             self.frontier.note_split(&batch.requests()[0], &parts);
         }
@@ -219,7 +220,7 @@ impl Scheduler {
                 }
             }
             Kind::Signatures => expand::after_signatures(store, identity, !self.alerts_listed)?,
-            Kind::Summaries | Kind::JobDetails => return Ok(()),
+            Kind::Summaries | Kind::Replicates | Kind::JobDetails => return Ok(()),
         };
         self.to_expand.extend(expansions.into_iter().filter(|expansion| !expansion.is_empty()));
         Ok(())
@@ -276,6 +277,12 @@ impl Scheduler {
             };
             if kind == Kind::Summaries {
                 self.frontier.set_concurrency(concurrency);
+            }
+            if kind == Kind::Replicates && self.frontier.num_pending(Kind::Summaries) > 0 {
+                // The data first: they tell which jobs to ask for before the server deletes these.
+                let pending = self.frontier.num_pending(kind);
+                self.links.counters.set_frontier(kind, pending as u64, self.frontier.num_in_flight(kind) as u64);
+                continue;
             }
             let requests_per_batch = if kind == Kind::JobDetails { job_ids } else { 1 };
             let most = (concurrency + MAX_QUEUED + MAX_UNCOMMITTED).saturating_mul(requests_per_batch);

@@ -46,9 +46,10 @@ pub(super) fn settlement_of(
         (Reply::Frameworks { ids, list }, _) => {
             Settlement::of_frameworks(request, ids.into_iter().map(|id| id.0).collect(), &list)
         }
-        (Reply::Summary(summary), Request::Summary { signature, harvest, window }) => {
+        (Reply::Summary(summary), Request::Summary { signature, harvest, window, replicates }) => {
             // A later harvest may add to data that are stored.
-            let is_all = window == context.identity.data_window()
+            let is_all = !replicates
+                && window == context.identity.data_window()
                 && (harvest == FIRST_HARVEST || context.store.summaries_of(signature).next().is_none());
             Settlement::of_summary(context.store, request, is_all, &summary)
         }

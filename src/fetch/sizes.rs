@@ -23,8 +23,8 @@ const FAILURES_OF_KNOWN_HOPELESS: u32 = 2;
 /// All that is asked for in parts when it is too much: its failures are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
-    /// The data of a signature.
-    Signature(SignatureId),
+    /// The data of a signature, or with true their replicates.
+    Signature(SignatureId, bool),
     /// A page of alert summaries.
     AlertPage { pass: u16, page: u32 },
 }
@@ -33,20 +33,27 @@ impl Subject {
     /// Of `batch`; `None` of one whose parts are settled by themselves.
     pub(super) fn of(batch: &Batch) -> Option<Self> {
         match batch.requests()[0] {
-            Request::Summary { signature, .. } => Some(Self::Signature(signature)),
+            Request::Summary { signature, replicates, .. } => Some(Self::Signature(signature, replicates)),
             Request::AlertPage { pass, page } => Some(Self::AlertPage { pass, page }),
             _ => None,
         }
     }
 }
 
+/// Lengths of parts of windows, seconds.
+#[derive(Debug, Default)]
+struct PartLengths {
+    /// Those that were answered, without those that failed later.
+    answered: BTreeSet<i64>,
+    /// The longest of all that were answered.
+    longest: Option<i64>,
+}
+
 #[derive(Debug, Default)]
 struct State {
     most_jobs: Option<usize>,
-    /// Lengths of parts of windows that were answered, seconds; without those that failed later.
-    parts_secs: BTreeSet<i64>,
-    /// The longest of all that were answered.
-    longest_part_secs: Option<i64>,
+    /// Of summaries, and of those with replicates, which are more for the server.
+    parts: [PartLengths; 2],
     /// Failures of a subject's requests in a row, and the last error.
     failing: BTreeMap<Subject, (u32, Option<Arc<SourceError>>)>,
 }
@@ -73,14 +80,15 @@ impl WorkedSizes {
     }
 
     /// The longest part of a window that is known to work, seconds.
-    pub(super) fn longest_part_secs(&self) -> Option<i64> {
+    pub(super) fn longest_part_secs(&self, replicates: bool) -> Option<i64> {
         let state = self.state();
-        state.parts_secs.last().copied().or(state.longest_part_secs)
+        let PartLengths { answered, longest } = &state.parts[usize::from(replicates)];
+        answered.last().copied().or(*longest)
     }
 
     /// A part of a window failed as too much.
-    pub(super) fn part_failed(&self, secs: i64) {
-        self.state().parts_secs.retain(|answered| *answered < secs);
+    pub(super) fn part_failed(&self, replicates: bool, secs: i64) {
+        self.state().parts[usize::from(replicates)].answered.retain(|answered| *answered < secs);
     }
 
     /// A request for `subject` failed in a way that a smaller one may avoid. Returns how many have since the last data.
@@ -98,8 +106,9 @@ impl WorkedSizes {
     }
 
     /// Parts of a signature's window failed in an earlier run.
-    pub(super) fn signature_failed_before(&self, id: SignatureId) {
-        self.state().failing.entry(Subject::Signature(id)).or_default().0 = HOPELESS - FAILURES_OF_KNOWN_HOPELESS;
+    pub(super) fn signature_failed_before(&self, id: SignatureId, replicates: bool) {
+        self.state().failing.entry(Subject::Signature(id, replicates)).or_default().0 =
+            HOPELESS - FAILURES_OF_KNOWN_HOPELESS;
     }
 
     /// The last error of a subject that smaller requests do not help.
@@ -112,10 +121,10 @@ impl WorkedSizes {
     }
 
     /// A part of a window was answered.
-    pub(super) fn part_worked(&self, secs: i64) {
-        let mut state = self.state();
-        state.longest_part_secs = state.longest_part_secs.max(Some(secs));
-        state.parts_secs.insert(secs);
+    pub(super) fn part_worked(&self, replicates: bool, secs: i64) {
+        let parts = &mut self.state().parts[usize::from(replicates)];
+        parts.longest = parts.longest.max(Some(secs));
+        parts.answered.insert(secs);
     }
 }
 
@@ -126,7 +135,7 @@ mod tests {
     #[test]
     fn a_signature_is_hopeless_after_failures_in_a_row_and_sooner_in_a_later_run() {
         let (sizes, id) = (WorkedSizes::default(), SignatureId(7));
-        let (subject, other) = (Subject::Signature(id), Subject::AlertPage { pass: 0, page: 7 });
+        let (subject, other) = (Subject::Signature(id, false), Subject::AlertPage { pass: 0, page: 7 });
         let error = Arc::new(SourceError::TooLarge { limit: 1 });
         let fail = |times| (0..times).fold(0, |_, _| sizes.failed(subject, &error));
         fail(HOPELESS - 1);
@@ -138,7 +147,8 @@ mod tests {
         assert!(sizes.hopeless(subject).is_some() && sizes.hopeless(other).is_none());
 
         let sizes = WorkedSizes::default();
-        sizes.signature_failed_before(id);
+        sizes.signature_failed_before(id, false);
+        assert_eq!(sizes.failed(Subject::Signature(id, true), &error), 1, "its replicates are another matter");
         assert_eq!(sizes.failed(subject, &error), HOPELESS - 1);
         assert!(sizes.hopeless(subject).is_none());
         sizes.failed(subject, &error);
@@ -148,15 +158,16 @@ mod tests {
     #[test]
     fn the_smallest_needed_batch_and_the_longest_answered_part_are_remembered() {
         let sizes = WorkedSizes::default();
-        assert_eq!((sizes.most_jobs(), sizes.longest_part_secs()), (None, None));
+        assert_eq!((sizes.most_jobs(), sizes.longest_part_secs(false)), (None, None));
         for size in [75, 150, 0, 40] {
             sizes.jobs_worked_in_parts(size);
-            sizes.part_worked(i64::try_from(size).unwrap());
+            sizes.part_worked(false, i64::try_from(size).unwrap());
         }
-        assert_eq!((sizes.most_jobs(), sizes.longest_part_secs()), (Some(1), Some(150)));
-        sizes.part_failed(150);
-        assert_eq!(sizes.longest_part_secs(), Some(75));
-        sizes.part_failed(0);
-        assert_eq!(sizes.longest_part_secs(), Some(150), "one broken day says nothing about lengths");
+        assert_eq!((sizes.most_jobs(), sizes.longest_part_secs(false)), (Some(1), Some(150)));
+        sizes.part_failed(true, 1);
+        sizes.part_failed(false, 150);
+        assert_eq!((sizes.longest_part_secs(false), sizes.longest_part_secs(true)), (Some(75), None));
+        sizes.part_failed(false, 0);
+        assert_eq!(sizes.longest_part_secs(false), Some(150), "one broken day says nothing about lengths");
     }
 }

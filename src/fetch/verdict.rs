@@ -146,7 +146,7 @@ mod tests {
     /// A summary over `days`.
     fn summary(days: i64) -> Batch {
         let window = Window { start: Timestamp::from_secs(0), end: Timestamp::from_secs(days * 86_400) };
-        Batch::of(Request::Summary { signature: SignatureId(1), harvest: 1, window })
+        Batch::of(Request::Summary { signature: SignatureId(1), harvest: 1, window, replicates: false })
     }
 
     fn alerts(limit: u32) -> Batch {

@@ -206,6 +206,7 @@ impl Collector<'_, '_> {
                 signature,
                 harvest: FIRST_HARVEST,
                 window: self.window,
+                replicates: false,
             })])
         }
     }
@@ -232,7 +233,8 @@ impl Collector<'_, '_> {
             let span = spans[0];
             let taken = prepare(joined, span, store, self.window);
             if let Some(settlement) = taken.settlement {
-                let request = Request::Summary { signature, harvest: FIRST_HARVEST, window: self.window };
+                let request =
+                    Request::Summary { signature, harvest: FIRST_HARVEST, window: self.window, replicates: false };
                 let stored = store.settled(&request)?.map_or(0, |settled| u64::from(settled.num_records));
                 self.report.data = before - stored + taken.num_data;
                 if first == Some(true) {

@@ -78,11 +78,16 @@ pub fn api_order(record: &DatumRecord) -> ApiOrder<'_> {
     )
 }
 
+/// Sorts rows as the API does. Those of one datum stand together afterwards, in the order in which they came.
+pub fn bring_rows_to_api_order(rows: &mut [DatumRecord]) {
+    if !rows.is_sorted_by(|left, right| api_order(left) <= api_order(right)) {
+        rows.sort_by(|left, right| api_order(left).cmp(&api_order(right)));
+    }
+}
+
 /// Sorts data as the API does, and keeps only the first datum of each id, and all without one.
 pub fn bring_to_api_order(data: &mut Vec<DatumRecord>) {
-    if !data.is_sorted_by(|left, right| api_order(left) <= api_order(right)) {
-        data.sort_by(|left, right| api_order(left).cmp(&api_order(right)));
-    }
+    bring_rows_to_api_order(data);
     let mut ids: Vec<DatumId> = data.iter().filter_map(DatumRecord::id).collect();
     ids.sort_unstable();
     if ids.windows(2).any(|pair| pair[0] == pair[1]) {

@@ -31,7 +31,7 @@ pub use accept::{Accepted, MAX_RECORD_DEPTH, OddRecord, Refusal, accept, exact_i
 pub use alert_status::AlertStatus;
 pub use asked_page::{AskedPage, LAST_ROWS};
 pub use commit::{CommitHash, CommitRecord, ParseCommitHashError};
-pub use datum::{Datum, DatumRecord, IrregularDatum, api_order, bring_to_api_order};
+pub use datum::{Datum, DatumRecord, IrregularDatum, api_order, bring_rows_to_api_order, bring_to_api_order};
 pub use datum_fields::{DatumFields, Submission};
 pub use datum_parse::parse_datum;
 pub use datum_scan::{Spacing, scan_data, scan_datum};
@@ -44,7 +44,7 @@ pub use printable::{is_unprintable, printable, printable_lines};
 pub(crate) use raw_json::text_of;
 pub use raw_json::{RawEntries, RawJson};
 pub use records::{AlertSummary, Job, JobTimes, Signature, Sorted, Summary};
-pub use request::{Batch, FIRST_HARVEST, Kind, Request};
+pub use request::{Batch, FIRST_HARVEST, Kind, NUM_KINDS, Request};
 pub use revision::{ParseRevisionError, PushRevisions, Revision};
 pub use sample::{corrected_sample, reference_sample, sampled_jobs};
 pub use seen::Seen;

@@ -22,7 +22,8 @@ pub struct Summary {
     pub signature_id: SignatureId,
     /// The reply's object without its `data`; `None` if the server does not know the signature (an empty list).
     pub header: Option<RawJson>,
-    /// The data in the requested window, each id once, in the order of [`super::api_order`].
+    /// The data in the requested window, each id once, in the order of [`super::api_order`]; or the rows of a reply with
+    /// replicates, those of a datum together, as they came.
     pub data: Vec<DatumRecord>,
     /// The records that were corrected or set aside: data, also outside the window, or the header.
     pub odd: Vec<OddRecord>,

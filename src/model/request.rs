@@ -22,11 +22,18 @@ pub enum Kind {
     Summaries,
     /// Job details.
     JobDetails,
+    /// The data of one signature, with the replicates in the place of the values.
+    Replicates,
 }
 
 impl Kind {
-    /// All kinds, in the order of the flow.
-    pub const ALL: [Self; 4] = [Self::Alerts, Self::Signatures, Self::Summaries, Self::JobDetails];
+    /// All kinds, in the order of the flow. Stored tallies depend on the order.
+    pub const ALL: [Self; NUM_KINDS] =
+        [Self::Alerts, Self::Signatures, Self::Summaries, Self::JobDetails, Self::Replicates];
+
+    /// Those of a crawl whose scope leaves out replicates.
+    pub const WITHOUT_REPLICATES: &'static [Self] =
+        &[Self::Alerts, Self::Signatures, Self::Summaries, Self::JobDetails];
 
     /// The name in messages, metrics and files.
     #[must_use]
@@ -36,6 +43,7 @@ impl Kind {
             Self::Signatures => "signatures",
             Self::Summaries => "summaries",
             Self::JobDetails => "job_details",
+            Self::Replicates => "replicates",
         }
     }
 
@@ -45,6 +53,9 @@ impl Kind {
         self as usize
     }
 }
+
+/// Number of [`Kind`]s.
+pub const NUM_KINDS: usize = 5;
 
 /// Number of the harvest that fills a store; later ones bring it up to date.
 pub const FIRST_HARVEST: u16 = 1;
@@ -88,6 +99,8 @@ pub enum Request {
         /// The whole data window, the part of it that a later harvest asks for, or a part of these if the whole is too large
         /// for one reply.
         window: Window,
+        /// One row per replicate, without the data's own values; a datum without replicates has one row with its value.
+        replicates: bool,
     },
     /// The details of one job.
     Job {
@@ -106,7 +119,8 @@ impl Request {
             | Self::Signatures { .. }
             | Self::UpdatedSignatures { .. }
             | Self::MovedSignatures { .. } => Kind::Signatures,
-            Self::Summary { .. } => Kind::Summaries,
+            Self::Summary { replicates: false, .. } => Kind::Summaries,
+            Self::Summary { replicates: true, .. } => Kind::Replicates,
             Self::Job { .. } => Kind::JobDetails,
         }
     }
@@ -134,8 +148,8 @@ impl Request {
                 key.push(b'n');
                 push_instant(&mut key, *since);
             }
-            Self::Summary { signature, harvest, window } => {
-                key.push(b's');
+            Self::Summary { signature, harvest, window, replicates } => {
+                key.push(Self::summary_letter(*replicates));
                 key.extend_from_slice(&signature.0.to_be_bytes());
                 key.extend_from_slice(&harvest.to_be_bytes());
                 push_instant(&mut key, window.start);
@@ -160,10 +174,16 @@ impl Request {
         }
     }
 
+    /// First byte of the keys of summaries. Those with replicates come behind the others.
+    #[must_use]
+    pub fn summary_letter(replicates: bool) -> u8 {
+        if replicates { b't' } else { b's' }
+    }
+
     /// Common prefix of the keys of a signature's summaries.
     #[must_use]
-    pub fn summaries_prefix(signature: SignatureId) -> Vec<u8> {
-        let mut prefix = vec![b's'];
+    pub fn summaries_prefix(signature: SignatureId, replicates: bool) -> Vec<u8> {
+        let mut prefix = vec![Self::summary_letter(replicates)];
         prefix.extend_from_slice(&signature.0.to_be_bytes());
         prefix
     }
@@ -183,10 +203,11 @@ impl Request {
             (b'u', 0) => Some(Self::UpdatedSignatures { framework: None }),
             (b'u', 8) => Some(Self::UpdatedSignatures { framework: Some(framework(rest)?) }),
             (b'n', 8) => Some(Self::MovedSignatures { since: instant(rest)? }),
-            (b's', 26) => Some(Self::Summary {
+            (b's' | b't', 26) => Some(Self::Summary {
                 signature: SignatureId(u64::from_be_bytes(rest[..8].try_into().ok()?)),
                 harvest: u16::from_be_bytes(rest[8..10].try_into().ok()?),
                 window: Window { start: instant(&rest[10..18])?, end: instant(&rest[18..])? },
+                replicates: kind == Self::summary_letter(true),
             }),
             (b'j', 8) => Some(Self::Job { id: JobId(u64::from_be_bytes(rest.try_into().ok()?)) }),
             _ => None,
@@ -227,11 +248,10 @@ impl fmt::Display for Request {
             Self::UpdatedSignatures { framework: None } => f.write_str("updated signatures"),
             Self::UpdatedSignatures { framework: Some(id) } => write!(f, "updated signatures of framework {id}"),
             Self::MovedSignatures { since } => write!(f, "signatures with data since {since}"),
-            Self::Summary { signature, harvest: 1, window } => {
-                write!(f, "summary of signature {signature} in {window}")
-            }
-            Self::Summary { signature, harvest, window } => {
-                write!(f, "summary of signature {signature} in {window}, harvest {harvest}")
+            Self::Summary { signature, harvest, window, replicates } => {
+                let rows = if *replicates { "replicates" } else { "summary" };
+                write!(f, "{rows} of signature {signature} in {window}")?;
+                if *harvest == FIRST_HARVEST { Ok(()) } else { write!(f, ", harvest {harvest}") }
             }
             Self::Job { id } => write!(f, "job {id}"),
         }
@@ -326,11 +346,12 @@ mod tests {
             framework().prop_map(|framework| Request::Signatures { framework }),
             framework().prop_map(|framework| Request::UpdatedSignatures { framework }),
             any::<i64>().prop_map(|micros| Request::MovedSignatures { since: Timestamp::from_micros(micros) }),
-            (any::<u64>(), any::<u16>(), any::<i64>(), any::<i64>()).prop_map(|(id, harvest, start, end)| {
+            any::<(u64, u16, i64, i64, bool)>().prop_map(|(id, harvest, start, end, replicates)| {
                 Request::Summary {
                     signature: SignatureId(id),
                     harvest,
                     window: Window { start: Timestamp::from_micros(start), end: Timestamp::from_micros(end) },
+                    replicates,
                 }
             }),
             any::<u64>().prop_map(|id| Request::Job { id: JobId(id) }),

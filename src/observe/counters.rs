@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Reducing;
-use crate::model::Kind;
+use crate::model::{Kind, NUM_KINDS};
 
 /// The end of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub struct KindProgress {
 /// The counters of one run; the actors share them.
 #[derive(Debug, Default)]
 pub struct Counters {
-    pub(super) kinds: [KindCounters; 4],
+    pub(super) kinds: [KindCounters; NUM_KINDS],
     /// The bucket's rate, thousandths of a request per second.
     rate_milli: AtomicU64,
     /// Number of fetchers.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use super::progress::Pace;
-use super::{Counters, KindProgress, Limit, ReducingNow};
+use super::{Counters, Limit, ReducingNow};
 use crate::actor::{BlockingError, blocking, temporary_file};
 use crate::config::JOB_LIFE_DAYS;
 use crate::model::{Kind, Timestamp};
@@ -257,7 +257,7 @@ impl Reporter {
         let counters = &self.counters;
         let requests = counters.attempts();
         let (reached, lately) = (self.pace.update(requests), self.late_pace.update(requests));
-        let kinds: [KindProgress; 4] = Kind::ALL.map(|kind| counters.of(kind));
+        let kinds = Kind::ALL.map(|kind| counters.of(kind));
         let requests_left = counters.requests_left();
         let (limit, latency) = (self.limit(), counters.mean_latency());
         #[expect(

@@ -15,9 +15,11 @@ pub(super) struct Display {
 
 impl Display {
     pub(super) fn start(store: &Store, config: &Config, counters: &Arc<Counters>) -> Self {
+        let has_replicates = store.identity().ok().flatten().is_some_and(|identity| identity.scope.replicates);
+        let kinds: &'static [Kind] = if has_replicates { &Kind::ALL } else { Kind::WITHOUT_REPLICATES };
         Self {
             run_file: RunFile::start(Arc::clone(counters), store.path()),
-            _progress: Progress::start(Arc::clone(counters), config.log.progress, &Kind::ALL),
+            _progress: Progress::start(Arc::clone(counters), config.log.progress, kinds),
         }
     }
 

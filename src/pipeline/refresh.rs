@@ -56,6 +56,8 @@ pub struct RefreshPlan {
     pub lists: Tally,
     /// Signatures by the reason why their data would be asked for.
     pub due: BTreeMap<Reason, u64>,
+    /// Signatures whose replicates would be asked for.
+    pub replicates: u64,
     /// New signatures without data in the window.
     pub num_skipped: u64,
 }
@@ -112,12 +114,20 @@ impl RefreshPlanning {
     pub(super) fn finish(self, counts: Tally) -> Result<RefreshPlan, Error> {
         let lists = Store::open_existing(&self.lists)?;
         let updated = lists.updated_signatures()?;
-        let mut plan = RefreshPlan { identity: self.identity, lists: counts, due: BTreeMap::new(), num_skipped: 0 };
-        for due in due_signatures(&self.store, &lists, &plan.identity, &self.harvest, Some(&updated))? {
+        let (due, identity) = (BTreeMap::new(), self.identity);
+        let mut plan = RefreshPlan { identity, lists: counts, due, replicates: 0, num_skipped: 0 };
+        let due_of = |identity: &CrawlIdentity, replicates| {
+            due_signatures(&self.store, &lists, identity, &self.harvest, Some(&updated), replicates)
+        };
+        for due in due_of(&plan.identity, false)? {
             match due.reason {
                 Some(reason) => *plan.due.entry(reason).or_default() += 1,
                 None => plan.num_skipped += 1,
             }
+        }
+        if plan.identity.scope.replicates {
+            let due = due_of(&plan.identity, true)?;
+            plan.replicates = due.iter().filter(|due| due.reason.is_some()).count() as u64;
         }
         Ok(plan)
     }

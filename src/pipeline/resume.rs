@@ -68,8 +68,8 @@ fn retry_failures(
         let (request, failure) = failure?;
         if !lists_only || matches!(request.kind(), Kind::Alerts | Kind::Signatures) {
             match request {
-                Request::Summary { signature, .. } if request.is_part(identity.data_window()) => {
-                    pressure.note_earlier_failure(signature);
+                Request::Summary { signature, replicates, .. } if request.is_part(identity.data_window()) => {
+                    pressure.note_earlier_failure(signature, replicates);
                 }
                 _ => {}
             }

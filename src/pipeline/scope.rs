@@ -15,7 +15,9 @@ pub(crate) fn scope_of(identity: &CrawlIdentity, counts: &Tally, config: &Config
     let stored = &identity.scope;
     let asked = config.scope.over(stored)?;
     let sampled = identity.sample_signatures.is_some();
-    let is_wider = asked.includes(stored) && !sampled;
+    // Replicates do not change which signatures a sample is drawn of.
+    let is_drawn_alike = !sampled || Scope { replicates: stored.replicates, ..asked.clone() } == *stored;
+    let is_wider = asked.includes(stored) && is_drawn_alike;
     if asked == *stored || is_wider || counts.of(Kind::Summaries).total() == 0 {
         return Ok(asked);
     }
@@ -43,6 +45,9 @@ pub(super) fn pin_scope(store: &Store, identity: &mut CrawlIdentity, config: &Co
     }
     if counts.of(Kind::Summaries).total() > 0 {
         tracing::info!(before = %identity.scope, now = %wider.scope, "the scope is wider than before; fetching the difference");
+        if wider.scope.replicates && !identity.scope.replicates {
+            tracing::info!("fetching the replicates of all signatures of the scope, over the whole window");
+        }
         for settlement in widening(store, &wider)?.into_iter().filter(|settlement| !settlement.is_empty()) {
             store.commit(Change::Expand { settlement: Box::new(settlement) })?;
         }
@@ -66,6 +71,8 @@ pub(crate) struct ScopeEffect {
     pub(crate) num_saved: u64,
     /// Summary requests that the store does not have, since its scope is narrower.
     pub(crate) num_added: u64,
+    /// Requests for replicates that the store does not have.
+    pub(crate) num_replicates: u64,
     /// Requests for alert summaries, about: the list is read again, since the store has only those of the default statuses.
     pub(crate) num_alert_pages: u64,
 }
@@ -77,13 +84,13 @@ pub(crate) struct ScopeEffect {
 pub(crate) fn scope_effect(store: &Store, config: &Config) -> Result<ScopeEffect, Error> {
     let Some(identity) = store.identity()? else { return Ok(ScopeEffect::default()) };
     let scope = scope_of(&identity, &store.counts()?, config)?;
-    let requests = |scope: &Scope| -> Result<u64, Error> {
+    let requests = |scope: &Scope| -> Result<[u64; 2], Error> {
         let identity = CrawlIdentity { scope: scope.clone(), ..identity.clone() };
-        let added: usize = widening(store, &identity)?.iter().map(Settlement::num_summaries).sum();
-        Ok(added as u64)
+        let added = widening(store, &identity)?;
+        Ok([Kind::Summaries, Kind::Replicates].map(|kind| added.iter().map(|added| added.num_discovered(kind)).sum()))
     };
-    let (all, asked) = (requests(&Scope::default())?, requests(&scope)?);
+    let ([all, _], [asked, num_replicates]) = (requests(&Scope::default())?, requests(&scope)?);
     let alerts = store.counts()?.of(Kind::Alerts).settled();
     let num_alert_pages = if rereads_alerts(&identity.scope, &scope) { alerts } else { 0 };
-    Ok(ScopeEffect { num_saved: all.saturating_sub(asked), num_added: asked, num_alert_pages, scope })
+    Ok(ScopeEffect { num_saved: all.saturating_sub(asked), num_added: asked, num_replicates, num_alert_pages, scope })
 }

@@ -6,7 +6,7 @@ use super::facts::Facts;
 use super::tables::{Cell, Table, left_out, numbers, texts};
 use super::text;
 use super::time_charts::{OTHERS, TimeBins, spread, stacked};
-use crate::dataset::CoveredRevision;
+use crate::dataset::{CoveredRevision, ReplicateShare};
 
 /// Most revisions in the table; those with the most jobs come first.
 const MAX_REVISIONS: usize = 50;
@@ -19,12 +19,31 @@ pub(super) fn section(facts: &Facts) -> Markup {
             @if let Some((listed, with_data)) = facts.overview.revisions_listed {
                 p { "Revisions with data: " (text::count(listed)) " of " (text::count(with_data)) " are in the commits file." }
             }
+            @if let Some(share) = &facts.overview.replicates { (replicates(share)) }
             @match &facts.overview.revisions {
                 None => p { "Coverage is unknown without the commits. Add " code { "--commits all_commits.jsonl" } "." },
                 Some(revisions) if revisions.is_empty() => p { "The window contains no commits." },
                 Some(revisions) => (covered(revisions)),
             }
         }
+    }
+}
+
+fn replicates(share: &ReplicateShare) -> Markup {
+    let ReplicateShare { with, without, unanswered, num_rows } = *share;
+    let total = with + without + unanswered;
+    let percent = |num: u64| Cell::Text(text::percent(num, total));
+    let row = |name: &str, num: u64| vec![Cell::Text(name.to_owned()), Cell::count(num), percent(num)];
+    let rows = vec![
+        row("with replicates", with),
+        row("without, or with a single one that equals the value", without),
+        row("not in the answer with replicates", unanswered),
+    ];
+    let columns = vec![texts("data"), numbers("number"), numbers("share")];
+    html! {
+        h3 { "Replicates" }
+        (Table { caption: "Data by whether they have replicates", columns, rows, left_out: None }.draw())
+        p { (text::count(num_rows)) " rows were stored. Suites have replicates since May 2026 only." }
     }
 }
 

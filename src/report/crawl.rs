@@ -147,7 +147,7 @@ fn requests(facts: &Facts) -> Markup {
         ]);
         row
     };
-    let rows = Kind::ALL.into_iter().map(row).collect();
+    let rows = facts.counts.kinds().map(row).collect();
     html! {
         (Table { caption: "Requests by kind and outcome", columns, rows, left_out: None }.draw())
         (super::charts::legend(OUTCOMES.iter().map(|(name, class, _)| (*class, (*name).to_owned()))))

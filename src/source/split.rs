@@ -24,12 +24,13 @@ pub enum Split {
 #[must_use]
 pub fn split(batch: &Batch, longest_window_secs: Option<i64>) -> Split {
     match batch.requests() {
-        [Request::Summary { signature, harvest, window }] => {
+        [Request::Summary { signature, harvest, window, replicates }] => {
             let parts = parts_of(*window, longest_window_secs);
             if parts.len() < 2 {
                 return Split::Indivisible;
             }
-            let request = |window| Request::Summary { signature: *signature, harvest: *harvest, window };
+            let request =
+                |window| Request::Summary { signature: *signature, harvest: *harvest, window, replicates: *replicates };
             Split::Requests(parts.into_iter().map(request).collect())
         }
         // The lists by framework follow when the frameworks are known.
@@ -85,12 +86,17 @@ mod tests {
     }
 
     fn halved_to_the_end(window: Window) -> Vec<Window> {
-        match split(&Batch::of(Request::Summary { signature: SignatureId(7), harvest: 1, window }), None) {
+        match split(
+            &Batch::of(Request::Summary { signature: SignatureId(7), harvest: 1, window, replicates: true }),
+            None,
+        ) {
             Split::Indivisible => vec![window],
             Split::Requests(requests) => requests
                 .into_iter()
                 .flat_map(|request| match request {
-                    Request::Summary { signature: SignatureId(7), harvest: 1, window } => halved_to_the_end(window),
+                    Request::Summary { signature: SignatureId(7), harvest: 1, window, replicates: true } => {
+                        halved_to_the_end(window)
+                    }
                     other => panic!("{other}"),
                 })
                 .collect(),

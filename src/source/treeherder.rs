@@ -138,7 +138,9 @@ impl Treeherder {
                 Box::new(move |body| wire::alert_page(body, asked))
             }
             Request::Frameworks => Box::new(|body| wire::frameworks(text_of(body)?)),
-            Request::Summary { signature, window, .. } => Box::new(move |body| wire::summary(body, signature, window)),
+            Request::Summary { signature, window, replicates, .. } => {
+                Box::new(move |body| wire::summary(body, signature, window, replicates))
+            }
             Request::Job { .. } => {
                 let batch = batch.clone();
                 Box::new(move |body| wire::jobs(body, &batch))
@@ -210,12 +212,14 @@ impl Treeherder {
                 }
                 (format!("project/{repository}/performance/signatures/"), query)
             }
-            Request::Summary { signature, window, .. } => {
+            Request::Summary { signature, window, replicates, .. } => {
                 // Both bounds are exclusive on the server: ask one second wider, and drop the data outside afterwards.
                 let start = naive_param(Timestamp::from_secs(window.start.as_secs() - 1));
                 let end = naive_param(Timestamp::from_secs(window.end.as_secs() + 1));
+                let replicates = if *replicates { "True" } else { "False" };
                 let query = format!(
-                    "repository={repository}&signature={signature}&startday={start}&endday={end}&all_data=True&replicates=False"
+                    "repository={repository}&signature={signature}&startday={start}&endday={end}&all_data=True\
+                     &replicates={replicates}"
                 );
                 ("performance/summary/".to_owned(), query)
             }
@@ -255,12 +259,15 @@ mod tests {
     #[test]
     fn a_window_is_asked_one_second_wider_on_both_sides() {
         let treeherder = treeherder();
-        let request = Request::Summary { signature: SignatureId(5), harvest: 1, window: treeherder.data_window };
-        assert_eq!(
-            treeherder.url_of(&Batch::of(request)).as_str(),
-            "http://127.0.0.1:1/th/api/performance/summary/?repository=autoland&signature=5\
-             &startday=2026-06-28T23%3A59%3A59&endday=2026-11-22T08%3A00%3A01&all_data=True&replicates=False"
-        );
+        for (replicates, text) in [(false, "False"), (true, "True")] {
+            let window = treeherder.data_window;
+            let request = Request::Summary { signature: SignatureId(5), harvest: 1, window, replicates };
+            let url = format!(
+                "http://127.0.0.1:1/th/api/performance/summary/?repository=autoland&signature=5\
+                 &startday=2026-06-28T23%3A59%3A59&endday=2026-11-22T08%3A00%3A01&all_data=True&replicates={text}"
+            );
+            assert_eq!(treeherder.url_of(&Batch::of(request)).as_str(), url);
+        }
     }
 
     #[test]

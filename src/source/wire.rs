@@ -20,8 +20,8 @@ use super::page::contradiction;
 use super::reply::{Reply, SignatureSink};
 use crate::model::{
     Accepted, AlertSummaryId, AskedPage, Batch, DatumRecord, Fault, FrameworkId, Job, JobId, MAX_RECORD_BYTES,
-    OddRecord, Pieces, RawEntries, RawJson, Refusal, SignatureId, Sorted, Summary, Window, accept, bring_to_api_order,
-    exact_id, printable, scan_data, stand_in,
+    OddRecord, Pieces, RawEntries, RawJson, Refusal, SignatureId, Sorted, Summary, Window, accept,
+    bring_rows_to_api_order, bring_to_api_order, exact_id, printable, scan_data, stand_in,
 };
 
 /// Reject longer lists: each of their pages would become a request. All of Mozilla's alert summaries of ten years are
@@ -193,8 +193,9 @@ fn each_signature(
     Ok(())
 }
 
-/// Reads `performance/summary` for `asked`, and keeps the data in `window`. A datum that cannot be read is set aside.
-pub(crate) fn summary(text: &[u8], asked: SignatureId, window: Window) -> Result<Reply, SourceError> {
+/// Reads `performance/summary` for `asked`, and keeps the data in `window`. A datum that cannot be read is set aside. A reply
+/// with `replicates` has several rows of a datum.
+pub(crate) fn summary(text: &[u8], asked: SignatureId, window: Window, replicates: bool) -> Result<Reply, SourceError> {
     let shape = Shape("performance/summary");
     let cut = match std::str::from_utf8(text).ok().and_then(cut_regular) {
         Some(cut) => Some(cut),
@@ -206,7 +207,11 @@ pub(crate) fn summary(text: &[u8], asked: SignatureId, window: Window) -> Result
         None => (None, Sorted::default()),
     };
     data.retain(|record| window.contains(record.push_timestamp()));
-    bring_to_api_order(&mut data);
+    if replicates {
+        bring_rows_to_api_order(&mut data);
+    } else {
+        bring_to_api_order(&mut data);
+    }
     let header = header.map(|(header, of_header)| {
         odd.extend(of_header);
         header

@@ -6,6 +6,8 @@
 //!
 //! Every commit is complete by itself, and nothing is written twice: an import that was killed is done again.
 
+mod replicates;
+
 use std::collections::{HashMap, HashSet};
 
 use super::alert_listing::{join_listings, raw_listing};
@@ -71,7 +73,9 @@ impl Store {
         let begun = newest.is_open() && newest.number > FIRST_HARVEST && newest.data_end == theirs.data_end;
         // Jobs may be pending: those that an import found.
         let counts = self.counts()?;
-        let asks = [Kind::Alerts, Kind::Signatures, Kind::Summaries].iter().any(|kind| counts.of(*kind).pending > 0);
+        let asks = [Kind::Alerts, Kind::Signatures, Kind::Summaries, Kind::Replicates]
+            .iter()
+            .any(|kind| counts.of(*kind).pending > 0);
         if !begun && (newest.is_open() || asks) {
             return Err(StoreError::HarvestOpen { path: self.path.clone(), harvest: newest.number });
         }
@@ -91,6 +95,7 @@ impl Store {
         } else {
             self.join_older(other, &newest, &mut absorbed, shutdown)?
         };
+        let is_whole = is_whole && self.absorb_replicates(other, &newest, &mut absorbed, shutdown)?;
         self.write_ledger(&self.counts()?)?;
         Ok(is_whole.then_some(absorbed))
     }
@@ -100,8 +105,8 @@ impl Store {
         let (Some(identity), number) = (self.identity()?, self.harvest_number()?) else { return Ok(true) };
         let window = identity.data_window();
         let mut reader = SeriesReader::new(other)?;
-        let unsettled = other.unsettled()?;
-        for readings in readings(other)?.chunks(RECORDS_PER_COMMIT) {
+        let unsettled = other.unsettled(false)?;
+        for readings in readings(other, false)?.chunks(RECORDS_PER_COMMIT) {
             if shutdown.is_draining() {
                 return Ok(false);
             }
@@ -109,7 +114,7 @@ impl Store {
             let mut staging = Staging::new(self, self.counts()?, &mut durable)?;
             for parts in readings {
                 let signature = parts[0].signature;
-                let request = Request::Summary { signature, harvest: number, window };
+                let request = Request::Summary { signature, harvest: number, window, replicates: false };
                 let known = self.summaries_of(signature).collect::<Result<Vec<_>, _>>()?;
                 if known.last().is_some_and(|part| part.harvest == number) {
                     continue;
@@ -147,8 +152,8 @@ impl Store {
         let Some(identity) = self.identity()? else { return Ok(true) };
         let whole = identity.data_window();
         let (mut ours, mut theirs) = (SeriesReader::new(self)?, SeriesReader::new(other)?);
-        let (unsettled, listed) = (self.unsettled()?, self.listed_signatures()?);
-        for readings in readings(other)?.chunks(RECORDS_PER_COMMIT) {
+        let (unsettled, listed) = (self.unsettled(false)?, self.listed_signatures()?);
+        for readings in readings(other, false)?.chunks(RECORDS_PER_COMMIT) {
             if shutdown.is_draining() {
                 return Ok(false);
             }
@@ -161,13 +166,7 @@ impl Store {
                     absorbed.left_out += 1;
                     continue;
                 }
-                let (window, harvest) = known.iter().fold((None, newest.number), |(window, _), part| {
-                    let hull = |before: Window| Window {
-                        start: before.start.min(part.window.start),
-                        end: before.end.max(part.window.end),
-                    };
-                    (Some(window.map_or(part.window, hull)), part.harvest)
-                });
+                let (window, harvest) = whole_window_of(&known, newest.number);
                 let older = absorbed.data_within(theirs.read(&stored(parts))?, whole);
                 let before = ours.read(&stored(&known))?;
                 let joined = join_series(before.clone(), older, newest.number, window.unwrap_or(whole));
@@ -176,7 +175,8 @@ impl Store {
                 let Some(header) = header.filter(|_| joined != before) else { continue };
                 absorbed.signatures += 1;
                 absorbed.data += (joined.data.len() - before.data.len()) as u64;
-                let request = Request::Summary { signature, harvest, window: window.unwrap_or(whole) };
+                let request =
+                    Request::Summary { signature, harvest, window: window.unwrap_or(whole), replicates: false };
                 let mut settlement = Settlement::of_series(self, request, &header, &joined);
                 settlement.discover_sample(&joined.data);
                 staging.discover(&settlement.discovered)?;
@@ -252,8 +252,8 @@ impl Store {
         Ok(())
     }
 
-    fn unsettled(&self) -> Result<HashSet<SignatureId>, StoreError> {
-        self.unsettled_summaries().map(|summary| summary.map(|(signature, _)| signature)).collect()
+    fn unsettled(&self, replicates: bool) -> Result<HashSet<SignatureId>, StoreError> {
+        self.unsettled_summaries(replicates).map(|summary| summary.map(|(signature, _)| signature)).collect()
     }
 }
 
@@ -265,10 +265,21 @@ fn refuse_other_source(store: &Store, ours: &CrawlIdentity, theirs: &CrawlIdenti
     Err(StoreError::OtherSource { path: store.path.clone(), stored: of(ours), found: of(theirs) })
 }
 
-/// The settled summaries of each signature of `store`, by signature, then harvest.
-fn readings(store: &Store) -> Result<Vec<Vec<SettledSummary>>, StoreError> {
+/// The window of all `parts` of a signature, and the last harvest that asked for one; `newest` without parts.
+fn whole_window_of(parts: &[SettledSummary], newest: u16) -> (Option<Window>, u16) {
+    parts.iter().fold((None, newest), |(window, _), part| {
+        let hull = |before: Window| Window {
+            start: before.start.min(part.window.start),
+            end: before.end.max(part.window.end),
+        };
+        (Some(window.map_or(part.window, hull)), part.harvest)
+    })
+}
+
+/// The settled summaries of each signature of `store`, by signature, then harvest; with `replicates`, those with replicates.
+fn readings(store: &Store, replicates: bool) -> Result<Vec<Vec<SettledSummary>>, StoreError> {
     let mut readings: Vec<Vec<SettledSummary>> = Vec::new();
-    for summary in store.settled_summaries() {
+    for summary in store.settled_rows(replicates) {
         let summary = summary?;
         match readings.last_mut().filter(|parts| parts[0].signature == summary.signature) {
             Some(parts) => parts.push(summary),

@@ -195,28 +195,24 @@ impl Store {
 
     /// True when the request is settled, or its window overlaps a settled one of the same signature.
     fn overlaps_settled(&self, request: &Request) -> Result<bool, StoreError> {
-        let Request::Summary { signature, harvest, window } = *request else {
+        let Request::Summary { window, .. } = *request else {
             return self.settled.contains_key(request.key()).map_err(listing);
         };
-        self.any_settled_window(signature, harvest, |other| other.start < window.end && window.start < other.end)
+        self.any_settled_window(request, |other| other.start < window.end && window.start < other.end)
     }
 
     /// True when the window of a settled summary lies within another settled one of the same signature.
     fn lies_within_settled(&self, request: &Request) -> Result<bool, StoreError> {
-        let Request::Summary { signature, harvest, window } = *request else { return Ok(false) };
-        self.any_settled_window(signature, harvest, |other| {
+        let Request::Summary { window, .. } = *request else { return Ok(false) };
+        self.any_settled_window(request, |other| {
             other != window && other.start <= window.start && window.end <= other.end
         })
     }
 
-    /// Whether any settled window of a signature and harvest fulfils `is_it`.
-    fn any_settled_window(
-        &self,
-        signature: SignatureId,
-        harvest: u16,
-        is_it: impl Fn(Window) -> bool,
-    ) -> Result<bool, StoreError> {
-        for key in self.settled.scan_prefix(Request::summaries_prefix(signature)).keys() {
+    /// Whether any settled window of the signature and harvest of a summary fulfils `is_it`.
+    fn any_settled_window(&self, summary: &Request, is_it: impl Fn(Window) -> bool) -> Result<bool, StoreError> {
+        let Request::Summary { signature, harvest, replicates, .. } = *summary else { return Ok(false) };
+        for key in self.settled.scan_prefix(Request::summaries_prefix(signature, replicates)).keys() {
             if let Some(Request::Summary { harvest: asked_by, window, .. }) = Request::from_key(&key.map_err(listing)?)
                 && asked_by == harvest
                 && is_it(window)
@@ -330,7 +326,7 @@ impl<'a> Checker<'a> {
         for number in 0..settled.num_chunks {
             self.store.chunk(&request, number, &mut self.raw)?;
             self.columns.decode(&self.raw, ColumnSet::ALL).map_err(|source| wrong(source.to_string()))?;
-            num_data += self.columns.len();
+            num_data += self.columns.num_rows();
             self.jobs.extend((0..self.columns.len()).map(|at| self.columns.aged_job(at)));
             for at in 0..self.columns.len() {
                 if self.columns.revision_place(at) == RevisionPlace::PushTable
@@ -360,7 +356,7 @@ impl<'a> Checker<'a> {
     /// Checks that the sampled jobs of a signature are in some state. A window in parts is skipped: its sample is drawn at the
     /// end of the crawl.
     fn check_sample(&mut self, request: Request) -> Result<(), StoreError> {
-        let Request::Summary { signature, harvest, window } = request else { return Ok(()) };
+        let Request::Summary { signature, harvest, window, replicates: false } = request else { return Ok(()) };
         if harvest > FIRST_HARVEST && self.store.summaries_of(signature).nth(1).is_some() {
             return Ok(()); // as for parts of a window: the sample of all parts is drawn before they are joined
         }

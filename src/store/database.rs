@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 
 use sled::Tree;
 
-use super::format::{META_BUSIEST, META_COUNTS, META_IDENTITY, META_STORE_ID, STORE_FORMAT_VERSION};
+use super::format::{META_BUSIEST, META_COUNTS, META_FORMAT, META_IDENTITY, META_STORE_ID, STORE_FORMAT_VERSION};
 use super::group::{Kind, Position};
 use super::index::{Applied, Index};
 use super::lock::Unavailable;
@@ -129,6 +129,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub fn pin_identity(&self, identity: &CrawlIdentity) -> Result<(), StoreError> {
+        if identity.scope.replicates && self.get_meta(META_FORMAT)? != Some(STORE_FORMAT_VERSION) {
+            self.put_meta(META_FORMAT, &STORE_FORMAT_VERSION)?;
+        }
         self.put_meta(META_IDENTITY, identity)?;
         self.write_ledger(&self.counts()?)
     }

@@ -82,7 +82,7 @@ pub enum StoreError {
     #[error("the store {} was written by a development version of perfharvest, and this version cannot read its format; export it with that version (`perfharvest export --format archive`) and import the archive with this one, or crawl again into a new --store", .0.display())]
     DevelopmentFormat(PathBuf),
     /// A newer program wrote the store.
-    #[error("the store {} has format {found}, but this program reads format {STORE_FORMAT_VERSION}; use the version of perfharvest that wrote it, or a newer one", path.display())]
+    #[error("the store {} has format {found}, but this program reads formats up to {STORE_FORMAT_VERSION}; use the version of perfharvest that wrote it, or a newer one", path.display())]
     OtherFormat {
         /// The store.
         path: PathBuf,

@@ -1,7 +1,10 @@
 //! The version of the store's format, and the keys of the tree `meta`, in which a store describes itself.
 
-/// Version of the store's format; this program reads no other.
-pub const STORE_FORMAT_VERSION: u32 = 3;
+/// Version of the store's format.
+pub const STORE_FORMAT_VERSION: u32 = 4;
+
+/// The oldest format that is read: a store without replicates, which has it until they are pinned.
+pub(super) const OLDEST_FORMAT: u32 = 3;
 
 pub(super) const META_FORMAT: &[u8] = b"format_version";
 pub(super) const META_IDENTITY: &[u8] = b"identity";

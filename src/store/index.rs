@@ -12,7 +12,7 @@ use sled::{Db, IVec, Transactional as _, Tree};
 
 use super::StoreError;
 use super::error::reason_of;
-use super::format::{META_APPLIED, META_DEVELOPMENT_FORMAT, META_FORMAT, META_STORE_ID, STORE_FORMAT_VERSION};
+use super::format::{META_APPLIED, META_DEVELOPMENT_FORMAT, META_FORMAT, META_STORE_ID, OLDEST_FORMAT};
 use super::frame;
 use super::group::Position;
 use super::panics::catch_silently;
@@ -132,7 +132,7 @@ impl Index {
     fn is_of_development(&self) -> bool {
         let format = self.trees[META].get(META_FORMAT).ok().flatten();
         let format = format.and_then(|framed| open_json::<u32>("meta", META_FORMAT, &framed).ok());
-        format.is_some_and(|format| format < STORE_FORMAT_VERSION)
+        format.is_some_and(|format| format < OLDEST_FORMAT)
             || self.trees[META].contains_key(META_DEVELOPMENT_FORMAT).unwrap_or_default()
     }
 

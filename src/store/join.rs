@@ -30,6 +30,14 @@ const SIGNATURES_PER_COMMIT: usize = if cfg!(debug_assertions) { 8 } else { 256 
 /// Of a store without an identity, which has no data either.
 const NO_WINDOW: Window = Window { start: Timestamp::from_micros(0), end: Timestamp::from_micros(0) };
 
+/// The answers that are joined.
+#[derive(Clone, Copy)]
+struct Asked {
+    harvest: u16,
+    window: Window,
+    replicates: bool,
+}
+
 /// A signature with one record for all its parts.
 struct Joined {
     parts: Vec<SettledSummary>,
@@ -38,13 +46,14 @@ struct Joined {
 }
 
 impl Store {
-    /// Signatures whose data have to be joined: everything that `harvest` asked of them is settled, and there are several parts.
+    /// Signatures whose data, or with `replicates` whose rows of these, have to be joined: everything that `harvest` asked of
+    /// them is settled, and there are several parts.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
-    pub fn signatures_to_join(&self, harvest: u16) -> Result<Vec<SignatureId>, StoreError> {
+    pub fn signatures_to_join(&self, harvest: u16, replicates: bool) -> Result<Vec<SignatureId>, StoreError> {
         let mut unsettled = HashSet::new();
-        for summary in self.unsettled_summaries() {
+        for summary in self.unsettled_summaries(replicates) {
             let (signature, asked_by) = summary?;
             if asked_by == harvest {
                 unsettled.insert(signature);
@@ -52,7 +61,7 @@ impl Store {
         }
         let mut to_join = Vec::new();
         let (mut last, mut num_parts) = (None, 0);
-        for summary in self.settled_summaries() {
+        for summary in self.settled_rows(replicates) {
             let SettledSummary { signature, harvest: asked_by, .. } = summary?;
             num_parts = if last == Some(signature) { num_parts + 1 } else { 1 };
             last = Some(signature);
@@ -101,22 +110,25 @@ impl Store {
     pub fn join_harvest(&self, shutdown: &Shutdown) -> Result<bool, StoreError> {
         let Some(newest) = self.newest_harvest()? else { return Ok(true) };
         if newest.number > FIRST_HARVEST {
-            let to_join = self.signatures_to_join(newest.number)?;
-            if !to_join.is_empty() {
-                self.mark_as_joining()?;
-                fail_point("join.begun");
-            }
-            let window = self.identity()?.map_or(NO_WINDOW, |identity| identity.data_window());
-            let mut durable = self.durable_push_ids()?;
-            for signatures in to_join.chunks(SIGNATURES_PER_COMMIT) {
-                if shutdown.is_draining() {
-                    return Ok(false);
+            for replicates in [false, true] {
+                let to_join = self.signatures_to_join(newest.number, replicates)?;
+                if !to_join.is_empty() {
+                    self.mark_as_joining()?;
+                    fail_point("join.begun");
                 }
-                if let Some(shortage) = self.shortage() {
-                    return Err(shortage);
+                let window = self.identity()?.map_or(NO_WINDOW, |identity| identity.data_window());
+                let mut durable = self.durable_push_ids()?;
+                for signatures in to_join.chunks(SIGNATURES_PER_COMMIT) {
+                    if shutdown.is_draining() {
+                        return Ok(false);
+                    }
+                    if let Some(shortage) = self.shortage() {
+                        return Err(shortage);
+                    }
+                    let asked = Asked { harvest: newest.number, window, replicates };
+                    self.join_signatures(asked, signatures, &mut durable)?;
+                    fail_point("join.within");
                 }
-                self.join_signatures(newest.number, window, signatures, &mut durable)?;
-                fail_point("join.within");
             }
         }
         self.end_joining()?;
@@ -135,15 +147,14 @@ impl Store {
 
     fn join_signatures(
         &self,
-        harvest: u16,
-        window: Window,
+        asked: Asked,
         signatures: &[SignatureId],
         durable: &mut HashSet<PushId>,
     ) -> Result<(), StoreError> {
         let ends = self.harvest_ends()?;
         let joined = signatures.par_iter().map_init(
             || SeriesReader::with_ends(self, ends.clone()),
-            |reader, signature| self.join_signature(reader, harvest, window, *signature),
+            |reader, signature| self.join_signature(reader, asked, *signature),
         );
         let joined = joined.collect::<Result<Vec<_>, StoreError>>()?;
         let mut staging = Staging::new(self, self.counts()?, durable)?;
@@ -153,7 +164,7 @@ impl Store {
             staging.replace_summaries(&parts, settlement)?;
         }
         if let (Some(first), false) = (signatures.first(), lines.is_empty()) {
-            staging.put_blob(&key::feed(harvest, feed::DATA, first.0), &lines);
+            staging.put_blob(&key::feed(asked.harvest, feed::DATA, first.0), &lines);
         }
         staging.commit().map(drop)
     }
@@ -161,21 +172,23 @@ impl Store {
     fn join_signature(
         &self,
         reader: &mut SeriesReader<'_>,
-        harvest: u16,
-        window: Window,
+        Asked { harvest, window, replicates }: Asked,
         signature: SignatureId,
     ) -> Result<Joined, StoreError> {
-        let parts = self.summaries_of(signature).collect::<Result<Vec<_>, _>>()?;
+        let parts = self.rows_of(signature, replicates).collect::<Result<Vec<_>, _>>()?;
         let stored: Vec<_> = parts.iter().map(SettledSummary::part).collect();
-        let (series, changes) = reader.read_with_changes(&stored)?;
-        let request = Request::Summary { signature, harvest, window };
-        let settlement = if let Some(header) = self.newest_header(&parts)? {
-            Settlement::of_series(self, request, &header, &series)
-        } else {
+        let request = Request::Summary { signature, harvest, window, replicates };
+        let Some(header) = self.newest_header(&parts)? else {
             let outcome = parts.last().map_or(Outcome::Gone, |part| part.settled.outcome);
-            Settlement::without_records(request, outcome)
+            let settlement = Settlement::without_records(request, outcome);
+            return Ok(Joined { parts, settlement, changes: DataChanges::default() });
         };
-        Ok(Joined { parts, settlement, changes })
+        if replicates {
+            let settlement = Settlement::of_rows(self, request, &header, &reader.read_rows(&stored)?);
+            return Ok(Joined { parts, settlement, changes: DataChanges::default() });
+        }
+        let (series, changes) = reader.read_with_changes(&stored)?;
+        Ok(Joined { parts, settlement: Settlement::of_series(self, request, &header, &series), changes })
     }
 
     /// The last commit: the lists, the feed of everything but data, and the state of the harvest.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::format::STORE_FORMAT_VERSION;
+use super::format::OLDEST_FORMAT;
 use super::{CrawlIdentity, Harvest, StoreError, Tally};
 use crate::actor::{fail_point, no_follow, temporary_file};
 use crate::model::Timestamp;
@@ -101,7 +101,7 @@ impl Ledger {
         let ledger: Self =
             serde_json::from_slice(&text).map_err(|error| damaged(format!("cannot be read ({error})")))?;
         // The ledger of the first format has no checksum; its format is refused by its number.
-        if (ledger.format == STORE_FORMAT_VERSION || !ledger.check.is_empty()) && checked(&text) != text {
+        if (ledger.format >= OLDEST_FORMAT || !ledger.check.is_empty()) && checked(&text) != text {
             return Err(damaged("was changed or damaged".to_owned()));
         }
         Ok(Some(ledger))
@@ -175,7 +175,7 @@ mod tests {
     fn every_flipped_bit_and_every_cut_of_a_ledger_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger {
-            format: STORE_FORMAT_VERSION,
+            format: OLDEST_FORMAT,
             store_id: "5".repeat(32),
             identity: None,
             harvests: Vec::new(),

@@ -200,6 +200,25 @@ fn join(stored: &DatumRecord, newer: &DatumRecord) -> (Option<DatumRecord>, bool
     }
 }
 
+/// How a newer form of a datum meets the job fields of the stored one.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Known {
+    /// It has all of them.
+    Adds,
+    /// Here it is with those that it lacks.
+    Completes(DatumRecord),
+    /// It lacks some, and cannot be put together with them.
+    Holds,
+}
+
+/// See [`Known`].
+pub(super) fn with_known_job(stored: &DatumRecord, newer: &DatumRecord) -> Known {
+    if !JobFields::of(newer).lacks_some_of(&JobFields::of(stored)) {
+        return Known::Adds;
+    }
+    join(stored, newer).0.map_or(Known::Holds, Known::Completes)
+}
+
 /// The fields of a datum that the server forgets together with the job.
 struct JobFields {
     job_id: Option<JobId>,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, RwLock};
 
 use super::database::{Changes, Durability};
-use super::format::{META_COUNTS, META_FORMAT, META_STORE_ID, STORE_FORMAT_VERSION};
+use super::format::{META_COUNTS, META_FORMAT, META_STORE_ID, OLDEST_FORMAT, STORE_FORMAT_VERSION};
 use super::group::{Kind, Position};
 use super::index::{Applied, Fault, Index};
 use super::replay::{Content, Reader, Replayed, log_id_of, replay};
@@ -419,8 +419,8 @@ fn check_length(path: &Path, log: &ValueLog, applied: Applied) -> Result<(), Sto
 /// Stores from before the first release have a lower number.
 pub(super) fn refuse_other_format(path: &Path, found: Option<u32>) -> Result<(), StoreError> {
     match found {
-        None | Some(STORE_FORMAT_VERSION) => Ok(()),
-        Some(found) if found < STORE_FORMAT_VERSION => Err(StoreError::DevelopmentFormat(path.to_owned())),
+        None | Some(OLDEST_FORMAT..=STORE_FORMAT_VERSION) => Ok(()),
+        Some(found) if found < OLDEST_FORMAT => Err(StoreError::DevelopmentFormat(path.to_owned())),
         Some(found) => Err(StoreError::OtherFormat { path: path.to_owned(), found }),
     }
 }

@@ -18,6 +18,8 @@ pub struct SettledSummary {
     pub harvest: u16,
     /// Half-open; the whole data window, or a part of it.
     pub window: Window,
+    /// See [`Request::Summary`].
+    pub replicates: bool,
     /// Outcome, and numbers of records and chunks.
     pub settled: Settled,
 }
@@ -26,7 +28,8 @@ impl SettledSummary {
     /// The request that was settled.
     #[must_use]
     pub fn request(&self) -> Request {
-        Request::Summary { signature: self.signature, harvest: self.harvest, window: self.window }
+        let Self { signature, harvest, window, replicates, .. } = *self;
+        Request::Summary { signature, harvest, window, replicates }
     }
 }
 
@@ -114,20 +117,34 @@ impl Store {
 
     /// Settled summaries, by signature, then harvest, then window.
     pub fn settled_summaries(&self) -> impl Iterator<Item = Result<SettledSummary, StoreError>> {
-        self.summaries_from(b"s")
+        self.summaries_from([Request::summary_letter(false)])
+    }
+
+    /// As [`Store::settled_summaries`], of those with replicates if `replicates`.
+    pub fn settled_rows(&self, replicates: bool) -> impl Iterator<Item = Result<SettledSummary, StoreError>> {
+        self.summaries_from([Request::summary_letter(replicates)])
     }
 
     /// The settled summaries of a signature, by harvest, then window.
     pub fn summaries_of(&self, signature: SignatureId) -> impl Iterator<Item = Result<SettledSummary, StoreError>> {
-        self.summaries_from(Request::summaries_prefix(signature))
+        self.rows_of(signature, false)
+    }
+
+    /// As [`Store::summaries_of`], of those with replicates if `replicates`.
+    pub fn rows_of(
+        &self,
+        signature: SignatureId,
+        replicates: bool,
+    ) -> impl Iterator<Item = Result<SettledSummary, StoreError>> {
+        self.summaries_from(Request::summaries_prefix(signature, replicates))
     }
 
     fn summaries_from(&self, prefix: impl AsRef<[u8]>) -> impl Iterator<Item = Result<SettledSummary, StoreError>> {
         let summary = |(key, framed): (sled::IVec, sled::IVec)| {
             let settled = Settled::open(&key, &framed)?;
             match Request::from_key(&key) {
-                Some(Request::Summary { signature, harvest, window }) => {
-                    Ok(SettledSummary { signature, harvest, window, settled })
+                Some(Request::Summary { signature, harvest, window, replicates }) => {
+                    Ok(SettledSummary { signature, harvest, window, replicates, settled })
                 }
                 _ => Err(StoreError::damaged("settled", &key, "it is not the key of a summary")),
             }
@@ -144,10 +161,13 @@ impl Store {
         self.hidden.is_none_or(|hidden| harvest < hidden)
     }
 
-    /// Signatures with pending or failed summaries, each with the harvest that asks.
-    pub fn unsettled_summaries(&self) -> impl Iterator<Item = Result<(SignatureId, u16), StoreError>> {
-        let of_tree = |(name, tree): (&'static str, &sled::Tree)| {
-            tree.scan_prefix(b"s").keys().map(move |key| {
+    /// Signatures with pending or failed summaries, each with the harvest that asks; with `replicates`, of those summaries.
+    pub fn unsettled_summaries(
+        &self,
+        replicates: bool,
+    ) -> impl Iterator<Item = Result<(SignatureId, u16), StoreError>> {
+        let of_tree = move |(name, tree): (&'static str, &sled::Tree)| {
+            tree.scan_prefix([Request::summary_letter(replicates)]).keys().map(move |key| {
                 let key = key.map_err(reading)?;
                 match request_of(name, &key)? {
                     Request::Summary { signature, harvest, .. } => Ok((signature, harvest)),

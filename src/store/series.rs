@@ -4,8 +4,9 @@ use std::sync::PoisonError;
 
 use super::columns::{ColumnSet, Columns};
 use super::merge::{DataChanges, Series, merge};
+use super::merge_rows::merge_rows;
 use super::{Harvest, Outcome, SettledSummary, Store, StoreError};
-use crate::model::{RawJson, Request, Timestamp, Window};
+use crate::model::{DatumRecord, RawJson, Request, Timestamp, Window};
 
 /// A stored part of a signature's data: the settled request, and the number of its chunks.
 pub type StoredPart = (Request, u16);
@@ -50,16 +51,18 @@ impl Store {
         Ok(HarvestEnds::of(&self.harvests()?))
     }
 
-    /// Passes the settled summaries of each signature and harvest to `take`, by signature, then harvest.
+    /// Passes the settled summaries of each signature and harvest to `take`, by signature, then harvest; with `replicates`,
+    /// those with replicates.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read, and those of `take`.
     pub fn for_each_reading<E: From<StoreError>>(
         &self,
+        replicates: bool,
         mut take: impl FnMut(&[SettledSummary]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut parts: Vec<SettledSummary> = Vec::new();
-        for summary in self.settled_summaries() {
+        for summary in self.settled_rows(replicates) {
             let summary = summary?;
             let is_next =
                 |last: &SettledSummary| (last.signature, last.harvest) != (summary.signature, summary.harvest);
@@ -140,6 +143,31 @@ impl<'a> SeriesReader<'a> {
             });
         }
         Ok((joined.unwrap_or_default(), changes))
+    }
+
+    /// The rows of an answer with replicates. `parts`: all of it, by harvest.
+    ///
+    /// # Errors
+    /// As [`SeriesReader::read`].
+    pub fn read_rows(&mut self, parts: &[StoredPart]) -> Result<Vec<DatumRecord>, StoreError> {
+        let mut joined = Vec::new();
+        for parts in parts.chunk_by(|(one, _), (other, _)| harvest_of(one) == harvest_of(other)) {
+            let mut rows = Vec::new();
+            for (request, num_chunks) in parts {
+                for number in 0..*num_chunks {
+                    self.store.chunk(request, number, &mut self.raw)?;
+                    let damaged = |source| StoreError::damaged_chunk(request, &source);
+                    self.columns.decode(&self.raw, ColumnSet::ALL).map_err(damaged)?;
+                    let table = self.store.push_table.read().unwrap_or_else(PoisonError::into_inner);
+                    for at in 0..self.columns.len() {
+                        let added = self.columns.add_rows(at, |push| table.get(&push).copied(), &mut rows);
+                        added.map_err(damaged)?;
+                    }
+                }
+            }
+            joined = if joined.is_empty() { rows } else { merge_rows(joined, rows) };
+        }
+        Ok(joined)
     }
 
     /// The parts of one harvest.

@@ -4,7 +4,7 @@
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::columns::{DATA_PER_CHUNK, encode};
+use super::columns::{DATA_PER_CHUNK, EncodedChunk, encode};
 use super::key;
 use super::merge::Series;
 use super::value::{Provenance, Settled, StoredPage, seal_json};
@@ -115,10 +115,10 @@ impl Settlement {
         self.settled.iter().map(|(request, _)| *request)
     }
 
-    /// Number of summary requests that this adds to the frontier.
+    /// Number of requests of a kind that this adds to the frontier.
     #[must_use]
-    pub fn num_summaries(&self) -> usize {
-        self.discovered.iter().filter(|pending| pending.request.kind() == Kind::Summaries).count()
+    pub fn num_discovered(&self, kind: Kind) -> u64 {
+        self.discovered.iter().filter(|pending| pending.request.kind() == kind).count() as u64
     }
 
     fn settle(&mut self, request: Request, outcome: Outcome, num_records: usize, digest: &Digest) {
@@ -197,19 +197,24 @@ impl Settlement {
         settlement
     }
 
-    /// The data of a signature in one window. If it is the whole data window, the sampled jobs are added to the frontier.
+    /// The data of a signature in one window, or their replicates. If it `draws_sample`, the sampled jobs are added to the
+    /// frontier: of all data of a signature.
     ///
     /// The digest is a sum over the data, so that it does not depend on how the window was cut into parts.
     #[must_use]
-    pub fn of_summary(store: &Store, request: Request, whole_window: bool, summary: &Summary) -> Self {
+    pub fn of_summary(store: &Store, request: Request, draws_sample: bool, summary: &Summary) -> Self {
         let Some(header) = &summary.header else {
             return Self::without_records(request, Outcome::Gone);
         };
         let mut settlement = Self::default();
         settlement.put_text(&key::header(&request), header);
-        settlement.put_data(store, request, summary.signature_id, &summary.data, None);
+        if matches!(request, Request::Summary { replicates: true, .. }) {
+            settlement.put_rows(store, request, summary.signature_id, &summary.data);
+        } else {
+            settlement.put_data(store, request, summary.signature_id, &summary.data, None);
+        }
         settlement.odd = summary.odd.iter().map(|odd| (request, odd.clone())).collect();
-        if whole_window {
+        if draws_sample {
             settlement.discover_sample(&summary.data);
         }
         settlement
@@ -220,7 +225,7 @@ impl Settlement {
     #[must_use]
     pub fn of_imported_data(store: &Store, signature: SignatureId, window: Window, data: &Sorted<DatumRecord>) -> Self {
         let Sorted { taken: data, odd } = data;
-        let request = Request::Summary { signature, harvest: FIRST_HARVEST, window };
+        let request = Request::Summary { signature, harvest: FIRST_HARVEST, window, replicates: false };
         let mut settlement = Self::default();
         settlement.put_blob(&key::header(&request), format!("{{\"signature_id\":{signature}}}").as_bytes());
         settlement.put_data(store, request, signature, data, None);
@@ -259,13 +264,18 @@ impl Settlement {
         seen: Option<&[Seen]>,
     ) {
         let chunks = encode(data, seen, &mut store.interner(), DATA_PER_CHUNK);
+        let mut bytes = Vec::new();
+        let digest =
+            data.iter().fold(0_u128, |sum, record| sum.wrapping_add(datum_digest(signature, record, &mut bytes)));
+        self.put_chunks(request, &chunks, data, digest);
+    }
+
+    /// Settles a summary by the chunks of its `data`.
+    pub(super) fn put_chunks(&mut self, request: Request, chunks: &[EncodedChunk], data: &[DatumRecord], digest: u128) {
         for (number, chunk) in chunks.iter().enumerate() {
             self.records.push((key::chunk(&request, number), frame::seal(&chunk.bytes)));
             self.pushes.extend_from_slice(&chunk.pushes);
         }
-        let mut bytes = Vec::new();
-        let digest =
-            data.iter().fold(0_u128, |sum, record| sum.wrapping_add(datum_digest(signature, record, &mut bytes)));
         let outcome = if data.is_empty() { Outcome::Empty } else { Outcome::Data };
         let settled = Settled {
             num_chunks: u16::try_from(chunks.len()).unwrap_or(u16::MAX),
@@ -335,6 +345,12 @@ pub(super) fn settled_as(request: Request, outcome: Outcome, num_records: usize,
 /// Hash of a datum and its signature: of all fields of a regular datum, of the text of an irregular one.
 pub(super) fn datum_digest(signature: SignatureId, record: &DatumRecord, bytes: &mut Vec<u8>) -> u128 {
     bytes.clear();
+    put_datum(signature, record, bytes);
+    xxh3_128(bytes)
+}
+
+/// Appends what the digest of a datum is made of.
+pub(super) fn put_datum(signature: SignatureId, record: &DatumRecord, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&signature.0.to_be_bytes());
     match record {
         DatumRecord::Regular(datum) => {
@@ -362,7 +378,6 @@ pub(super) fn datum_digest(signature: SignatureId, record: &DatumRecord, bytes: 
             bytes.extend_from_slice(datum.raw.as_str().as_bytes());
         }
     }
-    xxh3_128(bytes)
 }
 
 /// The digest of the settled request for a job with this record.

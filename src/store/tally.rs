@@ -1,9 +1,10 @@
 //! The tally of a crawl: numbers of pending, settled and failed requests by kind and outcome, and a digest of the settled
 //! content that does not depend on the order of the answers.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::model::Kind;
+use crate::model::{Kind, NUM_KINDS};
 
 /// The outcome of a settled request. A failed request is not settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -100,13 +101,37 @@ impl KindTally {
 pub struct Tally {
     /// Transactions committed since the store was created.
     pub commits: u64,
-    kinds: [KindTally; 4],
+    #[serde(serialize_with = "used", deserialize_with = "used_or_default")]
+    kinds: [KindTally; NUM_KINDS],
     /// Sums (wrapping) of the digests of all settled requests, by kind.
-    digests: [u128; 4],
+    #[serde(serialize_with = "used", deserialize_with = "used_or_default")]
+    digests: [u128; NUM_KINDS],
     /// True when the last commit ended a crawl: no more requests follow from the stored answers. Those that follow from an
     /// answer are stored after it, so between the two nothing may be pending although the crawl is not finished.
     #[serde(default)]
     pub(super) finished: bool,
+}
+
+/// Kinds that each stored tally has; replicates were added later, and are left out where there are none.
+const LEAST_KINDS: usize = 4;
+
+fn used<T: Serialize + Default + PartialEq, S: Serializer>(
+    all: &[T; NUM_KINDS],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let num = all.iter().rposition(|of| *of != T::default()).map_or(0, |last| last + 1);
+    all[..num.max(LEAST_KINDS)].serialize(serializer)
+}
+
+fn used_or_default<'de, T: DeserializeOwned + Default, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<[T; NUM_KINDS], D::Error> {
+    let mut all = Vec::<T>::deserialize(deserializer)?;
+    let num = all.len();
+    if num >= LEAST_KINDS {
+        all.resize_with(num.max(NUM_KINDS), T::default);
+    }
+    all.try_into().map_err(|_| D::Error::invalid_length(num, &"one entry a kind of requests"))
 }
 
 impl Tally {
@@ -114,6 +139,12 @@ impl Tally {
     #[must_use]
     pub fn of(&self, kind: Kind) -> &KindTally {
         &self.kinds[kind.index()]
+    }
+
+    /// The kinds that a table lists: replicates only where they are asked for.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> {
+        let is_used = |kind: &Kind| *kind != Kind::Replicates || *self.of(*kind) != KindTally::default();
+        Kind::ALL.into_iter().filter(is_used)
     }
 
     pub(super) fn of_mut(&mut self, kind: Kind) -> &mut KindTally {

@@ -14,7 +14,8 @@ fn name_of(request: &Request) -> Option<String> {
         Request::Frameworks => Some("frameworks".to_owned()),
         Request::Signatures { .. } => Some("signatures".to_owned()),
         Request::UpdatedSignatures { .. } | Request::MovedSignatures { .. } => Some("updated".to_owned()),
-        Request::Summary { signature, .. } => Some(format!("summary {signature}")),
+        Request::Summary { signature, replicates: false, .. } => Some(format!("summary {signature}")),
+        Request::Summary { signature, replicates: true, .. } => Some(format!("replicates {signature}")),
         Request::Job { id } => Some(format!("job {id}")),
     }
 }
@@ -30,7 +31,10 @@ pub(crate) fn asked_by(arrival: &Arrival) -> Vec<String> {
             vec!["updated".to_owned()]
         }
         Endpoint::Signatures => vec!["signatures".to_owned()],
-        Endpoint::Summary => vec![format!("summary {}", value("signature").unwrap())],
+        Endpoint::Summary => {
+            let rows = if value("replicates").as_deref() == Some("True") { "replicates" } else { "summary" };
+            vec![format!("{rows} {}", value("signature").unwrap())]
+        }
         Endpoint::Jobs => {
             let ids = value("id__in").or_else(|| value("id")).unwrap();
             ids.split(',').map(|id| format!("job {id}")).collect()

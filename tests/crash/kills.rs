@@ -130,7 +130,7 @@ impl Ordeal {
         assert!(damages.is_empty(), "after {how}: {damages:?}");
         // At most the answers in flight and those waiting for a commit are lost; a refusal is not an answer.
         let config = &self.crawl.config;
-        let in_flight: usize = Kind::ALL.iter().map(|kind| config.concurrency_of(*kind)).sum();
+        let in_flight: usize = Kind::WITHOUT_REPLICATES.iter().map(|kind| config.concurrency_of(*kind)).sum();
         let refused = |arrival: &Arrival| self.bad_day && arrival.outcome != Outcome::Status(200);
         let counted = new.iter().zip(&asked).filter(|(arrival, _)| !refused(arrival));
         let lost = counted.filter(|(_, asked)| !asked.iter().any(|one| settled.contains(one))).count();

@@ -123,7 +123,7 @@ impl Ordeal {
         assert_eq!((verified.code(), verified.stdout.as_str()), (Some(0), ""), "{}", verified.stderr);
         // Of each kill at most what was in flight, and what waited for a commit.
         let config = &self.crawl.config;
-        let in_flight: usize = Kind::ALL.iter().map(|kind| config.concurrency_of(*kind)).sum();
+        let in_flight: usize = Kind::WITHOUT_REPLICATES.iter().map(|kind| config.concurrency_of(*kind)).sum();
         let most = (self.kills * (in_flight + 3 * config.store.commit_records.get())) as u64;
         let repeated = self.simulator.served().total().saturating_sub(expected.num_requests);
         assert!(repeated <= most, "{repeated} requests were repeated after {} kills", self.kills);

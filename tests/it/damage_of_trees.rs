@@ -103,12 +103,14 @@ async fn a_part_beside_its_whole_is_taken_away() {
         tampered(&crawl, |db| {
             let settled = db.open_tree("settled").unwrap();
             let (key, value) = settled.scan_prefix(b"s").nth(9).unwrap().unwrap();
-            let Some(Request::Summary { signature, harvest, window }) = Request::from_key(&key) else { panic!() };
+            let Some(Request::Summary { signature, harvest, window, replicates }) = Request::from_key(&key) else {
+                panic!()
+            };
             let part = Window { end: window.start.plus_secs(86_400), ..window };
             let value = if tree == "pending" { frame::seal(&[0; 8]).into() } else { value };
             db.open_tree(tree)
                 .unwrap()
-                .insert(Request::Summary { signature, harvest, window: part }.key(), value)
+                .insert(Request::Summary { signature, harvest, window: part, replicates }.key(), value)
                 .unwrap();
         });
         let (texts, to_ask) = findings(&crawl, false);

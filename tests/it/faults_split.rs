@@ -95,7 +95,8 @@ async fn a_signature_that_is_broken_on_one_day_fails_for_that_day_alone() {
         let (start, end) = (naive(window.start.as_secs() - 1), naive(window.end.as_secs() + 1));
         let fragment = format!("signature={id}&startday={start}&endday={end}&");
         simulator.script(ScriptedReply::status(504).containing(&fragment).times(ALWAYS));
-        let request = Request::Summary { signature: perfharvest::model::SignatureId(id), harvest: 1, window };
+        let request =
+            Request::Summary { signature: perfharvest::model::SignatureId(id), harvest: 1, window, replicates: false };
         let Split::Requests(parts) = split(&Batch::of(request), None) else { break };
         let containing = |request: &Request| match request {
             Request::Summary { window, .. } if window.contains(day) => Some(*window),

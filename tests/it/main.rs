@@ -53,6 +53,8 @@ mod plan;
 mod rate;
 mod readers;
 mod rehearsal;
+mod replicates;
+mod replicates_elsewhere;
 mod report;
 mod repositories;
 mod resume;

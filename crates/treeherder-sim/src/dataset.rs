@@ -107,6 +107,13 @@ impl Datum<'_> {
         self
     }
 
+    /// The datum with a replicate in the place of its value.
+    pub(crate) fn with_value(mut self, value: f64) -> Self {
+        self.value = value;
+        self.text = None;
+        self
+    }
+
     /// Writes the record.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         if let Some(text) = self.text {
@@ -182,6 +189,11 @@ pub(crate) trait Dataset: Debug + Send + Sync {
         as_of: &AsOf<'_>,
         visit: &mut dyn FnMut(&Datum<'_>),
     );
+
+    /// The replicates of a datum, in the order in which they are served.
+    fn replicates(&self, _datum: &Datum<'_>) -> Vec<f64> {
+        Vec::new()
+    }
 
     /// Writes a job of the repository; `false` if it does not exist.
     fn write_job(&self, repository: u64, id: u64, as_of: &AsOf<'_>, out: &mut Vec<u8>) -> bool;

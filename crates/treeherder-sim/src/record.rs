@@ -45,6 +45,8 @@ pub struct SeenDatum {
     pub id: u64,
     /// Its value.
     pub value: f64,
+    /// Its replicates, in the order in which they are served.
+    pub replicates: Vec<f64>,
     /// Its push.
     pub push_id: u64,
     /// The head revision of the push.
@@ -136,6 +138,7 @@ impl FullRecord {
                 visit(&SeenDatum {
                     id: datum.id,
                     value: datum.value,
+                    replicates: world.dataset.replicates(datum),
                     push_id: datum.push_id,
                     revision: datum.revision.to_owned(),
                     push_timestamp: datum.push_timestamp,

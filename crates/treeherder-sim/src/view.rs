@@ -79,6 +79,17 @@ impl<'a> View<'a> {
         self.world.dataset.visit_data(repository, rank, window, &self.as_of, visit);
     }
 
+    /// The rows of a datum in an answer with replicates: one for each, or the datum as it is if it has none.
+    pub(crate) fn visit_rows<'d>(&self, datum: &Datum<'d>, mut visit: impl FnMut(&Datum<'d>)) {
+        let replicates = self.world.dataset.replicates(datum);
+        if replicates.is_empty() {
+            visit(datum);
+        }
+        for value in replicates {
+            visit(&datum.with_value(value));
+        }
+    }
+
     pub(crate) fn write_job(&self, repository: u64, id: u64, out: &mut Vec<u8>) -> bool {
         self.world.dataset.write_job(repository, id, &self.as_of, out)
     }

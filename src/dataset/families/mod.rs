@@ -10,6 +10,7 @@ pub(crate) mod groups;
 mod job_index;
 mod jobs_by_signature;
 pub(crate) mod relabel;
+pub(crate) mod replicates;
 mod signatures;
 pub mod tables;
 

@@ -18,12 +18,14 @@ pub(crate) struct Part {
     window: Window,
     pub(crate) num_data: u32,
     pub(crate) num_chunks: u16,
+    replicates: bool,
 }
 
 impl Part {
     fn of(summary: &SettledSummary) -> Self {
-        let SettledSummary { signature, harvest, window, settled } = *summary;
-        Self { signature, harvest, window, num_data: settled.num_records, num_chunks: settled.num_chunks }
+        let SettledSummary { signature, harvest, window, replicates, settled } = *summary;
+        let (num_data, num_chunks) = (settled.num_records, settled.num_chunks);
+        Self { signature, harvest, window, num_data, num_chunks, replicates }
     }
 
     pub(crate) fn stored(&self) -> StoredPart {
@@ -31,7 +33,8 @@ impl Part {
     }
 
     pub(crate) fn request(&self) -> Request {
-        Request::Summary { signature: self.signature, harvest: self.harvest, window: self.window }
+        let Self { signature, harvest, window, replicates, .. } = *self;
+        Request::Summary { signature, harvest, window, replicates }
     }
 }
 
@@ -47,11 +50,17 @@ impl Signatures {
     /// The signatures with complete data. Leaves out what a harvest has of a signature with a pending or failed part, because
     /// half of the data would look like all of them; those of the harvests before are complete by themselves.
     pub(crate) fn complete(store: &Store) -> Result<Self, StoreError> {
-        let incomplete: BTreeSet<(SignatureId, u16)> = store.unsettled_summaries().collect::<Result<_, _>>()?;
+        Self::complete_rows(store, false)
+    }
+
+    /// As [`Signatures::complete`]; with `replicates`, the answers with them.
+    pub(crate) fn complete_rows(store: &Store, replicates: bool) -> Result<Self, StoreError> {
+        let incomplete: BTreeSet<(SignatureId, u16)> =
+            store.unsettled_summaries(replicates).collect::<Result<_, _>>()?;
         let start = store.identity()?.map(|identity| identity.data_window().start).unwrap_or_default();
         let ends = store.harvest_ends()?;
         let mut parts: Vec<Part> = Vec::new();
-        store.for_each_reading(|reading| {
+        store.for_each_reading(replicates, |reading| {
             let SettledSummary { signature, harvest, .. } = reading[0];
             // A later harvest asks only for the end of the data.
             let has_begun = parts.last().is_some_and(|before| before.signature == signature);
@@ -118,7 +127,14 @@ impl Part {
     pub(crate) fn for_test(signature: u64) -> Self {
         let window =
             Window { start: crate::model::Timestamp::from_secs(0), end: crate::model::Timestamp::from_secs(1) };
-        Self { signature: SignatureId(signature), harvest: FIRST_HARVEST, window, num_data: 0, num_chunks: 1 }
+        Self {
+            signature: SignatureId(signature),
+            harvest: FIRST_HARVEST,
+            window,
+            num_data: 0,
+            num_chunks: 1,
+            replicates: false,
+        }
     }
 }
 
@@ -129,7 +145,14 @@ mod tests {
 
     fn part(signature: u64, start: i64, num_data: u32) -> Part {
         let window = Window { start: Timestamp::from_secs(start), end: Timestamp::from_secs(start + 1) };
-        Part { signature: SignatureId(signature), harvest: FIRST_HARVEST, window, num_data, num_chunks: 1 }
+        Part {
+            signature: SignatureId(signature),
+            harvest: FIRST_HARVEST,
+            window,
+            num_data,
+            num_chunks: 1,
+            replicates: false,
+        }
     }
 
     #[test]

@@ -176,8 +176,9 @@ fn fill(store: &Store, identity: &CrawlIdentity, signatures: &[String], alerts: 
             r#"{{"job_id":11,"id":{id},"value":4.36e-05,"push_timestamp":"2026-07-28T14:48:47","push_id":5,"revision":"{REVISION}","submit_time":null,"machine_name":null}}"#
         );
         let text = format!(r#"[{{"signature_id":{id},"data":[{datum}]}}]"#);
-        let Reply::Summary(summary) = super::summary(text.as_bytes(), id, window).unwrap() else { panic!() };
-        commit(Settlement::of_summary(store, Request::Summary { signature: id, harvest: 1, window }, true, &summary));
+        let Reply::Summary(summary) = super::summary(text.as_bytes(), id, window, false).unwrap() else { panic!() };
+        let request = Request::Summary { signature: id, harvest: 1, window, replicates: false };
+        commit(Settlement::of_summary(store, request, true, &summary));
     }
 }
 

@@ -15,7 +15,7 @@ fn datum(id: u64, at: &str) -> String {
 }
 
 fn summary(text: &str, asked: SignatureId, window: Window) -> Result<Reply, SourceError> {
-    super::summary(text.as_bytes(), asked, window)
+    super::summary(text.as_bytes(), asked, window, false)
 }
 
 fn summary_text(data: &[String]) -> String {
@@ -78,7 +78,7 @@ fn a_datum_that_cannot_be_read_costs_itself_and_nothing_else() {
             assert!(header.as_str().ends_with(&format!(r#""alert_threshold":{kept}}}"#)), "{header:?}");
             assert_eq!(summary.odd.len(), 1 + usize::from(kept == "null"));
             for cut in [text.len() - 1, text.len() / 2] {
-                let error = super::summary(&text.as_bytes()[..cut], SignatureId(7), window()).unwrap_err();
+                let error = super::summary(&text.as_bytes()[..cut], SignatureId(7), window(), false).unwrap_err();
                 assert!(matches!(error, SourceError::BrokenJson { .. }), "{cut}: {error}");
             }
         }

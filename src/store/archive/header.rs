@@ -7,10 +7,10 @@ use crate::store::{CrawlIdentity, Tally};
 /// Version of the archive's format. Newer ones are refused.
 pub(super) const ARCHIVE_FORMAT_VERSION: u32 = 1;
 
-/// Version of the keys and values in an archive; also the value of [`FORMAT_KEY`].
-pub(super) const CONTENT_VERSION: u32 = 4;
+/// Version of the keys and values in an archive with replicates, the newest one; also the value of [`FORMAT_KEY`].
+pub(super) const CONTENT_VERSION: u32 = 5;
 
-/// The first version with harvests in the keys.
+/// The first version with harvests in the keys: that of archives without replicates.
 pub(super) const CONTENT_WITH_HARVESTS: u32 = 4;
 
 /// The key in `meta` that holds the version of the content. A store has another key for the version of its format.

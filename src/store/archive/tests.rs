@@ -85,8 +85,8 @@ fn the_content_keeps_its_version_whatever_the_format_of_the_store() {
     assert_eq!(meta[1].1, b"4");
 
     let mut older = bytes;
-    older[12] = 5;
-    assert!(matches!(import(folder.path(), &older), Err(ArchiveError::Newer { found: 5, .. })));
+    older[12] = 6;
+    assert!(matches!(import(folder.path(), &older), Err(ArchiveError::Newer { found: 6, .. })));
 }
 
 #[test]

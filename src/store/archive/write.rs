@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::entry::{put, put_end};
-use super::header::{ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, FORMAT_KEY, MAGIC};
+use super::header::{ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, CONTENT_WITH_HARVESTS, FORMAT_KEY, MAGIC};
 use super::{ArchiveError, ArchiveHeader, ArchiveSummary};
 use crate::actor::Shutdown;
 use crate::model::Request;
@@ -39,7 +39,9 @@ pub fn write<W: Write + Send>(store: &Store, out: &mut W, shutdown: &Shutdown) -
     let mut head = Vec::from(MAGIC);
     let json = serde_json::to_vec(&header).map_err(|source| StoreError::Encode { source })?;
     let json_len = u32::try_from(json.len()).unwrap_or(u32::MAX); // a few kilobytes
-    for number in [ARCHIVE_FORMAT_VERSION, CONTENT_VERSION, json_len] {
+    let has_replicates = header.identity.as_ref().is_some_and(|identity| identity.scope.replicates);
+    let content = if has_replicates { CONTENT_VERSION } else { CONTENT_WITH_HARVESTS };
+    for number in [ARCHIVE_FORMAT_VERSION, content, json_len] {
         head.extend_from_slice(&number.to_le_bytes());
     }
     head.extend_from_slice(&json);
@@ -50,7 +52,8 @@ pub fn write<W: Write + Send>(store: &Store, out: &mut W, shutdown: &Shutdown) -
         let compressing = std::thread::Builder::new()
             .spawn_scoped(scope, move || compress(out, &head, &inbox))
             .map_err(ArchiveError::Thread)?;
-        let mut gathering = Gathering { store, shutdown, blocks, block: Vec::new(), num_entries: 0, raw_bytes: 0 };
+        let mut gathering =
+            Gathering { store, content, shutdown, blocks, block: Vec::new(), num_entries: 0, raw_bytes: 0 };
         let gathered = gathering.gather();
         let Gathering { blocks, num_entries, raw_bytes, .. } = gathering;
         if gathered.is_ok() {
@@ -116,6 +119,7 @@ fn compress<W: Write>(out: &mut W, head: &[u8], inbox: &flume::Receiver<Block>) 
 
 struct Gathering<'a> {
     store: &'a Store,
+    content: u32,
     shutdown: &'a Shutdown,
     blocks: flume::Sender<Block>,
     block: Vec<u8>,
@@ -143,7 +147,7 @@ impl Gathering<'_> {
                     continue; // only this store's
                 }
                 if number == META && key == META_FORMAT {
-                    self.put(number, FORMAT_KEY, CONTENT_VERSION.to_string().as_bytes())?; // both sort alike
+                    self.put(number, FORMAT_KEY, self.content.to_string().as_bytes())?; // both sort alike
                 } else if number == SIGNATURE_IDS {
                     self.put(number, &key, &[])?;
                 } else {

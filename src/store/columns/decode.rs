@@ -2,9 +2,10 @@
 
 use super::error::{ColumnsError, malformed};
 use super::flag;
-use super::format::{ColumnSet, FORMAT_VERSION, MAX_DATA_PER_CHUNK, WITHOUT_HARVESTS};
+use super::format::{ColumnSet, FORMAT_VERSION, MAX_DATA_PER_CHUNK, WITH_REPLICATES, WITHOUT_HARVESTS};
 use super::integers::decode_integers;
 use super::names::Names;
+use super::replicates::Replicates;
 use super::values::decode_values;
 use super::varint::Reader;
 use crate::model::{DatumFields, DatumId, JobId, PushId, Revision, Seen, Timestamp};
@@ -36,6 +37,7 @@ pub struct Columns {
     has_harvests: bool,
     first_harvests: Vec<u64>,
     last_harvests: Vec<u64>,
+    replicates: Replicates,
     /// Used while a column is decoded.
     scratch: Vec<u64>,
     spans: Vec<u64>,
@@ -83,12 +85,13 @@ impl Columns {
         self.has_harvests = false;
         self.first_harvests.clear();
         self.last_harvests.clear();
+        self.replicates.clear();
     }
 
     fn decode_sections(&mut self, bytes: &[u8], want: ColumnSet) -> Result<(), ColumnsError> {
         let mut reader = Reader::new(bytes);
         let version = reader.byte()?;
-        if version != FORMAT_VERSION && version != WITHOUT_HARVESTS {
+        if ![FORMAT_VERSION, WITHOUT_HARVESTS, WITH_REPLICATES].contains(&version) {
             return Err(ColumnsError::Version { found: version });
         }
         let num_data = reader.len(bytes.len().min(MAX_DATA_PER_CHUNK))?;
@@ -143,6 +146,12 @@ impl Columns {
         }
         if self.has_harvests && want.contains(ColumnSet::HARVESTS) {
             self.decode_harvests(section)?;
+        }
+        if version == WITH_REPLICATES {
+            let section = reader.section()?;
+            if want.contains(ColumnSet::REPLICATES) {
+                self.replicates.decode(section, num_data, bytes.len())?;
+            }
         }
         if reader.rest().iter().any(|&byte| byte != 0) {
             return Err(malformed("there are bytes after the last section"));
@@ -269,6 +278,18 @@ impl Columns {
     #[must_use]
     pub fn value(&self, index: usize) -> Option<f64> {
         self.is_regular(index).then(|| f64::from_bits(self.values[index]))
+    }
+
+    /// The values of the rows of a regular datum: those of its replicates, or its own. Of a chunk without replicates, its own.
+    /// Needs [`ColumnSet::REPLICATES`].
+    pub fn row_values(&self, index: usize) -> impl Iterator<Item = f64> {
+        self.value(index).into_iter().chain(self.replicates.of(index))
+    }
+
+    /// The number of rows: as many as data, in a chunk without replicates. Needs [`ColumnSet::REPLICATES`].
+    #[must_use]
+    pub fn num_rows(&self) -> usize {
+        self.len() + self.replicates.len()
     }
 
     /// The time when the push landed; needs [`ColumnSet::PUSH_TIMESTAMPS`].

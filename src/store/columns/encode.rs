@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::flag;
-use super::format::{FORMAT_VERSION, MAX_DATA_PER_CHUNK};
+use super::format::{DATA_PER_CHUNK, FORMAT_VERSION, MAX_DATA_PER_CHUNK, WITH_REPLICATES};
 use super::integers::IntegerEncoder;
 use super::names::encode_names;
+use super::replicates::{FurtherRows, ROWS_PER_CHUNK, leading_run};
 use super::values::ValueEncoder;
 use super::varint::put_len;
 use crate::model::{DatumRecord, PushId, Revision, Seen, Timestamp};
@@ -58,6 +59,25 @@ pub fn encode(
         .collect()
 }
 
+/// Encodes the rows of an answer with replicates in their order, as [`encode`] does with data. Neighbours that differ in their
+/// values alone are rows of one datum.
+pub fn encode_rows(mut rows: &[DatumRecord], interned: &mut dyn FnMut(PushId, Revision) -> bool) -> Vec<EncodedChunk> {
+    let mut encoder = ChunkEncoder::default();
+    let mut chunks = Vec::new();
+    while !rows.is_empty() {
+        let (mut gathered, mut further, mut num_left) = (Gathered::default(), FurtherRows::default(), ROWS_PER_CHUNK);
+        while gathered.flags.len() < DATA_PER_CHUNK && num_left > 0 && !rows.is_empty() {
+            let (run, rest) = rows.split_at(leading_run(rows, num_left));
+            gathered.add(&run[0], interned);
+            further.add(run);
+            (rows, num_left) = (rest, num_left - run.len());
+        }
+        gathered.further_rows = Some(further);
+        chunks.push(encoder.encode(gathered));
+    }
+    chunks
+}
+
 /// The columns of one chunk, before they are packed.
 #[derive(Default)]
 struct Gathered<'a> {
@@ -74,6 +94,8 @@ struct Gathered<'a> {
     first_harvests: Vec<u64>,
     /// From the first harvest to the last.
     harvest_spans: Vec<u64>,
+    /// Of an answer with replicates.
+    further_rows: Option<FurtherRows>,
     pushes: Vec<(PushId, Revision)>,
 }
 
@@ -165,7 +187,8 @@ struct ChunkEncoder {
 impl ChunkEncoder {
     fn encode(&mut self, gathered: Gathered<'_>) -> EncodedChunk {
         let num_data = gathered.flags.len();
-        let mut out = vec![FORMAT_VERSION];
+        let version = if gathered.further_rows.is_some() { WITH_REPLICATES } else { FORMAT_VERSION };
+        let mut out = vec![version];
         put_len(num_data, &mut out);
         let Self { integers, values, section } = self;
         let mut in_section = |write: &mut dyn FnMut(&mut Vec<u8>, &mut IntegerEncoder)| {
@@ -212,8 +235,16 @@ impl ChunkEncoder {
             integers.encode(&gathered.first_harvests, out);
             integers.encode(&gathered.harvest_spans, out);
         });
-        if out.len() < num_data {
-            out.resize(num_data, 0);
+        let mut least_bytes = num_data;
+        if let Some(further) = &gathered.further_rows {
+            section.clear();
+            further.encode(integers, values, section);
+            put_len(section.len(), &mut out);
+            out.extend_from_slice(section);
+            least_bytes = num_data + further.len();
+        }
+        if out.len() < least_bytes {
+            out.resize(least_bytes, 0);
         }
         let mut pushes = gathered.pushes;
         pushes.sort_unstable();

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::format::FORMAT_VERSION;
+use super::format::WITH_REPLICATES;
 use crate::model::PushId;
 
 /// Why bytes cannot be decoded, or a chunk cannot be turned into records.
@@ -13,7 +13,7 @@ pub enum ColumnsError {
     #[error("the chunk is cut off")]
     Truncated,
     /// Another version of the program wrote the chunk.
-    #[error("the chunk has format version {found}, but this program reads version {FORMAT_VERSION}")]
+    #[error("the chunk has format version {found}, but this program reads versions up to {WITH_REPLICATES}")]
     Version {
         /// The version byte.
         found: u8,

@@ -8,6 +8,9 @@ pub(super) const FORMAT_VERSION: u8 = 2;
 /// The version before, of chunks without harvests: archives have them.
 pub(super) const WITHOUT_HARVESTS: u8 = 1;
 
+/// The version of chunks with a column of replicates; all others are of [`FORMAT_VERSION`].
+pub(super) const WITH_REPLICATES: u8 = 3;
+
 /// Data per chunk of a stored summary: some 25 kB.
 pub const DATA_PER_CHUNK: usize = 1024;
 
@@ -41,8 +44,10 @@ impl ColumnSet {
     pub const IRREGULAR: Self = Self(1 << 8);
     /// The harvests that saw the data, if the chunk has them.
     pub const HARVESTS: Self = Self(1 << 9);
+    /// All rows of an answer with replicates; includes [`ColumnSet::VALUES`], which are those of the first rows.
+    pub const REPLICATES: Self = Self(1 << 10 | 1 << 2);
     /// Every column.
-    pub const ALL: Self = Self((1 << 10) - 1);
+    pub const ALL: Self = Self((1 << 11) - 1);
 
     /// True when all of `other` is in this set.
     #[must_use]

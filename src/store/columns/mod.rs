@@ -8,8 +8,8 @@
 //! multiple of their length.
 //!
 //! # Format
-//! A version byte, the number of data (varint), eleven sections, each after its length (varint), then zero bytes until there are
-//! as many bytes as data, so that the length limits the allocation. `integers` describes how integers are packed; 64-bit
+//! A version byte, the number of data (varint), eleven sections, each after its length (varint), twelve in an answer with
+//! replicates, then zero bytes until there are as many bytes as data, or rows, so that the length limits the allocation. `integers` describes how integers are packed; 64-bit
 //! words wrap around.
 //!
 //! | section | content |
@@ -25,6 +25,7 @@
 //! | machine names | of the data with one: the distinct ones, sorted and front-coded, then indexes |
 //! | irregular | lengths of the texts of irregular data, then the texts |
 //! | harvests | the first that saw each datum, then how many later the last; empty in an answer as it came |
+//! | replicates | of rows of one datum: how many more rows each datum has, then their values |
 
 mod decode;
 mod encode;
@@ -34,14 +35,16 @@ mod format;
 mod integers;
 mod names;
 mod records;
+mod replicates;
 mod values;
 mod varint;
 
 pub use decode::{Columns, RevisionPlace};
-pub use encode::{EncodedChunk, encode};
+pub use encode::{EncodedChunk, encode, encode_rows};
 pub use error::ColumnsError;
 pub use format::{ColumnSet, DATA_PER_CHUNK};
 pub use records::PythonText;
+pub(super) use replicates::leading_run;
 pub(crate) use varint::{Reader as VarintReader, put_varint};
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Columns to records, and to text.
 
 use super::{Columns, ColumnsError, RevisionPlace};
-use crate::model::{DatumRecord, DatumView, IrregularDatum, PushId, RawJson, Revision};
+use crate::model::{Datum, DatumRecord, DatumView, IrregularDatum, PushId, RawJson, Revision};
 
 /// The result of [`Columns::write_python`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,26 @@ impl Columns {
             revision,
             submit_time: self.submit_time(index),
         })))
+    }
+
+    /// Appends the rows of a datum as they were encoded; needs [`super::ColumnSet::ALL`].
+    ///
+    /// # Errors
+    /// As [`Columns::record`].
+    pub fn add_rows(
+        &self,
+        index: usize,
+        revision_of: impl Fn(PushId) -> Option<Revision>,
+        out: &mut Vec<DatumRecord>,
+    ) -> Result<(), ColumnsError> {
+        let record = self.record(index, revision_of)?;
+        if let DatumRecord::Regular(datum) = &record {
+            let rows = self.row_values(index).map(|value| DatumRecord::Regular(Datum { value, ..datum.clone() }));
+            out.extend(rows);
+        } else {
+            out.push(record);
+        }
+        Ok(())
     }
 
     /// Appends a regular datum's JSON in Python's spacing; needs [`super::ColumnSet::ALL`].

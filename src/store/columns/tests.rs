@@ -3,7 +3,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::format::FORMAT_VERSION;
+use super::format::{FORMAT_VERSION, WITH_REPLICATES};
 use super::*;
 use crate::model::{Datum, DatumId, DatumRecord, IrregularDatum, JobId, PushId, RawJson, Revision, Seen, Timestamp};
 
@@ -229,6 +229,83 @@ proptest! {
     }
 }
 
+/// Rows of data, as a reply with replicates has them.
+fn rows() -> impl Strategy<Value = Vec<DatumRecord>> {
+    let of_datum = |(record, values): (DatumRecord, Vec<f64>)| match record {
+        DatumRecord::Regular(datum) => {
+            values.into_iter().map(|value| DatumRecord::Regular(Datum { value, ..datum.clone() })).collect()
+        }
+        irregular @ DatumRecord::Irregular(_) => vec![irregular],
+    };
+    let datum = (record(), proptest::collection::vec(value(), 1..9)).prop_map(of_datum);
+    proptest::collection::vec(datum, 0..20).prop_map(|data| data.concat())
+}
+
+fn decode_rows(chunks: &[EncodedChunk], table: &PushTable) -> Vec<DatumRecord> {
+    let (mut columns, mut rows) = (Columns::default(), Vec::new());
+    for chunk in chunks {
+        columns.decode(&chunk.bytes, ColumnSet::ALL).unwrap();
+        let before = rows.len();
+        for index in 0..columns.len() {
+            columns.add_rows(index, |push_id| table.get(push_id), &mut rows).unwrap();
+        }
+        assert_eq!(columns.num_rows(), rows.len() - before);
+        assert!(columns.num_rows() <= chunk.bytes.len());
+    }
+    rows
+}
+
+fn encode_rows_with(rows: &[DatumRecord], table: &PushTable) -> Vec<EncodedChunk> {
+    encode_rows(rows, &mut |push_id, revision| table.intern(push_id, revision))
+}
+
+proptest! {
+    #[test]
+    fn rows_come_back_in_their_order(rows in rows()) {
+        let table = PushTable::default();
+        assert_same(&decode_rows(&encode_rows_with(&rows, &table), &table), &rows);
+    }
+
+    #[test]
+    fn changed_bytes_of_rows_never_panic(
+        rows in rows(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut columns = Columns::default();
+        for chunk in encode_rows_with(&rows, &PushTable::default()) {
+            prop_assert_eq!(chunk.bytes[0], WITH_REPLICATES);
+            let mut bytes = chunk.bytes;
+            for (at, byte) in &changes {
+                let at = at.index(bytes.len());
+                bytes[at] = *byte;
+                if columns.decode(&bytes, ColumnSet::ALL).is_ok() {
+                    prop_assert!(columns.num_rows() <= 2 * bytes.len());
+                    read_everything(&columns);
+                    let values = (0..columns.len()).flat_map(|at| columns.row_values(at)).count();
+                    prop_assert!(values <= columns.num_rows());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_datum_with_many_rows_is_continued_in_further_chunks_and_its_fields_are_kept_once() {
+    let value = |at: u32| f64::from(at % 100);
+    let rows: Vec<DatumRecord> =
+        (0..40_000).map(|at| DatumRecord::Regular(Datum { value: value(at), ..datum(0) })).collect();
+    let table = PushTable::default();
+    let chunks = encode_rows_with(&rows, &table);
+    assert_eq!(chunks.iter().map(|chunk| chunk.num_data).collect::<Vec<_>>(), [1, 1, 1]);
+    assert_same(&decode_rows(&chunks, &table), &rows);
+
+    let rows: Vec<DatumRecord> =
+        (0..24_000).map(|at| DatumRecord::Regular(Datum { value: value(at), ..datum(u64::from(at / 24)) })).collect();
+    let chunks = encode_rows_with(&rows, &table);
+    assert_eq!(chunks.iter().map(|chunk| chunk.num_data).collect::<Vec<_>>(), [683, 318], "one is in both");
+    assert_same(&decode_rows(&chunks, &table), &rows);
+}
+
 fn datum(at: u64) -> Datum {
     Datum {
         job_id: Some(JobId(560_000_000 + at)),
@@ -274,9 +351,9 @@ fn equal_data_are_padded_so_that_the_length_bounds_the_count() {
 #[test]
 fn other_versions_are_refused_by_name() {
     let mut bytes = chunk_of(&[DatumRecord::Regular(datum(1))]);
-    bytes[0] = FORMAT_VERSION + 1;
+    bytes[0] = WITH_REPLICATES + 1;
     let error = Columns::default().decode(&bytes, ColumnSet::NONE).unwrap_err();
-    assert!(matches!(error, ColumnsError::Version { found } if found == FORMAT_VERSION + 1));
+    assert!(matches!(error, ColumnsError::Version { found } if found == WITH_REPLICATES + 1));
 }
 
 #[test]

@@ -17,7 +17,7 @@ const BAD_DATE: &str = "Datetime has wrong format. Use one of these formats inst
 const BAD_INTEGER: &str = "A valid integer is required.";
 
 /// The parameters, valid one by one.
-#[expect(clippy::struct_excessive_bools, reason = "they are the flags of a query")]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags of a request, and independent")]
 struct Parameters<'a> {
     repository: u64,
     start: Option<i64>,
@@ -100,7 +100,7 @@ fn write_data(
     let start = out.len();
     let mut num_data = 0;
     let mut newest_push = None;
-    if ranks.len() == 1 && !alterations.has_deleted_jobs() {
+    if ranks.len() == 1 && !alterations.has_deleted_jobs() && !parameters.replicates {
         for &rank in ranks {
             view.visit_data(parameters.repository, rank, window, &mut |datum| {
                 if parameters.no_retriggers && newest_push.replace(datum.push_id) == Some(datum.push_id) {
@@ -113,7 +113,7 @@ fn write_data(
         }
         return num_data;
     }
-    // Data of several signatures, or with deleted jobs, must be sorted first.
+    // Data of several signatures, with deleted jobs, or with replicates must be sorted first.
     let mut rows: Vec<DataRow> = Vec::new();
     for &rank in ranks {
         view.visit_data(parameters.repository, rank, window, &mut |datum| {
@@ -121,16 +121,24 @@ fn write_data(
                 Some(job_id) if alterations.is_deleted(job_id) => datum.without_job(),
                 _ => *datum,
             };
-            let mut text = Vec::new();
-            datum.write(&mut text);
-            rows.push(DataRow { key: datum.sort_key(), push_id: datum.push_id, text });
+            let mut ordinal = 0;
+            let mut add = |datum: &Datum<'_>| {
+                let mut text = Vec::new();
+                datum.write(&mut text);
+                rows.push(DataRow { key: datum.sort_key(), ordinal, id: datum.id, push_id: datum.push_id, text });
+                ordinal += 1;
+            };
+            if parameters.replicates { view.visit_rows(&datum, add) } else { add(&datum) }
         });
     }
-    rows.sort_by_key(|row| row.key);
-    for DataRow { push_id, text, .. } in rows {
-        if parameters.no_retriggers && newest_push.replace(push_id) == Some(push_id) {
+    // The rows of data with the same push and job are mixed.
+    rows.sort_by_key(|row| (row.key, row.ordinal));
+    let mut newest_id = None;
+    for DataRow { id, push_id, text, .. } in rows {
+        if parameters.no_retriggers && newest_push.replace(push_id) == Some(push_id) && newest_id != Some(id) {
             continue;
         }
+        newest_id = Some(id);
         separate(out, start);
         out.extend_from_slice(&text);
         num_data += 1;
@@ -141,6 +149,9 @@ fn write_data(
 /// A datum to be sorted.
 struct DataRow {
     key: (i64, u64, u64),
+    /// Number of the row among those of its datum.
+    ordinal: u32,
+    id: u64,
     push_id: u64,
     text: Vec<u8>,
 }
@@ -171,8 +182,11 @@ impl Lists {
                 Some(job_id) if alterations.is_deleted(job_id) => datum.without_job(),
                 _ => *datum,
             };
-            let Datum { id, job_id, value, submit_time, .. } = datum;
-            rows.push(ListRow { id, job_id, value, submit_time });
+            let mut add = |datum: &Datum<'_>| {
+                let Datum { id, job_id, value, submit_time, .. } = *datum;
+                rows.push(ListRow { id, job_id, value, submit_time });
+            };
+            if parameters.replicates { view.visit_rows(&datum, add) } else { add(&datum) }
         });
         rows.sort_by_key(|row| (row.job_id.unwrap_or(u64::MAX), row.id));
         Self(rows)

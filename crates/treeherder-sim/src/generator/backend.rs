@@ -18,6 +18,9 @@ use super::signature::{Family, Series, Signature, hash_of, id_of, quoted, rank_o
 const REPOSITORY_ID: u64 = 77;
 /// One run in so many has two data per signature, as when one job measures two commits.
 const ONE_IN_TWICE: u64 = 97;
+/// Share of data without replicates.
+const WITHOUT_REPLICATES: f64 = 0.25;
+const MOST_REPLICATES: u64 = 7;
 /// Time between the last update of signatures without data and the start of the data, seconds.
 const LONG_AGO: i64 = 400 * 86_400;
 
@@ -281,6 +284,26 @@ impl Dataset for Generator {
             runs.push(run);
         }
         self.visit_push(&view, &runs, (window, as_of), &mut machine, visit);
+    }
+
+    fn replicates(&self, datum: &Datum<'_>) -> Vec<f64> {
+        let mut draw = Draw::of(self.config.seed, domain::REPLICATES, datum.id, 0);
+        // Those of suites are ingested only since May 2026, and an error of ingestion loses them.
+        if draw.chance(WITHOUT_REPLICATES) {
+            return Vec::new();
+        }
+        let num = 1 + draw.below(MOST_REPLICATES);
+        let has_zeros = draw.chance(0.02);
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        let value = |draw: &mut Draw| {
+            if has_zeros {
+                [0.0, -0.0][usize::from(draw.chance(0.5))]
+            } else {
+                // Few different ones, so that equal ones occur.
+                (datum.value * (98 + draw.below(5)) as f64).round() / 100.0
+            }
+        };
+        (0..num).map(|_| value(&mut draw)).collect()
     }
 
     fn write_job(&self, repository: u64, id: u64, as_of: &AsOf<'_>, out: &mut Vec<u8>) -> bool {

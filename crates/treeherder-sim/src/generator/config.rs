@@ -106,6 +106,7 @@ pub(super) mod domain {
     pub(in crate::generator) const ALERT: u64 = 9;
     pub(in crate::generator) const COMMIT: u64 = 10;
     pub(in crate::generator) const TIE: u64 = 11;
+    pub(in crate::generator) const REPLICATES: u64 = 12;
 }
 
 /// Forty hexadecimal digits: a hash or a revision.

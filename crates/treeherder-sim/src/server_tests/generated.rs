@@ -195,3 +195,35 @@ async fn generated_records_keep_their_bytes() {
     ];
     assert_eq!(digests, expected);
 }
+
+#[tokio::test]
+async fn replicates_take_the_place_of_values() {
+    let simulator = start_generated(&GeneratorConfig { signatures: 30, ..GeneratorConfig::default() }).await;
+    let (mut several, mut equal, mut mixed, mut single) = (0, 0, 0, 0);
+    let signatures = json(&simulator, "/api/project/autoland/performance/signatures/").await;
+    for id in signatures.as_object().unwrap().keys() {
+        let data = json(&simulator, &format!("{SUMMARY}{id}")).await[0]["data"].as_array().unwrap().clone();
+        let reply = json(&simulator, &format!("{SUMMARY}{id}&replicates=True")).await;
+        let rows = reply[0]["data"].as_array().unwrap();
+        let mut by_id: HashMap<u64, Vec<&Value>> = HashMap::new();
+        for (at, row) in rows.iter().enumerate() {
+            let of_datum = by_id.entry(row["id"].as_u64().unwrap()).or_default();
+            mixed += u64::from(!of_datum.is_empty() && rows[at - 1]["id"] != row["id"]);
+            of_datum.push(row);
+        }
+        assert_eq!(by_id.len(), data.len());
+        for datum in &data {
+            let rows = &by_id[&datum["id"].as_u64().unwrap()];
+            let without_value = |row: &Value| {
+                let mut row = row.clone();
+                row.as_object_mut().unwrap().remove("value");
+                row
+            };
+            assert!(rows.iter().all(|row| without_value(row) == without_value(datum)));
+            several += u64::from(rows.len() > 1);
+            equal += u64::from(rows.len() > 1 && rows[0]["value"] == rows[1]["value"]);
+            single += u64::from(rows.len() == 1 && rows[0]["value"] == datum["value"]);
+        }
+    }
+    assert!(several > 100 && equal > 20 && single > 50 && mixed > 0, "{several} {equal} {single} {mixed}");
+}

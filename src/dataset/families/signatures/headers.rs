@@ -23,7 +23,7 @@ impl<'a> SignatureHeaders<'a> {
     /// [`StoreError`] if the store cannot be read.
     pub(crate) fn find(store: &'a Store) -> Result<Self, StoreError> {
         let mut newest = BTreeMap::new();
-        for summary in store.unsettled_summaries() {
+        for summary in store.unsettled_summaries(false) {
             newest.insert(summary?.0, None);
         }
         for summary in store.settled_summaries() {

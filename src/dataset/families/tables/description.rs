@@ -11,7 +11,6 @@ use super::table::{SCHEMA_VERSION, Table};
 use crate::config::Config;
 use crate::dataset::commits::Commits;
 use crate::dataset::write::{ArtifactError, ArtifactFile, Finished, ToolEntry, publish};
-use crate::model::Kind;
 use crate::store::{CrawlIdentity, Tally};
 
 /// The file's name. The file is replaced before the tables and after them: while it lists tables as `publishing`, the folder
@@ -59,7 +58,7 @@ impl Description {
     /// The description of a store, without tables.
     pub(super) fn of(identity: &CrawlIdentity, counts: &Tally, commits: Option<&Commits>, config: &Config) -> Self {
         let mut inputs = BTreeMap::new();
-        for kind in Kind::ALL {
+        for kind in counts.kinds() {
             let of_kind = counts.of(kind);
             // A missing answer may turn out to be empty, and then the digest stays the same.
             let missing = match of_kind.pending + of_kind.failed {

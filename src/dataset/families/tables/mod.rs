@@ -9,6 +9,7 @@ mod description;
 mod error;
 mod reading;
 mod records;
+mod replicates;
 mod table;
 
 use std::borrow::Cow;
@@ -20,6 +21,7 @@ use self::description::claim;
 pub use self::description::{Description, EXPORT_NAME, TableEntry};
 pub use self::error::ExportError;
 use self::records::Records;
+use self::replicates::write_replicates;
 pub use self::table::{SCHEMA_VERSION, Table};
 use crate::actor::Shutdown;
 use crate::config::Config;
@@ -52,7 +54,7 @@ pub struct ExportSummary {
     pub removed: Vec<Table>,
 }
 
-/// Writes `tables` of the dataset into `folder`.
+/// Writes `tables` of the dataset into `folder`; replicates only if the crawl has asked for them.
 ///
 /// # Errors
 /// [`ExportError`].
@@ -74,7 +76,7 @@ pub fn export(
     let counts = store.counts()?;
     let description = Description::of(&identity, &counts, commits.as_ref(), config);
     let mut writers = BTreeMap::new();
-    for table in tables {
+    for table in tables.iter().filter(|table| **table != Table::Replicates || identity.scope.replicates) {
         let notes = description.notes(*table);
         writers.insert(*table, TableWriter::create(folder, table.schema(), &notes, RowGroupLimits::default())?);
     }
@@ -82,6 +84,10 @@ pub fn export(
     let mut summary =
         ExportSummary { description, unreadable: BTreeMap::new(), data_with_nulls: 0, counts, removed: Vec::new() };
     write_records(&records, &identity, &mut writers, &mut summary.unreadable)?;
+    if let Some(rows) = writers.get_mut(&Table::Replicates) {
+        let without_row = write_replicates(store, shutdown, rows)?;
+        summary.unreadable.extend(Some((Table::Replicates, without_row)).filter(|(_, rows)| *rows > 0));
+    }
     let reducing = Reducing::default();
     let means = Means::of(config, folder, &reducing, shutdown);
     let DataCounts { without_row, with_nulls } = write_data(store, commits.as_ref(), means, &mut writers)?;

@@ -29,11 +29,13 @@ pub enum Table {
     Revisions,
     /// Signatures that always run together
     SigGroups,
+    /// Every replicate of a measured value, if the crawl asked for them
+    Replicates,
 }
 
 impl Table {
     /// All tables, in the order of the data dictionary.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Data,
         Self::Signatures,
         Self::AlertSummaries,
@@ -41,6 +43,7 @@ impl Table {
         Self::Jobs,
         Self::Revisions,
         Self::SigGroups,
+        Self::Replicates,
     ];
 
     /// The name, from which the file and the SQL views take theirs.
@@ -54,6 +57,7 @@ impl Table {
             Self::Jobs => "jobs",
             Self::Revisions => "revisions",
             Self::SigGroups => "sig_groups",
+            Self::Replicates => "replicates",
         }
     }
 
@@ -80,6 +84,8 @@ impl Table {
             Self::Jobs => (JOBS.iter().map(Field::column).chain([FIRST_SEEN, LAST_SEEN]).collect(), &["id"]),
             Self::Revisions => (REVISIONS.to_vec(), &["commit_date", "revision"]),
             Self::SigGroups => (SIG_GROUPS.to_vec(), &["sig_group_id", "signature_id"]),
+            // Then in the order of `data`, of which they are a part.
+            Self::Replicates => (REPLICATES.to_vec(), &["signature_id"]),
         };
         TableSchema { name: self.name(), columns, sorted_by }
     }
@@ -126,6 +132,13 @@ const REVISIONS: &[Column] = &[
 
 const SIG_GROUPS: &[Column] =
     &[required("sig_group_id", ColumnType::Integer), required("signature_id", ColumnType::Integer)];
+
+const REPLICATES: &[Column] = &[
+    required("signature_id", ColumnType::Integer),
+    required("datum_id", ColumnType::Integer),
+    required("ordinal", ColumnType::Integer),
+    nullable("value", ColumnType::Float),
+];
 
 pub(super) const SIGNATURES: &[Field] = &[
     Field::required("id", Integer),
