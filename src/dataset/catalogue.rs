@@ -16,6 +16,8 @@ pub enum Input {
     Signatures,
     /// The stored data.
     Summaries,
+    /// The stored data with replicates.
+    Replicates,
     /// The stored job details.
     JobDetails,
     /// The file named by `inputs.commits`.
@@ -39,6 +41,7 @@ impl Input {
             Self::Alerts => "alerts",
             Self::Signatures => "signatures",
             Self::Summaries => "summaries",
+            Self::Replicates => "replicates",
             Self::JobDetails => "job_details",
             Self::Commits => "commits",
             Self::PerfLlmStruc => "perf_llm_struc",
@@ -61,6 +64,7 @@ impl Input {
                 "a file of the records to relabel with one JSON object per line, each with \"commit_id\" and \
                  \"response\"",
             ),
+            Self::Replicates => ("scope.replicates", "true; a second request per signature fetches them"),
             Self::EvalPredictions => ("inputs.eval_predictions", PREDICTIONS),
             Self::FinalTestPredictions => ("inputs.final_test_predictions", PREDICTIONS),
             Self::Alerts | Self::Signatures | Self::Summaries | Self::JobDetails => ("", ""),
@@ -97,6 +101,14 @@ macro_rules! with_catalogue {
             bisect::SignatureData {
                 /// The data of the failing signatures.
                 PerfDataSummary = "per_sig_perf_data_summary.jsonl", version 1, from [Alerts, Signatures, Summaries];
+                /// The same with replicates.
+                PerfDataReplicates = "per_sig_perf_data_replicates.jsonl", version 1, from [Alerts, Signatures, Replicates];
+                /// The properties of the failing signatures.
+                PerfDataInfo = "per_sig_perf_data_info.jsonl", version 1,
+                    from [Alerts, Signatures, Summaries, JobDetails, Replicates];
+                /// The data of the failing signatures by commit.
+                PerfDataPerRevision = "per_revision_perf_data.jsonl", version 1,
+                    from [Alerts, Signatures, Summaries, Commits, Replicates];
             }
             bisect::Regressions {
                 /// Regressions to bisect, by alert summary and failing signature: those among the commits of the evaluation.

@@ -48,6 +48,7 @@ impl Sources<'_> {
             let is_configured = |input: &Input| match input {
                 Input::Commits => self.commits.is_some(),
                 Input::PerfLlmStruc => self.llm_digest.is_some(),
+                Input::Replicates => self.identity.scope.replicates,
                 Input::EvalPredictions => self.config.inputs.eval_predictions.is_some(),
                 Input::FinalTestPredictions => self.config.inputs.final_test_predictions.is_some(),
                 Input::Alerts | Input::Signatures | Input::Summaries | Input::JobDetails => true,
@@ -111,6 +112,7 @@ impl Sources<'_> {
             Input::Signatures => Some(stored(Kind::Signatures)),
             Input::Summaries => Some(stored(Kind::Summaries)),
             Input::JobDetails => Some(stored(Kind::JobDetails)),
+            Input::Replicates => self.identity.scope.replicates.then(|| stored(Kind::Replicates)),
             Input::Commits => self.commits.map(|commits| format!("sha256:{}", commits.report.digest_hex())),
             Input::PerfLlmStruc => self.llm_digest.clone(),
             Input::EvalPredictions => self.config.inputs.eval_predictions.as_deref().map(digest_or_missing),

@@ -225,7 +225,7 @@ fn summaries_of(
         for &signature in signatures {
             let request = Request::Summary { signature, harvest: FIRST_HARVEST, window, replicates };
             settlement = match updated {
-                Some(updated) if !updated.contains(&signature.0) && !asks_for_headers(identity) => {
+                Some(updated) if !updated.contains(&signature.0) && !asks_for_headers(identity, replicates) => {
                     settlement.and(Settlement::without_records(request, Outcome::Skipped))
                 }
                 _ => settlement.with_discovered([Pending::of(request)]),

@@ -124,7 +124,7 @@ pub(crate) fn due_signatures(
         let reading = readings.get(&signature);
         let window = reading.map_or(identity.data_window(), |reading| reading.window_after(identity, harvest));
         let reason = match reading.map(|reading| (reading, reading.newest_push)) {
-            None => (may_have_data || asks_for_headers(identity)).then_some(Reason::New),
+            None => (may_have_data || asks_for_headers(identity, replicates)).then_some(Reason::New),
             Some(_) if harvest.lateness.is_full && may_have_data => Some(Reason::Full),
             Some((_, None)) if may_have_data => Some(Reason::New),
             Some((_, None)) => continue,

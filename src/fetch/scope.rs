@@ -90,9 +90,9 @@ pub(super) fn lacks_frameworks(store: &Store, scope: &Scope) -> Result<bool, Sto
 }
 
 /// True if signatures without data in the window are asked too. Those of alerts are few, and only their header has the threshold
-/// that raised the alert.
-pub(super) fn asks_for_headers(identity: &CrawlIdentity) -> bool {
-    identity.scope.signatures == SignatureScope::Alerted
+/// that raised the alert. An answer with replicates has the same header.
+pub(super) fn asks_for_headers(identity: &CrawlIdentity, replicates: bool) -> bool {
+    identity.scope.signatures == SignatureScope::Alerted && !replicates
 }
 
 /// The crawl's signatures, ascending: the sample of those that pass its scope.

@@ -14,6 +14,7 @@ use crate::support::{Crawl, corpus};
 const SAME_BYTES: &[&str] = &[
     "alert_summary_fail_perf_sigs.csv",
     "alert_summary_fail_perf_sigs_no_fw_2_6_18.csv",
+    "per_sig_perf_data_info.jsonl",
     "perf_bisect_regressions_eval.jsonl",
     "perf_bisect_regressions_final_test.jsonl",
 ];
@@ -34,7 +35,7 @@ fn crawl(simulator: &SimulatorHandle) -> Crawl {
     config.window.end = Some("2026-11-08T00:00:00Z".parse().unwrap());
     config.window.data_end = Some("2026-11-26T00:00:00Z".parse().unwrap());
     config.window.alerts_lookback = Duration::from_hours(7300 * 24);
-    config.scope = toml::from_str("signatures = \"alerted\"").unwrap();
+    config.scope = toml::from_str("signatures = \"alerted\"\nreplicates = true").unwrap();
     config.bisect.created_cutoff = Some("2026-07-25T00:00:00Z".parse().unwrap());
     config.bisect.excluded_alert_summary_ids = vec![46805];
     let input = |name: &str| Some(folder().join("input").join(name));
@@ -105,7 +106,11 @@ async fn every_artifact_of_bisections_equals_the_reference_scripts() {
     for name in SAME_BYTES {
         assert!(made[*name] == golden(name), "{name} differs from the reference");
     }
-    same_rows(&made, "per_sig_perf_data_summary.jsonl");
+    for name in
+        ["per_sig_perf_data_summary.jsonl", "per_sig_perf_data_replicates.jsonl", "per_revision_perf_data.jsonl"]
+    {
+        same_rows(&made, name);
+    }
     let asked = summaries_asked(&simulator);
     assert!(asked.values().all(|num| *num == 1), "{asked:?}");
     simulator.shutdown().await.unwrap();
@@ -127,6 +132,8 @@ async fn the_corrected_semantics_count_what_they_change() {
     };
     assert_eq!((kept(&theirs), kept(&ours)), (368, 268));
     assert_eq!(count(name, "rows_outside_the_window_by_push"), 100);
+    assert_eq!(count("per_sig_perf_data_replicates.jsonl", "rows_outside_the_window_by_push"), 232);
+    assert_eq!(lines(&made["per_sig_perf_data_info.jsonl"]).len(), ours.len());
 
     let name = "perf_bisect_regressions_eval.jsonl";
     assert_eq!(
@@ -172,5 +179,29 @@ async fn a_defect_of_an_input_costs_only_the_artifacts_that_need_it() {
     let reduction = crawl.run().await.unwrap().reduction.unwrap();
     assert!(reduction.complete && reduction.refused.is_empty());
     assert_eq!(crawl.artifacts()[regressions[0]], golden(regressions[0]));
+    simulator.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_says_exactly_how_many_requests_a_run_makes() {
+    let simulator = simulator().await;
+    let crawl = crawl(&simulator);
+    let (url, folder, store) = (simulator.url(), crawl.folder.path().to_owned(), crawl.config.store.path.clone());
+    let planned = tokio::task::spawn_blocking(move || {
+        let mut program = assert_cmd::Command::cargo_bin("perfharvest").unwrap();
+        program.current_dir(folder).args(["plan", "--json", "-q", "--base-url", &url]);
+        for setting in ["scope.signatures=alerted", "scope.replicates=true", "window.alerts_lookback=7300d"] {
+            program.args(["--set", setting]);
+        }
+        program.args(["--start", "2026-07-15", "--end", "2026-11-08T00:00:00Z", "--data-end", "2026-11-26"]);
+        let output = program.arg("--store").arg(store).output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    });
+    let planned = planned.await.unwrap();
+    let before = simulator.served().total();
+    crawl.run().await.unwrap();
+    let (made, asked) = (simulator.served().total() - before, summaries_asked(&simulator));
+    assert_eq!((planned["requests"].as_u64(), asked.len() as u64), (Some(made), made - 1), "{planned}");
+    assert!(asked.values().all(|num| *num == 1), "{asked:?}");
     simulator.shutdown().await.unwrap();
 }

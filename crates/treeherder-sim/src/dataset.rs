@@ -47,7 +47,7 @@ pub(crate) struct Window<'a> {
     pub(crate) after: i64,
     pub(crate) before: i64,
     pub(crate) revision: Option<&'a str>,
-    /// A datum with replicates is visited once per replicate, with the replicate as its value.
+    /// A recorded datum with replicates is visited once per replicate, with the replicate as its value.
     pub(crate) replicates: bool,
     pub(crate) ties: Ties,
 }

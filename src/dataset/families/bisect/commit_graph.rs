@@ -11,8 +11,10 @@ use pytext::loads::{Document, Kind, Notation, Replaced, Value};
 use thiserror::Error;
 
 use crate::config::Semantics;
-use crate::dataset::commits::NodeKey;
+use crate::dataset::commits::{NodeKey, read_date};
+use crate::dataset::error::DatasetError;
 use crate::dataset::lines::{Lines, python_strip};
+use crate::model::{Revision, Timestamp};
 
 /// Mercurial's parent of a commit without parents.
 const NO_PARENT: &str = "0000000000000000000000000000000000000000";
@@ -42,6 +44,24 @@ pub(super) enum GraphError {
     Empty(PathBuf),
     #[error("`{}` has more than {} commits", .0.display(), u32::MAX)]
     TooMany(PathBuf),
+    #[error("line {line} of `{}` has the key perf_measurement_data, which the artifact adds; remove it", path.display())]
+    HasData { path: PathBuf, line: u64 },
+    #[error(
+        "in `{}` the window would end before it starts, because dates are out of order; check window.start and window.end",
+        .0.display()
+    )]
+    Reversed(PathBuf),
+}
+
+impl From<GraphError> for DatasetError {
+    /// Of a file that was readable before.
+    fn from(error: GraphError) -> Self {
+        let path = match &error {
+            GraphError::Unreadable(path, _) | GraphError::NoParents(path) | GraphError::Empty(path) => path.clone(),
+            _ => PathBuf::new(),
+        };
+        Self::Input(path, io::Error::other(error))
+    }
 }
 
 /// The commits of a file, by their position.
@@ -49,12 +69,17 @@ pub(super) enum GraphError {
 pub(super) struct CommitGraph {
     pub(super) path: PathBuf,
     positions: HashMap<NodeKey, u32, RandomState>,
+    pub(super) dates: Vec<Option<Timestamp>>,
     parents: Vec<u32>,
     /// Index of the end of each commit's parents.
     parent_ends: Vec<u32>,
     folds: bool,
     /// The first line that is not JSON.
     pub(super) malformed_line: Option<u64>,
+    /// The first commit that has the key of the rows.
+    pub(super) line_with_data: Option<u64>,
+    /// Lines that are not a commit.
+    pub(super) num_skipped: u64,
     /// Parents that the file lacks.
     pub(super) num_unknown_parents: u64,
 }
@@ -65,15 +90,19 @@ impl CommitGraph {
         let mut graph = Self {
             path: path.to_owned(),
             positions: HashMap::default(),
+            dates: Vec::new(),
             parents: Vec::new(),
             parent_ends: Vec::new(),
             folds: semantics == Semantics::Corrected,
             malformed_line: None,
+            line_with_data: None,
+            num_skipped: 0,
             num_unknown_parents: 0,
         };
         let mut unknown: Vec<(u64, String)> = Vec::new();
-        let skipped = for_each_commit(path, |line, commit| graph.add(line, commit, &mut unknown))?;
+        let skipped = for_each_commit::<GraphError>(path, |line, commit| graph.add(line, commit, &mut unknown))?;
         graph.malformed_line = skipped.malformed_line;
+        graph.num_skipped = skipped.num;
         for (line, parent) in unknown {
             if graph.position(&parent).is_some() {
                 return Err(GraphError::ParentLater { path: graph.path, line, parent });
@@ -83,10 +112,10 @@ impl CommitGraph {
             }
             graph.num_unknown_parents += 1;
         }
-        if graph.positions.is_empty() {
+        if graph.dates.is_empty() {
             return Err(GraphError::Empty(graph.path));
         }
-        if graph.parents.is_empty() && graph.positions.len() > 1 && graph.num_unknown_parents == 0 {
+        if graph.parents.is_empty() && graph.dates.len() > 1 && graph.num_unknown_parents == 0 {
             return Err(GraphError::NoParents(graph.path));
         }
         Ok(graph)
@@ -95,7 +124,7 @@ impl CommitGraph {
     fn add(&mut self, line: u64, commit: Value<'_>, unknown: &mut Vec<(u64, String)>) -> Result<(), GraphError> {
         let Some(key) = commit.get("node").and_then(NodeKey::of_value) else { return Ok(()) }; // checked before
         let key = if self.folds { key.folded() } else { key };
-        let position = u32::try_from(self.positions.len()).map_err(|_| GraphError::TooMany(self.path.clone()))?;
+        let position = u32::try_from(self.dates.len()).map_err(|_| GraphError::TooMany(self.path.clone()))?;
         if self.positions.contains_key(&key) {
             let node = commit.get("node").map_or_else(String::new, text_of);
             return Err(GraphError::Repeated { path: self.path.clone(), line, node });
@@ -113,7 +142,11 @@ impl CommitGraph {
                 None => unknown.push((line, text)),
             }
         }
+        if commit.get("perf_measurement_data").is_some() {
+            self.line_with_data.get_or_insert(line);
+        }
         self.positions.insert(key, position);
+        self.dates.push(commit.get("date").and_then(read_date));
         let end = u32::try_from(self.parents.len()).map_err(|_| GraphError::TooMany(self.path.clone()))?;
         self.parent_ends.push(end);
         Ok(())
@@ -123,6 +156,11 @@ impl CommitGraph {
     pub(super) fn position(&self, revision: &str) -> Option<u32> {
         let key = NodeKey::of_text(revision);
         self.positions.get(&if self.folds { key.folded() } else { key }).copied()
+    }
+
+    /// As [`CommitGraph::position`].
+    pub(super) fn position_of(&self, revision: Revision) -> Option<u32> {
+        self.positions.get(&NodeKey::Hash(revision)).copied()
     }
 
     fn parents_of(&self, at: usize) -> &[u32] {
@@ -184,15 +222,17 @@ fn text_of(value: Value<'_>) -> String {
 pub(super) struct SkippedLines {
     /// The first that is not JSON.
     malformed_line: Option<u64>,
+    /// Without blank ones.
+    num: u64,
 }
 
 /// Passes the number of each line and its commit to `take`, in file order. Lines that are blank, not JSON, not an object, or
 /// without a node are skipped.
-pub(super) fn for_each_commit(
+pub(super) fn for_each_commit<E: From<GraphError>>(
     path: &Path,
-    mut take: impl FnMut(u64, Value<'_>) -> Result<(), GraphError>,
-) -> Result<SkippedLines, GraphError> {
-    let unreadable = |source| GraphError::Unreadable(path.to_owned(), source);
+    mut take: impl FnMut(u64, Value<'_>) -> Result<(), E>,
+) -> Result<SkippedLines, E> {
+    let unreadable = |source| E::from(GraphError::Unreadable(path.to_owned(), source));
     let file = File::open(path).map_err(unreadable)?;
     let mut lines = Lines::new(BufReader::with_capacity(1 << 18, file));
     let (mut bytes, mut document, mut skipped) = (Vec::new(), Document::default(), SkippedLines::default());
@@ -203,10 +243,13 @@ pub(super) fn for_each_commit(
         }
         let Some(value) = text.and_then(|text| document.load(text).ok()) else {
             skipped.malformed_line.get_or_insert(line.number);
+            skipped.num += 1;
             continue;
         };
         if value.get("node").and_then(NodeKey::of_value).is_some() {
             take(line.number, value)?;
+        } else {
+            skipped.num += 1;
         }
     }
     Ok(skipped)

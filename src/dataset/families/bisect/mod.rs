@@ -11,8 +11,12 @@ mod info;
 mod inputs;
 mod predictions;
 mod regressions;
+mod replicate_counts;
+mod revisions;
 mod rows;
+mod samples;
 mod series;
+mod slice;
 
 pub use self::inputs::check_bisect_inputs;
 

@@ -174,7 +174,7 @@ fn write(context: &Context<'_>, failing: &Failing, inputs: &RegressionInputs) ->
     let excluded = context.config.bisect.excluded_alert_summary_ids.iter().copied().map(AlertSummaryId).collect();
     let semantics = context.options().semantics;
     let rules = Rules { inputs, semantics, repository: &context.identity.repository, excluded };
-    let reader = RowReader::new(context)?;
+    let reader = RowReader::new(context.store, false)?;
     let mut files = [Artifact::RegressionsEval, Artifact::RegressionsFinalTest]
         .map(|artifact| context.line_file(artifact))
         .into_iter()

@@ -103,9 +103,14 @@ impl FilterStats {
 }
 
 /// The JSON of a field; the last one of repeated keys, as in Python.
-fn raw_field(raw: &RawJson, key: &str) -> Option<String> {
+pub(super) fn raw_field(raw: &RawJson, key: &str) -> Option<String> {
     let RawEntries(entries) = raw.view().ok()?;
     entries.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.get().to_owned())
+}
+
+/// The text of a field; `None` of another type.
+pub(super) fn text_field(raw: &RawJson, key: &str) -> Option<String> {
+    serde_json::from_str(&raw_field(raw, key)?).ok()
 }
 
 /// Appends the JSON of a row as Python writes it.

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use crate::dataset::family::Context;
 use crate::dataset::pass::signatures::{Part, Signatures};
 use crate::model::{DatumRecord, RawJson, SignatureId};
 use crate::store::{SeriesReader, Store, StoreError, StoredPart};
@@ -34,25 +33,26 @@ impl State {
 
 /// Reads the rows of one kind of answer, a signature at a time.
 pub(super) struct RowReader<'a> {
-    complete: &'a Signatures,
+    complete: Signatures,
     series: SeriesReader<'a>,
     listed: HashSet<SignatureId>,
     unsettled: HashSet<SignatureId>,
+    replicates: bool,
 }
 
 impl<'a> RowReader<'a> {
-    /// A reader of the data without replicates.
+    /// A reader of the answers with or without replicates.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
-    pub(super) fn new(context: &Context<'a>) -> Result<Self, StoreError> {
-        let store = context.store;
-        let unsettled = store.unsettled_summaries().map(|of| of.map(|(signature, _)| signature));
+    pub(super) fn new(store: &'a Store, replicates: bool) -> Result<Self, StoreError> {
+        let unsettled = store.unsettled_summaries(replicates).map(|of| of.map(|(signature, _)| signature));
         Ok(Self {
-            complete: context.signatures,
+            complete: Signatures::complete_rows(store, replicates)?,
             series: SeriesReader::new(store)?,
             listed: store.signature_ids()?.into_iter().collect(),
             unsettled: unsettled.collect::<Result<_, _>>()?,
+            replicates,
         })
     }
 
@@ -71,7 +71,7 @@ impl<'a> RowReader<'a> {
     /// [`StoreError`] if an answer is missing or damaged.
     pub(super) fn rows(&mut self, signature: SignatureId) -> Result<Vec<DatumRecord>, StoreError> {
         let parts: Vec<StoredPart> = self.complete.parts_of(signature).iter().map(Part::stored).collect();
-        Ok(self.series.read(&parts)?.data)
+        if self.replicates { self.series.read_rows(&parts) } else { Ok(self.series.read(&parts)?.data) }
     }
 }
 

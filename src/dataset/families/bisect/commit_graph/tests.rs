@@ -70,7 +70,7 @@ fn a_graph_that_the_scripts_refuse_is_refused_with_its_line() {
     assert!(error.to_string().contains("perfharvest commits --from clone"), "{error}");
     assert_eq!(read(&unknown, Corrected).unwrap().num_unknown_parents, 1);
     let skipped = read(&with("torn {\n\n7\n{\"node\":null}\n{\"node\":\"b\",\"parents\":[\"a\"]}"), Reference).unwrap();
-    assert_eq!((skipped.malformed_line, skipped.parent_ends.len()), (Some(2), 2));
+    assert_eq!((skipped.malformed_line, skipped.num_skipped, skipped.dates.len()), (Some(2), 3, 2));
     assert_eq!(skipped.position("b"), Some(1));
 }
 
