@@ -27,6 +27,7 @@ const RUN: &str = "\
 Examples:
   perfharvest run --commits all_commits.jsonl --start 2026-07-01
   perfharvest run -c my.toml --set limiter.requests_per_second=10
+  perfharvest run --commits all_commits.jsonl --json | jq .exit_code
   perfharvest run --commits all_commits.jsonl --sample 50 \\
     --store try.store --out try  # a quick look at the dataset
 
@@ -72,10 +73,15 @@ pub(super) const STATUS: &str = "\
 Examples:
   perfharvest status --store crawl.store
   perfharvest status --watch
+  perfharvest status --check --max-age 8d --job-horizon 20d
   perfharvest status --json | jq .counts.kinds.summaries
   perfharvest status --json | jq -r '.harvests[-1].data_end'
 
-The exit code is 0 if the crawl is complete and no record was set aside, and 3 otherwise. With --watch, --json prints one JSON object per line.";
+The exit code is 0 if the crawl is complete and no record was set aside, and 3 otherwise. With --watch, --json prints one JSON object per line.
+
+--check makes no request, and works while a crawl runs and before the first one. The exit code is 0 if the dataset is fresh. It \
+is 6 if the newest finished harvest is older than --max-age, if the newest run did not come to its end or left failed requests, \
+or if the server deletes jobs within --job-horizon that were not asked for.";
 
 pub(super) const FAILURES: &str = "\
 Examples:

@@ -143,7 +143,10 @@ fn check(args: &StatusArgs, config: &Config) -> Result<u8, Error> {
         Ok(said) => (said, 0),
         Err(said) => (format!("not fresh: {}", complete_commands(&said)), EXIT_STALE),
     };
-    print(&(said + "\n"))?;
+    // The name of the repository is otherwise only on stderr.
+    let name = Some(&config.source.repository).filter(|_| config.source.is_one_of_several);
+    let name = name.map_or_else(String::new, |name| format!("{name}: "));
+    print(&format!("{name}{said}\n"))?;
     Ok(code)
 }
 

@@ -36,7 +36,7 @@ impl Config {
     }
 
     /// The configuration of one of [`Config::repositories`]: its store and its artifacts are in folders with its name, below
-    /// `store.path` and `artifacts.out`, and its name is in that of `metrics.textfile`.
+    /// `store.path` and `artifacts.out`, and its file of metrics has its name behind its own.
     #[must_use]
     pub fn of_repository(&self, name: &str) -> Self {
         let mut config = self.clone();
@@ -44,10 +44,11 @@ impl Config {
         config.source.is_one_of_several = true;
         config.store.path.push(name);
         config.artifacts.out.push(name);
-        if let Some(textfile) = &mut config.metrics.textfile {
-            textfile.set_extension(format!("{name}.prom"));
-        }
         let filled = |path: &Path| PathBuf::from(path.to_string_lossy().replace(PLACEHOLDER, name));
+        config.metrics.textfile = self.metrics.textfile.as_deref().map(|path| {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            path.with_file_name(format!("{stem}-{name}.prom"))
+        });
         config.inputs.commits = self.inputs.commits.as_deref().map(filled);
         config.inputs.commits_from = self.inputs.commits_from.as_ref().map(|from| match from {
             CommitsFrom::Clone(folder) => CommitsFrom::Clone(filled(folder)),
@@ -83,14 +84,14 @@ mod tests {
         let mut config = several();
         config.store.path = PathBuf::from("stores");
         config.artifacts.out = PathBuf::from("sets");
-        config.metrics.textfile = Some(PathBuf::from("perfharvest.prom"));
         config.inputs.commits = Some(PathBuf::from("commits/{repository}.jsonl"));
         config.inputs.commits_from = Some("hgweb:https://hg.example.org/{repository}".parse().unwrap());
+        config.metrics.textfile = Some(PathBuf::from("metrics/perfharvest.prom"));
         let one = config.of_repository("mozilla-central");
+        assert_eq!(one.metrics.textfile.as_deref(), Some(Path::new("metrics/perfharvest-mozilla-central.prom")));
         assert_eq!(one.source.repository, "mozilla-central");
         assert_eq!(one.store.path, Path::new("stores/mozilla-central"));
         assert_eq!(one.artifacts.out, Path::new("sets/mozilla-central"));
-        assert_eq!(one.metrics.textfile.as_deref(), Some(Path::new("perfharvest.mozilla-central.prom")));
         assert_eq!(one.commits_file().unwrap(), Path::new("commits/mozilla-central.jsonl"));
         assert_eq!(
             one.inputs.commits_from.as_ref().unwrap().to_string(),

@@ -22,6 +22,8 @@ use crate::model::{Kind, Timestamp};
 /// The state of a store.
 #[derive(Clone, Debug, Default)]
 pub struct StoreState {
+    /// The label of all metrics: several repositories have a store each.
+    pub repository: String,
     /// When it was read.
     pub now: Timestamp,
     /// Number of the newest finished harvest; 0 before the first.
@@ -55,7 +57,8 @@ impl StoreState {
     }
 
     fn text(self) -> Result<String, fmt::Error> {
-        let mut registry = Registry::with_prefix(PREFIX);
+        let repository = ("repository".into(), self.repository.clone().into());
+        let mut registry = Registry::with_prefix_and_labels(PREFIX, std::iter::once(repository));
         registry.register_collector(Box::new(self));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry)?;
@@ -151,6 +154,7 @@ mod tests {
     fn state() -> StoreState {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         StoreState {
+            repository: "autoland".to_owned(),
             now: at("2026-08-10T00:00:00Z"),
             harvest: 2,
             is_open: true,
@@ -192,14 +196,14 @@ mod tests {
         let names = checked(&text);
         assert!(names.len() >= 8, "{names:?}");
         for line in [
-            "perfharvest_harvest 2.0",
-            "perfharvest_harvest_open 1.0",
-            "perfharvest_data_end_timestamp_seconds 1785628800.0",
-            "perfharvest_data_age_seconds 691200.0",
-            "perfharvest_last_success_timestamp_seconds 1785650431.0",
-            "perfharvest_pending{kind=\"summaries\"} 1.0",
-            "perfharvest_failed{kind=\"job_details\"} 3.0",
-            "perfharvest_set_aside 4.0",
+            "perfharvest_harvest{repository=\"autoland\"} 2.0",
+            "perfharvest_harvest_open{repository=\"autoland\"} 1.0",
+            "perfharvest_data_end_timestamp_seconds{repository=\"autoland\"} 1785628800.0",
+            "perfharvest_data_age_seconds{repository=\"autoland\"} 691200.0",
+            "perfharvest_last_success_timestamp_seconds{repository=\"autoland\"} 1785650431.0",
+            "perfharvest_pending{repository=\"autoland\",kind=\"summaries\"} 1.0",
+            "perfharvest_failed{repository=\"autoland\",kind=\"job_details\"} 3.0",
+            "perfharvest_set_aside{repository=\"autoland\"} 4.0",
         ] {
             assert!(text.lines().any(|own| own == line), "{line} is missing in\n{text}");
         }
@@ -212,7 +216,7 @@ mod tests {
         let path = folder.path().join("perfharvest.prom");
         state().write(&path).unwrap();
         StoreState { harvest: 3, ..state() }.write(&path).unwrap();
-        assert!(std::fs::read_to_string(&path).unwrap().contains("perfharvest_harvest 3.0"));
+        assert!(std::fs::read_to_string(&path).unwrap().contains("perfharvest_harvest{repository=\"autoland\"} 3.0"));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         #[cfg(unix)]
         {

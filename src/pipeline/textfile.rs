@@ -23,6 +23,7 @@ fn state_of(config: &Config) -> Result<StoreState, StoreError> {
     let ledger = Store::latest_ledger(store)?;
     let finished = ledger.harvests.iter().rev().find(|harvest| harvest.finished_at.is_some());
     Ok(StoreState {
+        repository: ledger.identity.as_ref().map(|crawl| crawl.repository.clone()).unwrap_or_default(),
         now: Timestamp::now(),
         harvest: finished.map_or(0, |harvest| harvest.number),
         is_open: ledger.harvests.last().is_some_and(|newest| newest.finished_at.is_none()),

@@ -38,7 +38,11 @@ async fn a_store_is_fresh_until_its_data_are_old_and_the_textfile_says_how_old()
     crawl.run().await.unwrap();
     let metric = |name: &str| {
         let text = std::fs::read_to_string(&textfile).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix(&format!("perfharvest_{name} "))).unwrap().to_owned();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("perfharvest_{name}{{repository=\"autoland\"}} ")))
+            .unwrap()
+            .to_owned();
         line.parse::<f64>().unwrap()
     };
     assert!((metric("harvest"), metric("last_run_finished")) == (1.0, 1.0), "written by the run");
