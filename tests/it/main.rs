@@ -6,6 +6,7 @@ mod adaptive;
 mod alert_statuses;
 mod architecture;
 mod archive;
+mod bisect;
 mod case_server;
 mod cases;
 mod changes;
