@@ -3,8 +3,8 @@
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::{
-    commits, compact, config, demo, export, help, import, list_failures, plan, relabel, report, run, shell, simulate,
-    status, verify,
+    commits, compact, config, demo, export, help, import, list_failures, plan, publish, relabel, report, run, shell,
+    simulate, status, verify,
 };
 use crate::Error;
 
@@ -44,6 +44,9 @@ enum Command {
     /// Export the store as an archive, or the dataset as Parquet files
     #[command(after_help = help::EXPORT)]
     Export(export::ExportArgs),
+    /// Make one folder to upload, to Zenodo or Hugging Face
+    #[command(after_help = help::PUBLISH)]
+    Publish(publish::PublishArgs),
     /// Import an archive, or the files of the older scripts, into a store
     #[command(after_help = help::IMPORT)]
     Import(import::ImportArgs),
@@ -95,6 +98,7 @@ impl Cli {
             Command::Status(args) => status::run(&args).await,
             Command::Failures(args) => list_failures::run(&args),
             Command::Export(args) => export::run(&args).await,
+            Command::Publish(args) => publish::run(&args).await,
             Command::Import(args) => import::run(&args).await,
             Command::Verify(args) => verify::run(&args),
             Command::Compact(args) => compact::run(&args),

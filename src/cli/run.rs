@@ -188,7 +188,7 @@ pub(super) async fn run_with(
 }
 
 /// Says which artifacts a malformed input costs; false if there are none.
-fn say_refused(refused: &BTreeMap<Artifact, String>) -> bool {
+pub(super) fn say_refused(refused: &BTreeMap<Artifact, String>) -> bool {
     for (artifact, reason) in refused {
         say_if_quiet(&format!("not made: {artifact}: {reason}"));
     }

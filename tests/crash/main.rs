@@ -16,6 +16,7 @@ mod disk_full;
 mod kills;
 mod modes;
 mod panics;
+mod publishing;
 mod refreshes;
 mod signals;
 #[path = "../it/support/mod.rs"]

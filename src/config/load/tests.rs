@@ -41,6 +41,12 @@ fn the_shipped_file_holds_every_key_with_its_default() {
         "commits",
         "commits_from",
         "perf_llm_struc",
+        "title",
+        "description",
+        "license",
+        "authors",
+        "doi",
+        "url",
         "bind",
     ]) {
         assert!(

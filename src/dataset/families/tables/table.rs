@@ -83,6 +83,16 @@ impl Table {
         };
         TableSchema { name: self.name(), columns, sorted_by }
     }
+
+    /// As [`Table::schema`], for a published dataset: `last_seen` is null while the server lists the record, because every
+    /// harvest would change its number in every row otherwise. A job's number is final.
+    #[must_use]
+    pub fn published_schema(self) -> TableSchema {
+        let mut schema = self.schema();
+        let moving = schema.columns.iter_mut().filter(|column| column.name == LAST_SEEN.name && self != Self::Jobs);
+        moving.for_each(|column| column.nullable = true);
+        schema
+    }
 }
 
 impl fmt::Display for Table {
