@@ -174,12 +174,11 @@ impl Work<'_> {
             let text =
                 format!("{{\"signature_id\": {signature}, \"replicate_counts\": {num_replicates}, \"job_duration\": ");
             line.extend_from_slice(text.as_bytes());
-            match groups.group_of(*signature).and_then(|group| minutes.get(&group)) {
-                Some(minutes) => write_repr(*minutes, &mut line),
-                None => {
-                    num_without_duration += 1;
-                    line.extend_from_slice(b"null");
-                }
+            if let Some(minutes) = groups.group_of(*signature).and_then(|group| minutes.get(&group)) {
+                write_repr(*minutes, &mut line);
+            } else {
+                num_without_duration += 1;
+                line.extend_from_slice(b"null");
             }
             line.extend_from_slice(b", ");
             SignatureInfo::of(header_of(self.context.store, *signature)?.as_ref()).write(&mut line);
