@@ -82,7 +82,9 @@ mod tests {
 
     fn count(rows: &[DatumRecord]) -> u64 {
         let mut counts = ReplicateCounts::default();
-        rows.iter().for_each(|row| counts.add(row));
+        for row in rows {
+            counts.add(row);
+        }
         counts.of_newest()
     }
 
