@@ -115,6 +115,7 @@ async fn every_datum_and_every_signature_is_that_of_the_artifacts() {
                 ("machine_name".to_owned(), text(&datum["machine_name"])),
                 ("first_seen".to_owned(), Field::Long(1)),
                 ("last_seen".to_owned(), Field::Long(1)),
+                ("repository".to_owned(), Field::Str("autoland".to_owned())),
             ]));
         }
     }

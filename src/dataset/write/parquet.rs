@@ -8,6 +8,7 @@
 mod buffer;
 mod schema;
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -92,6 +93,8 @@ pub struct TableWriter {
     encoder: SerializedFileWriter<Vec<u8>>,
     file: ArtifactFile,
     columns: Vec<ColumnBuffer>,
+    /// The cell of the last column, if it is the same in each row.
+    constant: Option<String>,
     limits: RowGroupLimits,
     num_buffered: usize,
     num_rows: u64,
@@ -131,7 +134,13 @@ impl TableWriter {
         let encoder = SerializedFileWriter::new(Vec::new(), message, Arc::new(properties)).map_err(encode)?;
         let file = ArtifactFile::create(folder, name)?;
         let columns = schema.columns.iter().map(|column| ColumnBuffer::new(*column)).collect();
-        Ok(Self { schema, encoder, file, columns, limits, num_buffered: 0, num_rows: 0 })
+        Ok(Self { schema, encoder, file, columns, constant: None, limits, num_buffered: 0, num_rows: 0 })
+    }
+
+    /// Writes `text` into the last column of each row, so that rows come without it.
+    #[must_use]
+    pub fn with_constant(self, text: &str) -> Self {
+        Self { constant: Some(text.to_owned()), ..self }
     }
 
     /// Adds the next row: a cell for each column, in the order of the schema.
@@ -140,10 +149,12 @@ impl TableWriter {
     /// [`TableError`], after which the table must be dropped.
     pub fn write_row(&mut self, cells: &[Cell<'_>]) -> Result<(), TableError> {
         let table = self.schema.name;
-        if cells.len() != self.columns.len() {
-            return Err(TableError::RowLength { table, found: cells.len(), expected: self.columns.len() });
+        let expected = self.columns.len() - usize::from(self.constant.is_some());
+        if cells.len() != expected {
+            return Err(TableError::RowLength { table, found: cells.len(), expected });
         }
-        for (column, cell) in self.columns.iter_mut().zip(cells) {
+        let constant = self.constant.as_deref().map(|text| Cell::Text(Cow::Borrowed(text)));
+        for (column, cell) in self.columns.iter_mut().zip(cells.iter().chain(&constant)) {
             column.push(cell).map_err(|found| TableError::Cell { table, column: column.name(), found })?;
         }
         self.num_rows += 1;

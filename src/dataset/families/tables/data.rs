@@ -306,8 +306,9 @@ mod tests {
             let chunks = encode(&records, None, &mut interned, 7);
 
             let folder = tempfile::tempdir().unwrap();
-            let mut rows =
+            let rows =
                 TableWriter::create(folder.path(), Table::Data.schema(), &[], RowGroupLimits::default()).unwrap();
+            let mut rows = Table::Data.naming("autoland", rows);
             let (mut columns, mut heads) = (Columns::default(), HeadFinder::default());
             let part = Part::for_test(7);
             let mut num_without_id = 0;
@@ -354,6 +355,7 @@ mod tests {
                     machine.clone().map_or(Read::Null, Read::Str),
                     Read::Long(1),
                     Read::Long(1),
+                    Read::Str("autoland".to_owned()),
                 ])
             }).collect();
             prop_assert_eq!(num_without_id, (data.len() - expected.len()) as u64);

@@ -77,7 +77,8 @@ pub fn export(
     let mut writers = BTreeMap::new();
     for table in tables.iter().filter(|table| table.is_of(&identity.scope)) {
         let notes = description.notes(*table);
-        writers.insert(*table, TableWriter::create(folder, table.schema(), &notes, RowGroupLimits::default())?);
+        let rows = TableWriter::create(folder, table.schema(), &notes, RowGroupLimits::default())?;
+        writers.insert(*table, table.naming(&identity.repository, rows));
     }
     let redaction = Shared::new(Redaction::new(config.artifacts.redact_emails));
     let records = Records { store, published: false, redaction, shutdown };

@@ -33,6 +33,8 @@ pub(super) struct Months<'a> {
     /// The folder of the table.
     folder: &'a Path,
     notes: &'a [(&'static str, String)],
+    /// Of the crawl.
+    repository: &'a str,
     /// Of earlier passes.
     done: &'a BTreeSet<Month>,
     writers: BTreeMap<Month, (TableWriter, MadeFolders)>,
@@ -53,8 +55,13 @@ pub(super) struct FinishedMonths {
 
 impl<'a> Months<'a> {
     /// The months that are not `done`, as many as one pass writes.
-    pub(super) fn new(folder: &'a Path, notes: &'a [(&'static str, String)], done: &'a BTreeSet<Month>) -> Self {
-        Self { folder, notes, done, writers: BTreeMap::new(), left: BTreeSet::new(), last: None }
+    pub(super) fn new(
+        folder: &'a Path,
+        notes: &'a [(&'static str, String)],
+        repository: &'a str,
+        done: &'a BTreeSet<Month>,
+    ) -> Self {
+        Self { folder, notes, repository, done, writers: BTreeMap::new(), left: BTreeSet::new(), last: None }
     }
 
     pub(super) fn finish(self) -> Result<FinishedMonths, TableError> {
@@ -76,7 +83,8 @@ impl<'a> Months<'a> {
         let folder = self.folder.join(folder_name(month));
         let made = make_folder(&folder)?;
         let schema = Table::Data.published_schema();
-        Ok((TableWriter::create_as(&folder, PART_NAME, schema, self.notes, LIMITS)?, made))
+        let rows = TableWriter::create_as(&folder, PART_NAME, schema, self.notes, LIMITS)?;
+        Ok((Table::Data.naming(self.repository, rows), made))
     }
 }
 

@@ -64,7 +64,8 @@ pub(crate) fn write_published(
         tables.made.push(make_folder(&folder)?);
         remove_leftovers(&folder);
         let (schema, notes) = (table.published_schema(), notes(table, identity));
-        writers.insert(table, TableWriter::create_as(&folder, PART_NAME, schema, &notes, RowGroupLimits::default())?);
+        let rows = TableWriter::create_as(&folder, PART_NAME, schema, &notes, RowGroupLimits::default())?;
+        writers.insert(table, table.naming(&identity.repository, rows));
     }
     let redaction = Shared::new(Redaction::new(config.artifacts.redact_emails));
     let records = Records { store, published: true, redaction, shutdown };
@@ -80,7 +81,7 @@ pub(crate) fn write_published(
     let reducing = Reducing::default();
     loop {
         let means = Means::of(config, root, &reducing, shutdown);
-        let months = Months::new(&folder, &notes, &done);
+        let months = Months::new(&folder, &notes, &identity.repository, &done);
         // Only the first pass has writers left for the other tables.
         let (months, counts) = write_data(store, commits, means, Some(months), &mut writers)?;
         for (table, writer) in std::mem::take(&mut writers) {

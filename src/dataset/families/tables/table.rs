@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use super::reading::Field;
 use super::reading::Reading::{EpochSecs, Flag, FlagOr, Float, Integer, Json, Text, TextUnlessEmpty, Texts, Time};
 use crate::config::Scope;
-use crate::dataset::write::parquet::{Column, ColumnType, TableSchema};
+use crate::dataset::write::parquet::{Column, ColumnType, TableSchema, TableWriter};
 
 /// Version of the columns of all tables. Removing a column or changing its meaning raises it.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -52,6 +52,16 @@ impl Table {
         self != Self::Replicates || scope.replicates
     }
 
+    /// False for the alert summaries, which name their own repository, and for their alerts.
+    fn is_of_one_repository(self) -> bool {
+        !matches!(self, Self::AlertSummaries | Self::Alerts)
+    }
+
+    /// The rows of a crawl of `repository`, which its last column names.
+    pub(super) fn naming(self, repository: &str, rows: TableWriter) -> TableWriter {
+        if self.is_of_one_repository() { rows.with_constant(repository) } else { rows }
+    }
+
     /// The name, from which the file and the SQL views take theirs.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -93,6 +103,7 @@ impl Table {
             // Then in the order of `data`, of which they are a part.
             Self::Replicates => (REPLICATES.to_vec(), &["signature_id"]),
         };
+        let columns = columns.into_iter().chain(self.is_of_one_repository().then_some(REPOSITORY)).collect();
         TableSchema { name: self.name(), columns, sorted_by }
     }
 
@@ -124,6 +135,8 @@ const fn nullable(name: &'static str, holds: ColumnType) -> Column {
 /// Numbers of harvests.
 const FIRST_SEEN: Column = required("first_seen", ColumnType::Integer);
 const LAST_SEEN: Column = required("last_seen", ColumnType::Integer);
+/// The repository of the crawl.
+const REPOSITORY: Column = required("repository", ColumnType::Text);
 
 const DATA: &[Column] = &[
     required("signature_id", ColumnType::Integer),
