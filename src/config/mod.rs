@@ -23,7 +23,7 @@ pub use commits_from::{CommitsFrom, ParseCommitsFromError};
 pub use duration::duration_text;
 pub use load::{ConfigError, Override, Overrides};
 pub use rate::{InvalidRate, Rate};
-pub use scope::{Scope, ScopeConfig, ScopeError, SignatureChoice, SignatureScope};
+pub use scope::{JobDetails, JobsConfig, Scope, ScopeConfig, ScopeError, SignatureChoice, SignatureScope};
 pub use scope_names::{FrameworkName, Glob, SignatureIds};
 pub use tables::{
     ArtifactsConfig, BatchConfig, ConcurrencyConfig, Config, InputsConfig, JOB_LIFE_DAYS, LimiterConfig, LogConfig,
