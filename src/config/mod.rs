@@ -26,9 +26,9 @@ pub use rate::{InvalidRate, Rate};
 pub use scope::{JobDetails, JobsConfig, Scope, ScopeConfig, ScopeError, SignatureChoice, SignatureScope};
 pub use scope_names::{FrameworkName, Glob, SignatureIds};
 pub use tables::{
-    ArtifactsConfig, BatchConfig, ConcurrencyConfig, Config, InputsConfig, JOB_LIFE_DAYS, LimiterConfig, LogConfig,
-    LogFormat, MetricsConfig, ReduceConfig, RetryConfig, SampleConfig, Semantics, ShutdownConfig, SourceConfig,
-    StoreConfig, WindowConfig,
+    ArtifactsConfig, BatchConfig, BisectConfig, ConcurrencyConfig, Config, InputsConfig, JOB_LIFE_DAYS, LimiterConfig,
+    LogConfig, LogFormat, MetricsConfig, ReduceConfig, RetryConfig, SampleConfig, Semantics, ShutdownConfig,
+    SourceConfig, StoreConfig, WindowConfig,
 };
 pub use watch::{ConfigWatch, Layers};
 pub use written::Written;

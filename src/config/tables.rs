@@ -43,6 +43,8 @@ pub struct Config {
     pub reduce: ReduceConfig,
     /// `[artifacts]`
     pub artifacts: ArtifactsConfig,
+    /// `[bisect]`
+    pub bisect: BisectConfig,
     /// `[shutdown]`
     pub shutdown: ShutdownConfig,
     /// `[metrics]`
@@ -259,6 +261,13 @@ pub struct InputsConfig {
     /// `perf_llm_struc.jsonl`, the input of relabelling. Unset: that artifact is not made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub perf_llm_struc: Option<PathBuf>,
+    /// The predictions whose commits bound the regressions of `perf_bisect_regressions_eval.jsonl`. Unset: neither file of
+    /// regressions is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_predictions: Option<PathBuf>,
+    /// As `eval_predictions`, for `perf_bisect_regressions_final_test.jsonl`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_test_predictions: Option<PathBuf>,
 }
 
 /// The `[reduce]` table: resources for making the artifacts.
@@ -301,7 +310,7 @@ pub struct ArtifactsConfig {
     pub out: PathBuf,
     /// `corrected` or `reference`.
     pub semantics: Semantics,
-    /// Frameworks excluded from the rectified coverage and from relabelling.
+    /// Frameworks excluded from the rectified coverage, from relabelling and from the artifacts of bisections.
     pub excluded_framework_ids: Vec<u64>,
     /// Fields of signatures that are never common features.
     pub exclude_fields: Vec<String>,
@@ -309,6 +318,17 @@ pub struct ArtifactsConfig {
     pub redact_emails: bool,
     /// Fail when a signature of a revision is in no group, instead of counting and skipping it.
     pub strict: bool,
+}
+
+/// The `[bisect]` table: what the artifacts of bisections leave out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BisectConfig {
+    /// Alert summaries created before this are left out. Unset: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_cutoff: Option<Timestamp>,
+    /// Alert summaries that are in neither file of regressions.
+    pub excluded_alert_summary_ids: Vec<u64>,
 }
 
 /// The `[shutdown]` table: Ctrl-C.

@@ -16,13 +16,22 @@ pub enum Input {
     Signatures,
     /// The stored data.
     Summaries,
+    /// The stored data with replicates.
+    Replicates,
     /// The stored job details.
     JobDetails,
     /// The file named by `inputs.commits`.
     Commits,
     /// The file named by `inputs.perf_llm_struc`.
     PerfLlmStruc,
+    /// The file named by `inputs.eval_predictions`.
+    EvalPredictions,
+    /// The file named by `inputs.final_test_predictions`.
+    FinalTestPredictions,
 }
+
+/// A hint for [`Input::setting`].
+const PREDICTIONS: &str = "a JSON file of predictions, an object whose \"samples\" have a \"commit_id\"";
 
 impl Input {
     /// The name in the manifest.
@@ -32,9 +41,12 @@ impl Input {
             Self::Alerts => "alerts",
             Self::Signatures => "signatures",
             Self::Summaries => "summaries",
+            Self::Replicates => "replicates",
             Self::JobDetails => "job_details",
             Self::Commits => "commits",
             Self::PerfLlmStruc => "perf_llm_struc",
+            Self::EvalPredictions => "eval_predictions",
+            Self::FinalTestPredictions => "final_test_predictions",
         }
     }
 
@@ -52,6 +64,9 @@ impl Input {
                 "a file of the records to relabel with one JSON object per line, each with \"commit_id\" and \
                  \"response\"",
             ),
+            Self::Replicates => ("scope.replicates", "true; a second request per signature fetches them"),
+            Self::EvalPredictions => ("inputs.eval_predictions", PREDICTIONS),
+            Self::FinalTestPredictions => ("inputs.final_test_predictions", PREDICTIONS),
             Self::Alerts | Self::Signatures | Self::Summaries | Self::JobDetails => ("", ""),
         }
     }
@@ -78,6 +93,30 @@ macro_rules! with_catalogue {
             alert_versions::AlertVersions {
                 /// Each alert summary as each harvest saw it first, a row a version.
                 AlertSummaryHistory = "alert_summary_history.jsonl", version 1, from [Alerts];
+            }
+            bisect::FilteredFailing {
+                /// `alert_summary_fail_perf_sigs.csv` without excluded frameworks and old alert summaries.
+                FilteredFailingSignatures = "alert_summary_fail_perf_sigs_no_fw_2_6_18.csv", version 1, from [Alerts];
+            }
+            bisect::SignatureData {
+                /// The data of the failing signatures.
+                PerfDataSummary = "per_sig_perf_data_summary.jsonl", version 1, from [Alerts, Signatures, Summaries];
+                /// The same with replicates.
+                PerfDataReplicates = "per_sig_perf_data_replicates.jsonl", version 1, from [Alerts, Signatures, Replicates];
+                /// The properties of the failing signatures.
+                PerfDataInfo = "per_sig_perf_data_info.jsonl", version 1,
+                    from [Alerts, Signatures, Summaries, JobDetails, Replicates];
+                /// The data of the failing signatures by commit.
+                PerfDataPerRevision = "per_revision_perf_data.jsonl", version 1,
+                    from [Alerts, Signatures, Summaries, Commits, Replicates];
+            }
+            bisect::Regressions {
+                /// Regressions to bisect, by alert summary and failing signature: those among the commits of the evaluation.
+                RegressionsEval = "perf_bisect_regressions_eval.jsonl", version 1,
+                    from [Alerts, Signatures, Summaries, Commits, EvalPredictions, FinalTestPredictions];
+                /// Those among the commits of the final test.
+                RegressionsFinalTest = "perf_bisect_regressions_final_test.jsonl", version 1,
+                    from [Alerts, Signatures, Summaries, Commits, EvalPredictions, FinalTestPredictions];
             }
             signatures::SignatureRecords {
                 /// The record of every signature.

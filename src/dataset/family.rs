@@ -31,7 +31,7 @@ pub(crate) trait Family: 'static {
 
     /// The options that affect `artifact` beside its inputs and the semantics, with their values as text. The manifest lists
     /// them, and a change makes the artifact out of date.
-    fn options(_artifact: Artifact, _config: &ArtifactsConfig) -> Vec<(&'static str, String)> {
+    fn options(_artifact: Artifact, _config: &Config, _identity: &CrawlIdentity) -> Vec<(&'static str, String)> {
         Vec::new()
     }
 
@@ -97,6 +97,11 @@ impl<'a> Context<'a> {
         let output = written.complete(counts.clone())?;
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner).add(output);
         Ok(())
+    }
+
+    /// Leaves `artifact` unmade, with the defect of an input that it needs. An earlier file stays.
+    pub(crate) fn refuse(&self, artifact: Artifact, reason: String) {
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).refuse(artifact, reason);
     }
 
     /// Writes a whole document, if it is wanted and exists.

@@ -31,6 +31,7 @@ pub mod write;
 pub use catalogue::{Artifact, Input, UnknownArtifact};
 pub(crate) use changes::changes_file;
 pub use error::DatasetError;
+pub use families::bisect::check_bisect_inputs;
 pub(crate) use families::busiest::keep_busiest_revisions;
 pub use families::busiest::{BusiestRevisions, RevisionJobs, busiest_revisions};
 pub use families::relabel::{check_llm_records, relabel_with_store};

@@ -17,7 +17,10 @@ pub(crate) type RowCounts = BTreeMap<String, u64>;
 
 /// Files whose rows are all written, and that are being flushed to disk.
 #[derive(Debug, Default)]
-pub(crate) struct Outputs(Vec<Output>);
+pub(crate) struct Outputs {
+    files: Vec<Output>,
+    refused: BTreeMap<Artifact, String>,
+}
 
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -33,18 +36,25 @@ pub(crate) struct OnDisk {
     pub(crate) finished: Vec<Finished>,
     /// Rows, length, digest and counts of each; the manifest adds the inputs.
     pub(crate) entries: BTreeMap<Artifact, ArtifactEntry>,
+    /// The artifacts that cannot be made, with the defect of an input.
+    pub(crate) refused: BTreeMap<Artifact, String>,
 }
 
 impl Outputs {
     /// Takes in a file on its way to the disk.
     pub(crate) fn add(&mut self, output: Output) {
-        self.0.push(output);
+        self.files.push(output);
+    }
+
+    /// Notes why an artifact cannot be made.
+    pub(crate) fn refuse(&mut self, artifact: Artifact, reason: String) {
+        self.refused.insert(artifact, reason);
     }
 
     /// Waits until all files are durable.
     pub(crate) fn on_disk(self) -> Result<OnDisk, DatasetError> {
-        let mut on_disk = OnDisk::default();
-        for Output { artifact, file, rows, counts } in self.0 {
+        let mut on_disk = OnDisk { refused: self.refused, ..OnDisk::default() };
+        for Output { artifact, file, rows, counts } in self.files {
             let finished = file.wait()?;
             let entry = ArtifactEntry {
                 rows,

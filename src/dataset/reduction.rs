@@ -81,8 +81,10 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Da
     let before = read_manifest(folder);
     let (wanted, current): (BTreeSet<_>, BTreeSet<_>) =
         asked.iter().copied().partition(|artifact| !sources.is_current(before.as_ref(), *artifact));
-    let (wanted, refused) = without_malformed_input(config, wanted, asked.len())?;
+    let (mut wanted, mut refused) = without_malformed_input(config, wanted, asked.len())?;
     let mut outputs = make(&sources, &wanted, Means::of(config, folder, reducing, shutdown))?;
+    wanted.retain(|artifact| !outputs.refused.contains_key(artifact));
+    refused.append(&mut outputs.refused);
     for (artifact, entry) in &mut outputs.entries {
         entry.inputs = sources.input_digests(*artifact);
     }

@@ -48,6 +48,9 @@ impl Sources<'_> {
             let is_configured = |input: &Input| match input {
                 Input::Commits => self.commits.is_some(),
                 Input::PerfLlmStruc => self.llm_digest.is_some(),
+                Input::Replicates => self.identity.scope.replicates,
+                Input::EvalPredictions => self.config.inputs.eval_predictions.is_some(),
+                Input::FinalTestPredictions => self.config.inputs.final_test_predictions.is_some(),
                 Input::Alerts | Input::Signatures | Input::Summaries | Input::JobDetails => true,
             };
             let missing = artifact.inputs().iter().find(|input| !is_configured(input));
@@ -109,8 +112,11 @@ impl Sources<'_> {
             Input::Signatures => Some(stored(Kind::Signatures)),
             Input::Summaries => Some(stored(Kind::Summaries)),
             Input::JobDetails => Some(stored(Kind::JobDetails)),
+            Input::Replicates => self.identity.scope.replicates.then(|| stored(Kind::Replicates)),
             Input::Commits => self.commits.map(|commits| format!("sha256:{}", commits.report.digest_hex())),
             Input::PerfLlmStruc => self.llm_digest.clone(),
+            Input::EvalPredictions => self.config.inputs.eval_predictions.as_deref().map(digest_or_missing),
+            Input::FinalTestPredictions => self.config.inputs.final_test_predictions.as_deref().map(digest_or_missing),
         }
     }
 
@@ -142,12 +148,17 @@ impl Sources<'_> {
         {
             options.push(("alert_statuses", identity.scope.alert_statuses.to_string()));
         }
-        options.extend(families::options(artifact, artifacts));
+        options.extend(families::options(artifact, self.config, identity));
         if artifacts.redact_emails {
             options.push(("redact_emails", "true".to_owned()));
         }
         options
     }
+}
+
+/// The digest of an input file that costs only some artifacts when it is missing.
+fn digest_or_missing(path: &Path) -> String {
+    input_digest(path).unwrap_or_else(|_| "unreadable".to_owned())
 }
 
 /// The digest of an input file.

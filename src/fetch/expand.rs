@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::error::FetchError;
 use super::refresh::{SIGNATURES_PER_EXPANSION, earlier_readings, later_summaries, samples_after_joining};
-use super::scope::{lacks_frameworks, selected_signatures};
+use super::scope::{asks_for_headers, lacks_frameworks, selected_signatures};
 use crate::config::{BatchConfig, SignatureScope};
 use crate::model::{FIRST_HARVEST, FrameworkId, Kind, Request, SignatureId, Window, sampled_jobs};
 use crate::source::{AlertPageOutline, PassVerdict, closing_looks, judge_pass, pages_of};
@@ -225,7 +225,7 @@ fn summaries_of(
         for &signature in signatures {
             let request = Request::Summary { signature, harvest: FIRST_HARVEST, window, replicates };
             settlement = match updated {
-                Some(updated) if !updated.contains(&signature.0) => {
+                Some(updated) if !updated.contains(&signature.0) && !asks_for_headers(identity, replicates) => {
                     settlement.and(Settlement::without_records(request, Outcome::Skipped))
                 }
                 _ => settlement.with_discovered([Pending::of(request)]),

@@ -10,7 +10,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::error::FetchError;
-use super::scope::selected_signatures;
+use super::scope::{asks_for_headers, selected_signatures};
 use crate::model::{Request, SignatureId, Timestamp, Window, sampled_jobs};
 use crate::store::{
     CrawlIdentity, Harvest, Outcome, Pending, SeriesReader, SettledSummary, Settlement, Store, StoreError, is_whole,
@@ -124,7 +124,7 @@ pub(crate) fn due_signatures(
         let reading = readings.get(&signature);
         let window = reading.map_or(identity.data_window(), |reading| reading.window_after(identity, harvest));
         let reason = match reading.map(|reading| (reading, reading.newest_push)) {
-            None => may_have_data.then_some(Reason::New),
+            None => (may_have_data || asks_for_headers(identity, replicates)).then_some(Reason::New),
             Some(_) if harvest.lateness.is_full && may_have_data => Some(Reason::Full),
             Some((_, None)) if may_have_data => Some(Reason::New),
             Some((_, None)) => continue,

@@ -89,6 +89,12 @@ pub(super) fn lacks_frameworks(store: &Store, scope: &Scope) -> Result<bool, Sto
     Ok(!scope.frameworks.is_empty() && store.settled(&Request::Frameworks)?.is_none())
 }
 
+/// True if signatures without data in the window are asked too. Those of alerts are few, and only their header has the threshold
+/// that raised the alert. An answer with replicates has the same header.
+pub(super) fn asks_for_headers(identity: &CrawlIdentity, replicates: bool) -> bool {
+    identity.scope.signatures == SignatureScope::Alerted && !replicates
+}
+
 /// The crawl's signatures, ascending: the sample of those that pass its scope.
 ///
 /// # Errors

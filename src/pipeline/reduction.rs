@@ -7,8 +7,8 @@ use crate::actor::{Shutdown, blocking};
 use crate::config::Config;
 use crate::dataset::commits::Commits;
 use crate::dataset::{
-    Artifact, DatasetError, FolderKind, FolderLock, Owner, ReduceOrder, ReduceSummary, check_llm_records, read_commits,
-    reduce,
+    Artifact, DatasetError, FolderKind, FolderLock, Owner, ReduceOrder, ReduceSummary, check_bisect_inputs,
+    check_llm_records, read_commits, reduce,
 };
 use crate::observe::{Counters, Progress};
 use crate::store::Store;
@@ -52,9 +52,12 @@ pub(super) fn lock_folder(config: &Config) -> Result<FolderLock, DatasetError> {
     Ok(FolderKind::artifacts().lock(&config.artifacts.out)?)
 }
 
-/// Warns before the crawl if the records to relabel are malformed: the crawl may take days, and the file can be corrected
-/// meanwhile.
+/// Warns before the crawl if an input file is malformed that only some artifacts need: the crawl may take days, and the file can
+/// be corrected meanwhile.
 pub(super) fn check_records(config: &Config) -> Result<(), Error> {
+    if let Some(defect) = check_bisect_inputs(config) {
+        tracing::warn!("{defect}; the artifacts that need this file will not be made");
+    }
     match check_llm_records(config) {
         Err(error @ DatasetError::Relabel(..)) => {
             tracing::warn!("{}; the artifacts that need this file will not be made", error.with_causes());

@@ -76,7 +76,10 @@ impl Store {
     }
 
     /// The newest header of a signature, without those of parts that were gone or skipped. `parts`: all of it, by harvest.
-    pub(super) fn newest_header(&self, parts: &[SettledSummary]) -> Result<Option<RawJson>, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    pub fn newest_header(&self, parts: &[SettledSummary]) -> Result<Option<RawJson>, StoreError> {
         for part in parts.iter().rev() {
             if !matches!(part.settled.outcome, Outcome::Gone | Outcome::Skipped)
                 && let Some(header) = self.summary_header(&part.request())?

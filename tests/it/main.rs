@@ -7,6 +7,7 @@ mod alert_statuses;
 mod all_jobs;
 mod architecture;
 mod archive;
+mod bisect;
 mod case_server;
 mod cases;
 mod changes;

@@ -47,13 +47,15 @@ pub(crate) struct Window<'a> {
     pub(crate) after: i64,
     pub(crate) before: i64,
     pub(crate) revision: Option<&'a str>,
+    /// A recorded datum with replicates is visited once per replicate, with the replicate as its value.
+    pub(crate) replicates: bool,
     pub(crate) ties: Ties,
 }
 
 impl Window<'_> {
     /// Everything.
     pub(crate) const ALL: Window<'static> =
-        Window { after: i64::MIN, before: i64::MAX, revision: None, ties: Ties::ById };
+        Window { after: i64::MIN, before: i64::MAX, revision: None, replicates: false, ties: Ties::ById };
 
     pub(crate) fn contains(&self, datum: &Datum<'_>) -> bool {
         datum.push_timestamp > self.after

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,7 +10,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::json_text::compact;
-use crate::{Simulator, SimulatorConfig, SimulatorHandle};
+use crate::{BackendConfig, Simulator, SimulatorConfig, SimulatorHandle};
 
 /// The recordings that cannot be reproduced from the corpus: file, line, and why.
 const EXCEPTIONS: [(&str, usize, &str); 4] = [
@@ -21,6 +22,15 @@ const EXCEPTIONS: [(&str, usize, &str); 4] = [
 
 /// The recorded server had no web application to show for unknown paths.
 const NO_APPLICATION: &str = "the web application answers";
+
+/// As [`EXCEPTIONS`], of the corpus with replicates.
+const BISECT_EXCEPTIONS: [(&str, usize, &str); 5] = [
+    ("repository.json", 1, "the recorded list was cut"),
+    ("variants.jsonl", 11, "the first job of the server is not in the corpus"),
+    ("variants.jsonl", 13, "the first job of the server is not in the corpus"),
+    ("variants.jsonl", 14, NO_APPLICATION),
+    ("variants.jsonl", 15, NO_APPLICATION),
+];
 
 #[derive(Deserialize)]
 struct Recording<'a> {
@@ -60,6 +70,17 @@ fn corpus(name: &str) -> String {
 
 async fn start() -> SimulatorHandle {
     Simulator::start(SimulatorConfig::default()).await.unwrap()
+}
+
+/// The second corpus, which has replicates.
+fn bisect_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus/bisect/api")
+}
+
+/// A simulator on the second corpus.
+async fn start_bisect() -> SimulatorHandle {
+    let config = SimulatorConfig { backend: BackendConfig::Corpus(bisect_folder()), ..SimulatorConfig::default() };
+    Simulator::start(config).await.unwrap()
 }
 
 async fn ask(client: &reqwest::Client, url: &str, headers: &HashMap<String, Option<String>>) -> Answered {
@@ -150,12 +171,15 @@ fn compare(recording: &Recording<'_>, answered: &Answered) -> Result<(), String>
 }
 
 async fn replay(files: &[&str]) {
-    let simulator = start().await;
+    let texts: Vec<(&str, String)> = files.iter().map(|file| (*file, corpus(file))).collect();
+    replay_with(start().await, &texts, &EXCEPTIONS).await;
+}
+
+async fn replay_with(simulator: SimulatorHandle, files: &[(&str, String)], exceptions: &[(&str, usize, &str)]) {
     let client = client();
     let mut failures = Vec::new();
     let mut num_replayed = 0;
-    for file in files {
-        let text = corpus(file);
+    for (file, text) in files {
         let lines: Vec<&str> = if file.contains(".jsonl") { text.lines().collect() } else { vec![text.as_str()] };
         for (n, line) in lines.into_iter().enumerate() {
             let recording: Recording<'_> = serde_json::from_str(line).unwrap();
@@ -163,7 +187,7 @@ async fn replay(files: &[&str]) {
             let mark = if query.is_empty() { "" } else { "?" };
             let url = format!("{}{}{mark}{query}", simulator.url(), recording.request.path);
             let answered = ask(&client, &url, &recording.request.headers).await;
-            let exception = EXCEPTIONS.iter().find(|(of, line, _)| of == file && *line == n + 1);
+            let exception = exceptions.iter().find(|(of, line, _)| of == file && *line == n + 1);
             match (compare(&recording, &answered), exception) {
                 (Ok(()), None) | (Err(_), Some(_)) => num_replayed += 1,
                 (Ok(()), Some((.., why))) => failures.push(format!("{file}:{}: reproduced, although {why}", n + 1)),
@@ -212,6 +236,48 @@ async fn every_recorded_summary_and_job_is_as_recorded() {
 #[tokio::test]
 async fn every_recorded_variant_and_error_is_as_recorded() {
     replay(&["variants.jsonl", "signatures_variants.jsonl", "errors.jsonl"]).await;
+}
+
+#[tokio::test]
+async fn every_recording_of_the_corpus_with_replicates_is_as_recorded() {
+    let names = [
+        "frameworks.json",
+        "repository.json",
+        "signatures_autoland.json",
+        "signatures_mozilla-central.json",
+        "alertsummary_limit100.jsonl",
+        "alertsummary_unfiltered_limit100.jsonl",
+        "summary.jsonl",
+        "summary_replicates.jsonl",
+        "jobs.jsonl",
+        "variants.jsonl",
+    ];
+    let texts = names.map(|name| (name, std::fs::read_to_string(bisect_folder().join(name)).unwrap()));
+    replay_with(start_bisect().await, &texts, &BISECT_EXCEPTIONS).await;
+}
+
+#[tokio::test]
+async fn a_narrower_range_cuts_the_recorded_replicates() {
+    let simulator = start_bisect().await;
+    let base =
+        format!("{}/api/performance/summary/?repository=autoland&signature=5401203&all_data=True", simulator.url());
+    let values = async |query: &str| {
+        let answered = ask(&client(), &format!("{base}&{query}"), &HashMap::new()).await;
+        let body: Value = serde_json::from_slice(&answered.body).unwrap();
+        let rows = body[0]["data"].as_array().unwrap().clone();
+        rows.iter().map(|row| (row["id"].as_u64(), row["push_timestamp"].to_string())).collect::<Vec<_>>()
+    };
+    let whole = values("startday=2026-07-01&endday=2026-11-26&replicates=True").await;
+    let from = whole[whole.len() / 2].1.trim_matches('"').to_owned();
+    let cut = values(&format!("startday={from}&endday=2026-11-26&replicates=True")).await;
+    let expected: Vec<_> =
+        whole.iter().filter(|(_, pushed)| pushed.trim_matches('"') > from.as_str()).cloned().collect();
+    assert!(!cut.is_empty() && cut == expected, "{cut:?}");
+    let plain = values("startday=2026-07-01&endday=2026-11-26&replicates=False").await;
+    let mut ids: Vec<_> = whole.iter().map(|(id, _)| *id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert!(plain.len() == ids.len() && plain.len() < whole.len(), "{} of {}", plain.len(), whole.len());
 }
 
 #[tokio::test]

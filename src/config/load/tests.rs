@@ -42,6 +42,9 @@ fn the_shipped_file_holds_every_key_with_its_default() {
         "commits",
         "commits_from",
         "perf_llm_struc",
+        "eval_predictions",
+        "final_test_predictions",
+        "created_cutoff",
         "bind",
         "textfile",
     ]) {
@@ -112,7 +115,7 @@ fn every_key_can_be_set_and_has_an_effect() {
             keys.as_table().unwrap().iter().map(move |(key, value)| (format!("{table}.{key}"), value.clone()))
         })
         .collect();
-    for key in ["window.start", "window.end", "window.data_end"] {
+    for key in ["window.start", "window.end", "window.data_end", "bisect.created_cutoff"] {
         keys.push((key.to_owned(), toml::Value::String("t".to_owned())));
     }
     for (key, value) in &keys {
@@ -125,7 +128,7 @@ fn every_key_can_be_set_and_has_an_effect() {
             ("retry.initial_delay", _) => "3s".to_owned(),
             (_, toml::Value::Boolean(on)) => (!on).to_string(),
             (_, toml::Value::Integer(n)) => if *n == 100 { 99 } else { n + 7 }.to_string(),
-            (_, toml::Value::Array(_)) => "[]".to_owned(),
+            (_, toml::Value::Array(of)) => if of.is_empty() { "[7]" } else { "[]" }.to_owned(),
             (_, toml::Value::String(text)) if text == "t" => "2026-07-02".to_owned(),
             (_, toml::Value::String(text)) if humantime::parse_duration(text).is_ok() => "61m".to_owned(),
             _ => "other".to_owned(),

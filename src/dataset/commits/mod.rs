@@ -333,7 +333,7 @@ pub(crate) fn isoformat(at: Timestamp) -> String {
 }
 
 /// Reads `[epoch, offset]`. The epoch is UTC; the offset is the author's time zone, and is ignored, also if it is missing.
-fn read_date(date: Value<'_>) -> Option<Timestamp> {
+pub(crate) fn read_date(date: Value<'_>) -> Option<Timestamp> {
     let Kind::Array(mut parts) = date.kind() else { return None };
     match parts.next()?.kind() {
         Kind::Int(digits) => {

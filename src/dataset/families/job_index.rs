@@ -1,6 +1,6 @@
 //! The signatures of each job: `sigs_by_job_id.jsonl`, and `sigs_by_job_id_detailed.jsonl` with their common features.
 
-use crate::config::ArtifactsConfig;
+use crate::config::Config;
 use crate::dataset::catalogue::Artifact;
 use crate::dataset::error::DatasetError;
 use crate::dataset::family::{Context, Family, Making};
@@ -11,6 +11,7 @@ use crate::dataset::pass::{Means, Reducer, ReducerWorker, SignatureJobs};
 use crate::dataset::promise::Promised;
 use crate::dataset::write::json::{AsciiMode, write_ids, write_str};
 use crate::model::SignatureId;
+use crate::store::CrawlIdentity;
 use crate::store::columns::ColumnSet;
 
 use super::signatures::{CommonFeatures, SignatureFields, SignatureRecords};
@@ -20,9 +21,11 @@ pub(crate) struct JobIndex;
 impl Family for JobIndex {
     type Value = ();
 
-    fn options(artifact: Artifact, config: &ArtifactsConfig) -> Vec<(&'static str, String)> {
+    fn options(artifact: Artifact, config: &Config, _identity: &CrawlIdentity) -> Vec<(&'static str, String)> {
         match artifact {
-            Artifact::SignaturesByJobDetailed => vec![("exclude_fields", format!("{:?}", config.exclude_fields))],
+            Artifact::SignaturesByJobDetailed => {
+                vec![("exclude_fields", format!("{:?}", config.artifacts.exclude_fields))]
+            }
             _ => Vec::new(),
         }
     }

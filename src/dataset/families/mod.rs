@@ -2,6 +2,7 @@
 
 mod alert_versions;
 pub(crate) mod alerts;
+pub(crate) mod bisect;
 pub(crate) mod busiest;
 pub(crate) mod coverage;
 pub(crate) mod durations;
@@ -16,7 +17,8 @@ pub mod tables;
 use super::catalogue::{Artifact, with_catalogue};
 use super::error::DatasetError;
 use super::family::{Family, Making};
-use crate::config::ArtifactsConfig;
+use crate::config::Config;
+use crate::store::CrawlIdentity;
 
 macro_rules! dispatch_artifacts {
     ($($module:ident::$family:ident {
@@ -30,9 +32,13 @@ macro_rules! dispatch_artifacts {
         }
 
         /// See [`Family::options`].
-        pub(super) fn options(artifact: Artifact, config: &ArtifactsConfig) -> Vec<(&'static str, String)> {
+        pub(super) fn options(
+            artifact: Artifact,
+            config: &Config,
+            identity: &CrawlIdentity,
+        ) -> Vec<(&'static str, String)> {
             match artifact {
-                $($(Artifact::$variant)|* => $module::$family::options(artifact, config),)*
+                $($(Artifact::$variant)|* => $module::$family::options(artifact, config, identity),)*
             }
         }
     };

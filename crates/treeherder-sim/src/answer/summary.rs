@@ -279,12 +279,13 @@ impl<'a> Parameters<'a> {
     }
 
     fn window(&self, view: &View<'_>) -> Result<Window<'a>, Reply> {
+        let all = Window { replicates: self.replicates, ties: Ties::OnePlan, ..Window::ALL };
         if let Some(revision) = self.revision {
-            return Ok(Window { revision: Some(revision), ties: Ties::OnePlan, ..Window::ALL });
+            return Ok(Window { revision: Some(revision), ..all });
         }
         match (self.interval_start(view)?, self.start, self.end) {
-            (Some(after), None, None) => Ok(Window { after, ties: Ties::OnePlan, ..Window::ALL }),
-            (_, Some(after), Some(before)) => Ok(Window { after, before, revision: None, ties: Ties::OtherPlan }),
+            (Some(after), None, None) => Ok(Window { after, ..all }),
+            (_, Some(after), Some(before)) => Ok(Window { after, before, ties: Ties::OtherPlan, ..all }),
             _ => Err(Reply::server_error()),
         }
     }

@@ -38,7 +38,11 @@ pub(super) fn read_repositories(files: &CorpusFiles<'_>) -> Result<Vec<Repositor
         name: String,
     }
     let file = "repository.json";
-    let records: Vec<&RawValue> = serde_json::from_str(files.require(file)?).map_err(malformed(file, 1))?;
+    let text = files.require(file)?;
+    // Some corpora hold the bare list.
+    let is_recording = text.trim_start().starts_with('{');
+    let list = if is_recording { recording(file, (1, text))?.body.get() } else { text };
+    let records: Vec<&RawValue> = serde_json::from_str(list).map_err(malformed(file, 1))?;
     records
         .into_iter()
         .map(|record| {

@@ -2,7 +2,8 @@
 //!
 //! Every record is served with its recorded text. Values that no recording contains are derived: the `last_updated` of
 //! a signature is the time of its newest datum; without data, it is after the `end_date` of every recorded list that
-//! lacks the signature. A signature whose summary was not recorded has no data.
+//! lacks the signature. A signature whose summary was not recorded has no data, and one whose summary was not recorded with
+//! replicates has none.
 
 mod files;
 mod lists;
@@ -24,7 +25,7 @@ pub(super) use files::CorpusFiles;
 use files::{fault, recording};
 use lists::{StoredJob, StoredPush, read_alerts, read_jobs, read_pushes, read_repositories};
 use signatures::{Signature, Signatures};
-use summaries::{StoredDatum, read_summaries};
+use summaries::{StoredDatum, Summaries};
 
 /// A data set made of recorded replies.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl Corpus {
         let frameworks = compact(frameworks.body.get());
         let repositories = read_repositories(files)?;
         files.require("summary.jsonl")?;
-        let mut summaries = read_summaries(files)?;
+        let mut summaries = Summaries::read(files)?;
         let mut signatures = HashMap::new();
         for repository in &repositories {
             signatures.insert(repository.id, Signatures::read(files, repository, &mut summaries)?);
@@ -183,7 +184,7 @@ impl Dataset for Corpus {
         as_of: &AsOf<'_>,
         visit: &mut dyn FnMut(&Datum<'_>),
     ) {
-        let data = self.row(repository, rank).map_or(&[] as &[StoredDatum], |signature| &signature.data);
+        let data = self.row(repository, rank).map_or(&[] as &[StoredDatum], |signature| signature.rows_for(window));
         let mut is_any_expired = false;
         let mut data: Vec<Datum<'_>> = data
             .iter()

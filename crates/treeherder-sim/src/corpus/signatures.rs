@@ -5,14 +5,14 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 
-use crate::dataset::{Repository, SignatureHead, SummaryFrame};
+use crate::dataset::{Repository, SignatureHead, SummaryFrame, Window};
 use crate::error::SimulatorError;
 use crate::json_text::{OrderedObject, compact, write_option, write_string};
 use crate::moment;
 use crate::query::Query;
 
 use super::files::{CorpusFiles, Recording, malformed, recording};
-use super::summaries::{StoredDatum, Summary};
+use super::summaries::{StoredDatum, Summaries};
 
 #[derive(Debug, Default)]
 pub(super) struct Signatures {
@@ -26,6 +26,15 @@ pub(super) struct Signature {
     pub(super) text: String,
     pub(super) frame: SummaryFrame<'static>,
     pub(super) data: Vec<StoredDatum>,
+    /// The rows of a reply with replicates; `None` if none was recorded.
+    pub(super) replicates: Option<Vec<StoredDatum>>,
+}
+
+impl Signature {
+    /// All rows of a reply for `window`. Without a recorded reply, the data have no replicates.
+    pub(super) fn rows_for(&self, window: &Window<'_>) -> &[StoredDatum] {
+        self.replicates.as_ref().filter(|_| window.replicates).unwrap_or(&self.data)
+    }
 }
 
 /// The fields of a signature list's record that the simulator uses.
@@ -61,7 +70,7 @@ impl Signatures {
     pub(super) fn read(
         files: &CorpusFiles<'_>,
         repository: &Repository,
-        summaries: &mut HashMap<u64, Summary>,
+        summaries: &mut Summaries,
     ) -> Result<Self, SimulatorError> {
         let file = format!("signatures_{}.json", repository.name);
         let Some(text) = files.get(&file) else { return Ok(Self::default()) };
@@ -81,7 +90,8 @@ impl Signatures {
         let mut signatures = Self::default();
         for ((record, text), parent_id) in records.into_iter().zip(parents) {
             let (frame, data) =
-                summaries.remove(&record.id).unwrap_or_else(|| (record.frame(repository, parent_id), Vec::new()));
+                summaries.plain.remove(&record.id).unwrap_or_else(|| (record.frame(repository, parent_id), Vec::new()));
+            let replicates = summaries.replicates.remove(&record.id);
             signatures.by_id.insert(record.id, signatures.rows.len());
             let newest = data.iter().map(|datum| datum.push_timestamp).max();
             let last_updated = newest.unwrap_or_else(|| {
@@ -100,7 +110,7 @@ impl Signatures {
                 parent_hash: record.parent_signature.map(Cow::Owned),
                 last_updated,
             };
-            signatures.rows.push(Signature { head, text, frame, data });
+            signatures.rows.push(Signature { head, text, frame, data, replicates });
         }
         Ok(signatures)
     }

@@ -11,6 +11,7 @@ use crate::error::SimulatorError;
 use crate::history::Life;
 use crate::json_text::{OrderedObject, compact};
 use crate::moment;
+use crate::query::{Query, field_bool};
 
 use super::files::{CorpusFiles, Recording, fault, malformed, recording};
 
@@ -30,13 +31,38 @@ pub(super) struct StoredDatum {
 /// A summary object: its frame and data.
 pub(super) type Summary = (SummaryFrame<'static>, Vec<StoredDatum>);
 
-/// Reads every recorded summary: all of `summary.jsonl`, and from `variants.jsonl` those of other signatures.
-pub(super) fn read_summaries(files: &CorpusFiles<'_>) -> Result<HashMap<u64, Summary>, SimulatorError> {
+/// The recorded summaries by signature.
+pub(super) struct Summaries {
+    pub(super) plain: HashMap<u64, Summary>,
+    /// The rows of the replies with replicates.
+    pub(super) replicates: HashMap<u64, Vec<StoredDatum>>,
+}
+
+impl Summaries {
+    /// Reads every recorded summary: those of `summary.jsonl` and `summary_replicates.jsonl`, and from `variants.jsonl` those
+    /// of other signatures.
+    pub(super) fn read(files: &CorpusFiles<'_>) -> Result<Self, SimulatorError> {
+        let is_plain = |query: &Query| !query.get("replicates").and_then(field_bool).unwrap_or(false);
+        let plain = read_summaries(files, &["summary.jsonl", "variants.jsonl"], is_plain)?;
+        let replicates = read_summaries(files, &["summary_replicates.jsonl"], |query| !is_plain(query))?;
+        let replicates = replicates.into_iter().map(|(id, (_, rows))| (id, rows)).collect();
+        Ok(Self { plain, replicates })
+    }
+}
+
+/// Reads the summaries of `names` whose queries are `wanted`.
+fn read_summaries(
+    files: &CorpusFiles<'_>,
+    names: &[&str],
+    wanted: impl Fn(&Query) -> bool,
+) -> Result<HashMap<u64, Summary>, SimulatorError> {
     let mut summaries = HashMap::new();
-    for file in ["summary.jsonl", "variants.jsonl"] {
+    for file in names {
         for line in files.lines(file) {
             let Recording { request, status, body, .. } = recording(file, line)?;
-            let of_summary = request.is_some_and(|request| request.path.ends_with("/performance/summary/"));
+            let of_summary = request.is_some_and(|request| {
+                request.path.ends_with("/performance/summary/") && wanted(&Query::parse(&request.query))
+            });
             if !of_summary || status != Some(200) {
                 continue;
             }

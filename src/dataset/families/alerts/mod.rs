@@ -28,7 +28,7 @@ use crate::store::{CrawlIdentity, Store};
 pub(crate) use self::culprit::TimeToCulprit;
 pub(crate) use self::history::{AlertHistory, RaisedOn};
 pub(crate) use self::tables::{AlertTables, BugRow, FailingRow};
-pub(crate) use self::view::AlertSummaryView;
+pub(crate) use self::view::{AlertSummaryView, AlertView};
 use self::walk::damaged;
 pub(crate) use self::walk::{for_each_summary, for_each_summary_of_scope};
 
@@ -200,8 +200,7 @@ fn write_tables(context: &Context<'_>, tables: &AlertTables, counts: &RowCounts)
     let header = ["alert_summary_id", "revision", "fail_perf_sig_ids", "num_fail_perf_sig_ids"];
     if let Some(mut file) = context.csv_file(Artifact::FailingSignatures, Dialect::CsvModule, &header)? {
         for row in tables.failing_rows.values() {
-            let count = row.signature_ids.len().to_string();
-            file.write_row([row.summary_id.to_string(), row.revision.clone(), row.ids_text(), count])?;
+            file.write_row(row.cells())?;
         }
         context.finish(file.written()?, counts)?;
     }

@@ -91,6 +91,13 @@ impl FailingRow {
         })
     }
 
+    /// The cells of the row.
+    #[must_use]
+    pub(crate) fn cells(&self) -> [String; 4] {
+        let count = self.signature_ids.len().to_string();
+        [self.summary_id.to_string(), self.revision.clone(), self.ids_text(), count]
+    }
+
     /// The column's text: a JSON list such as `[1, 2]`.
     #[must_use]
     pub(crate) fn ids_text(&self) -> String {

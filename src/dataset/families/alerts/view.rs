@@ -32,10 +32,18 @@ pub struct AlertSummaryView {
     pub status: Option<i64>,
     /// The framework whose tests raised it.
     pub framework: Option<FrameworkId>,
+    /// True if the framework is a number with a fraction, such as `1.0`.
+    pub has_float_framework: bool,
+    /// The repository; empty if absent.
+    pub repository: String,
     /// The bug number; `None` also for 0, which means the same.
     pub bug_number: Option<i64>,
     /// The revision that the summary is attributed to; empty if absent.
     pub revision: String,
+    /// The revision that was blamed first; empty if absent.
+    pub original_revision: String,
+    /// The last revision before that with data; empty if absent.
+    pub original_prev_push_revision: String,
     /// The time of creation as sent by the server; empty if absent.
     pub created: String,
     /// Time of the push, seconds since the epoch.
@@ -57,6 +65,12 @@ pub struct AlertView {
     pub test: Option<String>,
     /// The signature's platform.
     pub platform: Option<String>,
+    /// The value before, as sent.
+    pub prev_value: Option<Box<str>>,
+    /// The value after, as sent.
+    pub new_value: Option<Box<str>>,
+    /// The threshold, as sent; no known server sends it with an alert.
+    pub alert_threshold: Option<Box<str>>,
 }
 
 impl AlertSummaryView {
@@ -70,8 +84,12 @@ impl AlertSummaryView {
             id: fields.id("id").map(AlertSummaryId).ok_or(AlertViewError::WithoutId)?,
             status: fields.integer("status"),
             framework: fields.id("framework").map(FrameworkId),
+            has_float_framework: fields.is_float("framework"),
+            repository: fields.text("repository").unwrap_or_default(),
             bug_number: fields.integer("bug_number").filter(|&number| number != 0),
             revision: fields.text("revision").unwrap_or_default(),
+            original_revision: fields.text("original_revision").unwrap_or_default(),
+            original_prev_push_revision: fields.text("original_prev_push_revision").unwrap_or_default(),
             created: fields.text("created").unwrap_or_default(),
             // The scripts do not accept a float as a time.
             push_timestamp_secs: fields.integer("push_timestamp").filter(|_| !fields.is_float("push_timestamp")),
@@ -98,11 +116,15 @@ impl AlertView {
     fn read(fields: &Fields<'_>) -> Self {
         let signature: Option<Fields<'_>> = fields.nested("series_signature");
         let text = |key| signature.as_ref().and_then(|fields| fields.text(key));
+        let raw = |key| fields.raw(key).map(Box::from);
         Self {
             is_regression: fields.is_true("is_regression"),
             signature_id: signature.as_ref().and_then(|fields| fields.id("id")).map(SignatureId),
             test: text("test"),
             platform: text("machine_platform"),
+            prev_value: raw("prev_value"),
+            new_value: raw("new_value"),
+            alert_threshold: raw("alert_threshold"),
         }
     }
 }

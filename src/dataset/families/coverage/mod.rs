@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use pytext::counts::ValueCounts;
 
-use crate::config::ArtifactsConfig;
+use crate::config::{ArtifactsConfig, Config};
 use crate::dataset::catalogue::Artifact;
 use crate::dataset::commits::{Commit, isoformat};
 use crate::dataset::error::DatasetError;
@@ -22,6 +22,7 @@ use crate::dataset::summary_stats::{perf_jobs_histogram, perf_jobs_stats};
 use crate::dataset::write::csv::Dialect;
 use crate::dataset::write::json::{AsciiMode, write_ids, write_str};
 use crate::model::FrameworkId;
+use crate::store::CrawlIdentity;
 
 pub(crate) use self::commit_table::{CommitTable, revision_key};
 use self::rectified::{OnUngrouped, Rectifier};
@@ -34,10 +35,10 @@ pub(crate) struct RevisionCoverage;
 impl Family for RevisionCoverage {
     type Value = ();
 
-    fn options(artifact: Artifact, config: &ArtifactsConfig) -> Vec<(&'static str, String)> {
+    fn options(artifact: Artifact, config: &Config, _identity: &CrawlIdentity) -> Vec<(&'static str, String)> {
         match artifact {
             Artifact::RectifiedDetails => {
-                vec![("excluded_framework_ids", format!("{:?}", config.excluded_framework_ids))]
+                vec![("excluded_framework_ids", format!("{:?}", config.artifacts.excluded_framework_ids))]
             }
             _ => Vec::new(),
         }

@@ -1,6 +1,6 @@
 //! Job durations by signature and by group: `job_durations.csv`, and the tables, statistics and histogram derived from it.
 //!
-//! In: the sampled jobs of each signature, from the pass, and the details of these jobs. Value: [`Durations`].
+//! In: the sampled jobs of each signature, from the pass, and the details of these jobs. Value: [`GroupMinutes`].
 
 pub(crate) mod job_times;
 
@@ -28,16 +28,17 @@ use super::groups::{Groups, SignatureGroups};
 pub(crate) struct JobDurations;
 
 impl Family for JobDurations {
-    type Value = ();
+    type Value = GroupMinutes;
 
-    fn start(making: &mut Making<'_, '_>) -> Result<Promised<()>, DatasetError> {
+    fn start(making: &mut Making<'_, '_>) -> Result<Promised<GroupMinutes>, DatasetError> {
         let semantics = making.context.options().semantics;
         let groups = making.value_of::<Groups>()?;
         making.reduce(SampleReducer::new(semantics), move |samples, context| {
             let groups = groups.wait()?;
             context.means.check_interrupted()?;
             let durations = Durations::measure(semantics, context.store, &samples, groups)?;
-            write(context, &durations)
+            write(context, &durations)?;
+            Ok(durations.minutes_by_group())
         })
     }
 }
@@ -155,6 +156,9 @@ impl<'a> JobTable<'a> {
     }
 }
 
+/// The minutes of each group, as written.
+pub(crate) type GroupMinutes = BTreeMap<u32, f64>;
+
 /// The durations in the tables.
 pub(crate) struct Durations {
     /// Signatures with their minutes as written, ascending.
@@ -201,7 +205,7 @@ impl Durations {
     }
 
     /// The minutes of each group, parsed from their written texts, as a reader of the table would.
-    pub(crate) fn minutes_by_group(&self) -> BTreeMap<u32, f64> {
+    pub(crate) fn minutes_by_group(&self) -> GroupMinutes {
         self.by_group.iter().filter_map(|(group, text)| Some((*group, text.parse().ok()?))).collect()
     }
 }

@@ -9,7 +9,7 @@ use std::io::BufReader;
 use std::num::NonZeroU64;
 use std::path::Path;
 
-use crate::config::{ArtifactsConfig, Config, Semantics};
+use crate::config::{Config, Semantics};
 use crate::dataset::catalogue::{Artifact, Input};
 use crate::dataset::error::DatasetError;
 use crate::dataset::family::{Family, Making};
@@ -17,7 +17,7 @@ use crate::dataset::output::{RowCounts, Written};
 use crate::dataset::promise::Promised;
 use crate::dataset::write::ArtifactFile;
 use crate::model::{FrameworkId, SignatureId};
-use crate::store::Store;
+use crate::store::{CrawlIdentity, Store};
 
 use self::relabelling::{FailingSignatures, RelabelError, RelabelRules, check_records, relabel};
 use self::report::{RelabelInputs, RelabelReport};
@@ -29,8 +29,8 @@ pub(crate) struct Relabel;
 impl Family for Relabel {
     type Value = ();
 
-    fn options(_artifact: Artifact, config: &ArtifactsConfig) -> Vec<(&'static str, String)> {
-        vec![("excluded_framework_ids", format!("{:?}", config.excluded_framework_ids))]
+    fn options(_artifact: Artifact, config: &Config, _identity: &CrawlIdentity) -> Vec<(&'static str, String)> {
+        vec![("excluded_framework_ids", format!("{:?}", config.artifacts.excluded_framework_ids))]
     }
 
     fn start(making: &mut Making<'_, '_>) -> Result<Promised<()>, DatasetError> {

@@ -2,7 +2,8 @@
 //!
 //! In: shapes in pixels, y downwards. Out: the bytes of a PNG file, or the same shapes as SVG, whose text stays text. The bitmap backend of plotters fills the pixels; this
 //! file lays out text, because that backend ignores the side bearings of glyphs and rounds positions to pixels. The font
-//! is `DejaVu` Sans, embedded (licence in `font/`).
+//! is `DejaVu` Sans, embedded (licence in `font/`): the Latin, Greek and Cyrillic glyphs and some signs, without hints, by
+//! `pyftsubset --legacy-kern --no-hinting`.
 
 use ab_glyph::{Font as _, FontRef, Glyph, InvalidFont, PxScale, ScaleFont as _, point};
 use plotters::backend::{BitMapBackend, DrawingBackend};
