@@ -24,6 +24,7 @@ use crate::dataset::{DatasetError, FolderError};
 use crate::fetch::FetchError;
 use crate::import::ImportError;
 use crate::observe::{LogError, MetricsError};
+use crate::publish::PublishError;
 use crate::source::SourceError;
 use crate::store::StoreError;
 use crate::store::archive::ArchiveError;
@@ -65,6 +66,9 @@ pub enum Error {
     /// The tables of the dataset.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// A dataset to upload.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     /// Fetching the repository's commits.
     #[error(transparent)]
     Commits(#[from] FetchCommitsError),
@@ -136,8 +140,8 @@ impl Error {
             Self::Archive(error) => of_archive(error),
             Self::Commits(error) => error.exit_code(),
             Self::Import(error) => of_import(error),
-            Self::Reduce(error) => of_dataset(error),
-            Self::Export(error) => of_export(error),
+            Self::Reduce(error) | Self::Publish(PublishError::Dataset(error)) => of_dataset(error),
+            Self::Export(error) | Self::Publish(PublishError::Export(error)) => of_export(error),
         }
     }
 }

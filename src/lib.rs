@@ -40,6 +40,8 @@ pub mod dataset;
 
 pub mod report;
 
+pub mod publish;
+
 pub mod pipeline;
 
 pub mod cli;

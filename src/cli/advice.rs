@@ -35,8 +35,8 @@ pub(super) fn advice(config: &Config, command: &str) -> String {
 static IN_USE: Mutex<Option<Config>> = Mutex::new(None);
 
 /// Commands that an error may recommend without flags: the stages that make errors do not know the flags.
-const COMPLETED: [&str; 10] =
-    ["run", "refresh", "crawl", "reduce", "report", "verify", "compact", "failures", "status", "export"];
+const COMPLETED: [&str; 11] =
+    ["run", "refresh", "crawl", "reduce", "report", "verify", "compact", "failures", "status", "export", "publish"];
 
 /// Sets the configuration that [`complete_commands`] uses.
 pub(super) fn remember(config: &Config) {

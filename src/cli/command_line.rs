@@ -7,8 +7,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use super::flags::Configured;
 use super::terminal::print_error;
 use super::{
-    commits, compact, config, demo, export, help, import, list_failures, plan, relabel, report, run, shell, simulate,
-    status, verify,
+    commits, compact, config, demo, export, help, import, list_failures, plan, publish, relabel, report, run, shell,
+    simulate, status, verify,
 };
 use crate::{EXIT_INTERRUPTED, Error};
 
@@ -48,6 +48,9 @@ enum Command {
     /// Export the store as an archive, or the dataset as Parquet files
     #[command(after_help = help::EXPORT)]
     Export(export::ExportArgs),
+    /// Make one folder to upload, to Zenodo or Hugging Face
+    #[command(after_help = help::PUBLISH)]
+    Publish(publish::PublishArgs),
     /// Import an archive, or the files of the older scripts, into a store
     #[command(after_help = help::IMPORT)]
     Import(import::ImportArgs),
@@ -157,6 +160,7 @@ impl Command {
             Self::Status(args) => status::run(args).await,
             Self::Failures(args) => list_failures::run(args),
             Self::Export(args) => export::run(args).await,
+            Self::Publish(args) => publish::run(args).await,
             Self::Import(args) => import::run(args).await,
             Self::Verify(args) => verify::run(args),
             Self::Compact(args) => compact::run(args),

@@ -1,6 +1,6 @@
 //! `export`: writes the store as one file, or the dataset as Parquet tables.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -17,8 +17,8 @@ use crate::dataset::tables::{ExportSummary, Table, export as export_tables};
 use crate::dataset::write::{ArtifactFile, folder_of, publish, remove_leftovers_of};
 use crate::model::Kind;
 use crate::observe::{counted, human_bytes};
-use crate::store::CrawlIdentity;
 use crate::store::archive::{self, ArchiveError};
+use crate::store::{CrawlIdentity, Tally};
 use crate::{EXIT_INCOMPLETE, Error};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -113,7 +113,9 @@ fn export_parquet(
         return Err(Error::Usage { message: message.to_owned() });
     }
     let summary = export_tables(&store, config, &folder, tables, shutdown)?;
-    let said = table_lines(&folder, &summary) + &warnings(config, &summary, tables);
+    let ExportSummary { counts, unreadable, data_with_nulls, .. } = &summary;
+    let gaps = Gaps { counts, unreadable, data_with_nulls: *data_with_nulls };
+    let said = table_lines(&folder, &summary) + &warnings(config, &gaps, tables, "export");
     Ok((said, if summary.counts.is_whole() { 0 } else { EXIT_INCOMPLETE }))
 }
 
@@ -136,8 +138,15 @@ fn table_lines(folder: &Path, summary: &ExportSummary) -> String {
     text
 }
 
-/// One line for each thing that is missing from the tables.
-fn warnings(config: &Config, summary: &ExportSummary, tables: &BTreeSet<Table>) -> String {
+/// What is missing from the tables.
+pub(super) struct Gaps<'a> {
+    pub(super) counts: &'a Tally,
+    pub(super) unreadable: &'a BTreeMap<Table, u64>,
+    pub(super) data_with_nulls: u64,
+}
+
+/// One line for each thing that is missing from the tables; `again` makes them again.
+pub(super) fn warnings(config: &Config, summary: &Gaps<'_>, tables: &BTreeSet<Table>, again: &str) -> String {
     let mut text = String::new();
     for kind in Kind::ALL {
         let counts = summary.counts.of(kind);
@@ -161,14 +170,14 @@ fn warnings(config: &Config, summary: &ExportSummary, tables: &BTreeSet<Table>) 
     }
     if !text.is_empty() {
         text.push_str(&format!(
-            "\nonly the data fetched so far was exported; run `{}`, then export again",
+            "\nonly the data fetched so far was exported; run `{}`, then {again} again",
             advice(config, "perfharvest run")
         ));
     }
     if summary.counts.set_aside() > 0 {
         text.push_str(&format!("\nwarning: {}", set_aside_line(config, summary.counts.set_aside())));
     }
-    for (table, rows) in &summary.unreadable {
+    for (table, rows) in summary.unreadable {
         text.push_str(&format!(
             "\nwarning: {} left out of {table}: a field that every row needs is missing",
             counted(*rows, "record was", "records were")

@@ -101,6 +101,19 @@ The same store always gives the same bytes. `perfharvest import FILE` restores a
 replaces the files of an earlier export in the same folder. If the crawl is not finished, the Parquet export contains \
 the data fetched so far, prints a warning and exits with code 3.";
 
+pub(super) const PUBLISH: &str = "\
+Examples:
+  perfharvest publish --output upload
+  perfharvest publish --output upload --commits all_commits.jsonl
+  perfharvest publish -o upload --set publish.license=CC-BY-4.0
+
+The folder contains the tables as Parquet files (data by month), the artifacts (CSV and JSONL compressed), a dataset card \
+with the data dictionary, croissant.json, datapackage.json, CITATION.cff, SHA256SUMS and manifest.json. The same store \
+always gives the same bytes. After a refresh, the same command replaces only the files that have changed: those of months \
+without changes keep their digests. Set the keys of [publish] before you upload the folder.
+
+If the crawl is not finished, the card says so, and the exit code is 3.";
+
 pub(super) const IMPORT: &str = "\
 Examples:
   perfharvest import perfharvest-autoland-2026-11-22.harvest --store new.store

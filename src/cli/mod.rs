@@ -22,6 +22,7 @@ mod help;
 mod import;
 mod list_failures;
 mod plan;
+mod publish;
 mod reading;
 mod relabel;
 mod report;

@@ -215,7 +215,7 @@ fn run_code(summary: &RunSummary) -> u8 {
 }
 
 /// Says which artifacts a malformed input costs; false if there are none.
-fn say_refused(refused: &BTreeMap<Artifact, String>) -> bool {
+pub(super) fn say_refused(refused: &BTreeMap<Artifact, String>) -> bool {
     for (artifact, reason) in refused {
         say_if_quiet(&format!("not made: {artifact}: {reason}"));
     }

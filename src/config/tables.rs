@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{CommitsFrom, JobDetails, JobsConfig, Rate, Scope, ScopeConfig, ScopeError};
+use super::{CommitsFrom, JobDetails, JobsConfig, PublishConfig, Rate, Scope, ScopeConfig, ScopeError};
 use crate::model::{GivenTime, Kind, Timestamp};
 
 /// Days after which the server deletes a job; older data have lost theirs.
@@ -45,6 +45,8 @@ pub struct Config {
     pub artifacts: ArtifactsConfig,
     /// `[bisect]`
     pub bisect: BisectConfig,
+    /// `[publish]`
+    pub publish: PublishConfig,
     /// `[shutdown]`
     pub shutdown: ShutdownConfig,
     /// `[metrics]`
@@ -314,7 +316,8 @@ pub struct ArtifactsConfig {
     pub excluded_framework_ids: Vec<u64>,
     /// Fields of signatures that are never common features.
     pub exclude_fields: Vec<String>,
-    /// Replace every e-mail address with `redacted`.
+    /// Replace every e-mail address with `redacted`, also within texts. `publish` does so in any case, unless it is told to
+    /// keep them.
     pub redact_emails: bool,
     /// Fail when a signature of a revision is in no group, instead of counting and skipping it.
     pub strict: bool,

@@ -15,7 +15,8 @@ use crate::store::{ChunkReader, DataChanges, Harvest, Store, StoreError};
 use super::error::DatasetError;
 use super::ownership::FolderKind;
 use super::write::{
-    ArtifactEntry, ArtifactFile, Completing, Finished, Manifest, file_digest, publish, redact_emails, remove_leftovers,
+    ArtifactEntry, ArtifactFile, Completing, Finished, Manifest, REDACTION, Redaction, file_digest, publish,
+    remove_leftovers,
 };
 
 /// The folder of the feed, in that of the artifacts.
@@ -101,7 +102,10 @@ impl FeedMaker<'_> {
     }
 
     fn inputs_of(&self, harvest: &Harvest) -> BTreeMap<String, String> {
-        let inputs = [(REDACTED, self.redact.to_string()), (REQUESTS, harvest.requests.to_string())];
+        let inputs = [
+            (REDACTED, if self.redact { REDACTION } else { "false" }.to_owned()),
+            (REQUESTS, harvest.requests.to_string()),
+        ];
         inputs.map(|(name, value)| (name.to_owned(), value)).into()
     }
 
@@ -114,26 +118,28 @@ impl FeedMaker<'_> {
         let begin = |(harvest, previous_end): &(Harvest, Timestamp)| {
             let file = ArtifactFile::create(folder, &file_name(harvest.number))?;
             let (number, previous_end) = (harvest.number, *previous_end);
-            let mut lines = Lines { file, harvest: number, previous_end, rows: 0, redact: self.redact };
+            let mut lines =
+                Lines { file, harvest: number, previous_end, rows: 0, redaction: Redaction::new(self.redact) };
             self.put_records(harvest, &mut lines).map(|()| lines)
         };
         let mut files = harvests.iter().map(begin).collect::<Result<Vec<_>, _>>()?;
         self.put_added_data(&mut files)?;
         // Together, they wait for the disk about as long as one.
-        let complete = |Lines { file, rows, .. }: Lines| Ok((rows, file.complete()?));
+        let complete = |Lines { file, rows, redaction, .. }: Lines| Ok((rows, redaction, file.complete()?));
         let completing = files.into_iter().map(complete).collect::<Result<Vec<_>, DatasetError>>()?;
-        let finish = |((rows, file), (harvest, _)): ((u64, Completing), &(Harvest, Timestamp))| {
-            let finished = file.wait()?;
-            let entry = ArtifactEntry {
-                rows: Some(rows),
-                bytes: finished.bytes,
-                sha256: finished.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
-                schema_version: SCHEMA_VERSION,
-                inputs: self.inputs_of(harvest),
-                counts: BTreeMap::new(),
+        let finish =
+            |((rows, redaction, file), (harvest, _)): ((u64, Redaction, Completing), &(Harvest, Timestamp))| {
+                let finished = file.wait()?;
+                let entry = ArtifactEntry {
+                    rows: Some(rows),
+                    bytes: finished.bytes,
+                    sha256: finished.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+                    schema_version: SCHEMA_VERSION,
+                    inputs: self.inputs_of(harvest),
+                    counts: redaction.counts().into_iter().collect(),
+                };
+                Ok((finished, entry))
             };
-            Ok((finished, entry))
-        };
         completing.into_iter().zip(harvests).map(finish).collect()
     }
 
@@ -250,7 +256,7 @@ struct Lines {
     /// Of the data of the harvest before.
     previous_end: Timestamp,
     rows: u64,
-    redact: bool,
+    redaction: Redaction,
 }
 
 impl Lines {
@@ -258,8 +264,7 @@ impl Lines {
     fn put(&mut self, lines: &str) -> Result<(), DatasetError> {
         self.rows += lines.bytes().filter(|byte| *byte == b'\n').count() as u64;
         let path = self.file.path().to_owned();
-        let redacted = self.redact.then(|| redact_emails(lines));
-        let bytes = redacted.as_deref().unwrap_or(lines).as_bytes();
-        self.file.write_all(bytes).map_err(|source| DatasetError::write(path, source))
+        let lines = self.redaction.apply(lines);
+        self.file.write_all(lines.as_bytes()).map_err(|source| DatasetError::write(path, source))
     }
 }

@@ -96,6 +96,8 @@ pub(crate) struct FolderKind {
     /// The files by their names in the description.
     files: BTreeMap<String, String>,
     flag: &'static str,
+    /// The `kind` in the description; `None` if it has none.
+    kind: Option<&'static str>,
 }
 
 impl FolderKind {
@@ -103,12 +105,17 @@ impl FolderKind {
     pub(crate) fn artifacts() -> Self {
         let names = Artifact::ALL.iter().map(|artifact| artifact.file_name());
         let files = names.map(|name| (name.to_owned(), name.to_owned())).collect();
-        Self { description: MANIFEST_NAME, files, flag: "--out" }
+        Self { description: MANIFEST_NAME, files, flag: "--out", kind: None }
     }
 
     /// A folder that `description` describes; `files` by their names in it.
     pub(crate) fn export(description: &'static str, files: BTreeMap<String, String>) -> Self {
-        Self { description, files, flag: "--output" }
+        Self { description, files, flag: "--output", kind: None }
+    }
+
+    /// A published folder, whose description has a `kind`: its name is also that of a folder of artifacts.
+    pub(crate) fn published(kind: &'static str, description: &'static str, files: BTreeMap<String, String>) -> Self {
+        Self { kind: Some(kind), ..Self::export(description, files) }
     }
 
     /// Refuses a folder with outputs that are not `owner`'s.
@@ -124,6 +131,7 @@ impl FolderKind {
         let is_there = |name: &str| std::fs::symlink_metadata(folder.join(name)).is_ok();
         let text = std::fs::read(folder.join(self.description)).unwrap_or_default();
         let described = serde_json::from_slice::<Described>(&text).ok();
+        let described = described.filter(|described| described.kind.as_deref() == self.kind);
         if let Some(difference) = described.as_ref().and_then(|described| described.difference(owner)) {
             return Err(FolderError::OtherStore { folder: folder.to_owned(), difference, flag: self.flag });
         }
@@ -202,7 +210,9 @@ pub(crate) enum LockError {
 #[derive(Deserialize)]
 struct Described {
     crawl: CrawlIdentity,
-    #[serde(default, alias = "tables")]
+    #[serde(default)]
+    kind: Option<String>,
+    #[serde(default, alias = "tables", alias = "files")]
     artifacts: BTreeMap<String, serde_json::Value>,
     #[serde(default)]
     not_made: BTreeMap<String, serde_json::Value>,

@@ -6,7 +6,7 @@ use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::Config;
-use crate::dataset::write::{Manifest, file_digest};
+use crate::dataset::write::{Manifest, REDACTION, file_digest};
 use crate::model::{Kind, Timestamp};
 use crate::store::{CrawlIdentity, Harvest, Store, Tally};
 
@@ -150,7 +150,7 @@ impl Sources<'_> {
         }
         options.extend(families::options(artifact, self.config, identity));
         if artifacts.redact_emails {
-            options.push(("redact_emails", "true".to_owned()));
+            options.push(("redact_emails", REDACTION.to_owned()));
         }
         options
     }

@@ -18,6 +18,7 @@ mod modes;
 mod panics;
 #[cfg(debug_assertions)] // the fail points are in no other build
 mod points;
+mod publishing;
 mod refreshes;
 mod signals;
 #[path = "../it/support/mod.rs"]

@@ -51,6 +51,7 @@ mod outputs;
 mod ownership;
 mod parquet;
 mod plan;
+mod published;
 mod rate;
 mod readers;
 mod rehearsal;

@@ -30,6 +30,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("status", "check config job-horizon json log-format max-age quiet set store verbose watch"),
     ("failures", "config corrected json log-format quiet set store verbose"),
     ("export", "commits config format log-format out output quiet set store tables verbose"),
+    ("publish", "commits config keep-emails log-format output quiet set store verbose"),
     ("import", "base-url config data-end end log-format quiet repository set start store verbose"),
     ("verify", "config json log-format out quiet repair set store verbose"),
     ("compact", "config json log-format quiet set store verbose"),
@@ -99,6 +100,7 @@ fn configured(command: &Command) -> Option<&dyn Configured> {
         Command::Status(args) => args,
         Command::Failures(args) => args,
         Command::Export(args) => args,
+        Command::Publish(args) => args,
         Command::Import(args) => args,
         Command::Verify(args) => args,
         Command::Compact(args) => args,
@@ -114,6 +116,7 @@ fn configured(command: &Command) -> Option<&dyn Configured> {
 fn parsed(words: &str, more: &[&str]) -> Command {
     let required: &[&str] = match words {
         "export" => &["--format", "archive"],
+        "publish" => &["--output", "a"],
         "import" => &["a.harvest"],
         "relabel" => &["--input", "a", "--output", "b"],
         _ => &[],

@@ -45,6 +45,12 @@ fn the_shipped_file_holds_every_key_with_its_default() {
         "eval_predictions",
         "final_test_predictions",
         "created_cutoff",
+        "title",
+        "description",
+        "license",
+        "authors",
+        "doi",
+        "url",
         "bind",
         "textfile",
     ]) {

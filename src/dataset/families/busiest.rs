@@ -19,8 +19,8 @@ use crate::dataset::pass::signatures::{Part, Signatures};
 use crate::dataset::pass::{Chunk, Means, Pass, Reducer, ReducerWorker, SignatureJobs};
 use crate::dataset::promise::Promised;
 use crate::dataset::summary_stats::{WaitTimes, job_wait_time_stats};
+use crate::dataset::write::Redaction;
 use crate::dataset::write::json::{AsciiMode, dumps};
-use crate::dataset::write::redact_emails;
 use crate::model::{JobId, Kind, RawJson, Request};
 use crate::observe::Reducing;
 use crate::store::columns::ColumnSet;
@@ -323,15 +323,13 @@ fn write(context: &Context<'_>, busiest: Option<&RevisionJobs>) -> Result<(), Da
     let Some(busiest) = busiest.filter(|busiest| !busiest.jobs.is_empty()) else { return Ok(()) };
     let mut file = context.line_file(Artifact::MaxRevisionJobs)?;
     let options = context.options();
+    let mut redaction = Redaction::new(options.redact_emails);
     let mut line = Vec::new();
     let waits = Waits::measure(context.store, options.semantics, Some(busiest), |id, record| {
         let Some(file) = &mut file else { return Ok(()) };
         line.clear();
-        let text = if options.redact_emails { redact_emails(record.as_str()) } else { record.as_str().to_owned() };
-        dumps(&text, &mut line, AsciiMode::Escape).map_err(|source| StoreError::Damaged {
-            tree: "records",
-            key: format!("job {id}"),
-            reason: source.to_string(),
+        dumps(&redaction.apply(record.as_str()), &mut line, AsciiMode::Escape).map_err(|source| {
+            StoreError::Damaged { tree: "records", key: format!("job {id}"), reason: source.to_string() }
         })?;
         line.push(b'\n');
         file.append_line(&line)
@@ -344,7 +342,7 @@ fn write(context: &Context<'_>, busiest: Option<&RevisionJobs>) -> Result<(), Da
         ("times_reversed".to_owned(), waits.corrections.reversed + waits.num_negative),
     ]);
     if let Some(file) = file {
-        context.finish(file.written(), &counts)?;
+        context.finish(file.written(), &counts.clone().into_iter().chain(redaction.counts()).collect())?;
     }
     context.put(Artifact::WaitTimeStats, waits.document(busiest).as_deref(), &counts)
 }

@@ -23,7 +23,7 @@ pub use manifest::{
 pub use place::{MadeFolders, folder_of, make_folder, resolve};
 pub use pytext::json::JsonTextError;
 pub use pytext::{float as python_float, json, json_value, literal as python_literal};
-pub use redact::redact_emails;
+pub use redact::{ADDRESSES_REDACTED, REDACTION, Redaction};
 
 #[cfg(test)]
 mod tests {

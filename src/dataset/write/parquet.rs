@@ -108,13 +108,28 @@ impl TableWriter {
         notes: &[(&str, String)],
         limits: RowGroupLimits,
     ) -> Result<Self, TableError> {
+        let name = schema.file_name();
+        Self::create_as(folder, &name, schema, notes, limits)
+    }
+
+    /// As [`TableWriter::create`], with another name than the table's.
+    ///
+    /// # Errors
+    /// [`TableError::Artifact`] if no file can be created there.
+    pub fn create_as(
+        folder: &Path,
+        name: &str,
+        schema: TableSchema,
+        notes: &[(&str, String)],
+        limits: RowGroupLimits,
+    ) -> Result<Self, TableError> {
         let table = schema.name;
         let encode = |source| TableError::Encode(table, source);
         let notes = notes.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone())).collect();
         let properties = properties(&schema, notes).map_err(encode)?;
         let message = Arc::new(schema.message().map_err(encode)?);
         let encoder = SerializedFileWriter::new(Vec::new(), message, Arc::new(properties)).map_err(encode)?;
-        let file = ArtifactFile::create(folder, &schema.file_name())?;
+        let file = ArtifactFile::create(folder, name)?;
         let columns = schema.columns.iter().map(|column| ColumnBuffer::new(*column)).collect();
         Ok(Self { schema, encoder, file, columns, limits, num_buffered: 0, num_rows: 0 })
     }

@@ -18,10 +18,10 @@ use crate::dataset::family::{Context, Family, Making};
 use crate::dataset::output::RowCounts;
 use crate::dataset::promise::Promised;
 use crate::dataset::summary_stats::{TimesToCulprit, time_to_culprit_stats};
+use crate::dataset::write::Redaction;
 use crate::dataset::write::csv::Dialect;
 use crate::dataset::write::json::{AsciiMode, dumps};
 use crate::dataset::write::python_literal::{write_literal, write_str};
-use crate::dataset::write::redact_emails;
 use crate::model::{AlertStatus, AlertSummaryId, RawEntries, RawJson};
 use crate::store::{CrawlIdentity, Store};
 
@@ -113,11 +113,10 @@ fn write_summaries(
     }
     let header: Vec<&str> = columns.iter().map(String::as_str).collect();
     let Some(mut file) = context.csv_file(Artifact::AlertSummaries, Dialect::Pandas, &header)? else { return Ok(()) };
-    let redact = context.options().redact_emails;
+    let mut redaction = Redaction::new(context.options().redact_emails);
     for_each_summary::<DatasetError>(context.store, context.identity, listing, |id, record| {
-        let redacted = redact.then(|| redact_emails(record.as_str()));
-        let text = redacted.as_deref().unwrap_or(record.as_str());
-        let entries: RawEntries<'_> = serde_json::from_str(text).map_err(|error| damaged(id, &error))?;
+        let text = redaction.apply(record.as_str());
+        let entries: RawEntries<'_> = serde_json::from_str(&text).map_err(|error| damaged(id, &error))?;
         let mut cells = Vec::with_capacity(columns.len());
         for column in &columns {
             let value = entries.0.iter().find(|(key, _)| key == column).map(|(_, raw)| raw.get());
@@ -125,29 +124,29 @@ fn write_summaries(
         }
         file.write_row(&cells)
     })?;
-    context.finish(file.written()?, counts)
+    let counts = counts.clone().into_iter().chain(redaction.counts()).collect();
+    context.finish(file.written()?, &counts)
 }
 
 /// Writes the records as sent, each with the name of its status.
 fn write_all(context: &Context<'_>, listing: &[AlertSummaryId]) -> Result<(), DatasetError> {
     let Some(mut file) = context.line_file(Artifact::AllAlertSummaries)? else { return Ok(()) };
-    let redact = context.options().redact_emails;
+    let mut redaction = Redaction::new(context.options().redact_emails);
     let mut line = Vec::new();
     let num_outside =
         for_each_summary_of_scope::<DatasetError>(context.store, context.identity, listing, |id, record| {
             context.means.check_interrupted()?;
-            let redacted = redact.then(|| redact_emails(record.as_str()));
-            let text = redacted.as_deref().unwrap_or(record.as_str());
+            let text = redaction.apply(record.as_str());
             let name = status_name(record).map_or_else(|| "null".to_owned(), |name| format!("\"{name}\""));
-            let fields = text.trim_end().strip_suffix('}').unwrap_or(text); // a record is an object with an id
+            let fields = text.trim_end().strip_suffix('}').unwrap_or(&text); // a record is an object with an id
             line.clear();
             dumps(&format!("{fields},\"status_name\":{name}}}"), &mut line, AsciiMode::Escape)
                 .map_err(|error| damaged(id, &error))?;
             line.push(b'\n');
             file.append_line(&line)
         })?;
-    let counts = RowCounts::from([("summaries_outside_the_window".to_owned(), num_outside)]);
-    context.finish(file.written(), &counts)
+    let outside = ("summaries_outside_the_window".to_owned(), num_outside);
+    context.finish(file.written(), &Some(outside).into_iter().chain(redaction.counts()).collect())
 }
 
 /// The name of the status of an alert summary; `None` for an unknown status.

@@ -5,7 +5,7 @@ mod report;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, Write};
 use std::num::NonZeroU64;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::dataset::error::DatasetError;
 use crate::dataset::family::{Family, Making};
 use crate::dataset::output::{RowCounts, Written};
 use crate::dataset::promise::Promised;
-use crate::dataset::write::ArtifactFile;
+use crate::dataset::write::{ArtifactFile, Redaction};
 use crate::model::{FrameworkId, SignatureId};
 use crate::store::{CrawlIdentity, Store};
 
@@ -44,12 +44,17 @@ impl Family for Relabel {
             let labels = Labels { tables, frameworks: &signatures.frameworks, excluded: &excluded, semantics };
             let artifact = Artifact::Relabelled;
             let mut file = ArtifactFile::create(context.folder(), artifact.file_name())?;
-            let report = match labels.relabel_file(input, None, &mut file) {
+            let mut lines =
+                RedactedLines { file: &mut file, redaction: Redaction::new(context.options().redact_emails) };
+            let relabelled = labels.relabel_file(input, None, &mut lines);
+            let redacted = lines.redaction.counts();
+            let report = match relabelled {
                 // As in the older scripts, the file ends before the line, and there is no report.
                 Err(DatasetError::Relabel(_, RelabelError::Malformed { line, written, .. }))
                     if semantics == Semantics::Reference =>
                 {
-                    let counts = RowCounts::from([("ends_before_line".to_owned(), line)]);
+                    let ends = ("ends_before_line".to_owned(), line);
+                    let counts = Some(ends).into_iter().chain(redacted).collect();
                     return context.finish(Written { artifact, file, rows: Some(written) }, &counts);
                 }
                 report => report?,
@@ -64,11 +69,31 @@ impl Family for Relabel {
             let text = report.to_json_text().map_err(DatasetError::Report)?;
             context.put(Artifact::RelabelReport, Some(text.as_bytes()), &counts)?;
             if context.wants(artifact) {
+                counts.extend(redacted);
                 let rows = Some(report.relabel.output_records_written);
                 context.finish(Written { artifact, file, rows }, &counts)?;
             }
             Ok(())
         })
+    }
+}
+
+/// The records on their way to the file, without e-mail addresses if they are to be replaced.
+struct RedactedLines<'a> {
+    file: &'a mut ArtifactFile,
+    redaction: Redaction,
+}
+
+impl Write for RedactedLines<'_> {
+    /// Takes a whole record, as [`relabel`] writes it.
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        let text = std::str::from_utf8(record).map_err(io::Error::other)?;
+        self.file.write_all(self.redaction.apply(text).as_bytes())?;
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
@@ -120,7 +145,7 @@ impl Labels<'_> {
         &self,
         input: &Path,
         limit: Option<NonZeroU64>,
-        output: &mut ArtifactFile,
+        output: &mut impl Write,
     ) -> Result<RelabelReport, DatasetError> {
         let records = open(input)?;
         let failing = FailingSignatures::from_rows(self.tables.failing_rows.values());

@@ -34,7 +34,16 @@ pub(super) struct DataRow {
 }
 
 impl DataRow {
-    fn write(&self, rows: &mut TableWriter) -> Result<(), TableError> {
+    pub(super) fn pushed(&self) -> Timestamp {
+        self.pushed
+    }
+
+    /// The last harvest whose answer had the datum, if the answer of a later one lacked it.
+    pub(super) fn left_list_at(&self) -> Option<i64> {
+        self.seen.unlisted.then_some(self.seen.last.into())
+    }
+
+    pub(super) fn write(&self, rows: &mut TableWriter, last_seen: Cell<'_>) -> Result<(), TableError> {
         let revision = self.revision.map(Revision::to_hex);
         rows.write_row(&[
             Cell::Id(self.signature.0),
@@ -47,18 +56,29 @@ impl DataRow {
             self.value.map_or(Cell::Null, Cell::Float),
             text(self.machine.as_deref().map(Cow::Borrowed)),
             Cell::Integer(self.seen.first.into()),
-            Cell::Integer(self.seen.last.into()),
+            last_seen,
         ])
     }
 }
 
-pub(super) struct DataReducer {
-    rows: TableWriter,
+/// Where the rows of `data` go.
+pub(super) trait DataSink: Send + Sync {
+    fn write(&mut self, row: &DataRow) -> Result<(), TableError>;
+}
+
+impl DataSink for TableWriter {
+    fn write(&mut self, row: &DataRow) -> Result<(), TableError> {
+        row.write(self, Cell::Integer(row.seen.last.into()))
+    }
+}
+
+pub(super) struct DataReducer<S> {
+    rows: S,
     counts: DataCounts,
 }
 
-impl DataReducer {
-    pub(super) fn new(rows: TableWriter) -> Self {
+impl<S: DataSink> DataReducer<S> {
+    pub(super) fn new(rows: S) -> Self {
         Self { rows, counts: DataCounts::default() }
     }
 }
@@ -78,10 +98,10 @@ pub(super) struct DataRows {
     counts: DataCounts,
 }
 
-impl Reducer for DataReducer {
+impl<S: DataSink> Reducer for DataReducer<S> {
     type Block = DataRows;
     type Worker = RowMaker;
-    type Value = (TableWriter, DataCounts);
+    type Value = (S, DataCounts);
 
     fn columns(&self) -> ColumnSet {
         ColumnSet::ALL
@@ -94,10 +114,10 @@ impl Reducer for DataReducer {
     fn take(&mut self, block: DataRows) -> Result<(), DatasetError> {
         self.counts.without_row += block.counts.without_row;
         self.counts.with_nulls += block.counts.with_nulls;
-        Ok(block.rows.iter().try_for_each(|row| row.write(&mut self.rows))?)
+        Ok(block.rows.iter().try_for_each(|row| self.rows.write(row))?)
     }
 
-    fn finish(self, _workers: Vec<RowMaker>) -> Result<(TableWriter, DataCounts), DatasetError> {
+    fn finish(self, _workers: Vec<RowMaker>) -> Result<(S, DataCounts), DatasetError> {
         Ok((self.rows, self.counts))
     }
 }
@@ -298,7 +318,7 @@ mod tests {
                 RowMaker.chunk(&chunk, &mut block).unwrap();
                 num_without_id += block.counts.without_row;
                 for row in &block.rows {
-                    row.write(&mut rows).unwrap();
+                    DataSink::write(&mut rows, row).unwrap();
                 }
                 heads.chunk(&chunk, &mut ()).unwrap();
             }

@@ -10,7 +10,7 @@ use super::error::ExportError;
 use super::table::{SCHEMA_VERSION, Table};
 use crate::config::Config;
 use crate::dataset::commits::Commits;
-use crate::dataset::write::{ArtifactError, ArtifactFile, Finished, ToolEntry, publish};
+use crate::dataset::write::{ArtifactError, ArtifactFile, Finished, REDACTION, ToolEntry, publish};
 use crate::store::{CrawlIdentity, Tally};
 
 /// The file's name. The file is replaced before the tables and after them: while it lists tables as `publishing`, the folder
@@ -71,7 +71,7 @@ impl Description {
             inputs.insert("commits".to_owned(), format!("sha256:{}", commits.report.digest_hex()));
         }
         if config.artifacts.redact_emails {
-            inputs.insert("redact_emails".to_owned(), "true".to_owned());
+            inputs.insert("redact_emails".to_owned(), REDACTION.to_owned());
         }
         Self {
             schema_version: SCHEMA_VERSION,

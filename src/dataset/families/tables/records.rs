@@ -1,6 +1,7 @@
 //! Makes the tables of records: signatures, alert summaries, alerts and jobs.
 
 use std::borrow::Cow;
+use std::cell::Cell as Shared;
 
 use super::error::ExportError;
 use super::reading::Record;
@@ -8,15 +9,19 @@ use super::table::{ALERT_SUMMARIES, ALERTS, HEADERS, JOBS, SIGNATURES};
 use crate::actor::Shutdown;
 use crate::dataset::families::alerts::{for_each_summary_of_scope, status_name};
 use crate::dataset::families::signatures::{Header, SignatureHeaders};
+use crate::dataset::write::Redaction;
 use crate::dataset::write::parquet::{Cell, TableWriter};
-use crate::dataset::write::redact_emails;
 use crate::model::{FIRST_HARVEST, RawJson};
 use crate::store::{CrawlIdentity, Store, StoreError};
 
 /// The source of the records.
 pub(super) struct Records<'a> {
     pub(super) store: &'a Store,
-    pub(super) redact_emails: bool,
+    /// True to write `last_seen` of records that the server no longer lists alone; see [`Table::published_schema`].
+    ///
+    /// [`Table::published_schema`]: super::table::Table::published_schema
+    pub(super) published: bool,
+    pub(super) redaction: Shared<Redaction>,
     pub(super) shutdown: &'a Shutdown,
 }
 
@@ -26,7 +31,16 @@ impl Records<'_> {
     }
 
     fn text<'r>(&self, record: &'r RawJson) -> Cow<'r, str> {
-        if self.redact_emails { redact_emails(record.as_str()).into() } else { record.as_str().into() }
+        let mut redaction = self.redaction.get();
+        let text = redaction.apply(record.as_str());
+        self.redaction.set(redaction);
+        text
+    }
+
+    /// The last harvest that saw a record; `unlisted`: if the server no longer lists it.
+    fn last_seen(&self, unlisted: Option<u16>, newest: u16) -> Cell<'static> {
+        let listed = (!self.published).then_some(newest);
+        unlisted.or(listed).map_or(Cell::Null, |harvest| Cell::Integer(harvest.into()))
     }
 
     /// Writes the signatures by id. Returns the number of records without a row.
@@ -49,7 +63,7 @@ impl Records<'_> {
             let option = header.as_ref().and_then(|header| header.view::<Header<'_>>().ok()?.option_name());
             cells.push(option.map_or(Cell::Null, |name| Cell::Text(Cow::Owned(name))));
             cells.push(Cell::Flag(headers.is_in_scope(id)));
-            cells.push(last_seen(self.store.signature_last_seen(id)?, newest));
+            cells.push(self.last_seen(self.store.signature_last_seen(id)?, newest));
             rows.write_row(&cells)?;
         }
         Ok(unreadable)
@@ -92,7 +106,7 @@ impl Records<'_> {
                 let mut cells = Vec::with_capacity(ALERT_SUMMARIES.len() + 1);
                 if Record::read(&text).is_some_and(|record| record.append_cells(ALERT_SUMMARIES, &mut cells)) {
                     cells.push(status_name(record).map_or(Cell::Null, |name| Cell::Text(Cow::Borrowed(name))));
-                    cells.push(last_seen(self.store.alert_last_seen(id)?, newest));
+                    cells.push(self.last_seen(self.store.alert_last_seen(id)?, newest));
                     summaries.write_row(&cells)?;
                 } else {
                     unreadable[0] += 1;
@@ -116,9 +130,4 @@ impl Records<'_> {
         })?;
         Ok(unreadable)
     }
-}
-
-/// The last harvest that saw a record; `unlisted`: if the server no longer lists it.
-fn last_seen(unlisted: Option<u16>, newest: u16) -> Cell<'static> {
-    Cell::Integer(unlisted.unwrap_or(newest).into())
 }

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use super::reading::Field;
 use super::reading::Reading::{EpochSecs, Flag, FlagOr, Float, Integer, Json, Text, TextUnlessEmpty, Texts, Time};
+use crate::config::Scope;
 use crate::dataset::write::parquet::{Column, ColumnType, TableSchema};
 
 /// Version of the columns of all tables. Removing a column or changing its meaning raises it.
@@ -45,6 +46,11 @@ impl Table {
         Self::SigGroups,
         Self::Replicates,
     ];
+
+    /// True if a crawl of `scope` fetches rows for it.
+    pub(super) fn is_of(self, scope: &Scope) -> bool {
+        self != Self::Replicates || scope.replicates
+    }
 
     /// The name, from which the file and the SQL views take theirs.
     #[must_use]
@@ -88,6 +94,16 @@ impl Table {
             Self::Replicates => (REPLICATES.to_vec(), &["signature_id"]),
         };
         TableSchema { name: self.name(), columns, sorted_by }
+    }
+
+    /// As [`Table::schema`], for a published dataset: `last_seen` is null while the server lists the record, because every
+    /// harvest would change its number in every row otherwise. A job's number is final.
+    #[must_use]
+    pub fn published_schema(self) -> TableSchema {
+        let mut schema = self.schema();
+        let moving = schema.columns.iter_mut().filter(|column| column.name == LAST_SEEN.name && self != Self::Jobs);
+        moving.for_each(|column| column.nullable = true);
+        schema
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In: shapes in pixels, y downwards. Out: the bytes of a PNG file, or the same shapes as SVG, whose text stays text. The bitmap backend of plotters fills the pixels; this
 //! file lays out text, because that backend ignores the side bearings of glyphs and rounds positions to pixels. The font
-//! is `DejaVu` Sans, embedded (licence in `font/`): the Latin, Greek and Cyrillic glyphs and some signs, without hints, by
+//! is `DejaVu` Sans, embedded (licence in `font/`): the Latin, Greek and Cyrillic glyphs, signs and raised digits, without hints, by
 //! `pyftsubset --legacy-kern --no-hinting`.
 
 use ab_glyph::{Font as _, FontRef, Glyph, InvalidFont, PxScale, ScaleFont as _, point};
@@ -303,4 +303,17 @@ impl Dashes {
 
 fn rgb((red, green, blue): Rgb) -> RGBColor {
     RGBColor(red, green, blue)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_font_has_every_sign_of_numbers_and_labels() {
+        let font = FontRef::try_from_slice(FONT).unwrap();
+        for sign in "0123456789.,-−×⁰¹²³⁴⁵⁶⁷⁸⁹⁻…()=%".chars() {
+            assert_ne!(font.glyph_id(sign).0, 0, "{sign}");
+        }
+    }
 }
