@@ -201,7 +201,8 @@ async fn make_refresh(config: &Config, options: RunOptions) -> Result<Option<Pla
     let due = |reason| plan.due.get(&reason).copied().unwrap_or_default();
     let num_summaries: u64 = plan.due.values().sum();
     // A signature that moved has another last job, and mostly another one in the middle.
-    let num_jobs = SAMPLE * (due(Reason::New) + due(Reason::Full)) + (SAMPLE - 1) * due(Reason::Moved);
+    let num_sampled = SAMPLE * (due(Reason::New) + due(Reason::Full)) + (SAMPLE - 1) * due(Reason::Moved);
+    let num_jobs = plan.jobs.unwrap_or(num_sampled);
     let kind_plan = |kind: Kind| {
         let of = plan.lists.of(kind);
         let (to_do, requests, expected_bytes) = match kind {
@@ -266,10 +267,11 @@ fn plan_of(
     let summaries = counts.of(Kind::Summaries);
     let jobs = counts.of(Kind::JobDetails);
     let summaries_left = summaries.pending + summaries.failed + num_added;
+    let num_jobs_added = added(|effect| effect.num_jobs);
     // The summaries still to fetch bring as many jobs as those before them.
     let jobs_to_come = match summaries.data {
         0 => summaries_left * SAMPLE,
-        known => (jobs.total() * summaries_left).div_ceil(known),
+        known => ((jobs.total() + num_jobs_added) * summaries_left).div_ceil(known),
     };
     let per_request = config.batch.job_ids.get() as u64;
     let kinds: Vec<KindPlan> = Kind::ALL
@@ -280,7 +282,8 @@ fn plan_of(
                 Kind::Summaries => summaries_left,
                 Kind::Alerts => of.pending + of.failed + added(|effect| effect.num_alert_pages),
                 Kind::Replicates => of.pending + of.failed + added(|effect| effect.num_replicates),
-                Kind::Signatures | Kind::JobDetails => of.pending + of.failed,
+                Kind::Signatures => of.pending + of.failed,
+                Kind::JobDetails => of.pending + of.failed + num_jobs_added,
             };
             let (requests, one_by_one) = match kind {
                 Kind::Alerts => (to_do, of.records.div_ceil(10).max(1)),
@@ -288,7 +291,9 @@ fn plan_of(
                 Kind::Signatures => (to_do, 1 + summaries.total() + num_added),
                 Kind::Summaries => (to_do, summaries.total() + num_added),
                 Kind::Replicates => (to_do, of.total() + added(|effect| effect.num_replicates)),
-                Kind::JobDetails => ((to_do + jobs_to_come).div_ceil(per_request), jobs.total() + jobs_to_come),
+                Kind::JobDetails => {
+                    ((to_do + jobs_to_come).div_ceil(per_request), jobs.total() + num_jobs_added + jobs_to_come)
+                }
             };
             let asked = of.data + of.empty + of.gone;
             let per_unit = if *kind == Kind::JobDetails { to_do + jobs_to_come } else { to_do };
@@ -319,7 +324,12 @@ fn plan_of(
         skipped_reason: format!("no data since {start}"),
         scope: None,
         saved_by_scope: 0,
-        sizes: Some(sizes(counts, summaries_left, jobs.pending + jobs.failed + jobs_to_come, expected)),
+        sizes: Some(sizes(
+            counts,
+            summaries_left,
+            jobs.pending + jobs.failed + num_jobs_added + jobs_to_come,
+            expected,
+        )),
         refresh: None,
         kinds,
     }
@@ -333,6 +343,22 @@ fn plan_of(
 )]
 fn seconds(requests: u64, rate: f64) -> u64 {
     (requests as f64 / rate).ceil() as u64
+}
+
+/// How the number of jobs was found, if those of all data are asked for.
+fn jobs_line(plan: &Plan) -> &'static str {
+    let summaries = plan.kinds.iter().find(|kind| kind.kind == Kind::Summaries);
+    match summaries.filter(|_| plan.scope.as_ref().is_some_and(|scope| scope.all_jobs)) {
+        None => "",
+        Some(_) if plan.refresh.is_some() => {
+            "job details: an estimate; the refresh should find as many new jobs a day as the store has\n"
+        }
+        Some(summaries) if summaries.to_do == 0 => "job details: exactly those that the stored data name\n",
+        Some(summaries) if summaries.done == 0 => {
+            "job details: too low, because only the data tell how many jobs they have; plan again during the crawl\n"
+        }
+        Some(_) => "job details: an estimate from the data fetched so far\n",
+    }
 }
 
 fn table(plan: &Plan) -> String {
@@ -369,6 +395,7 @@ fn table(plan: &Plan) -> String {
             counted(plan.saved_by_scope, "request", "requests")
         ));
     }
+    text.push_str(jobs_line(plan));
     let time = |secs: u64| human_duration(Duration::from_secs(secs));
     text.push_str(&format!(
         "\nabout {} still to make; with one item per request, all the work would take {}\n{} at the configured {} requests/s",

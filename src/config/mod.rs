@@ -25,7 +25,7 @@ pub use duration::duration_text;
 pub use load::{ConfigError, Override, Overrides};
 pub use publish::{Author, Doi, License, PageUrl, PublishConfig, PublishTextError};
 pub use rate::{InvalidRate, Rate};
-pub use scope::{Scope, ScopeConfig, ScopeError, SignatureChoice, SignatureScope};
+pub use scope::{JobDetails, JobsConfig, Scope, ScopeConfig, ScopeError, SignatureChoice, SignatureScope};
 pub use scope_names::{FrameworkName, Glob, SignatureIds};
 pub use tables::{
     ArtifactsConfig, BatchConfig, BisectConfig, ConcurrencyConfig, Config, InputsConfig, JOB_LIFE_DAYS, LimiterConfig,

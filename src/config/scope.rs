@@ -42,6 +42,31 @@ pub struct ScopeConfig {
     pub replicates: Option<bool>,
 }
 
+/// The `[jobs]` table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobsConfig {
+    /// The jobs whose details are fetched. Unset: as the store has it, `sampled` in a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<JobDetails>,
+}
+
+/// The value of `jobs.details`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobDetails {
+    /// Those from which the durations of signatures are measured, at most five a signature, and those of the busiest revision.
+    Sampled,
+    /// Those of all data.
+    All,
+}
+
+impl JobDetails {
+    fn of(scope: &Scope) -> &'static str {
+        if scope.all_jobs { "all" } else { "sampled" }
+    }
+}
+
 /// Reads a list, or a single element as a list of one.
 fn one_or_many<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
     #[derive(Deserialize)]
@@ -188,13 +213,22 @@ pub struct Scope {
     /// True if the replicates of the data are fetched.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub replicates: bool,
+    /// True if the details of the jobs of all data are fetched, as `jobs.details` says.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub all_jobs: bool,
 }
 
 impl Scope {
-    /// True if every signature passes, and neither alert summaries nor replicates are added.
+    /// True if every signature passes, and neither alert summaries nor replicates nor job details are added.
     #[must_use]
     pub fn is_all(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The scope without replicates and job details, which change neither the signatures nor their data.
+    #[must_use]
+    pub fn of_data(&self) -> Self {
+        Self { replicates: false, all_jobs: false, ..self.clone() }
     }
 
     /// True if everything that `other` asks for certainly passes `self`.
@@ -213,6 +247,7 @@ impl Scope {
             && includes(&self.suites, &other.suites)
             && self.alert_statuses.includes(&other.alert_statuses)
             && (self.replicates || !other.replicates)
+            && (self.all_jobs || !other.all_jobs)
     }
 
     /// The keys that differ from `asked`: `(key, stored, asked)`.
@@ -248,6 +283,12 @@ impl Scope {
                 asked.replicates.to_string(),
                 self.replicates != asked.replicates,
             ),
+            (
+                "jobs.details",
+                JobDetails::of(self).to_owned(),
+                JobDetails::of(asked).to_owned(),
+                self.all_jobs != asked.all_jobs,
+            ),
         ];
         rows.into_iter().filter(|row| row.3).map(|(key, stored, asked, _)| (key, stored, asked)).collect()
     }
@@ -262,6 +303,7 @@ impl fmt::Display for Scope {
             ("suites", !self.suites.is_empty(), texts(&self.suites)),
             ("alert statuses", !self.alert_statuses.is_default(), self.alert_statuses.to_string()),
             ("replicates", self.replicates, "yes".to_owned()),
+            ("job details", self.all_jobs, "all".to_owned()),
         ] {
             if is_set {
                 write!(f, "; {name}: {text}")?;
@@ -284,11 +326,8 @@ fn texts(names: &[impl AsRef<str>]) -> String {
 }
 
 impl ScopeConfig {
-    /// The configured scope; unset keys are as in `pinned`.
-    ///
-    /// # Errors
-    /// [`ScopeError`] if the file of ids cannot be read, or a list is empty.
-    pub fn over(&self, pinned: &Scope) -> Result<Scope, ScopeError> {
+    /// See [`Config::scope_over`](super::Config::scope_over).
+    pub(super) fn over(&self, pinned: &Scope) -> Result<Scope, ScopeError> {
         let signatures = match &self.signatures {
             None => pinned.signatures.clone(),
             Some(SignatureChoice::All) => SignatureScope::All,
@@ -302,6 +341,7 @@ impl ScopeConfig {
             suites: names("scope.suites", self.suites.as_deref(), &pinned.suites)?,
             alert_statuses: self.alert_statuses.clone().unwrap_or_else(|| pinned.alert_statuses.clone()),
             replicates: self.replicates.unwrap_or(pinned.replicates),
+            all_jobs: pinned.all_jobs,
         })
     }
 }

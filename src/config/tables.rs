@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{CommitsFrom, PublishConfig, Rate, ScopeConfig};
+use super::{CommitsFrom, JobDetails, JobsConfig, PublishConfig, Rate, Scope, ScopeConfig, ScopeError};
 use crate::model::{GivenTime, Kind, Timestamp};
 
 /// Days after which the server deletes a job; older data have lost theirs.
@@ -23,6 +23,8 @@ pub struct Config {
     pub window: WindowConfig,
     /// `[scope]`
     pub scope: ScopeConfig,
+    /// `[jobs]`
+    pub jobs: JobsConfig,
     /// `[sample]`
     pub sample: SampleConfig,
     /// `[limiter]`
@@ -60,6 +62,15 @@ impl Config {
     pub fn commits_file(&self) -> Option<PathBuf> {
         let own = || self.inputs.commits_from.as_ref().map(|_| self.store.path.join("all_commits.jsonl"));
         self.inputs.commits.clone().or_else(own)
+    }
+
+    /// The configured scope; unset keys are as in `pinned`.
+    ///
+    /// # Errors
+    /// [`ScopeError`] if the file of ids cannot be read, or a list is empty.
+    pub fn scope_over(&self, pinned: &Scope) -> Result<Scope, ScopeError> {
+        let all_jobs = self.jobs.details.map_or(pinned.all_jobs, |details| details == JobDetails::All);
+        Ok(Scope { all_jobs, ..self.scope.over(pinned)? })
     }
 
     /// Number of fetchers of a kind.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::config::{Config, Scope};
+use crate::config::Config;
 use crate::dataset::write::{Manifest, REDACTION, file_digest};
 use crate::model::{Kind, Timestamp};
 use crate::store::{CrawlIdentity, Harvest, Store, Tally};
@@ -130,7 +130,7 @@ impl Sources<'_> {
             options.push(("commits_in_window", format!("xxh3:{:016x}", commits.digest_in_window())));
         }
         // Signatures without data have rows too, and do not show in a digest of data.
-        let scope = Scope { replicates: false, ..identity.scope.clone() };
+        let scope = identity.scope.of_data();
         if artifact.inputs().contains(&Input::Summaries) && !scope.is_all() {
             let scope = serde_json::to_vec(&scope).unwrap_or_default();
             options.push(("scope", format!("xxh3:{:016x}", xxh3_64(&scope))));

@@ -15,6 +15,7 @@ use tracing::debug;
 use super::error::FetchError;
 use super::expand::{self, AfterAlerts};
 use super::frontier::{Frontier, PARTIAL_JOBS_INTERVAL};
+use super::jobs::after_summaries;
 use crate::actor::Shutdown;
 use crate::config::{Config, SignatureScope};
 use crate::model::{Batch, Kind};
@@ -95,7 +96,7 @@ pub(crate) struct Scheduler {
     to_expand: VecDeque<Settlement>,
     /// Expansions handed to the writer and not yet durable.
     expanding: usize,
-    samples_completed: bool,
+    jobs_completed: bool,
     /// The pass over the alert list that this run began with.
     first_alert_pass: u16,
     /// True when this run has no more alert summaries to come.
@@ -115,7 +116,7 @@ impl Scheduler {
             frontier,
             to_expand: VecDeque::new(),
             expanding: 0,
-            samples_completed: limits.lists_only || limits.jobs_only,
+            jobs_completed: limits.lists_only || limits.jobs_only,
             first_alert_pass: 0,
             alerts_listed: limits.jobs_only,
             ages_published_at: None,
@@ -237,16 +238,15 @@ impl Scheduler {
                 return Ok(true);
             }
         }
-        if self.samples_completed {
+        if self.jobs_completed {
             return Ok(false);
         }
-        self.samples_completed = true;
-        let samples = expand::samples_of_signatures_in_parts(self.links.store.store(), &self.links.identity)?;
-        let expansion = Settlement::discovery(samples);
-        if expansion.is_empty() {
+        self.jobs_completed = true;
+        let expansions = after_summaries(self.links.store.store(), &self.links.identity)?;
+        self.to_expand.extend(expansions.into_iter().filter(|expansion| !expansion.is_empty()));
+        if self.to_expand.is_empty() {
             return Ok(false);
         }
-        self.to_expand.push_back(expansion);
         self.hand_out_expansions()?;
         Ok(true)
     }

@@ -90,7 +90,7 @@ impl Files {
         config: &Config,
         shutdown: &Shutdown,
     ) -> Result<ImportSummary, ImportError> {
-        let scope = config.scope.over(&Scope::default()).map_err(StoreError::from)?;
+        let scope = config.scope_over(&Scope::default()).map_err(StoreError::from)?;
         let identity = CrawlIdentity { scope, ..crawl };
         store.pin_identity(&identity)?;
         store.mark_as_imported()?;

@@ -110,7 +110,7 @@ pub(super) fn foreseen_crawl(
 
 /// The identity of a new crawl, with the configured scope.
 fn new_identity(config: &Config, now: Timestamp) -> Result<CrawlIdentity, StoreError> {
-    let scope = config.scope.over(&Scope::default())?;
+    let scope = config.scope_over(&Scope::default())?;
     Ok(CrawlIdentity { scope, ..CrawlIdentity::create(config, now) })
 }
 

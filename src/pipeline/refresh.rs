@@ -8,7 +8,7 @@ use crate::Error;
 use crate::actor::blocking;
 use crate::config::{Config, StoreConfig, WindowConfig};
 use crate::fetch::{Reason, due_signatures, first_requests};
-use crate::model::Timestamp;
+use crate::model::{Kind, Timestamp};
 use crate::store::{
     Change, Compaction, CrawlIdentity, Harvest, Lateness, Pending, Settlement, Store, StoreError, Tally,
 };
@@ -58,6 +58,8 @@ pub struct RefreshPlan {
     pub due: BTreeMap<Reason, u64>,
     /// Signatures whose replicates would be asked for.
     pub replicates: u64,
+    /// New jobs, about, if those of all data are asked for: as many a day as the store has.
+    pub jobs: Option<u64>,
     /// New signatures without data in the window.
     pub num_skipped: u64,
 }
@@ -115,7 +117,7 @@ impl RefreshPlanning {
         let lists = Store::open_existing(&self.lists)?;
         let updated = lists.updated_signatures()?;
         let (due, identity) = (BTreeMap::new(), self.identity);
-        let mut plan = RefreshPlan { identity, lists: counts, due, replicates: 0, num_skipped: 0 };
+        let mut plan = RefreshPlan { identity, lists: counts, due, replicates: 0, jobs: None, num_skipped: 0 };
         let due_of = |identity: &CrawlIdentity, replicates| {
             due_signatures(&self.store, &lists, identity, &self.harvest, Some(&updated), replicates)
         };
@@ -128,6 +130,13 @@ impl RefreshPlanning {
         if plan.identity.scope.replicates {
             let due = due_of(&plan.identity, true)?;
             plan.replicates = due.iter().filter(|due| due.reason.is_some()).count() as u64;
+        }
+        if let Some(before) = self.store.identity()?.filter(|before| before.scope.all_jobs) {
+            let secs =
+                |from: Timestamp, to: Timestamp| u64::try_from(to.as_secs() - from.as_secs()).unwrap_or_default();
+            let known = self.store.counts()?.of(Kind::JobDetails).total();
+            let known_secs = secs(before.data_window().start, before.data_end).max(1);
+            plan.jobs = Some(known.saturating_mul(secs(before.data_end, plan.identity.data_end)).div_ceil(known_secs));
         }
         Ok(plan)
     }

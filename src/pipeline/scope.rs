@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::config::{Config, Scope, ScopeError};
-use crate::fetch::widening;
+use crate::fetch::{all_jobs, missing_jobs, widening};
 use crate::model::{Kind, Request};
 use crate::store::{Change, CrawlIdentity, Pending, Settlement, Store, StoreError, Tally};
 
@@ -13,10 +13,9 @@ use crate::store::{Change, CrawlIdentity, Pending, Settlement, Store, StoreError
 /// [`StoreError::Scope`].
 pub(crate) fn scope_of(identity: &CrawlIdentity, counts: &Tally, config: &Config) -> Result<Scope, StoreError> {
     let stored = &identity.scope;
-    let asked = config.scope.over(stored)?;
+    let asked = config.scope_over(stored)?;
     let sampled = identity.sample_signatures.is_some();
-    // Replicates do not change which signatures a sample is drawn of.
-    let is_drawn_alike = !sampled || Scope { replicates: stored.replicates, ..asked.clone() } == *stored;
+    let is_drawn_alike = !sampled || asked.of_data() == stored.of_data();
     let is_wider = asked.includes(stored) && is_drawn_alike;
     if asked == *stored || is_wider || counts.of(Kind::Summaries).total() == 0 {
         return Ok(asked);
@@ -52,6 +51,13 @@ pub(super) fn pin_scope(store: &Store, identity: &mut CrawlIdentity, config: &Co
             store.commit(Change::Expand { settlement: Box::new(settlement) })?;
         }
     }
+    // One that is not finished derives them at its end.
+    if wider.scope.all_jobs && !identity.scope.all_jobs && counts.is_complete() {
+        tracing::info!("fetching the details of the jobs of all stored data");
+        for settlement in all_jobs(store)? {
+            store.commit(Change::Expand { settlement: Box::new(settlement) })?;
+        }
+    }
     store.pin_identity(&wider)?;
     *identity = wider;
     Ok(())
@@ -73,6 +79,8 @@ pub(crate) struct ScopeEffect {
     pub(crate) num_added: u64,
     /// Requests for replicates that the store does not have.
     pub(crate) num_replicates: u64,
+    /// Jobs of stored data that the store was not asked for, since its scope has only sampled ones.
+    pub(crate) num_jobs: u64,
     /// Requests for alert summaries, about: the list is read again, since the store has only those of the default statuses.
     pub(crate) num_alert_pages: u64,
 }
@@ -92,5 +100,13 @@ pub(crate) fn scope_effect(store: &Store, config: &Config) -> Result<ScopeEffect
     let ([all, _], [asked, num_replicates]) = (requests(&Scope::default())?, requests(&scope)?);
     let alerts = store.counts()?.of(Kind::Alerts).settled();
     let num_alert_pages = if rereads_alerts(&identity.scope, &scope) { alerts } else { 0 };
-    Ok(ScopeEffect { num_saved: all.saturating_sub(asked), num_added: asked, num_replicates, num_alert_pages, scope })
+    let num_jobs = if scope.all_jobs { missing_jobs(store)?.len() as u64 } else { 0 };
+    Ok(ScopeEffect {
+        num_jobs,
+        num_saved: all.saturating_sub(asked),
+        num_added: asked,
+        num_replicates,
+        num_alert_pages,
+        scope,
+    })
 }

@@ -178,7 +178,11 @@ impl Store {
                 let request =
                     Request::Summary { signature, harvest, window: window.unwrap_or(whole), replicates: false };
                 let mut settlement = Settlement::of_series(self, request, &header, &joined);
-                settlement.discover_sample(&joined.data);
+                if identity.scope.all_jobs {
+                    settlement.discover_all_jobs(&joined.data);
+                } else {
+                    settlement.discover_sample(&joined.data);
+                }
                 staging.discover(&settlement.discovered)?;
                 staging.replace_summaries(&known, settlement)?;
             }

@@ -41,6 +41,8 @@ struct Checker<'a> {
     ends: HarvestEnds,
     /// The job of each datum of the current summary.
     jobs: Vec<Option<(JobId, Timestamp)>>,
+    /// The crawl has asked for the jobs of all data.
+    all_jobs: bool,
     /// Jobs that a summary refers to and that are in no state.
     unasked: BTreeSet<JobId>,
     /// Pushes of the current summary that the push table lacks.
@@ -280,7 +282,10 @@ impl<'a> Checker<'a> {
             store,
             columns: Columns::default(),
             raw: Vec::new(),
-            start: identity.map(|identity| identity.data_window().start),
+            start: identity.as_ref().map(|identity| identity.data_window().start),
+            // Asked for at the end of a crawl.
+            all_jobs: identity.is_some_and(|identity| identity.scope.all_jobs)
+                && store.counts().is_ok_and(|counts| counts.is_complete()),
             ends: HarvestEnds::of(&harvests),
             jobs: Vec::new(),
             unasked: BTreeSet::new(),
@@ -350,20 +355,23 @@ impl<'a> Checker<'a> {
             self.awaited.extend(self.unknown.drain());
             return Err(wrong(format!("push {push} is not in the push table")));
         }
-        self.check_sample(request)
+        self.check_jobs(request)
     }
 
-    /// Checks that the sampled jobs of a signature are in some state. A window in parts is skipped: its sample is drawn at the
-    /// end of the crawl.
-    fn check_sample(&mut self, request: Request) -> Result<(), StoreError> {
+    /// Checks that the jobs of a signature are in some state: the sampled ones, or all of them. A window in parts is skipped: its
+    /// sample is drawn at the end of the crawl.
+    fn check_jobs(&mut self, request: Request) -> Result<(), StoreError> {
         let Request::Summary { signature, harvest, window, replicates: false } = request else { return Ok(()) };
-        if harvest > FIRST_HARVEST && self.store.summaries_of(signature).nth(1).is_some() {
+        let asked: Vec<_> = if self.all_jobs {
+            self.jobs.iter().copied().flatten().collect()
+        } else if harvest > FIRST_HARVEST && self.store.summaries_of(signature).nth(1).is_some() {
             return Ok(()); // as for parts of a window: the sample of all parts is drawn before they are joined
-        }
-        if self.start != Some(window.start) || self.ends.end_of(harvest) != window.end {
+        } else if self.start != Some(window.start) || self.ends.end_of(harvest) != window.end {
             return Ok(());
-        }
-        for (id, _) in sampled_jobs(&self.jobs) {
+        } else {
+            sampled_jobs(&self.jobs).collect()
+        };
+        for (id, _) in asked {
             if !self.unasked.contains(&id) && !self.store.is_known(&Request::Job { id })? {
                 self.unasked.insert(id);
             }

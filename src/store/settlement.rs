@@ -32,6 +32,15 @@ pub struct Settlement {
     pub(super) room: Room,
 }
 
+/// The job of each datum, with its age.
+fn aged_jobs(data: &[DatumRecord]) -> Vec<Option<(JobId, Timestamp)>> {
+    let aged = |record: &DatumRecord| {
+        let submitted = record.submit_time().unwrap_or_else(|| record.push_timestamp());
+        record.job_id().map(|id| (id, submitted))
+    };
+    data.iter().map(aged).collect()
+}
+
 /// Hash of a request's key and of the content that settles it.
 struct Digest(Xxh3);
 
@@ -286,11 +295,11 @@ impl Settlement {
     }
 
     pub(super) fn discover_sample(&mut self, data: &[DatumRecord]) {
-        let jobs = data.iter().map(|record| {
-            let submitted = record.submit_time().unwrap_or_else(|| record.push_timestamp());
-            record.job_id().map(|id| (id, submitted))
-        });
-        self.discovered = sampled_jobs(&jobs.collect::<Vec<_>>()).map(job_pending).collect();
+        self.discovered = sampled_jobs(&aged_jobs(data)).map(job_pending).collect();
+    }
+
+    pub(super) fn discover_all_jobs(&mut self, data: &[DatumRecord]) {
+        self.discovered = aged_jobs(data).into_iter().flatten().map(job_pending).collect();
     }
 
     /// Job details: jobs in `jobs` are settled with data, those that were set aside as empty, the others in `asked` as gone.

@@ -105,6 +105,7 @@ impl Living {
         let mut crawl = crawl_of(&self.simulator.url(), &self.generated);
         crawl.config.retry = self.crawl.config.retry.clone();
         crawl.config.scope = self.crawl.config.scope.clone();
+        crawl.config.jobs = self.crawl.config.jobs.clone();
         crawl.config.window.alerts_lookback = self.crawl.config.window.alerts_lookback;
         let (first, last) = (self.ends[0], *self.ends.last().unwrap());
         crawl.config.window.alerts_lookback += Duration::from_secs(u64::try_from(last - first).unwrap());

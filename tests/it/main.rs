@@ -4,6 +4,7 @@
 
 mod adaptive;
 mod alert_statuses;
+mod all_jobs;
 mod architecture;
 mod archive;
 mod bisect;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::Scope;
 
 fn load(text: &str, flags: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let folder = tempfile::tempdir().unwrap();
@@ -213,4 +214,18 @@ fn a_wrong_override_is_named() {
     assert!(said.starts_with("--set inputs.commits_from: ") && !said.contains("secret"), "{said}");
     let said = load("", &[("limiter.burst", "0")]).unwrap_err().to_string();
     assert!(said.contains("limiter.burst"), "{said}");
+}
+
+#[test]
+fn all_job_details_widen_a_scope_and_an_unset_key_keeps_them() {
+    let sampled = load("", &[]).unwrap().scope_over(&Scope::default()).unwrap();
+    assert!(sampled.is_all() && !serde_json::to_string(&sampled).unwrap().contains("all_jobs"));
+    let all = load("[jobs]\ndetails = \"all\"", &[]).unwrap().scope_over(&sampled).unwrap();
+    assert_eq!(all.to_string(), "signatures: all; job details: all");
+    assert!(all.includes(&sampled) && !sampled.includes(&all) && all.of_data() == sampled);
+    assert_eq!(load("", &[]).unwrap().scope_over(&all).unwrap(), all);
+    let narrower = load("", &[("jobs.details", "sampled")]).unwrap().scope_over(&all).unwrap();
+    assert_eq!(all.differences(&narrower), [("jobs.details", "all".to_owned(), "sampled".to_owned())]);
+    let said = message("[jobs]\ndetails = \"some\"\n");
+    assert!(said.contains("config.toml:2:") && said.contains("sampled"), "{said}");
 }
