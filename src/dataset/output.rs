@@ -2,12 +2,12 @@
 //!
 //! In: rows and lines from the families. Out: finished files under temporary names, with their manifest entries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::Path;
 
 use crate::dataset::write::csv::{CsvError, Dialect, RowWriter};
-use crate::dataset::write::{ArtifactEntry, ArtifactFile, Completing, Finished};
+use crate::dataset::write::{ArtifactEntry, ArtifactFile, Completing, Finished, Manifest, file_digest};
 
 use super::catalogue::Artifact;
 use super::error::DatasetError;
@@ -68,6 +68,24 @@ impl Outputs {
             on_disk.finished.push(finished);
         }
         Ok(on_disk)
+    }
+}
+
+impl OnDisk {
+    /// Gives up the files that have the bytes of those in `folder`, which `before` describes; returns their artifacts. So an input
+    /// without an effect on an artifact leaves its file as it is.
+    pub(crate) fn give_up_same(&mut self, before: Option<&Manifest>, folder: &Path) -> BTreeSet<Artifact> {
+        let Some(before) = before else { return BTreeSet::new() };
+        let mut same: BTreeSet<Artifact> = self.entries.keys().copied().collect();
+        same.retain(|artifact| {
+            let name = artifact.file_name();
+            let is_described =
+                before.artifacts.get(name).is_some_and(|entry| entry.sha256 == self.entries[artifact].sha256);
+            let file = self.finished.iter().find(|file| file.name() == name).filter(|_| is_described);
+            file.is_some_and(|file| file_digest(&folder.join(name)).is_ok_and(|digest| digest == file.digest()))
+        });
+        self.finished.retain(|file| !same.iter().any(|artifact| artifact.file_name() == file.name()));
+        same
     }
 }
 

@@ -104,8 +104,9 @@ pub fn reduce(store: &Store, order: ReduceOrder<'_>) -> Result<ReduceSummary, Da
     for (artifact, reason) in &refused {
         contents.refuse(*artifact, sources.input_digests(*artifact), reason);
     }
-    let written: Vec<Artifact> = outputs.entries.keys().copied().collect();
-    let unchanged = current.into_iter().filter(|artifact| contents.holds(*artifact)).collect();
+    let same = outputs.give_up_same(before.as_ref(), folder);
+    let written = outputs.entries.keys().copied().filter(|artifact| !same.contains(artifact)).collect();
+    let unchanged = current.into_iter().filter(|artifact| contents.holds(*artifact)).chain(same).collect();
     reducing.enter("publishing the artifacts");
     kind.refuse_others(folder, &unlisted, &outputs.finished, &stale)?;
     let of_feed: Vec<String> = feed.iter().flat_map(Feed::to_publish).collect();
