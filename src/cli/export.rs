@@ -138,7 +138,7 @@ fn table_lines(folder: &Path, summary: &ExportSummary) -> String {
     text
 }
 
-/// What is missing from the tables.
+/// The gaps of the tables.
 pub(super) struct Gaps<'a> {
     pub(super) counts: &'a Tally,
     pub(super) unreadable: &'a BTreeMap<Table, u64>,

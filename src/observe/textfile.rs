@@ -62,7 +62,7 @@ impl StoreState {
         registry.register_collector(Box::new(self));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry)?;
-        // What only OpenMetrics has.
+        // Lines that only OpenMetrics has.
         Ok(text
             .lines()
             .filter(|line| !line.starts_with("# UNIT") && *line != "# EOF")

@@ -151,7 +151,7 @@ fn limitations(facts: &Facts<'_>) -> Vec<String> {
         "The server deletes a job about 120 days after it ran: data of older pushes that no harvest saw before have no job, \
          no submission time and no machine."
             .to_owned(),
-        "Which revisions are measured depends on Mozilla's schedules and backfills, so the data are no random sample of \
+        "Which revisions are measured depends on Mozilla's schedules and backfills, so the data are not a random sample of \
          commits."
             .to_owned(),
     ];

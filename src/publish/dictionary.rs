@@ -37,7 +37,7 @@ pub(super) fn meanings(table: Table) -> BTreeMap<String, String> {
     meanings
 }
 
-/// What a table has: the text below its heading.
+/// The text below the heading of a table.
 pub(super) fn summary_of(table: Table) -> String {
     let heading = format!("\n### `{}`\n", table.schema().file_name());
     let section = DICTIONARY.split_once(&heading).map_or("", |(_, rest)| rest);

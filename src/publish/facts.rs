@@ -1,4 +1,4 @@
-//! What the documents of a published dataset say: its files, its crawl, and what is missing.
+//! The facts in the documents of a published dataset: its files, its crawl, and the gaps.
 
 use std::collections::BTreeMap;
 

@@ -46,7 +46,7 @@ pub(super) struct Folder {
     _lock: FolderLock,
 }
 
-/// What a publication did to its folder.
+/// The effect of a publication on its folder.
 pub(super) struct Placed {
     pub(super) num_files: usize,
     pub(super) num_bytes: u64,

@@ -35,7 +35,7 @@ pub(super) fn merge_rows(mut base: Vec<DatumRecord>, newer: Vec<DatumRecord>) ->
     merged
 }
 
-/// What stands for the id of a row that has none.
+/// The text of a row without an id, which stands for it.
 fn text_without_id(row: &DatumRecord) -> Option<&str> {
     match row {
         DatumRecord::Irregular(datum) if datum.id.is_none() => Some(datum.raw.as_str()),

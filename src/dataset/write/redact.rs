@@ -138,7 +138,7 @@ fn addresses(units: &[Unit]) -> Vec<Range<usize>> {
     found
 }
 
-/// What only a longer text has, such as a list of addresses, or JSON within the string.
+/// Parts that only a longer text has, such as a list of addresses, or JSON within the string.
 const SEPARATORS: &str = "\\{}[]()<>,;";
 
 /// True for one `@` between a name and a domain with a dot, without blanks.
@@ -162,7 +162,7 @@ fn is_of_domain(is: char) -> bool {
     is.is_alphanumeric() || matches!(is, '.' | '-')
 }
 
-/// True for labels with dots between them, the last of which is no number: `package@1.2.3` is not an address.
+/// True for labels with dots between them, the last of which is not a number: `package@1.2.3` is not an address.
 fn is_domain(units: &[Unit]) -> bool {
     let labels: Vec<&[Unit]> = units.split(|unit| unit.is == '.').collect();
     let last = labels.last().copied().unwrap_or_default();

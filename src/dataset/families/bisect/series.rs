@@ -6,7 +6,7 @@ use crate::dataset::pass::signatures::{Part, Signatures};
 use crate::model::{DatumRecord, RawJson, SignatureId};
 use crate::store::{SeriesReader, Store, StoreError, StoredPart};
 
-/// What the store has of a signature.
+/// The answers of a signature in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// All answers.
