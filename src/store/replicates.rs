@@ -10,6 +10,7 @@
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::columns::{ColumnSet, Columns, encode_rows, leading_run};
+use super::series::harvest_of;
 use super::settlement::put_datum;
 use super::{Settlement, Store, StoreError, StoredPart};
 use crate::model::{DatumId, DatumRecord, DatumView, PushRevisions, RawJson, Request, SignatureId};
@@ -159,13 +160,6 @@ impl<'a> ReplicateReader<'a> {
             take(ReplicateRow { ordinal, row })?;
         }
         Ok(())
-    }
-}
-
-fn harvest_of(request: &Request) -> u16 {
-    match request {
-        Request::Summary { harvest, .. } => *harvest,
-        _ => 0,
     }
 }
 

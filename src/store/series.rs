@@ -189,7 +189,7 @@ impl<'a> SeriesReader<'a> {
     }
 }
 
-fn harvest_of(request: &Request) -> u16 {
+pub(super) fn harvest_of(request: &Request) -> u16 {
     match request {
         Request::Summary { harvest, .. } => *harvest,
         _ => 0,
