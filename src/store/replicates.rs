@@ -91,20 +91,6 @@ impl<'a> ReplicateReader<'a> {
         Self { store, columns: Columns::default(), raw: Vec::new(), pushes: store.push_revisions() }
     }
 
-    /// The header of the newest reply: the object without its data. `None` where the server does not know the signature, and
-    /// for one without data in the window that was never asked for. `parts`: all of the signature, by harvest.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`], and any error of reading.
-    pub fn header(&self, parts: &[StoredPart]) -> Result<Option<RawJson>, StoreError> {
-        for (request, _) in parts.iter().rev() {
-            if let Some(header) = self.store.summary_header(request)? {
-                return Ok(Some(header));
-            }
-        }
-        Ok(None)
-    }
-
     /// Hands each row of a signature to `take`: in the order of the API (`push_timestamp`, `push_id`, `job_id`, null last, then
     /// `id`), those of a datum together, as the server sent them. `parts`: all of the signature, by harvest.
     ///
