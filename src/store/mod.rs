@@ -69,7 +69,7 @@ pub use identity::CrawlIdentity;
 pub use incoming::{Incoming, is_filled};
 pub use ledger::Ledger;
 pub use lock::Unavailable;
-pub use merge::{DataChanges, DatumChange, DatumList, Series, merge};
+pub use merge::{DataChanges, DatumChange, DatumList, RowsChange, RowsChanges, Series, merge};
 pub use read::SettledSummary;
 pub use repair::Repair;
 pub use replicates::{ReplicateReader, ReplicateRow, Row};
