@@ -107,14 +107,24 @@ impl Store {
         Self::open_existing(config)?.compact_and_close(config)
     }
 
-    /// Compacts the store of `config` if a third of its log would be freed, or half of the store is not packed yet; `None`
-    /// otherwise.
+    /// Compacts the store of `config` if a third of its log would be freed, or half of the store is not packed yet, and if the
+    /// disk has room for a second copy; `None` otherwise.
     ///
     /// # Errors
     /// As [`Store::compact`].
     pub fn compact_if_worth(config: &StoreConfig) -> Result<Option<Compaction>, StoreError> {
         let store = Self::open_existing(config)?;
         if store.garbage_share()? < WORTH_SHARE && store.loose_share()? < LOOSE_SHARE {
+            return Ok(None);
+        }
+        let (log, database) =
+            sizes(&store.path).map_err(|source| StoreError::Folder { path: store.path.clone(), source })?;
+        if store.space.lacks(log + database, &store.path) {
+            let bytes = log + database;
+            tracing::warn!(
+                bytes,
+                "the store stays larger than needed: the disk has no room for the copy that a compaction writes"
+            );
             return Ok(None);
         }
         store.compact_and_close(config).map(Some)

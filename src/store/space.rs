@@ -41,6 +41,11 @@ impl Space {
         let free = source(store).ok().filter(|free| free < least)?;
         Some(StoreError::LowSpace { path: store.to_owned(), free, least: *least })
     }
+
+    /// True if too little space would be left on the disk of `store` once `bytes` more were written.
+    pub(super) fn lacks(&self, bytes: u64, store: &Path) -> bool {
+        (self.source)(store).is_ok_and(|free| free < self.least.saturating_add(bytes))
+    }
 }
 
 #[cfg(unix)]
@@ -52,4 +57,17 @@ fn free_bytes(path: &Path) -> io::Result<u64> {
 #[cfg(not(unix))]
 fn free_bytes(_path: &Path) -> io::Result<u64> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_beside_a_store_leaves_the_least_free_space() {
+        let lacks = |least, bytes| Space::with_source(least, Box::new(|_| Ok(100))).lacks(bytes, Path::new("store"));
+        assert_eq!([lacks(0, 100), lacks(0, 101), lacks(40, 60), lacks(40, 61)], [false, true, false, true]);
+        let silent = Space::with_source(40, Box::new(|_| Err(io::ErrorKind::Unsupported.into())));
+        assert!(!silent.lacks(u64::MAX, Path::new("store")));
+    }
 }
