@@ -70,8 +70,10 @@ struct KindPlan {
     done: u64,
     /// Still to fetch, including what failed in an earlier run.
     to_do: u64,
-    /// HTTP requests still to make; for job details an estimate, since summaries bring more jobs.
+    /// HTTP requests still to make.
     requests: u64,
+    /// True if a run makes exactly these requests, unless the server fails; otherwise they are an estimate.
+    is_exact: bool,
     /// Settled without a request, because the signature has no data in the window.
     skipped: u64,
     /// Requests that all the work, done and to do, would take with one item per request.
@@ -203,6 +205,7 @@ async fn make_refresh(config: &Config, options: RunOptions) -> Result<Option<Pla
     // A signature that moved has another last job, and mostly another one in the middle.
     let num_sampled = SAMPLE * (due(Reason::New) + due(Reason::Full)) + (SAMPLE - 1) * due(Reason::Moved);
     let num_jobs = plan.jobs.unwrap_or(num_sampled);
+    let lists_failed = [Kind::Alerts, Kind::Signatures].iter().any(|kind| plan.lists.of(*kind).failed > 0);
     let kind_plan = |kind: Kind| {
         let of = plan.lists.of(kind);
         let (to_do, requests, expected_bytes) = match kind {
@@ -212,7 +215,9 @@ async fn make_refresh(config: &Config, options: RunOptions) -> Result<Option<Pla
             Kind::JobDetails => (num_jobs, num_jobs.div_ceil(config.batch.job_ids.get() as u64), None),
         };
         let skipped = if kind == Kind::Summaries { plan.num_skipped } else { 0 };
-        KindPlan { kind, done: 0, to_do, requests, skipped, one_by_one: to_do, expected_bytes }
+        // The lists may have moved until they are read again.
+        let is_exact = matches!(kind, Kind::Summaries | Kind::Replicates) && !lists_failed;
+        KindPlan { kind, done: 0, to_do, requests, is_exact, skipped, one_by_one: to_do, expected_bytes }
     };
     let kinds: Vec<KindPlan> = Kind::ALL.into_iter().map(kind_plan).filter(KindPlan::is_shown).collect();
     let requests: u64 = kinds.iter().map(|kind| kind.requests).sum();
@@ -226,7 +231,7 @@ async fn make_refresh(config: &Config, options: RunOptions) -> Result<Option<Pla
         reached_per_second: None,
         eta_at_reached_secs: None,
         jobs_due: DueJobs::count(&BTreeMap::new(), Timestamp::now()),
-        lists_failed: [Kind::Alerts, Kind::Signatures].iter().any(|kind| plan.lists.of(*kind).failed > 0),
+        lists_failed,
         crawl_is_running: false,
         skipped_reason: format!("new, without data since {}", plan.identity.data_window().start),
         scope: Some(plan.identity.scope.clone()),
@@ -274,6 +279,10 @@ fn plan_of(
         known => ((jobs.total() + num_jobs_added) * summaries_left).div_ceil(known),
     };
     let per_request = config.batch.job_ids.get() as u64;
+    let lists_failed = [Kind::Alerts, Kind::Signatures].iter().any(|kind| counts.of(*kind).failed > 0);
+    let all_jobs = effect.is_some_and(|effect| effect.scope.all_jobs);
+    // Those of the busiest revision are known when all data are there, and follow in a request of their own.
+    let of_busiest = u64::from(!all_jobs && !counts.is_complete() && config.commits_file().is_some());
     let kinds: Vec<KindPlan> = Kind::ALL
         .iter()
         .map(|kind| {
@@ -292,9 +301,16 @@ fn plan_of(
                 Kind::Summaries => (to_do, summaries.total() + num_added),
                 Kind::Replicates => (to_do, of.total() + added(|effect| effect.num_replicates)),
                 Kind::JobDetails => {
-                    ((to_do + jobs_to_come).div_ceil(per_request), jobs.total() + num_jobs_added + jobs_to_come)
+                    let requests = (to_do + jobs_to_come).div_ceil(per_request) + of_busiest;
+                    (requests, jobs.total() + num_jobs_added + jobs_to_come)
                 }
             };
+            let is_exact = !lists_failed
+                && effect.is_some_and(|effect| match kind {
+                    Kind::Alerts => effect.num_alert_pages == 0,
+                    Kind::Signatures | Kind::Summaries | Kind::Replicates => true,
+                    Kind::JobDetails => summaries_left == 0 && (all_jobs || counts.is_complete()),
+                });
             let asked = of.data + of.empty + of.gone;
             let per_unit = if *kind == Kind::JobDetails { to_do + jobs_to_come } else { to_do };
             let expected_bytes = match (per_unit, asked) {
@@ -303,7 +319,7 @@ fn plan_of(
                 (left, asked) => Some(of.body_bytes / asked * left),
             };
             let (done, skipped) = (asked, of.skipped);
-            KindPlan { kind: *kind, done, to_do, requests, skipped, one_by_one, expected_bytes }
+            KindPlan { kind: *kind, done, to_do, requests, is_exact, skipped, one_by_one, expected_bytes }
         })
         .filter(KindPlan::is_shown)
         .collect();
@@ -319,7 +335,7 @@ fn plan_of(
         reached_per_second: None,
         eta_at_reached_secs: None,
         jobs_due: DueJobs::count(by_day, Timestamp::now()),
-        lists_failed: [Kind::Alerts, Kind::Signatures].iter().any(|kind| counts.of(*kind).failed > 0),
+        lists_failed,
         crawl_is_running: false,
         skipped_reason: format!("no data since {start}"),
         scope: None,
@@ -345,19 +361,22 @@ fn seconds(requests: u64, rate: f64) -> u64 {
     (requests as f64 / rate).ceil() as u64
 }
 
-/// How the number of jobs was found, if those of all data are asked for.
+/// How the number of jobs was found.
 fn jobs_line(plan: &Plan) -> &'static str {
-    let summaries = plan.kinds.iter().find(|kind| kind.kind == Kind::Summaries);
-    match summaries.filter(|_| plan.scope.as_ref().is_some_and(|scope| scope.all_jobs)) {
-        None => "",
-        Some(_) if plan.refresh.is_some() => {
+    let of = |kind: Kind| plan.kinds.iter().find(|of| of.kind == kind);
+    let (Some(summaries), Some(jobs)) = (of(Kind::Summaries), of(Kind::JobDetails)) else { return "" };
+    match plan.scope.as_ref().is_some_and(|scope| scope.all_jobs) {
+        _ if jobs.is_exact && jobs.requests == 0 => "",
+        true if plan.refresh.is_some() => {
             "job details: an estimate; the refresh should find as many new jobs a day as the store has\n"
         }
-        Some(summaries) if summaries.to_do == 0 => "job details: exactly those that the stored data name\n",
-        Some(summaries) if summaries.done == 0 => {
+        true if jobs.is_exact => "job details: exactly those that the stored data name\n",
+        true if summaries.done == 0 => {
             "job details: too low, because only the data tell how many jobs they have; plan again during the crawl\n"
         }
-        Some(_) => "job details: an estimate from the data fetched so far\n",
+        true => "job details: an estimate from the data fetched so far\n",
+        false if jobs.is_exact => "",
+        false => "job details: an estimate; the data name them, and those of the busiest revision come last\n",
     }
 }
 
@@ -397,8 +416,10 @@ fn table(plan: &Plan) -> String {
     }
     text.push_str(jobs_line(plan));
     let time = |secs: u64| human_duration(Duration::from_secs(secs));
+    let is_exact = plan.kinds.iter().all(|kind| kind.is_exact);
     text.push_str(&format!(
-        "\nabout {} still to make; with one item per request, all the work would take {}\n{} at the configured {} requests/s",
+        "\n{} {} still to make; with one item per request, all the work would take {}\n{} at the configured {} requests/s",
+        if is_exact { "exactly" } else { "about" },
         counted(plan.requests, "request", "requests"),
         plan.one_by_one,
         time(plan.eta_secs),

@@ -35,7 +35,7 @@ pub use families::bisect::check_bisect_inputs;
 pub(crate) use families::busiest::keep_busiest_revisions;
 pub use families::busiest::{BusiestRevisions, RevisionJobs, busiest_revisions};
 pub use families::relabel::{check_llm_records, relabel_with_store};
-pub use families::replicates::ReplicateShare;
+pub use families::replicates::{ReplicateCounts, ReplicateShare};
 pub use families::tables;
 pub use overview::{CoveredRevision, Overview, WaitingJob, compute_overview};
 pub use ownership::FolderError;

@@ -7,12 +7,16 @@ use maud::{Markup, html};
 use super::facts::{Facts, GroupProfile};
 use super::names;
 use super::tables::{Cell, Table, numbers, texts};
+use super::text;
 use super::time_charts::{TimeBins, gathered, stacked};
 use crate::dataset::families::alerts::{AlertHistory, RaisedOn};
 use crate::model::FrameworkId;
 
 /// Most rows in the table of frameworks; Treeherder has a dozen frameworks.
 const MAX_FRAMEWORKS: usize = 100;
+
+/// The status of false alerts.
+const FALSE: Option<i64> = Some(3);
 
 /// The section.
 pub(super) fn section(facts: &Facts) -> Markup {
@@ -23,9 +27,11 @@ pub(super) fn section(facts: &Facts) -> Markup {
             @if history.is_empty() {
                 p { "The window contains no alert summaries." }
             } @else {
-                (over_time(history, "Alert summaries by status", |raised| raised.status, |status| names::alert_status(*status)))
-                (over_time(history, "Alert summaries by framework", |raised| raised.framework, |id| names::framework(*id)))
+                (over_time(history, "Alert summaries by status", |raised| raised.status, |status| names::alert_status(*status), Some(&FALSE)))
+                (over_time(history, "Alert summaries by framework", |raised| raised.framework, |id| names::framework(*id), None))
             }
+            h3 { "Statuses" }
+            (statuses(history))
             h3 { "Frameworks" }
             (frameworks(facts))
         }
@@ -37,6 +43,7 @@ fn over_time<T: Ord + Clone>(
     caption: &str,
     kind_of: impl Fn(&RaisedOn) -> T,
     name: impl Fn(&T) -> String,
+    always_named: Option<&T>,
 ) -> Markup {
     let days = || history.tally.keys().filter_map(|raised| raised.day);
     let (Some(first), Some(last)) = (days().min(), days().max()) else {
@@ -47,7 +54,9 @@ fn over_time<T: Ord + Clone>(
     for (raised, count) in &history.tally {
         *totals.entry(kind_of(raised)).or_default() += count;
     }
-    let (kinds, place) = gathered(&GroupProfile::by_frequency(&totals), name);
+    let mut by_frequency = GroupProfile::by_frequency(&totals);
+    by_frequency.sort_by_key(|(kind, _)| Some(kind) != always_named); // stable
+    let (kinds, place) = gathered(&by_frequency, name);
     let mut counts = vec![vec![0; kinds.len()]; bins.len()];
     for (raised, count) in &history.tally {
         if let Some(day) = raised.day {
@@ -56,6 +65,26 @@ fn over_time<T: Ord + Clone>(
     }
     let labels = ("Creation time of the alert summary", "Alert summaries");
     stacked(caption, labels, bins, &kinds, &counts, "No alert summary has a creation time.")
+}
+
+/// All of them, of which the chart may combine the rare ones.
+fn statuses(history: &AlertHistory) -> Markup {
+    let mut totals: BTreeMap<Option<i64>, u64> = BTreeMap::new();
+    for (raised, count) in &history.tally {
+        *totals.entry(raised.status).or_default() += count;
+    }
+    let sum = totals.values().sum();
+    let row = |(status, number): (&Option<i64>, &u64)| {
+        let share = Cell::Text(text::percent(*number, sum));
+        vec![Cell::Text(names::alert_status(*status)), Cell::count(*number), share]
+    };
+    let rows = totals.iter().map(row).collect();
+    let columns = vec![texts("status"), numbers("alert summaries"), numbers("share")];
+    html! {
+        p.note { "An invalid alert summary is a false alert. Downstream, reassigned and invalid ones are fetched only if "
+            code { "scope.alert_statuses" } " names them." }
+        (Table { caption: "Alert summaries by status", columns, rows, left_out: None }.draw())
+    }
 }
 
 fn frameworks(facts: &Facts) -> Markup {
@@ -74,6 +103,7 @@ fn frameworks(facts: &Facts) -> Markup {
         numbers("alert summaries"),
         numbers("untriaged"),
         numbers("fixed or backed out"),
+        numbers("invalid"),
     ];
     let total = ids.len() as u64;
     ids.truncate(MAX_FRAMEWORKS);
@@ -96,6 +126,7 @@ fn frameworks(facts: &Facts) -> Markup {
                 Cell::count(all),
                 Cell::count(of(&[0])),
                 Cell::count(of(&[7, 8])),
+                Cell::count(of(FALSE.as_slice())),
             ]
         })
         .collect();

@@ -6,7 +6,7 @@ use super::facts::Facts;
 use super::tables::{Cell, Table, left_out, numbers, texts};
 use super::text;
 use super::time_charts::{OTHERS, TimeBins, spread, stacked};
-use crate::dataset::{CoveredRevision, ReplicateShare};
+use crate::dataset::{CoveredRevision, ReplicateCounts, ReplicateShare};
 
 /// Most revisions in the table; those with the most jobs come first.
 const MAX_REVISIONS: usize = 50;
@@ -30,20 +30,31 @@ pub(super) fn section(facts: &Facts) -> Markup {
 }
 
 fn replicates(share: &ReplicateShare) -> Markup {
-    let ReplicateShare { with, without, unanswered, num_rows } = *share;
-    let total = with + without + unanswered;
-    let percent = |num: u64| Cell::Text(text::percent(num, total));
-    let row = |name: &str, num: u64| vec![Cell::Text(name.to_owned()), Cell::count(num), percent(num)];
-    let rows = vec![
-        row("with replicates", with),
-        row("without, or with a single one that equals the value", without),
-        row("not in the answer with replicates", unanswered),
-    ];
+    let names =
+        ["with replicates", "without, or with a single one that equals the value", "not in the answer with replicates"];
+    let numbers_of = |of: &ReplicateCounts| [of.with, of.without, of.unanswered];
+    let mut totals = [0; 3];
+    let days = || share.by_day.keys().copied();
+    let bins = TimeBins::between(days().min().unwrap_or(0), days().max().unwrap_or(0));
+    let mut counts = vec![vec![0; names.len()]; bins.len()];
+    for (day, of) in &share.by_day {
+        for (kind, number) in numbers_of(of).into_iter().enumerate() {
+            totals[kind] += number;
+            counts[bins.of_day(*day)][kind] += number;
+        }
+    }
+    let sum = totals.iter().sum();
+    let row = |(name, number): (&str, u64)| {
+        vec![Cell::Text(name.to_owned()), Cell::count(number), Cell::Text(text::percent(number, sum))]
+    };
+    let rows = names.into_iter().zip(totals).map(row).collect();
     let columns = vec![texts("data"), numbers("number"), numbers("share")];
+    let kinds = [(names[0].to_owned(), "s0"), (names[1].to_owned(), "s1"), (names[2].to_owned(), OTHERS)];
     html! {
         h3 { "Replicates" }
         (Table { caption: "Data by whether they have replicates", columns, rows, left_out: None }.draw())
-        p { (text::count(num_rows)) " rows were stored. Suites have replicates since May 2026 only." }
+        p { (text::count(share.num_rows)) " rows were stored. Suites have replicates since May 2026 only." }
+        (stacked("Replicates over time", ("Time of the push", "Data"), bins, &kinds, &counts, "There are no data with an answer."))
     }
 }
 

@@ -6,6 +6,7 @@ use parquet::record::Field;
 use perfharvest::actor::Shutdown;
 use perfharvest::config::AlertStatuses;
 use perfharvest::dataset::tables::{Table, export};
+use perfharvest::report::make_report;
 use perfharvest::store::Store;
 use serde_json::Value;
 use treeherder_sim::{Behaviour, Endpoint, SimulatorHandle};
@@ -82,6 +83,15 @@ async fn other_statuses_are_fetched_by_name_and_the_scripts_artifacts_keep_their
         assert_eq!(statuses[id] == 1, name == "downstream");
     }
     assert_eq!(rows(&tables, Table::AlertSummaries).len(), statuses.len());
+
+    let html = make_report(&store, &crawl.config, crawl.folder.path(), &Shutdown::new()).unwrap().html;
+    let chart = html.split("Alert summaries by status, starting").nth(1).unwrap().split('"').next().unwrap();
+    let num_invalid = statuses.values().filter(|status| **status == 3).count();
+    assert!(num_invalid > 0 && chart.contains(&format!(": invalid: {num_invalid}, ")), "{chart}");
+    let table =
+        html.split("<caption>Alert summaries by status</caption>").nth(1).unwrap().split("</table>").next().unwrap();
+    let distinct: BTreeSet<i64> = statuses.values().copied().collect();
+    assert_eq!(table.matches("<tr>").count(), distinct.len() + 1, "{table}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

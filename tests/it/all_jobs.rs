@@ -172,6 +172,7 @@ async fn all_jobs_may_be_switched_on_later_and_a_plan_counts_them() {
         (served.total(), served.of(Endpoint::Jobs)),
         (served.of(Endpoint::Jobs), planned["requests"].as_u64().unwrap())
     );
+    assert_eq!(planned["is_exact"], true, "{planned}");
     assert_eq!(planned["to_do"].as_u64().unwrap(), (detailed(&crawl).len() - sampled) as u64);
 
     // The next refresh asks for the jobs of its data, without being told.

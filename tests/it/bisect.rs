@@ -187,21 +187,27 @@ async fn a_plan_says_exactly_how_many_requests_for_data_a_run_makes() {
     let simulator = simulator().await;
     let crawl = crawl(&simulator);
     let (url, folder, store) = (simulator.url(), crawl.folder.path().to_owned(), crawl.config.store.path.clone());
+    let commits = format!("inputs.commits={}", crawl.config.inputs.commits.as_ref().unwrap().display());
     let planned = tokio::task::spawn_blocking(move || {
         let mut program = assert_cmd::Command::cargo_bin("perfharvest").unwrap();
         program.current_dir(folder).args(["plan", "--json", "-q", "--base-url", &url]);
         for setting in ["scope.signatures=alerted", "scope.replicates=true", "window.alerts_lookback=7300d"] {
             program.args(["--set", setting]);
         }
+        program.args(["--set", &commits]);
         program.args(["--start", "2026-07-15", "--end", "2026-11-08T00:00:00Z", "--data-end", "2026-11-26"]);
         let output = program.arg("--store").arg(store).output().unwrap();
         serde_json::from_slice::<Value>(&output.stdout).unwrap()
     });
     let planned = planned.await.unwrap();
+    let before = simulator.served().total();
     crawl.run().await.unwrap();
-    // The number of batches of jobs is an estimate.
-    let of_data = planned["kinds"].as_array().unwrap().iter().filter(|kind| kind["kind"] != "job_details");
-    let of_data: u64 = of_data.map(|kind| kind["requests"].as_u64().unwrap()).sum();
+    // The number of jobs is an estimate, which all fit into one request, and those of the busiest revision into another.
+    let (exact, about): (Vec<_>, Vec<_>) =
+        planned["kinds"].as_array().unwrap().iter().partition(|kind| kind["is_exact"] == true);
+    assert_eq!(about.iter().map(|kind| &kind["kind"]).collect::<Vec<_>>(), ["job_details"]);
+    let of_data: u64 = exact.iter().map(|kind| kind["requests"].as_u64().unwrap()).sum();
+    assert_eq!(planned["requests"].as_u64(), Some(simulator.served().total() - before), "{planned}");
     let asked = summaries_asked(&simulator);
     assert_eq!(of_data, asked.len() as u64, "{planned}");
     assert!(asked.values().all(|num| *num == 1), "{asked:?}");

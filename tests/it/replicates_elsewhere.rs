@@ -90,6 +90,12 @@ async fn the_report_counts_the_data_with_replicates() {
     let shown = |number: u64| table.contains(&format!(">{}<", crate::replicates::grouped(number)));
     assert!(shown(with) && shown(without) && shown(0), "{with} {without}: {table}");
     assert_eq!(html, report());
+    let chart = html.split("Replicates over time, starting").nth(1).unwrap();
+    let description = chart.split('"').next().unwrap();
+    assert!(
+        description.contains(&format!(": with replicates: {}, without", crate::replicates::grouped(with))),
+        "{description}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

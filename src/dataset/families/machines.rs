@@ -18,7 +18,7 @@ use crate::dataset::output::RowCounts;
 use crate::dataset::promise::Promised;
 use crate::dataset::write::Redaction;
 use crate::dataset::write::json::{AsciiMode, write_str};
-use crate::model::{JobId, RawJson, Timestamp, text_of};
+use crate::model::{JobTimes, Timestamp, text_of};
 use crate::store::StoreError;
 
 pub(crate) struct Machines;
@@ -71,9 +71,7 @@ struct DayLoad {
 }
 
 impl Load {
-    fn add(&mut self, id: JobId, record: &RawJson) -> Result<(), StoreError> {
-        let view: View<'_> = record.view().unwrap_or_default();
-        let times = times_of(record, id)?;
+    fn add(&mut self, view: &View<'_>, times: JobTimes) {
         self.jobs += 1;
         let machine = text_of(view.machine_name).filter(|name| !name.is_empty()).map(|name| {
             let next = u32::try_from(self.machines.len()).unwrap_or(u32::MAX);
@@ -82,7 +80,7 @@ impl Load {
         self.machine_missing += u64::from(machine.is_none());
         if text_of(view.state).as_deref() != Some("completed") {
             self.reasons.not_completed += 1;
-            return Ok(());
+            return;
         }
         match run_secs(times) {
             Ok(secs) => {
@@ -95,7 +93,6 @@ impl Load {
             Err(Flaw::MissingTime) => self.reasons.times_missing += 1,
             Err(Flaw::Reversed) => self.reasons.times_reversed += 1,
         }
-        Ok(())
     }
 
     /// Appends a row of `machines.jsonl`. `platform`: its text in JSON.
@@ -138,7 +135,7 @@ fn write(context: &Context<'_>) -> Result<(), DatasetError> {
         let record = context.store.job(id)?;
         let record = record.ok_or_else(|| StoreError::MissingValue { key: format!("job {id}") })?;
         let view: View<'_> = record.view().unwrap_or_default();
-        platforms.entry(text_of(view.platform)).or_default().add(id, &record)?;
+        platforms.entry(text_of(view.platform)).or_default().add(&view, times_of(&record, id)?);
     }
     let mut redaction = Redaction::new(context.options().redact_emails);
     let (mut counts, mut line) = (RowCounts::new(), String::new());
@@ -169,12 +166,14 @@ fn write(context: &Context<'_>) -> Result<(), DatasetError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::RawJson;
 
     /// The row of jobs, each as the members of its record.
     fn row_of(jobs: &[&str]) -> String {
         let mut load = Load::default();
         for job in jobs {
-            load.add(JobId(1), &RawJson::parse(&format!("{{{job}}}")).unwrap()).unwrap();
+            let record = RawJson::parse(&format!("{{{job}}}")).unwrap();
+            load.add(&record.view().unwrap(), JobTimes::of(&record).unwrap());
         }
         let mut line = String::new();
         load.write_row(b"\"linux\"", &mut line).unwrap();
