@@ -166,7 +166,7 @@ fn of_dataset(error: &DatasetError) -> u8 {
 
 fn of_folder(error: &FolderError) -> u8 {
     match error {
-        FolderError::OtherStore { .. } | FolderError::Unlisted { .. } => 2,
+        FolderError::OtherStore { .. } | FolderError::Unlisted { .. } | FolderError::Store { .. } => 2,
         FolderError::InUse { .. } => 4,
     }
 }
@@ -225,7 +225,8 @@ fn of_store(error: &StoreError) -> u8 {
         | StoreError::BackwardHarvest { .. }
         | StoreError::Scope(_)
         | StoreError::Missing(_)
-        | StoreError::NotEmpty(_) => 2,
+        | StoreError::NotEmpty(_)
+        | StoreError::OtherFiles { .. } => 2,
         _ => 4,
     }
 }

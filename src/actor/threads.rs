@@ -132,8 +132,9 @@ fn address_space_limit() -> Option<u64> {
 /// Runs `work`, which may wait for the disk, on a thread of its own, from now on. Dropping the future does not end it.
 pub(crate) fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Blocking<T> {
     let (done, result) = oneshot::channel();
-    // A panic drops the sender.
-    let started = std::thread::Builder::new().spawn(move || drop(done.send(work())));
+    // A panic drops the sender. Boxed, so that the compiler makes the start of a thread once and not for each kind of work.
+    let work: Box<dyn FnOnce() + Send> = Box::new(move || drop(done.send(work())));
+    let started = std::thread::Builder::new().spawn(work);
     Blocking { refused: started.err(), result }
 }
 

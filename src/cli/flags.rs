@@ -11,10 +11,16 @@ use clap::Args;
 
 use crate::Error;
 use crate::config::{Config, Layers, LogFormat, Override, Overrides, Rate, Semantics};
+use crate::model::{GivenTime, ParseGivenTimeError, Timestamp};
 use crate::pipeline;
 
 const CONFIGURATION: &str = "Configuration (each of these options is also a key of config.toml)";
 const OUTPUT: &str = "Output";
+
+/// The value of a flag that takes a time and sets no key.
+pub(super) fn given_time(text: &str) -> Result<Timestamp, ParseGivenTimeError> {
+    GivenTime::parse(text, Timestamp::now()).map(|given| given.at)
+}
 
 /// A flag, the key it sets, and the value as TOML, if the flag was given.
 pub(super) type Setting = (&'static str, &'static str, Option<String>);

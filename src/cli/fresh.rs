@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::config::{JOB_LIFE_DAYS, duration_text};
+use crate::config::JOB_LIFE_DAYS;
 use crate::model::Timestamp;
 use crate::observe::{RunPhase, RunState, counted, human_duration};
 use crate::store::Ledger;
@@ -29,7 +29,7 @@ pub(super) fn check(ledger: &Ledger, run: Option<&RunState>, limits: Limits, now
     let age = Duration::from_secs(u64::try_from(now.as_secs() - finished.data_end.as_secs()).unwrap_or_default());
     let mut reasons = Vec::new();
     if age > limits.max_age {
-        reasons.push(format!("which is more than {}", duration_text(limits.max_age)));
+        reasons.push(format!("which is more than {}", human_duration(limits.max_age)));
     }
     reasons.extend(incomplete(ledger, run));
     reasons.extend(limits.job_horizon.and_then(|horizon| expiring(finished.data_end, run, horizon, now)));
@@ -71,10 +71,12 @@ fn expiring(data_end: Timestamp, run: Option<&RunState>, horizon: Duration, now:
     let oldest = oldest_pending.map_or(data_end, |pending| pending.min(data_end));
     let deleted = oldest.plus_secs(life);
     (deleted <= limit).then(|| {
-        let when = if deleted <= now { "has been deleting" } else { "will be deleting" };
-        format!(
-            "and the server {when} jobs that were not asked for since {deleted}, {JOB_LIFE_DAYS} days after their push"
-        )
+        let jobs = if deleted <= now {
+            format!("has been deleting jobs that were not asked for since {deleted}")
+        } else {
+            format!("will delete jobs that were not asked for from {deleted} on")
+        };
+        format!("and the server {jobs}, {JOB_LIFE_DAYS} days after their push")
     })
 }
 
@@ -144,7 +146,7 @@ mod tests {
         let said = check(&ledger, Some(&run), WEEKLY, at("2026-08-10T00:00:00Z")).unwrap();
         assert_eq!(said, format!("fresh: the newest finished harvest has data up to {END}, 8 d 0 h ago"));
         let said = check(&ledger, Some(&run), WEEKLY, at("2026-08-10T00:00:01Z")).unwrap_err();
-        assert!(said.ends_with("ago, which is more than 8days") && said.lines().count() == 1, "{said}");
+        assert!(said.ends_with("ago, which is more than 8 d 0 h") && said.lines().count() == 1, "{said}");
         check(&ledger, None, WEEKLY, at("2026-08-01T00:00:00Z")).unwrap(); // a clock that goes wrong
     }
 
@@ -183,7 +185,7 @@ mod tests {
         // Jobs pushed at the end of the data expire 120 days later.
         check(&ledger, Some(&run), limits, at("2026-11-09T23:59:59Z")).unwrap();
         let said = check(&ledger, Some(&run), limits, at("2026-11-10T00:00:00Z")).unwrap_err();
-        assert!(said.contains("will be deleting jobs") && said.contains("2026-11-30T00:00:00Z"), "{said}");
+        assert!(said.contains("will delete jobs") && said.contains("2026-11-30T00:00:00Z"), "{said}");
         let said = check(&ledger, Some(&run), limits, at("2026-12-24T00:00:00Z")).unwrap_err();
         assert!(said.contains("has been deleting jobs"), "{said}");
         // Jobs that are known and pending may be older.

@@ -290,7 +290,7 @@ fn require_commits(config: &Config) -> Result<(), Error> {
         return Ok(());
     }
     let message = format!(
-        "run needs the commits of the repository: give the file with --commits all_commits.jsonl (inputs.commits). It has \
+        "the dataset needs the commits of the repository: give the file with --commits all_commits.jsonl (inputs.commits). It has \
          one JSON object per line, with \"node\" and \"date\": [epoch, offset]. Any of these commands makes it:\n  {}\n\
          If you set inputs.commits_from to one of these sources, each run makes the file itself. Without the commits, use \
          `perfharvest crawl`, and `perfharvest reduce sig_groups …` for the artifacts that do not need them.",

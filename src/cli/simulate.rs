@@ -12,15 +12,12 @@ use treeherder_sim::{BackendConfig, Behaviour, FaultRule, GeneratorConfig, Laten
 
 use history::HistoryArgs;
 
+use super::flags::given_time;
 use super::terminal::{print, say};
 use crate::Error;
 use crate::actor::blocking;
-use crate::model::{GivenTime, ParseGivenTimeError, Timestamp};
+use crate::model::Timestamp;
 use crate::observe::counted;
-
-fn given_time(text: &str) -> Result<Timestamp, ParseGivenTimeError> {
-    GivenTime::parse(text, Timestamp::now()).map(|given| given.at)
-}
 
 #[derive(Debug, Args)]
 pub(super) struct SimulateArgs {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::advice::complete_commands;
 use super::counts::{CountsView, count_table};
 use super::due::due_line;
-use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured};
+use super::flags::{Configured, FileFlags, LogFlags, StoreFlags, configured, given_time};
 use super::fresh;
 use super::summary::age_of;
 use super::terminal::print;
@@ -41,6 +41,9 @@ pub(super) struct StatusArgs {
     /// push [default: not checked]
     #[arg(long, value_name = "DURATION", requires = "check", value_parser = humantime::parse_duration)]
     job_horizon: Option<Duration>,
+    /// With --check: check as of this time (UTC) instead of now, such as that of a simulated server's clock
+    #[arg(long, value_name = "TIME", requires = "check", value_parser = given_time)]
+    as_of: Option<Timestamp>,
     #[command(flatten)]
     file: FileFlags,
     #[command(flatten)]
@@ -131,8 +134,9 @@ pub(super) async fn run(args: &StatusArgs) -> Result<u8, Error> {
 
 fn check(args: &StatusArgs, config: &Config) -> Result<u8, Error> {
     let limits = fresh::Limits { max_age: args.max_age, job_horizon: args.job_horizon };
+    let now = args.as_of.unwrap_or_else(Timestamp::now);
     let checked = match Status::read(&config.store.path) {
-        Ok(status) => fresh::check(&status.ledger, status.run.as_ref(), limits, Timestamp::now()),
+        Ok(status) => fresh::check(&status.ledger, status.run.as_ref(), limits, now),
         Err(StoreError::Missing(path)) => {
             Err(format!("there is no store at {} yet; run `perfharvest run`", path.display()))
         }

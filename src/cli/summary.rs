@@ -180,7 +180,9 @@ pub(super) fn reduction_lines(config: &Config, asked: &[Artifact], reduction: &R
         config.artifacts.out.display()
     );
     if let Some((listed, with_data)) = share_of(&reduction.manifest.commits) {
-        text.push_str(&format!("revisions with data: {listed} of {with_data} are in the commits file\n"));
+        let others =
+            if listed < with_data { "; the others lie outside the window, or the file lacks them" } else { "" };
+        text.push_str(&format!("revisions with data: {listed} of {with_data} are in the commits file{others}\n"));
     }
     if asked.is_empty() {
         let scope = &reduction.manifest.crawl.scope;

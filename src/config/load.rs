@@ -265,7 +265,8 @@ fn apply(table: &mut toml::Table, one: &Override) -> Result<Config, ConfigError>
             return Err(wrong(format!("`{section}` is not a table")));
         };
         inner.insert(name.to_owned(), value);
-        match toml::Value::Table(tried.clone()).try_into::<Config>() {
+        // As text, which the file is read from too: the compiler makes one deserializer of all tables, and not two.
+        match toml::from_str::<Config>(&tried.to_string()) {
             Ok(config) => {
                 *table = tried;
                 return Ok(config);

@@ -57,6 +57,14 @@ pub enum FolderError {
         /// The flag that names another folder.
         flag: &'static str,
     },
+    /// It is a store.
+    #[error("{} is a store, and outputs are not put into one; give another folder with {flag}", folder.display())]
+    Store {
+        /// The folder.
+        folder: PathBuf,
+        /// The flag that names another folder.
+        flag: &'static str,
+    },
     /// Another process writes to it.
     #[error("{} is in use by another process; wait until it ends, or give another folder with {flag}", folder.display())]
     InUse {
@@ -126,8 +134,11 @@ impl FolderKind {
     /// The outputs in the folder that no description of `owner` lists.
     ///
     /// # Errors
-    /// [`FolderError::OtherStore`] if they are those of another store.
+    /// [`FolderError::OtherStore`] if they are those of another store, and [`FolderError::Store`] if the folder is one.
     pub(crate) fn unlisted(&self, folder: &Path, owner: &Owner) -> Result<Vec<&str>, FolderError> {
+        if Ledger::path_in(folder).exists() {
+            return Err(FolderError::Store { folder: folder.to_owned(), flag: self.flag });
+        }
         let is_there = |name: &str| std::fs::symlink_metadata(folder.join(name)).is_ok();
         let text = std::fs::read(folder.join(self.description)).unwrap_or_default();
         let described = serde_json::from_slice::<Described>(&text).ok();

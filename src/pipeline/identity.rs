@@ -24,6 +24,10 @@ const REMOVED_NAME: &str = "planned.removed";
 /// All that a store is made of, the mark last.
 const STORE_FILES: &[&str] = &["db", "db.new", "values", "run.json", "ledger.json", REMOVED_NAME];
 
+/// All else that may be in the folder of a store before it has begun, and the beginning of names of commits and their pages.
+const BESIDE_STORE: &[&str] = &[PLANNED_NAME, "lock", "lost+found"];
+const COMMITS_NAME: &str = "all_commits.jsonl";
+
 /// Longest age of the lists of `plan` that a crawl up to now takes over, seconds.
 const MAX_PLAN_AGE_SECS: i64 = 3600;
 
@@ -42,6 +46,7 @@ pub(super) fn open_crawl_at(
     now: Timestamp,
 ) -> Result<(Arc<Store>, CrawlIdentity), StoreError> {
     let path = &config.store.path;
+    refuse_other_files(path)?;
     let mark = path.join(PLANNED_NAME);
     if path.join(REMOVED_NAME).exists() {
         remove_store(path)?;
@@ -86,6 +91,25 @@ pub(super) fn open_crawl_at(
         }
     };
     Ok((Arc::new(store), identity))
+}
+
+/// Refuses to begin a store among other files. A folder that cannot be read is left to the opening of the store.
+fn refuse_other_files(path: &Path) -> Result<(), StoreError> {
+    if Store::exists(path) {
+        return Ok(());
+    }
+    let names = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let mut names = names.map(|name| name.to_string_lossy().into_owned());
+    let is_known = |name: &str| {
+        name.starts_with('.')
+            || name.starts_with(COMMITS_NAME)
+            || STORE_FILES.contains(&name)
+            || BESIDE_STORE.contains(&name)
+    };
+    match names.find(|name| !is_known(name)) {
+        Some(name) => Err(StoreError::OtherFiles { path: path.to_owned(), name }),
+        None => Ok(()),
+    }
 }
 
 /// The identity that [`open_crawl_at`] will return, without touching the store.

@@ -10,7 +10,8 @@ use crate::actor::advice;
 use crate::model::Timestamp;
 
 /// Why the store could not be opened, read or written. Exit code 4; [`StoreError::OtherCrawl`], [`StoreError::OtherSource`],
-/// [`StoreError::HarvestOpen`], [`StoreError::BackwardHarvest`], [`StoreError::Missing`] and [`StoreError::NotEmpty`] 2.
+/// [`StoreError::HarvestOpen`], [`StoreError::BackwardHarvest`], [`StoreError::Missing`],
+/// [`StoreError::NotEmpty`] and [`StoreError::OtherFiles`] 2.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The system refuses an operation on the folder or on a file of the store.
@@ -23,11 +24,19 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// This path has no store.
-    #[error("there is no store at {}; create one with `perfharvest crawl`", .0.display())]
+    #[error("there is no store at {}; name another folder with --store, or make a store with `perfharvest run`", .0.display())]
     Missing(PathBuf),
     /// An import needs an empty store, and this one is not empty.
     #[error("{} is not empty; an import needs a store of its own: name another one with --store", .0.display())]
     NotEmpty(PathBuf),
+    /// A store cannot begin in a folder of other files.
+    #[error("{} holds other files ({name}) and no store; name a new or an empty folder with --store", path.display())]
+    OtherFiles {
+        /// The folder.
+        path: PathBuf,
+        /// One of the files.
+        name: String,
+    },
     /// Another process has the store open.
     #[error("the store {} is in use by another process; wait for it or stop it (`perfharvest status` shows its progress)", .0.display())]
     Locked(PathBuf),

@@ -55,6 +55,12 @@ async fn a_store_is_fresh_until_its_data_are_old_and_the_textfile_says_how_old()
     let (said, code) = check(&younger);
     assert!(code == Some(6) && said.contains("2026-11-22T08:00:00Z") && said.lines().count() == 1, "{said}");
 
+    // The clock of a rehearsal.
+    let as_of = |time: &str| printed(&call(&crawl, &["status", "--check", "--store", store, "--as-of", time]));
+    assert_eq!(as_of("2026-11-30T08:00:00Z").1, Some(0));
+    let (said, code) = as_of("2026-11-30T08:00:01Z");
+    assert!(code == Some(6) && said.ends_with("which is more than 8 d 0 h\n"), "{said}");
+
     std::fs::remove_file(&textfile).unwrap();
     let set = format!("metrics.textfile={}", textfile.display());
     call(&crawl, &["status", "--store", store, "--set", &set]);

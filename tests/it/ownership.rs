@@ -176,3 +176,29 @@ async fn files_that_a_killed_process_was_replacing_are_still_of_this_store() {
     let text = std::fs::read_to_string(&manifest).unwrap();
     assert!(!text.contains("publishing"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_is_not_mixed_with_other_files_or_outputs() {
+    let simulator = simulator(Behaviour::default()).await;
+    let mut crawl = Crawl::of(&simulator.url());
+    let store = crawl.config.store.path.clone();
+    std::fs::create_dir_all(&store).unwrap();
+    for known in [".keep", "all_commits.jsonl.pages", "notes.txt"] {
+        put(&store.join(known), b"");
+    }
+    let error = crawl.run().await.unwrap_err();
+    let text = text_of(&error);
+    assert_eq!(error.exit_code(), 2, "{text}");
+    assert!(["notes.txt", "--store"].iter().all(|part| text.contains(part)), "{text}");
+    assert_eq!((simulator.served().total(), std::fs::read_dir(&store).unwrap().count()), (0, 3));
+    std::fs::remove_file(store.join("notes.txt")).unwrap();
+    crawl.run().await.unwrap();
+
+    let mut other = Crawl::of(&simulator.url());
+    other.config.artifacts.out.clone_from(&store);
+    let error = other.run().await.unwrap_err();
+    assert!(error.exit_code() == 2 && text_of(&error).contains("is a store"), "{error}");
+    assert!(!other.config.store.path.exists());
+    crawl.config.artifacts.out = store;
+    assert_eq!(reduce(&crawl).await.unwrap_err().exit_code(), 2);
+}

@@ -59,7 +59,7 @@ impl Simulator {
         });
         let tasks = TaskTracker::new();
         tasks.spawn(accept(Arc::clone(&server), listener, tasks.clone()));
-        tracing::info!(%addr, now = server.world.now(), "simulated Treeherder started");
+        tracing::debug!(%addr, now = server.world.now(), "simulated Treeherder started");
         Ok(SimulatorHandle { addr, server, tasks, stop: shutdown.drop_guard() })
     }
 }
