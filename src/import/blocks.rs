@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use super::ImportError;
-use crate::actor::Shutdown;
+use crate::actor::{DealError, Inbox, Shutdown, deal, parallelism};
 
 /// Size of a block, about; it has at least one line.
 const BLOCK_BYTES: u64 = 1 << 20;
@@ -73,6 +74,48 @@ pub(super) fn each_block(path: &Path, shutdown: &Shutdown, mut take: impl FnMut(
         spare = block.bytes;
     }
     Ok(())
+}
+
+/// Applies `of_block` to each block of the file at `path`, on all cores, and joins the results by `join`; their order must not
+/// matter. Returns `T::default()` for an empty file.
+pub(super) fn fold_blocks<T: Default + Send>(
+    path: &Path,
+    shutdown: &Shutdown,
+    of_block: impl Fn(&[u8]) -> T + Sync,
+    join: impl Fn(T, T) -> T + Sync,
+) -> Result<T, ImportError> {
+    let failed = |source| ImportError::Read { path: path.to_owned(), source };
+    let mut blocks = BlockReader::new(File::open(path).map_err(failed)?);
+    let num_workers = parallelism();
+    let max_in_flight = 2 * num_workers;
+    let (used, spare) = flume::bounded::<Vec<u8>>(max_in_flight);
+    let joined = Mutex::new(T::default());
+    let (of_block, join, joined_by_all) = (&of_block, &join, &joined);
+    let worker = |_| {
+        let used = used.clone();
+        move |inbox: Inbox<Block>| {
+            let mut of_worker = T::default();
+            for work in inbox {
+                of_worker = join(of_worker, of_block(&work.item.bytes));
+                let _enough_are_spare = used.try_send(work.item.bytes);
+            }
+            let mut joined = joined_by_all.lock().unwrap_or_else(PoisonError::into_inner);
+            *joined = join(std::mem::take(&mut joined), of_worker);
+            Ok(())
+        }
+    };
+    let items = std::iter::from_fn(|| {
+        if shutdown.is_draining() {
+            return Some(Err(ImportError::Interrupted));
+        }
+        blocks.next(spare.try_recv().unwrap_or_default()).map_err(failed).transpose()
+    });
+    match deal(items, max_in_flight, (0..num_workers).map(worker).collect()) {
+        Ok(()) => Ok(joined.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        Err(DealError::Failed(error)) => Err(error),
+        Err(DealError::Panicked) => Err(ImportError::WorkerPanicked),
+        Err(DealError::Thread(source)) => Err(ImportError::Thread(source)),
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 
 use std::path::Path;
 
+use memchr::memmem;
+
 use super::ImportError;
-use super::blocks::each_block;
+use super::blocks::fold_blocks;
 use super::manifest::Manifest;
 use super::report::EndProof;
 use crate::actor::Shutdown;
@@ -14,7 +16,7 @@ use crate::config::Config;
 use crate::model::{Timestamp, Window};
 use crate::store::CrawlIdentity;
 
-const KEY: &str = "\"push_timestamp\":";
+const KEY: &[u8] = b"\"push_timestamp\":";
 
 /// Longest text of a time, bytes.
 const MAX_TIME_BYTES: usize = 40;
@@ -75,20 +77,20 @@ fn within(config: &Config, proven: Window, by: EndProof) -> Result<(CrawlIdentit
 /// The newest `push_timestamp` in a file, whole seconds; also of torn rows, which were fetched with the others. Times after
 /// `now` are errors.
 fn newest_push(path: &Path, now: Timestamp, shutdown: &Shutdown) -> Result<Option<Timestamp>, ImportError> {
-    let mut newest = None;
-    each_block(path, shutdown, |block| {
-        let text = String::from_utf8_lossy(block);
-        let pushes = text.match_indices(KEY).filter_map(|(at, _)| time_at(&text[at + KEY.len()..]));
-        newest = newest.max(pushes.filter(|push| *push <= now).max());
-    })?;
+    let key = memmem::Finder::new(KEY);
+    let newest_of = |block: &[u8]| {
+        let pushes = key.find_iter(block).filter_map(|at| time_at(&block[at + KEY.len()..]));
+        pushes.filter(|push| *push <= now).max()
+    };
+    let newest = fold_blocks(path, shutdown, newest_of, Option::max)?;
     Ok(newest.map(|push| Timestamp::from_secs(push.as_secs())))
 }
 
 /// The time in the string at the beginning of `text`.
-fn time_at(text: &str) -> Option<Timestamp> {
-    let text = text.trim_start_matches(' ').strip_prefix('"')?;
-    let len = text.bytes().take(MAX_TIME_BYTES).position(|byte| byte == b'"')?;
-    text.get(..len)?.parse().ok()
+fn time_at(text: &[u8]) -> Option<Timestamp> {
+    let text = text.trim_ascii_start().strip_prefix(b"\"")?;
+    let len = text.iter().take(MAX_TIME_BYTES).position(|&byte| byte == b'"')?;
+    std::str::from_utf8(&text[..len]).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -103,10 +105,10 @@ mod tests {
         "{\"signature_id\": 3, \"jobs\": [{\"push_timestamp\": null}, {\"push_timestamp\": \"soon\"}, {\"push_time",
     );
 
-    fn put(path: &Path, text: &str) {
+    fn put(path: &Path, content: impl AsRef<[u8]>) {
         use std::io::Write as _;
         let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).open(path).unwrap();
-        file.write_all(text.as_bytes()).unwrap();
+        file.write_all(content.as_ref()).unwrap();
     }
 
     fn at(text: &str) -> Timestamp {
@@ -114,7 +116,7 @@ mod tests {
     }
 
     /// A folder with a data file, and a configuration of the test.
-    fn folder_of(rows: &str) -> (tempfile::TempDir, Config) {
+    fn folder_of(rows: impl AsRef<[u8]>) -> (tempfile::TempDir, Config) {
         let folder = tempfile::tempdir().unwrap();
         put(&folder.path().join(DATA_NAME), rows);
         let mut config = Config::default();
@@ -142,7 +144,7 @@ mod tests {
             "run": {"created_at": "2026-10-01T02:00:00Z"},
         });
         change(&mut manifest);
-        put(&folder.path().join(MANIFEST_NAME), &manifest.to_string());
+        put(&folder.path().join(MANIFEST_NAME), manifest.to_string());
     }
 
     #[test]
@@ -154,6 +156,22 @@ mod tests {
         config.window.data_end = Some(at("2026-11-01"));
         assert_eq!(end_of(&folder, &config), (at("2026-11-01"), EndProof::Nothing));
         assert_eq!(proven_crawl(folder.path(), None, &config, &Shutdown::new()).unwrap().1, EndProof::Nothing);
+    }
+
+    #[test]
+    fn the_newest_push_may_be_in_any_block_beside_bytes_that_are_not_utf_8() {
+        let row = |id: u32, day: u32| {
+            format!("{{\"signature_id\": {id}, \"jobs\": [{{\"push_timestamp\":  \"2026-07-{day:02}T00:00:00\"}}]}}\n")
+        };
+        let filler = format!("{}\n", "x".repeat(1 << 19));
+        for newest in 0..6 {
+            let rows: String = (0..6).map(|id| row(id, if id == newest { 20 } else { 3 + id }) + &filler).collect();
+            let mut rows = rows.into_bytes();
+            let first = rows.iter().position(|&byte| byte == b'x').unwrap();
+            rows[first] = 0xff;
+            let (folder, config) = folder_of(rows);
+            assert_eq!(end_of(&folder, &config).0, at("2026-07-20T00:00:01"), "{newest}");
+        }
     }
 
     #[test]

@@ -24,10 +24,16 @@ pub enum Spacing {
 /// Reads the regular datum at the beginning of `text`; also returns its length, bytes. `None` for any other text.
 #[must_use]
 pub fn scan_datum(text: &[u8], spacing: Spacing) -> Option<(DatumView<'_>, usize)> {
-    let template: &Template = match spacing {
-        Spacing::Compact => &COMPACT,
-        Spacing::Python => &PYTHON,
-    };
+    // The template is a constant in either call, so that its texts are compared by words.
+    match spacing {
+        Spacing::Compact => scan_as(&COMPACT, text),
+        Spacing::Python => scan_as(&PYTHON, text),
+    }
+}
+
+#[expect(clippy::inline_always, reason = "the template is a constant only where this is inlined")]
+#[inline(always)]
+fn scan_as<'a>(template: &Template, text: &'a [u8]) -> Option<(DatumView<'a>, usize)> {
     let mut scan = Scan { text, at: 0 };
     scan.literal(template.job_id)?;
     let job_id = if scan.null() { None } else { Some(JobId(scan.integer()?)) };
@@ -80,6 +86,8 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
+    #[expect(clippy::inline_always, reason = "as for `scan_as`")]
+    #[inline(always)]
     fn literal(&mut self, expected: &[u8]) -> Option<()> {
         self.text.get(self.at..)?.starts_with(expected).then(|| self.at += expected.len())
     }
@@ -88,19 +96,26 @@ impl<'a> Scan<'a> {
         self.literal(b"null").is_some()
     }
 
-    fn digits(&self) -> &'a [u8] {
-        let rest = &self.text[self.at..];
-        &rest[..rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len())]
-    }
-
     /// An id without leading zeros, of at most 19 digits, which fit into 64 bits.
     fn integer(&mut self) -> Option<u64> {
-        let digits = self.digits();
-        if digits.is_empty() || digits.len() > 19 || (digits[0] == b'0' && digits.len() > 1) {
+        let rest = &self.text[self.at..];
+        let (mut number, mut len) = (0, 0);
+        for &byte in rest.iter().take(20) {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            len += 1;
+            if len == 20 {
+                return None;
+            }
+            number = number * 10 + u64::from(digit);
+        }
+        if len == 0 || (rest[0] == b'0' && len > 1) {
             return None;
         }
-        self.at += digits.len();
-        Some(digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))).filter(|id| *id < IDS_END)
+        self.at += len;
+        Some(number).filter(|id| *id < IDS_END)
     }
 
     fn float(&mut self) -> Option<f64> {

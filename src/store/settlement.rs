@@ -282,7 +282,7 @@ impl Settlement {
     /// Settles a summary by the chunks of its `data`.
     pub(super) fn put_chunks(&mut self, request: Request, chunks: &[EncodedChunk], data: &[DatumRecord], digest: u128) {
         for (number, chunk) in chunks.iter().enumerate() {
-            self.records.push((key::chunk(&request, number), frame::seal(&chunk.bytes)));
+            self.records.push((key::chunk(&request, number), frame::seal_columns(&chunk.bytes)));
             self.pushes.extend_from_slice(&chunk.pushes);
         }
         let outcome = if data.is_empty() { Outcome::Empty } else { Outcome::Data };

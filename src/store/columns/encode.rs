@@ -47,7 +47,7 @@ pub fn encode(
     let mut seen = seen.map(|seen| seen.chunks(max_data));
     data.chunks(max_data)
         .map(|chunk| {
-            let mut gathered = Gathered::default();
+            let mut gathered = Gathered::with_capacity(chunk.len());
             for record in chunk {
                 gathered.add(record, interned);
             }
@@ -128,6 +128,23 @@ impl Times {
 }
 
 impl<'a> Gathered<'a> {
+    /// With room for as many regular data.
+    fn with_capacity(num_data: usize) -> Self {
+        let words = || Vec::with_capacity(num_data);
+        let times = || Times { secs: words(), micros: words() };
+        Self {
+            flags: Vec::with_capacity(num_data),
+            job_ids: words(),
+            ids: words(),
+            values: Vec::with_capacity(num_data),
+            push_timestamps: times(),
+            push_ids: words(),
+            submit_times: times(),
+            machine_names: Vec::with_capacity(num_data),
+            ..Self::default()
+        }
+    }
+
     fn add(&mut self, record: &'a DatumRecord, interned: &mut dyn FnMut(PushId, Revision) -> bool) {
         let mut flags = 0;
         let landed = record.push_timestamp();
@@ -202,7 +219,8 @@ impl ChunkEncoder {
     fn encode(&mut self, gathered: Gathered<'_>) -> EncodedChunk {
         let num_data = gathered.flags.len();
         let version = if gathered.further_rows.is_some() { WITH_REPLICATES } else { FORMAT_VERSION };
-        let mut out = vec![version];
+        let mut out = Vec::with_capacity(64 + 24 * num_data);
+        out.push(version);
         put_len(num_data, &mut out);
         let Self { integers, values, section } = self;
         let mut in_section = |write: &mut dyn FnMut(&mut Vec<u8>, &mut IntegerEncoder)| {

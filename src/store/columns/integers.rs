@@ -22,20 +22,31 @@ pub(super) struct IntegerEncoder {
     residuals: Vec<u64>,
 }
 
-#[derive(Clone, Copy)]
-struct Plan {
+/// A way to write a column.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
     head: u8,
     width: u32,
     bits: u64,
 }
 
+impl Plan {
+    /// Bytes of the column, within a few.
+    pub(super) const fn cost_bytes(self) -> u64 {
+        self.bits / 8 + 2
+    }
+}
+
 impl IntegerEncoder {
     /// Appends a column.
     pub(super) fn encode(&mut self, words: &[u64], out: &mut Vec<u8>) {
-        if words.is_empty() {
-            return;
+        if !words.is_empty() {
+            self.encode_as(Self::plan(words), words, out);
         }
-        let plan = Self::plan(words);
+    }
+
+    /// Appends a column, which is not empty, by its own plan.
+    pub(super) fn encode_as(&mut self, plan: Plan, words: &[u64], out: &mut Vec<u8>) {
         let least = self.reduce(words, plan.head);
         out.extend_from_slice(&[plan.head, plan.width.to_le_bytes()[0]]);
         if plan.head & DELTA != 0 {
@@ -54,12 +65,8 @@ impl IntegerEncoder {
         }
     }
 
-    /// Bytes that [`IntegerEncoder::encode`] would append, within a few.
-    pub(super) fn cost_bytes(words: &[u64]) -> u64 {
-        if words.is_empty() { 0 } else { Self::plan(words).bits / 8 + 2 }
-    }
-
-    fn plan(words: &[u64]) -> Plan {
+    /// The shortest way to write a column.
+    pub(super) fn plan(words: &[u64]) -> Plan {
         if words.iter().all(|&word| word == 0) {
             return Plan { head: 0, width: 0, bits: 0 };
         }
@@ -74,24 +81,23 @@ impl IntegerEncoder {
             least_step = 0;
         }
         let (least, least_step) = (least.cast_unsigned(), least_step.cast_unsigned());
-        let mut histograms = [[0_u64; 65]; 4];
-        let bits_of = |residual: u64| 64 - residual.leading_zeros() as usize;
+        let mut lens = [Lens::default(); 4];
         for &word in words {
-            histograms[0][bits_of(zigzag(word))] += 1;
-            histograms[1][bits_of(word.wrapping_sub(least))] += 1;
+            lens[0].add(zigzag(word));
+            lens[1].add(word.wrapping_sub(least));
         }
         for pair in words.windows(2) {
             let step = step(pair);
-            histograms[2][bits_of(zigzag(step))] += 1;
-            histograms[3][bits_of(step.wrapping_sub(least_step))] += 1;
+            lens[2].add(zigzag(step));
+            lens[3].add(step.wrapping_sub(least_step));
         }
         let first_bits = 8 * varint_len(zigzag(words[0]));
         let fixed_bits =
             [0, 8 * varint_len(zigzag(least)), first_bits, first_bits + 8 * varint_len(zigzag(least_step))];
         let mut best = Plan { head: 0, width: 64, bits: u64::MAX };
         let heads = [0, FROM_LEAST, DELTA, DELTA | FROM_LEAST];
-        for ((histogram, head), bits) in histograms.iter().zip(heads).zip(fixed_bits) {
-            cheapest_width(histogram, head, bits, &mut best);
+        for ((lens, head), bits) in lens.iter().zip(heads).zip(fixed_bits) {
+            cheapest_width(lens, head, bits, &mut best);
         }
         best
     }
@@ -115,20 +121,42 @@ impl IntegerEncoder {
     }
 }
 
+/// How many residuals have each length.
+#[derive(Clone, Copy)]
+struct Lens {
+    counts: [u32; 65],
+    /// Bit by bit, the lengths that occur.
+    occurring: u128,
+}
+
+impl Default for Lens {
+    fn default() -> Self {
+        Self { counts: [0; 65], occurring: 0 }
+    }
+}
+
+impl Lens {
+    fn add(&mut self, residual: u64) {
+        let len = 64 - residual.leading_zeros();
+        self.counts[len as usize] += 1; // a chunk has at most 2^20 data
+        self.occurring |= 1 << len;
+    }
+}
+
 /// Tries every width that some residual needs, with and without a bitmap of zeros.
-fn cheapest_width(histogram: &[u64; 65], head: u8, fixed_bits: u64, best: &mut Plan) {
-    // Only the few lengths that occur.
+fn cheapest_width(counted: &Lens, head: u8, fixed_bits: u64, best: &mut Plan) {
     let mut lens = [(0_u32, 0_u64); 65];
     let mut num_lens = 0;
-    for (len, &count) in (0_u32..).zip(histogram) {
-        if count > 0 || len == 0 {
-            lens[num_lens] = (len, count);
-            num_lens += 1;
-        }
+    let mut occurring = counted.occurring | 1;
+    while occurring != 0 {
+        let len = occurring.trailing_zeros();
+        lens[num_lens] = (len, counted.counts[len as usize].into());
+        num_lens += 1;
+        occurring &= occurring - 1;
     }
     let lens = &lens[..num_lens];
     let total: u64 = lens.iter().map(|(_, count)| count).sum();
-    let nonzero = total - histogram[0];
+    let nonzero = total - lens[0].1;
     for (at, &(width, _)) in lens.iter().enumerate() {
         let mut exceptions = 0;
         let mut bits = fixed_bits;
@@ -164,19 +192,22 @@ const fn mask(width: u32) -> u64 {
 
 /// Appends the low bits of each residual, lowest first.
 fn pack(residuals: &[u64], width: u32, out: &mut Vec<u8>) {
+    let num_bits = residuals.len() * width as usize;
+    let (mask, end) = (mask(width), out.len() + num_bits.div_ceil(8));
+    out.reserve(num_bits / 8 + 16);
     let (mut pending, mut num_pending) = (0_u128, 0);
     for &residual in residuals {
-        pending |= u128::from(residual & mask(width)) << num_pending;
+        pending |= u128::from(residual & mask) << num_pending;
         num_pending += width;
-        while num_pending >= 8 {
-            out.push(pending.to_le_bytes()[0]);
-            pending >>= 8;
-            num_pending -= 8;
+        if num_pending >= 64 {
+            #[expect(clippy::cast_possible_truncation, reason = "the low bits")]
+            out.extend_from_slice(&(pending as u64).to_le_bytes());
+            pending >>= 64;
+            num_pending -= 64;
         }
     }
-    if num_pending > 0 {
-        out.push(pending.to_le_bytes()[0]);
-    }
+    out.extend_from_slice(&pending.to_le_bytes());
+    out.truncate(end);
 }
 
 fn put_exceptions(residuals: &[u64], width: u32, out: &mut Vec<u8>) {
@@ -304,7 +335,8 @@ mod tests {
         decode_integers(&mut reader, words.len(), &mut again).unwrap();
         reader.finish().unwrap();
         assert_eq!(again, words);
-        assert!(IntegerEncoder::cost_bytes(words).abs_diff(bytes.len() as u64) <= 4 + words.len() as u64 / 64);
+        let cost = if words.is_empty() { 0 } else { IntegerEncoder::plan(words).cost_bytes() };
+        assert!(cost.abs_diff(bytes.len() as u64) <= 4 + words.len() as u64 / 64);
         bytes.len()
     }
 

@@ -63,15 +63,17 @@ impl ValueEncoder {
         self.best.clear();
         self.best.extend(values.iter().map(|value| value.to_bits()));
         let mut best_places = None;
-        let mut best_cost = IntegerEncoder::cost_bytes(&self.best);
+        let mut best_plan = IntegerEncoder::plan(&self.best);
+        let mut best_cost = best_plan.cost_bytes();
         for (places, num_longer) in distinct_places(values) {
             if EXCEPTION_BYTES * num_longer >= best_cost {
                 continue; // the exceptions alone cost as much
             }
             self.scale(values, places);
-            let cost = IntegerEncoder::cost_bytes(&self.words) + EXCEPTION_BYTES * self.exceptions.len() as u64;
+            let plan = IntegerEncoder::plan(&self.words);
+            let cost = plan.cost_bytes() + EXCEPTION_BYTES * self.exceptions.len() as u64;
             if cost < best_cost {
-                best_cost = cost;
+                (best_plan, best_cost) = (plan, cost);
                 best_places = Some(places);
                 std::mem::swap(&mut self.words, &mut self.best);
                 std::mem::swap(&mut self.exceptions, &mut self.best_exceptions);
@@ -84,7 +86,7 @@ impl ValueEncoder {
                 put_exceptions(values, &self.best_exceptions, out);
             }
         }
-        integers.encode(&self.best, out);
+        integers.encode_as(best_plan, &self.best, out);
     }
 
     /// Fills `words` with the mantissas, and `exceptions` with the indexes of values without one, whose words repeat the one
