@@ -205,7 +205,7 @@ async fn make_refresh(config: &Config, options: RunOptions) -> Result<Option<Pla
     // A signature that moved has another last job, and mostly another one in the middle.
     let num_sampled = SAMPLE * (due(Reason::New) + due(Reason::Full)) + (SAMPLE - 1) * due(Reason::Moved);
     let num_jobs = plan.jobs.unwrap_or(num_sampled);
-    let lists_failed = [Kind::Alerts, Kind::Signatures].iter().any(|kind| plan.lists.of(*kind).failed > 0);
+    let lists_failed = have_lists_failed(&plan.lists);
     let kind_plan = |kind: Kind| {
         let of = plan.lists.of(kind);
         let (to_do, requests, expected_bytes) = match kind {
@@ -259,6 +259,19 @@ fn pending_by_day(store: &Store) -> Result<BTreeMap<i64, u64>, StoreError> {
     Ok(by_day)
 }
 
+fn have_lists_failed(counts: &Tally) -> bool {
+    [Kind::Alerts, Kind::Signatures].iter().any(|kind| counts.of(*kind).failed > 0)
+}
+
+fn is_exact(kind: Kind, counts: &Tally, effect: &ScopeEffect, summaries_left: u64) -> bool {
+    let is_known = match kind {
+        Kind::Alerts => effect.num_alert_pages == 0,
+        Kind::Signatures | Kind::Summaries | Kind::Replicates => true,
+        Kind::JobDetails => summaries_left == 0 && (effect.scope.all_jobs || counts.is_complete()),
+    };
+    is_known && !have_lists_failed(counts)
+}
+
 /// The plan of a store that no crawl has open. A wider scope adds requests.
 fn plan_of(
     counts: &Tally,
@@ -273,16 +286,16 @@ fn plan_of(
     let jobs = counts.of(Kind::JobDetails);
     let summaries_left = summaries.pending + summaries.failed + num_added;
     let num_jobs_added = added(|effect| effect.num_jobs);
+    let jobs_left = jobs.pending + jobs.failed + num_jobs_added;
     // The summaries still to fetch bring as many jobs as those before them.
     let jobs_to_come = match summaries.data {
         0 => summaries_left * SAMPLE,
         known => ((jobs.total() + num_jobs_added) * summaries_left).div_ceil(known),
     };
     let per_request = config.batch.job_ids.get() as u64;
-    let lists_failed = [Kind::Alerts, Kind::Signatures].iter().any(|kind| counts.of(*kind).failed > 0);
-    let all_jobs = effect.is_some_and(|effect| effect.scope.all_jobs);
     // Those of the busiest revision are known when all data are there, and follow in a request of their own.
-    let of_busiest = u64::from(!all_jobs && !counts.is_complete() && config.commits_file().is_some());
+    let is_sampled = effect.is_none_or(|effect| !effect.scope.all_jobs);
+    let of_busiest = u64::from(is_sampled && !counts.is_complete() && config.commits_file().is_some());
     let kinds: Vec<KindPlan> = Kind::ALL
         .iter()
         .map(|kind| {
@@ -292,7 +305,7 @@ fn plan_of(
                 Kind::Alerts => of.pending + of.failed + added(|effect| effect.num_alert_pages),
                 Kind::Replicates => of.pending + of.failed + added(|effect| effect.num_replicates),
                 Kind::Signatures => of.pending + of.failed,
-                Kind::JobDetails => of.pending + of.failed + num_jobs_added,
+                Kind::JobDetails => jobs_left,
             };
             let (requests, one_by_one) = match kind {
                 Kind::Alerts => (to_do, of.records.div_ceil(10).max(1)),
@@ -305,21 +318,15 @@ fn plan_of(
                     (requests, jobs.total() + num_jobs_added + jobs_to_come)
                 }
             };
-            let is_exact = !lists_failed
-                && effect.is_some_and(|effect| match kind {
-                    Kind::Alerts => effect.num_alert_pages == 0,
-                    Kind::Signatures | Kind::Summaries | Kind::Replicates => true,
-                    Kind::JobDetails => summaries_left == 0 && (all_jobs || counts.is_complete()),
-                });
-            let asked = of.data + of.empty + of.gone;
+            let is_exact = effect.is_some_and(|effect| is_exact(*kind, counts, effect, summaries_left));
+            let done = of.data + of.empty + of.gone;
             let per_unit = if *kind == Kind::JobDetails { to_do + jobs_to_come } else { to_do };
-            let expected_bytes = match (per_unit, asked) {
+            let expected_bytes = match (per_unit, done) {
                 (0, _) => Some(0),
                 (_, 0) => None,
-                (left, asked) => Some(of.body_bytes / asked * left),
+                (left, done) => Some(of.body_bytes / done * left),
             };
-            let (done, skipped) = (asked, of.skipped);
-            KindPlan { kind: *kind, done, to_do, requests, is_exact, skipped, one_by_one, expected_bytes }
+            KindPlan { kind: *kind, done, to_do, requests, is_exact, skipped: of.skipped, one_by_one, expected_bytes }
         })
         .filter(KindPlan::is_shown)
         .collect();
@@ -335,17 +342,12 @@ fn plan_of(
         reached_per_second: None,
         eta_at_reached_secs: None,
         jobs_due: DueJobs::count(by_day, Timestamp::now()),
-        lists_failed,
+        lists_failed: have_lists_failed(counts),
         crawl_is_running: false,
         skipped_reason: format!("no data since {start}"),
         scope: None,
         saved_by_scope: 0,
-        sizes: Some(sizes(
-            counts,
-            summaries_left,
-            jobs.pending + jobs.failed + num_jobs_added + jobs_to_come,
-            expected,
-        )),
+        sizes: Some(sizes(counts, summaries_left, jobs_left + jobs_to_come, expected)),
         refresh: None,
         kinds,
     }
@@ -366,7 +368,7 @@ fn jobs_line(plan: &Plan) -> &'static str {
     let of = |kind: Kind| plan.kinds.iter().find(|of| of.kind == kind);
     let (Some(summaries), Some(jobs)) = (of(Kind::Summaries), of(Kind::JobDetails)) else { return "" };
     match plan.scope.as_ref().is_some_and(|scope| scope.all_jobs) {
-        _ if jobs.is_exact && jobs.requests == 0 => "",
+        all_jobs if jobs.is_exact && (jobs.requests == 0 || !all_jobs) => "",
         true if plan.refresh.is_some() => {
             "job details: an estimate; the refresh should find as many new jobs a day as the store has\n"
         }
@@ -375,7 +377,6 @@ fn jobs_line(plan: &Plan) -> &'static str {
             "job details: too low, because only the data tell how many jobs they have; plan again during the crawl\n"
         }
         true => "job details: an estimate from the data fetched so far\n",
-        false if jobs.is_exact => "",
         false => "job details: an estimate; the data name them, and those of the busiest revision come last\n",
     }
 }

@@ -9,7 +9,9 @@ use perfharvest::model::Kind;
 use perfharvest::store::Store;
 use rand::Rng as _;
 use rand::rngs::StdRng;
-use treeherder_sim::{Behaviour, Latency, SimulatorHandle};
+use treeherder_sim::{
+    BackendConfig, Behaviour, GeneratorConfig, Latency, Simulator, SimulatorConfig, SimulatorHandle, dump,
+};
 
 use crate::child::{blocking, command, finish, opened_copy, wait};
 use crate::kills::{SIGABRT, is_long, seeded};
@@ -61,8 +63,64 @@ pub(crate) fn refresh_command(crawl: &Crawl, data_end: &str) -> Command {
     command(crawl, &["refresh", "--same-source", "--no-progress", "--data-end", data_end])
 }
 
+/// The server of a test, and the scope of its crawl.
+#[derive(Clone, Copy, PartialEq)]
+enum Of {
+    /// The recorded server.
+    Data,
+    /// A small generated one, of which replicates are asked for too.
+    Replicates,
+}
+
+impl Of {
+    /// The server, and a crawl of it.
+    async fn start(self, behaviour: Behaviour) -> (SimulatorHandle, Crawl) {
+        if self == Self::Data {
+            let simulator = simulator(behaviour).await;
+            let crawl = Crawl::of(&simulator.url());
+            return (simulator, crawl);
+        }
+        let generated = GeneratorConfig {
+            signatures: 20,
+            data_per_signature: 30,
+            pushes: 100,
+            alerts: 40,
+            largest_group: 4,
+            ..GeneratorConfig::default()
+        };
+        let backend = BackendConfig::Generated(generated.clone());
+        let config = SimulatorConfig { backend, behaviour, ..SimulatorConfig::default() };
+        let simulator = Simulator::start(config).await.unwrap();
+        let mut crawl = Crawl::of(&simulator.url());
+        crawl.config.scope.replicates = Some(true);
+        dump(&generated, crawl.folder.path()).unwrap();
+        crawl.config.inputs.commits = Some(crawl.folder.path().join("all_commits.jsonl"));
+        crawl.config.inputs.perf_llm_struc = None;
+        // Otherwise one crawl has fewer alert summaries than harvests, the first of which looks further back.
+        crawl.config.window.alerts_lookback = Duration::from_hours(24 * 3_650);
+        (simulator, crawl)
+    }
+
+    /// The artifacts, and with replicates the table of them.
+    fn files(self, crawl: &Crawl) -> BTreeMap<String, Vec<u8>> {
+        let mut files = artifacts_of(crawl);
+        if self == Self::Replicates {
+            let folder = crawl.folder.path().join("tables");
+            let to = folder.to_str().unwrap();
+            let export = ["export", "--format", "parquet", "--tables", "replicates", "--output", to];
+            let ended = finish(command(crawl, &export));
+            assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+            let name = "replicates.parquet".to_owned();
+            let table = std::fs::read(folder.join(&name)).unwrap();
+            files.insert(name, table);
+        }
+        files
+    }
+}
+
 struct Expected {
-    artifacts: BTreeMap<String, Vec<u8>>,
+    of: Of,
+    files: BTreeMap<String, Vec<u8>>,
     feed: BTreeMap<String, String>,
     /// Requests of three harvests that nothing interrupted.
     num_requests: u64,
@@ -70,12 +128,13 @@ struct Expected {
     time: Duration,
 }
 
-async fn expected() -> Expected {
-    let simulator = simulator(Behaviour::default()).await;
-    let once = Crawl::of(&simulator.url());
+async fn expected(of: Of) -> Expected {
+    let (simulator, once) = of.start(Behaviour::default()).await;
     once.run().await.unwrap();
     let before = simulator.served().total();
-    let crawl = Crawl::of(&simulator.url());
+    let mut crawl = Crawl { folder: tempfile::tempdir().unwrap(), config: once.config.clone() };
+    crawl.config.store.path = crawl.folder.path().join("store");
+    crawl.config.artifacts.out = crawl.folder.path().join("out");
     let mut time = Duration::ZERO;
     for data_end in ENDS {
         let began = tokio::time::Instant::now();
@@ -84,9 +143,10 @@ async fn expected() -> Expected {
         assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
         time = began.elapsed();
     }
-    assert_same_artifacts(&artifacts_of(&once), &artifacts_of(&crawl));
+    let files = of.files(&crawl);
+    assert_same_artifacts(&of.files(&once), &files);
     let num_requests = simulator.served().total() - before;
-    Expected { artifacts: artifacts_of(&crawl), feed: feed_of(&crawl), num_requests, time }
+    Expected { of, files, feed: feed_of(&crawl), num_requests, time }
 }
 
 /// A store that is refreshed through all its kills.
@@ -97,10 +157,10 @@ struct Ordeal {
 }
 
 impl Ordeal {
-    async fn begin(random: &mut StdRng) -> Self {
+    async fn begin(of: Of, random: &mut StdRng) -> Self {
         let latency = Latency::Uniform { min: Duration::from_millis(1), max: Duration::from_millis(12) };
-        let simulator = simulator(Behaviour { latency, seed: random.random(), ..Behaviour::default() }).await;
-        let mut crawl = Crawl::of(&simulator.url());
+        let (simulator, mut crawl) =
+            of.start(Behaviour { latency, seed: random.random(), ..Behaviour::default() }).await;
         let mut pick = |among: &[usize]| NonZeroUsize::new(among[random.random_range(0..among.len())]).unwrap();
         crawl.config.concurrency.summaries = pick(&[1, 2, 4, 8, 16]);
         crawl.config.store.commit_records = pick(&[1, 2, 7, 64]);
@@ -117,13 +177,13 @@ impl Ordeal {
     }
 
     fn finish(self, expected: &Expected) {
-        assert_same_artifacts(&expected.artifacts, &artifacts_of(&self.crawl));
+        assert_same_artifacts(&expected.files, &expected.of.files(&self.crawl));
         assert_eq!(feed_of(&self.crawl), expected.feed);
         let verified = finish(command(&self.crawl, &["verify"]));
         assert_eq!((verified.code(), verified.stdout.as_str()), (Some(0), ""), "{}", verified.stderr);
         // Of each kill at most what was in flight, and what waited for a commit.
         let config = &self.crawl.config;
-        let in_flight: usize = Kind::WITHOUT_REPLICATES.iter().map(|kind| config.concurrency_of(*kind)).sum();
+        let in_flight: usize = Kind::ALL.iter().map(|kind| config.concurrency_of(*kind)).sum();
         let most = (self.kills * (in_flight + 3 * config.store.commit_records.get())) as u64;
         let repeated = self.simulator.served().total().saturating_sub(expected.num_requests);
         assert!(repeated <= most, "{repeated} requests were repeated after {} kills", self.kills);
@@ -132,12 +192,17 @@ impl Ordeal {
 
 /// Refreshes a store up to each of the ends, and kills it on the way as `kill` decides, until as many kills as wanted have
 /// struck.
-async fn kill_refreshes(test: &str, mut kill: impl AsyncFnMut(&mut StdRng, &Expected, Command) -> (String, bool)) {
-    let expected = expected().await;
+async fn kill_refreshes(
+    test: &str,
+    of: Of,
+    num_kills: usize,
+    mut kill: impl AsyncFnMut(&mut StdRng, &Expected, Command) -> (String, bool),
+) {
+    let expected = expected(of).await;
     let mut random = seeded(test);
     let mut kills = 0;
-    while kills < num_kills() {
-        let mut ordeal = Ordeal::begin(&mut random).await;
+    while kills < num_kills {
+        let mut ordeal = Ordeal::begin(of, &mut random).await;
         for data_end in ENDS {
             loop {
                 let refresh = refresh_command(&ordeal.crawl, data_end);
@@ -162,30 +227,57 @@ async fn kill_refreshes(test: &str, mut kill: impl AsyncFnMut(&mut StdRng, &Expe
     println!("{kills} kills");
 }
 
+/// Kills a refresh at a fail point.
 #[cfg(debug_assertions)] // the fail points are in no other build
+async fn at_a_fail_point(random: &mut StdRng, mut refresh: Command) -> (String, bool) {
+    let (name, most) = FAIL_POINTS[random.random_range(0..FAIL_POINTS.len())];
+    let point = format!("{name}:{}", random.random_range(1..=most));
+    refresh.env("PERFHARVEST_FAIL_POINT", &point);
+    let ended = blocking(|| finish(refresh)).await;
+    assert!(ended.signal() == Some(SIGABRT) || ended.code() == Some(0), "{point}: {}", ended.stderr);
+    (point, ended.signal().is_some())
+}
+
+/// Kills a refresh within `time`.
+async fn at_any_moment(random: &mut StdRng, time: Duration, mut refresh: Command) -> (String, bool) {
+    let after = random.random_range(Duration::ZERO..time);
+    let mut child = refresh.spawn().unwrap();
+    tokio::time::sleep(after).await;
+    child.kill().unwrap();
+    let ended = blocking(|| wait(child)).await;
+    assert!(ended.signal().is_some() || ended.code() == Some(0), "{}", ended.stderr);
+    (format!("SIGKILL after {after:?}"), ended.signal().is_some())
+}
+
+#[cfg(debug_assertions)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refreshes_that_are_killed_at_fail_points_come_to_the_bytes_of_one_crawl() {
-    kill_refreshes("refreshes at fail points", async |random, _, mut refresh| {
-        let (name, most) = FAIL_POINTS[random.random_range(0..FAIL_POINTS.len())];
-        let point = format!("{name}:{}", random.random_range(1..=most));
-        refresh.env("PERFHARVEST_FAIL_POINT", &point);
-        let ended = blocking(|| finish(refresh)).await;
-        assert!(ended.signal() == Some(SIGABRT) || ended.code() == Some(0), "{point}: {}", ended.stderr);
-        (point, ended.signal().is_some())
+    kill_refreshes("refreshes at fail points", Of::Data, num_kills(), async |random, _, refresh| {
+        at_a_fail_point(random, refresh).await
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refreshes_that_are_killed_at_any_moment_come_to_the_bytes_of_one_crawl() {
-    kill_refreshes("refreshes at any moment", async |random, expected, mut refresh| {
-        let after = random.random_range(Duration::ZERO..expected.time);
-        let mut child = refresh.spawn().unwrap();
-        tokio::time::sleep(after).await;
-        child.kill().unwrap();
-        let ended = blocking(|| wait(child)).await;
-        assert!(ended.signal().is_some() || ended.code() == Some(0), "{}", ended.stderr);
-        (format!("SIGKILL after {after:?}"), ended.signal().is_some())
+    kill_refreshes("refreshes at any moment", Of::Data, num_kills(), async |random, expected, refresh| {
+        at_any_moment(random, expected.time, refresh).await
+    })
+    .await;
+}
+
+/// The first refresh is a crawl; the later ones join rows with those of before.
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_while_replicates_are_fetched_and_joined_come_to_the_bytes_of_one_crawl() {
+    let mut at_fail_point = true;
+    kill_refreshes("replicates", Of::Replicates, num_kills() / 3, async |random, expected, refresh| {
+        at_fail_point = !at_fail_point;
+        if at_fail_point {
+            at_a_fail_point(random, refresh).await
+        } else {
+            at_any_moment(random, expected.time, refresh).await
+        }
     })
     .await;
 }
