@@ -285,7 +285,8 @@ async fn values_that_change_and_data_that_come_back_are_in_the_feed() {
     let mut expect = async |step: usize, reply: Option<ScriptedReply>, told: &[&str]| {
         living.advance_days(7);
         if let Some(reply) = reply {
-            living.simulator.script(reply.at(Endpoint::Summary).containing(&fragment));
+            let reply = reply.at(Endpoint::Summary).containing(&fragment).containing("&replicates=False");
+            living.simulator.script(reply);
         }
         living.refresh().await;
         let after = State::of(&living);
@@ -339,11 +340,9 @@ async fn replicates_that_change_are_in_the_feed_and_another_order_is_no_change()
     let rows = lists.iter().flat_map(|(row, list)| list.iter().map(|bits| row_with(row, f64::from_bits(*bits))));
     living.advance_days(7);
     let fragment = format!("signature={signature}&");
-    // The data are asked for first.
-    let with_replicates = ScriptedReply::body(reply_of(&first, *signature, &rows.collect::<Vec<_>>()));
-    for reply in [ScriptedReply::answer(), with_replicates] {
-        living.simulator.script(reply.at(Endpoint::Summary).containing(&fragment));
-    }
+    let reply = ScriptedReply::body(reply_of(&first, *signature, &rows.collect::<Vec<_>>()));
+    let reply = reply.at(Endpoint::Summary).containing(&fragment).containing("&replicates=True");
+    living.simulator.script(reply);
     living.refresh().await;
     let after = State::of(&living);
     let feed = lines(&feed_path(&living, 2));

@@ -18,7 +18,7 @@ use crate::endpoint::Endpoint;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptedReply {
     pub(crate) endpoint: Option<Endpoint>,
-    pub(crate) fragment: Option<String>,
+    pub(crate) fragments: Vec<String>,
     pub(crate) times: usize,
     pub(crate) delay: Duration,
     pub(crate) action: Action,
@@ -41,7 +41,7 @@ pub(crate) enum Action {
 
 impl ScriptedReply {
     fn new(action: Action) -> Self {
-        Self { endpoint: None, fragment: None, times: 1, delay: Duration::ZERO, action }
+        Self { endpoint: None, fragments: Vec::new(), times: 1, delay: Duration::ZERO, action }
     }
 
     /// Replies with this status and no body. The content type is JSON unless a header overrides it.
@@ -111,10 +111,10 @@ impl ScriptedReply {
         self
     }
 
-    /// Matches only requests whose path and query, as sent, contain this text.
+    /// Matches only requests whose path and query, as sent, contain this text; of several texts, all of them.
     #[must_use]
     pub fn containing(mut self, fragment: &str) -> Self {
-        self.fragment = Some(fragment.to_owned());
+        self.fragments.push(fragment.to_owned());
         self
     }
 
@@ -134,7 +134,7 @@ impl ScriptedReply {
 
     fn matches(&self, endpoint: Endpoint, path_and_query: &str) -> bool {
         self.endpoint.is_none_or(|wanted| wanted == endpoint)
-            && self.fragment.as_ref().is_none_or(|fragment| path_and_query.contains(fragment))
+            && self.fragments.iter().all(|fragment| path_and_query.contains(fragment.as_str()))
     }
 }
 
