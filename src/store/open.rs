@@ -22,7 +22,7 @@ use crate::config::StoreConfig;
 use crate::model::{PushId, PushRevisions, Revision};
 
 /// A log below this length that holds no group has never acknowledged anything: the first group is shorter, too.
-const MOST_UNBEGUN_BYTES: u64 = 4096;
+pub(super) const MOST_UNBEGUN_BYTES: u64 = 4096;
 
 /// The losses of a store that was opened although it has lost data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,12 +11,12 @@ use super::format::{META_COUNTS, META_FORMAT, META_HARVESTS, META_IDENTITY, META
 use super::group::Position;
 use super::index::{Applied, Index};
 use super::lock::Unavailable;
-use super::open::refuse_other_format;
+use super::open::{MOST_UNBEGUN_BYTES, refuse_other_format};
 use super::replay::{Content, Reader, Replayed, log_id_of, replay};
 use super::trees::{META, Operation};
 use super::value::open_json;
 use super::value_log::ValueLog;
-use super::{Ledger, Store, StoreError, lock};
+use super::{CrawlIdentity, Ledger, Store, StoreError, Tally, lock};
 use crate::config::StoreConfig;
 
 impl Store {
@@ -52,12 +52,12 @@ impl Store {
     /// log. Without the log, those of the ledger.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] without a store, [`StoreError::Ledger`] when only the ledger is missing or cannot be read, and
+    /// [`StoreError::Missing`] without a store or while it is created, [`StoreError::Ledger`] when only the ledger is missing or cannot be read, and
     /// the errors for another format.
     pub fn latest_ledger(path: &Path) -> Result<Ledger, StoreError> {
         let mut ledger = match Ledger::read(path)? {
             Some(ledger) => ledger,
-            None if Self::exists(path) => {
+            None if Self::exists(path) && !is_without_content(path) => {
                 return Err(StoreError::Ledger { path: Ledger::path_in(path), reason: "is missing".to_owned() });
             }
             None => return Err(StoreError::Missing(path.to_owned())),
@@ -142,5 +142,40 @@ impl Store {
     #[must_use]
     pub fn as_of(&self) -> Option<(Unavailable, u64)> {
         self.view.as_ref().map(|view| (view.reason, self.position().number))
+    }
+}
+
+/// True for a store whose creation goes on or was interrupted, before its ledger was written.
+fn is_without_content(path: &Path) -> bool {
+    let Ok(log) = ValueLog::open(path, false) else { return false };
+    let content = Some(&log).filter(|log| log.len() < MOST_UNBEGUN_BYTES).map(|log| Content::read(log, 0));
+    content.is_some_and(|content| {
+        content.is_ok_and(|(content, _)| {
+            let counts = content.description::<Tally>(META_COUNTS).unwrap_or_default();
+            content.description::<CrawlIdentity>(META_IDENTITY).is_none() && counts == Tally::default()
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Request;
+    use crate::store::{Change, Pending, Settlement};
+
+    #[test]
+    fn a_store_without_a_ledger_is_missing_before_it_has_content_and_damaged_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = StoreConfig { path: folder.path().join("store"), ..StoreConfig::default() };
+        let store = Store::open(&config).unwrap();
+        let without_ledger = || {
+            std::fs::remove_file(Ledger::path_in(&config.path)).unwrap();
+            Store::latest_ledger(&config.path).unwrap_err()
+        };
+        assert!(matches!(without_ledger(), StoreError::Missing(_)));
+        let settlement = Settlement::discovery(vec![Pending::of(Request::Frameworks)]);
+        store.commit(Change::Expand { settlement: Box::new(settlement) }).unwrap();
+        store.write_ledger(&store.counts().unwrap()).unwrap();
+        assert!(matches!(without_ledger(), StoreError::Ledger { .. }));
     }
 }

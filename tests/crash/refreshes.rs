@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use perfharvest::model::Kind;
-use perfharvest::store::Store;
+use perfharvest::store::{Store, StoreError, Tally};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use treeherder_sim::{
@@ -172,8 +172,14 @@ impl Ordeal {
         let mut damages = Vec::new();
         store.find_damage(|damage| damages.push(damage)).unwrap();
         assert!(damages.is_empty(), "after {how}: {damages:?}");
-        let latest = Store::latest_ledger(&self.crawl.config.store.path).unwrap();
-        assert_eq!(latest.counts, store.counts().unwrap(), "`status` shows another state, after {how}");
+        let (latest, counts) = (Store::latest_ledger(&self.crawl.config.store.path), store.counts().unwrap());
+        match latest {
+            Ok(latest) => assert_eq!(latest.counts, counts, "`status` shows another state, after {how}"),
+            // Killed before the first ledger.
+            Err(error) => {
+                assert!(matches!(error, StoreError::Missing(_)) && counts == Tally::default(), "after {how}: {error}");
+            }
+        }
     }
 
     fn finish(self, expected: &Expected) {
