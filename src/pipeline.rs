@@ -118,12 +118,19 @@ async fn run_as_pinned(
     .await
 }
 
-/// Runs `run` with the folder of the artifacts as its own.
+/// Runs `run`, which closes the store at its end, with the folder of the artifacts as its own. Compacts the store then.
 async fn in_folder(config: &Config, run: impl Future<Output = Result<RunSummary, Error>>) -> Result<RunSummary, Error> {
     check_new_owner(config)?;
     check_records(config)?;
     let _lock = lock_folder(config)?;
-    run.await
+    let summary = run.await?;
+    compact_after(&summary.crawl, config).await?;
+    Ok(summary)
+}
+
+/// Compacts the store if that is worth its while, after a crawl that has changed it.
+async fn compact_after(crawl: &CrawlSummary, config: &Config) -> Result<(), Error> {
+    if crawl.interrupted || crawl.requests_made == 0 { Ok(()) } else { compact_if_worth(config).await }
 }
 
 /// Brings a store and its artifacts up to `window.data_end` or now: finishes the open harvest, opens the next one, crawls it,
@@ -150,7 +157,7 @@ pub async fn refresh(
     };
     let now = Timestamp::now();
     let data_end = next_end(&stored, &asked, now)?;
-    let refreshed = in_folder(&asked, async {
+    in_folder(&asked, async {
         let initial = Arc::new(without_end(&asked));
         let mut run = Run::open(config, initial, options, shutdown, counters).await?;
         if !run.is_finished()? {
@@ -164,12 +171,8 @@ pub async fn refresh(
             run = run.begin_harvest(data_end, now).await?;
         }
         run.to_end(Some(artifacts)).await
-    });
-    let summary = refreshed.await?;
-    if !summary.crawl.interrupted {
-        compact_if_worth(&asked).await?;
-    }
-    Ok(summary)
+    })
+    .await
 }
 
 /// Finds out which requests a refresh would make; `None` if it was interrupted. Fetches the lists, and leaves the store as it
@@ -206,8 +209,13 @@ pub async fn crawl(
     counters: Arc<Counters>,
 ) -> Result<CrawlSummary, Error> {
     let initial = Arc::clone(&config.borrow());
-    let run = Run::open(config, initial, options, shutdown, counters).await?;
-    Ok(run.to_end(None).await?.crawl)
+    let run = Run::open(config, Arc::clone(&initial), options, shutdown, counters).await?;
+    let crawl = run.to_end(None).await?.crawl;
+    drop(run); // it has the store open
+    if !options.lists_only {
+        compact_after(&crawl, &initial).await?;
+    }
+    Ok(crawl)
 }
 
 /// All that stays the same in a run, however often its steps are tried.

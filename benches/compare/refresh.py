@@ -4,7 +4,10 @@ The simulator serves generated data and only adds to them. The first store is fi
 each week after it, the second by one `run` up to the same `data_end`. Every command is a process of its own: seconds are wall
 time, and peak memory is the system's figure for the process.
 
-usage: refresh.py BINARY [--signatures N] [--weeks N] [--data N] [--seed N] [--folder DIR]
+With `--jobs sampled`, the first store ends up with more job details than one crawl can get, since each week has samples of its
+own; with `--jobs all`, both hold the same records.
+
+usage: refresh.py BINARY [--signatures N] [--weeks N] [--data N] [--jobs sampled|all] [--seed N] [--folder DIR]
 """
 
 import argparse
@@ -40,6 +43,7 @@ def arguments():
     parser.add_argument("--signatures", type=int, default=2000)
     parser.add_argument("--weeks", type=int, default=52, help="refreshes after the first run")
     parser.add_argument("--data", type=int, default=120, help="data per signature over all weeks")
+    parser.add_argument("--jobs", choices=["sampled", "all"], default="all", help="setting jobs.details")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="for everything that is made [default: temporary]")
     return parser.parse_args()
@@ -96,7 +100,8 @@ class Place:
         self.binary, self.start, self.commits = args.binary, start, commits
         self.store, self.out = folder / f"{name}.store", folder / f"{name}.out"
         alerts = f"window.alerts_lookback={ALERT_DAYS + 7 * weeks_before}d"
-        self.settings = [word for setting in (*UNLIMITED, alerts) for word in ("--set", setting)]
+        jobs = f'jobs.details="{args.jobs}"'
+        self.settings = [word for setting in (*UNLIMITED, alerts, jobs) for word in ("--set", setting)]
         self.requests_before = 0
 
     def command(self, verb, *more):
@@ -186,7 +191,6 @@ def compare(year, once):
     row("disk", sum(year.sizes()), sum(once.sizes()), "MB, log and database")
     row("log", year.sizes()[0], once.sizes()[0], "MB")
     row("database", year.sizes()[1], once.sizes()[1], "MB")
-    # The samples of each week are kept; one crawl fetches those of the last only.
     row("data", *(place.records("summaries") for place in (year, once)), "in the store")
     row("jobs", *(place.records("job_details") for place in (year, once)), "with details in the store")
     for place in (year, once):
@@ -198,7 +202,7 @@ def compare(year, once):
 
 def run(args, folder):
     print(f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; "
-          f"{args.signatures} signatures x {args.data} data, {args.weeks} refreshes, seed {args.seed}\n", flush=True)
+          f"{args.signatures} signatures x {args.data} data, {args.weeks} refreshes, {args.jobs} jobs, seed {args.seed}\n", flush=True)
     start = END - datetime.timedelta(weeks=args.weeks + 1)
     moments = [start + datetime.timedelta(weeks=week + 1) for week in range(args.weeks + 1)]
     with ClockSimulator(args, moments[0]) as simulator:

@@ -6,7 +6,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::advice::advice;
 use super::counts::count_table;
-use crate::config::Config;
+use crate::config::{Config, Scope};
 use crate::dataset::commits::check::share_of;
 use crate::dataset::{Artifact, Input, ReduceSummary, changes_file};
 use crate::model::{Kind, Timestamp};
@@ -185,8 +185,8 @@ pub(super) fn reduction_lines(config: &Config, asked: &[Artifact], reduction: &R
         text.push_str(&format!("revisions with data: {listed} of {with_data} are in the commits file{others}\n"));
     }
     if asked.is_empty() {
-        let has_replicates = reduction.manifest.crawl.scope.replicates;
-        text.push_str(&not_made_lines(config, has_replicates, LevelFilter::current() >= LevelFilter::DEBUG));
+        let scope = &reduction.manifest.crawl.scope;
+        text.push_str(&not_made_lines(config, scope, LevelFilter::current() >= LevelFilter::DEBUG));
     }
     for (artifact, reason) in &reduction.refused {
         text.push_str(&format!("not made: {artifact}: {reason}\n"));
@@ -210,8 +210,8 @@ pub(super) fn reduction_lines(config: &Config, asked: &[Artifact], reduction: &R
 }
 
 /// The artifacts that are left out because an input is not configured. Few people have records to relabel or
-/// predictions, so that their absence is only a detail.
-fn not_made_lines(config: &Config, has_replicates: bool, with_details: bool) -> String {
+/// predictions, or ask for more than the usual answers, so that their absence is only a detail.
+fn not_made_lines(config: &Config, scope: &Scope, with_details: bool) -> String {
     let has_commits = config.commits_file().is_some_and(|file| config.inputs.commits.is_some() || file.exists());
     let mut text = String::new();
     let has_records = config.inputs.perf_llm_struc.is_some() || !with_details;
@@ -220,7 +220,8 @@ fn not_made_lines(config: &Config, has_replicates: bool, with_details: bool) -> 
     for (input, is_there, key) in [
         (Input::Commits, has_commits, "--commits (inputs.commits); see `perfharvest commits --help`"),
         (Input::PerfLlmStruc, has_records, "inputs.perf_llm_struc, the records to relabel"),
-        (Input::Replicates, has_replicates || !with_details, "scope.replicates = true"),
+        (Input::Replicates, scope.replicates || !with_details, "scope.replicates = true"),
+        (Input::AllJobs, scope.all_jobs || !with_details, "jobs.details = \"all\""),
         (Input::EvalPredictions, has_predictions, "inputs.eval_predictions and inputs.final_test_predictions"),
     ] {
         let lacking = Artifact::ALL.iter().filter(|artifact| artifact.inputs().contains(&input)).count() as u64;
@@ -326,14 +327,15 @@ mod tests {
     #[test]
     fn artifacts_that_lack_an_input_are_listed() {
         let mut config = Config::default();
-        assert_eq!(not_made_lines(&config, false, false).lines().count(), 1);
-        let text = not_made_lines(&config, false, true);
+        assert_eq!(not_made_lines(&config, &Scope::default(), false).lines().count(), 1);
+        let text = not_made_lines(&config, &Scope::default(), true);
         assert!(text.contains("not made: 11 artifacts need --commits (inputs.commits)"), "{text}");
         assert!(text.contains("not made: 2 artifacts need inputs.perf_llm_struc"), "{text}");
         config.inputs.commits = Some("all_commits.jsonl".into());
         config.inputs.perf_llm_struc = Some("perf_llm_struc.jsonl".into());
         config.inputs.eval_predictions = Some("eval.json".into());
         config.inputs.final_test_predictions = Some("final_test.json".into());
-        assert_eq!(not_made_lines(&config, true, true), "");
+        let scope = Scope { replicates: true, all_jobs: true, ..Scope::default() };
+        assert_eq!(not_made_lines(&config, &scope, true), "");
     }
 }

@@ -20,6 +20,8 @@ pub enum Input {
     Replicates,
     /// The stored job details.
     JobDetails,
+    /// The same, if they are those of the jobs of all data.
+    AllJobs,
     /// The file named by `inputs.commits`.
     Commits,
     /// The file named by `inputs.perf_llm_struc`.
@@ -43,6 +45,7 @@ impl Input {
             Self::Summaries => "summaries",
             Self::Replicates => "replicates",
             Self::JobDetails => "job_details",
+            Self::AllJobs => "all_jobs",
             Self::Commits => "commits",
             Self::PerfLlmStruc => "perf_llm_struc",
             Self::EvalPredictions => "eval_predictions",
@@ -64,6 +67,7 @@ impl Input {
                 "a file of the records to relabel with one JSON object per line, each with \"commit_id\" and \
                  \"response\"",
             ),
+            Self::AllJobs => ("jobs.details", "\"all\"; a later run fetches the details of the jobs of all data"),
             Self::Replicates => ("scope.replicates", "true; a second request per signature fetches them"),
             Self::EvalPredictions => ("inputs.eval_predictions", PREDICTIONS),
             Self::FinalTestPredictions => ("inputs.final_test_predictions", PREDICTIONS),
@@ -170,6 +174,10 @@ macro_rules! with_catalogue {
                 MaxRevisionJobs = "max_revision_jobs.jsonl", version 1, from [Summaries, JobDetails, Commits];
                 /// Statistics of the wait times of those jobs.
                 WaitTimeStats = "job_wait_time_stats.json", version 1, from [Summaries, JobDetails, Commits];
+            }
+            machines::Machines {
+                /// The machines of each platform, and their busy minutes a day.
+                Machines = "machines.jsonl", version 1, from [AllJobs];
             }
             relabel::Relabel {
                 /// `perf_llm_struc.jsonl` without regressions of excluded frameworks.

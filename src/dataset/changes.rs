@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::actor::Shutdown;
 use crate::model::{AlertSummaryId, FIRST_HARVEST, SignatureId, Timestamp};
 use crate::store::columns::ColumnSet;
-use crate::store::{ChunkReader, DataChanges, Harvest, Store, StoreError};
+use crate::store::{ChunkReader, DataChanges, DatumList, Harvest, RowsChanges, Store, StoreError};
 
 use super::error::DatasetError;
 use super::ownership::FolderKind;
@@ -123,7 +123,11 @@ impl FeedMaker<'_> {
             self.put_records(harvest, &mut lines).map(|()| lines)
         };
         let mut files = harvests.iter().map(begin).collect::<Result<Vec<_>, _>>()?;
-        self.put_added_data(&mut files)?;
+        self.put_added(&mut files, false)?;
+        for lines in &mut files {
+            self.put_stored(lines, true)?;
+        }
+        self.put_added(&mut files, true)?;
         // Together, they wait for the disk about as long as one.
         let complete = |Lines { file, rows, redaction, .. }: Lines| Ok((rows, redaction, file.complete()?));
         let completing = files.into_iter().map(complete).collect::<Result<Vec<_>, DatasetError>>()?;
@@ -143,7 +147,7 @@ impl FeedMaker<'_> {
         completing.into_iter().zip(harvests).map(finish).collect()
     }
 
-    /// Everything but the added data.
+    /// Everything but the added data, and the replicates.
     fn put_records(&self, harvest: &Harvest, lines: &mut Lines) -> Result<(), DatasetError> {
         let first = harvest.number == FIRST_HARVEST;
         let before = if first { "null".to_owned() } else { format!("\"{}\"", lines.previous_end) };
@@ -154,11 +158,16 @@ impl FeedMaker<'_> {
         if first {
             self.put_first_records(lines)?;
         }
-        for portion in self.store.feed(harvest.number) {
+        self.put_stored(lines, false)
+    }
+
+    /// The lines that the store keeps of the harvest of a file: those of replicates, or all others.
+    fn put_stored(&self, lines: &mut Lines, of_replicates: bool) -> Result<(), DatasetError> {
+        for portion in self.store.feed(lines.harvest, of_replicates) {
             let portion = portion?;
             lines.put(std::str::from_utf8(&portion).map_err(|_| {
                 DatasetError::Store(StoreError::MissingValue {
-                    key: format!("the change feed of harvest {}", harvest.number),
+                    key: format!("the change feed of harvest {}", lines.harvest),
                 })
             })?)?;
         }
@@ -183,48 +192,77 @@ impl FeedMaker<'_> {
         Ok(())
     }
 
-    /// A line for each signature with data that the harvest of a file saw first. `files`: by harvest.
-    fn put_added_data(&self, files: &mut [Lines]) -> Result<(), DatasetError> {
+    /// A line for each signature with data that the harvest of a file saw first, or with `of_replicates` with rows of such data.
+    /// `files`: by harvest.
+    fn put_added(&self, files: &mut [Lines], of_replicates: bool) -> Result<(), DatasetError> {
         let Some(first) = files.first().map(|file| file.harvest) else { return Ok(()) };
         let columns = ColumnSet::IDS | ColumnSet::HARVESTS | ColumnSet::PUSH_TIMESTAMPS | ColumnSet::IRREGULAR;
         let mut chunks = ChunkReader::new(self.store);
-        let mut added = vec![DataChanges::default(); files.len()];
-        let mut last = None;
-        for summary in self.store.settled_summaries() {
+        let mut added = vec![Added::default(); files.len()];
+        let (mut last, mut last_id) = (None, None);
+        for summary in self.store.settled_rows(of_replicates) {
             let summary = summary?;
-            if summary.harvest < first {
-                continue; // its data were seen before
-            }
             if self.shutdown.is_draining() {
                 return Err(DatasetError::Interrupted);
             }
-            if let Some(signature) = last.filter(|last| *last != summary.signature) {
-                put_data(signature, &mut added, files)?;
+            match last {
+                // Not joined, since other parts failed: the dataset lacks these data.
+                Some((signature, harvest)) if signature == summary.signature && harvest != summary.harvest => continue,
+                Some((signature, _)) if signature != summary.signature => {
+                    put_data(signature, &mut added, files, of_replicates)?;
+                }
+                _ => {}
             }
-            last = Some(summary.signature);
+            last = Some((summary.signature, summary.harvest));
+            if summary.harvest < first {
+                continue; // its data were seen before
+            }
             let (request, num_chunks) = summary.part();
             chunks.for_each::<DatasetError>(&request, num_chunks, columns, |columns| {
                 for at in 0..columns.len() {
+                    let id = columns.id(at);
+                    // The rows of a datum may be in several chunks.
+                    let is_continued = id.is_some() && id == std::mem::replace(&mut last_id, id);
                     let seen_by = columns.seen(at).map_or(summary.harvest, |seen| seen.first);
                     let Ok(number) = files.binary_search_by_key(&seen_by, |file| file.harvest) else { continue };
                     let text = columns.irregular(at);
-                    added[number].added.add_stored(columns.id(at), text);
+                    if !is_continued {
+                        added[number].data.add_stored(id, text);
+                    }
                     if seen_by > FIRST_HARVEST && columns.push_timestamp(at) < files[number].previous_end {
-                        added[number].late.add_stored(columns.id(at), text);
+                        added[number].late.add_stored(id, text);
                     }
                 }
                 Ok(())
             })?;
         }
-        last.map_or(Ok(()), |signature| put_data(signature, &mut added, files))
+        last.map_or(Ok(()), |(signature, _)| put_data(signature, &mut added, files, of_replicates))
     }
 }
 
+/// What a harvest added to a signature.
+#[derive(Clone, Default)]
+struct Added {
+    data: DatumList,
+    /// Pushed before the end of the data of the harvest before.
+    late: DatumList,
+}
+
 /// Writes what was `added` to a signature by the harvest of each file, and leaves nothing of it.
-fn put_data(signature: SignatureId, added: &mut [DataChanges], files: &mut [Lines]) -> Result<(), DatasetError> {
-    for (changes, lines) in added.iter_mut().zip(files).filter(|(changes, _)| !changes.is_empty()) {
+fn put_data(
+    signature: SignatureId,
+    added: &mut [Added],
+    files: &mut [Lines],
+    of_replicates: bool,
+) -> Result<(), DatasetError> {
+    for (added, lines) in added.iter_mut().zip(files).filter(|(added, _)| !added.data.is_empty()) {
+        let Added { data: added, late } = std::mem::take(added);
         let mut line = Vec::new();
-        std::mem::take(changes).write_line(signature, &mut line);
+        if of_replicates {
+            RowsChanges { added, ..RowsChanges::default() }.write_line(signature, &mut line);
+        } else {
+            DataChanges { added, late, ..DataChanges::default() }.write_line(signature, &mut line);
+        }
         lines.put(&String::from_utf8_lossy(&line))?;
     }
     Ok(())

@@ -34,14 +34,14 @@ pub enum DatasetError {
     /// The store does not belong to a crawl yet.
     #[error("the store is empty; run `perfharvest crawl` to fill it")]
     EmptyStore,
-    /// An artifact needs a file that is not configured.
-    #[error("{artifact} needs a file that is not configured: set {key}, {hint}")]
+    /// An artifact needs an input that is not configured.
+    #[error("{artifact} needs an input that is not configured: set {key}, {hint}")]
     NotConfigured {
-        /// The artifact that needs the file.
+        /// The artifact that needs the input.
         artifact: Artifact,
         /// The configuration key, with its flag.
         key: &'static str,
-        /// The format of the file, and a way to get one.
+        /// The format of a file, and a way to get one; or the value of the key.
         hint: &'static str,
     },
     /// The file of commits is unreadable or has no usable line.

@@ -67,10 +67,10 @@ impl Timestamp {
         Self::from_secs(jiff::Timestamp::now().as_second())
     }
 
-    /// The midnight (UTC) at or before this instant.
+    /// The midnight (UTC) at or before this instant; saturates.
     #[must_use]
     pub const fn midnight(self) -> Self {
-        Self(self.0 - self.0.rem_euclid(86_400 * MICROS))
+        Self(self.0.saturating_sub(self.0.rem_euclid(86_400 * MICROS)))
     }
 
     /// Appends the API's naive ISO text: six digits of fraction, or none if it is 0.

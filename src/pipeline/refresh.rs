@@ -32,8 +32,8 @@ pub(super) fn without_end(asked: &Config) -> Config {
     Config { window, ..asked.clone() }
 }
 
-/// Compacts the store if a third of it is data that was replaced. A store that cannot be compacted stays as it is, with a
-/// warning: that costs disk space only.
+/// Compacts the store if that makes it much smaller. A store that cannot be compacted stays as it is, with a warning: that
+/// costs disk space only.
 pub(super) async fn compact_if_worth(config: &Config) -> Result<(), Error> {
     let store = config.store.clone();
     let compacted = blocking(move || Store::compact_if_worth(&store)).await;

@@ -8,7 +8,7 @@
 
 mod replicates;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::alert_listing::{join_listings, raw_listing};
 use super::merge::{Series, merge};
@@ -18,7 +18,7 @@ use super::versions::Version;
 use super::{CrawlIdentity, Harvest, Lateness, Outcome, Pending, SettledSummary, Settlement, Store, StoreError, key};
 use crate::actor::{Shutdown, fail_point};
 use crate::model::{
-    DatumId, DatumRecord, FIRST_HARVEST, Job, Kind, Request, Seen, Signature, SignatureId, Sorted, Timestamp, Window,
+    DatumRecord, FIRST_HARVEST, Job, Kind, Request, Seen, Signature, SignatureId, Sorted, Timestamp, Window,
 };
 
 /// Signatures or records a commit.
@@ -300,8 +300,7 @@ fn stored(parts: &[SettledSummary]) -> Vec<super::StoredPart> {
 
 /// The data here, with what an older reading adds; what is stored holds.
 fn join_series(newer: Series, older: Vec<DatumRecord>, harvest: u16, asked: Window) -> Series {
-    let seen: HashMap<DatumId, Seen> =
-        newer.data.iter().zip(&newer.seen).filter_map(|(record, seen)| Some((record.id()?, *seen))).collect();
+    let seen = newer.seen_by_id();
     let base = Series::of_answer(older, FIRST_HARVEST);
     let (mut joined, _) = merge(base, newer.data, harvest, asked, asked.start);
     for (record, seen_now) in joined.data.iter().zip(&mut joined.seen) {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::read::{ids_of, reading, request_of};
-use super::value::{StoredPage, open_json};
+use super::value::StoredPage;
 use super::{Store, StoreError, key};
 use crate::model::{AlertSummaryId, FIRST_HARVEST, LAST_ROWS, Request};
 
@@ -18,8 +18,9 @@ impl Store {
             return Ok(None);
         }
         let key = key::page(&request);
-        let found = self.with_record(&key, |framed| open_json("records", &key, framed))?;
-        found.ok_or_else(|| StoreError::MissingValue { key: request.to_string() })?.map(Some)
+        let found = self.with_record(&key, |raw| serde_json::from_slice::<StoredPage>(raw))?;
+        let page = found.ok_or_else(|| StoreError::MissingValue { key: request.to_string() })?;
+        page.map(Some).map_err(|source| StoreError::damaged("records", &key, &source.to_string()))
     }
 
     /// Number of the last pass over the list of alert summaries, from 0; `None` before the first.
@@ -29,7 +30,7 @@ impl Store {
     pub fn last_alert_pass(&self) -> Result<Option<u16>, StoreError> {
         let mut last = None;
         for tree in [&self.pending, &self.failed, &self.settled] {
-            if let Some(entry) = tree.scan_prefix(b"a").keys().next_back()
+            if let Some(entry) = tree.scan_prefix(b"a").keys().last()
                 && let Some(Request::AlertPage { pass, .. }) = Request::from_key(&entry.map_err(reading)?)
             {
                 last = last.max(Some(pass));

@@ -6,7 +6,8 @@
 use std::collections::HashSet;
 
 use super::format::META_COUNTS;
-use super::index::Applied;
+use super::index::{Applied, Index, LEAST_CACHE_BYTES};
+use super::open::{building_in, remove_folder, switch_database};
 use super::staging::{KnownJobs, Staging};
 use super::{Pending, Settlement, Store, StoreError, Tally};
 use crate::model::{PushId, Request, Timestamp};
@@ -79,10 +80,27 @@ impl Store {
     pub(super) fn flush_all(&self, counts: &Tally) -> Result<(), StoreError> {
         self.values.sync().map_err(|source| StoreError::database("flush to the disk", source.into()))?;
         let mut applied = self.applied.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let complete = Applied { sum: self.index.sum()?, ..applied.ok_or(StoreError::WriterStopped)? };
-        self.index.set_applied(complete)?;
-        *applied = Some(complete);
+        let complete = applied.ok_or(StoreError::WriterStopped)?;
+        *applied = Some(if self.index.is_in_memory() {
+            self.build_database(complete)?
+        } else {
+            let complete = Applied { sum: self.index.sum()?, ..complete };
+            self.index.set_applied(complete)?;
+            complete
+        });
         drop(applied);
         self.write_ledger(counts)
+    }
+
+    /// Writes the database that is in memory.
+    fn build_database(&self, applied: Applied) -> Result<Applied, StoreError> {
+        let failed = |source| StoreError::Folder { path: self.path.clone(), source };
+        let building = building_in(&self.path);
+        remove_folder(&building).map_err(failed)?;
+        let built = Index::build(&building, LEAST_CACHE_BYTES, self.index.entries(), applied)?;
+        let applied = built.applied()?;
+        drop(built);
+        switch_database(&self.path).map_err(failed)?;
+        Ok(applied)
     }
 }

@@ -39,6 +39,20 @@ impl Store {
         Ok(())
     }
 
+    /// Moves all entries of the database into sled, where a test can change them directly.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read or written.
+    #[doc(hidden)]
+    pub fn unpack_database(config: &crate::config::StoreConfig) -> Result<(), StoreError> {
+        let store = Self::open_unchecked(config)?;
+        let entries = store.index.entries().collect::<Result<Vec<_>, _>>()?;
+        store.index.apply_in_bulk(entries)?;
+        let mut applied = store.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = applied.take().ok_or(StoreError::WriterStopped)?;
+        store.index.set_applied(Applied { sum: store.index.sum()?, packed: None, ..after })
+    }
+
     /// Makes the log agree with a database that a test has changed directly.
     ///
     /// # Errors

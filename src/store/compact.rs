@@ -1,10 +1,11 @@
-//! Compaction: writes the log anew, with the live values and one description of all entries, and gives back the space of
-//! whatever was replaced since, also sled's.
+//! Compaction: writes the log anew, with the live values in bundles and one description of all entries, and gives back the
+//! space of whatever was replaced since. The database is then built again, so that all entries are in its packed part.
 //!
-//! In: a store that nobody has open. Out: the same content. The new log is written as `values.new`, and takes the place of
-//! the old one by a rename: a process that is killed before has changed nothing, and one that is killed later leaves a store
-//! whose database and ledger belong to the old log, which the next opening makes anew. The numbers of the new log begin with
-//! 1; the tally goes on counting, so that it shows which log is newer.
+//! In: a store that nobody has open. Out: the same content, in the newest format. The new log is written as `values.new`, the
+//! database for it as `db.new`. The log takes the place of the old one by a rename: a process that is killed before has
+//! changed nothing, and one that is killed later leaves a store whose database and ledger belong to the old log, which the
+//! next opening makes anew. The numbers of the new log begin with 1; the tally goes on counting, so that it shows which log is
+//! newer.
 
 use std::fs::File;
 use std::io;
@@ -12,16 +13,28 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::bundle::{BUNDLE_BYTES, Bundled, Bundler};
+use super::format::{META_FORMAT, STORE_FORMAT_VERSION};
 use super::group::{Head, Kind};
+use super::index::{Applied, Index};
+use super::open::{building_in, remove_folder, switch_database};
+use super::packed;
 use super::repair::ask_again;
-use super::trees::{Operation, PENDING, RECORDS, SETTLED, operations_to_bytes};
+use super::trees::{META, Operation, PENDING, RECORDS, SETTLED, operations_to_bytes};
+use super::value::seal_json;
 use super::value_log::{Place, ValueLog};
 use super::{Store, StoreError, frame};
 use crate::actor::fail_point;
 use crate::config::StoreConfig;
 
-/// A compaction pays off if it would free this share of the log.
+/// A compaction pays off if it would free this share of the log,
 const WORTH_SHARE: f64 = 1.0 / 3.0;
+
+/// or if this share of the store is loose: values that a bundle would take, and entries in sled. They shrink to less than half.
+const LOOSE_SHARE: f64 = 0.5;
+
+/// Stores with a shorter log are small enough as they are.
+const LEAST_LOOSE_LOG_BYTES: u64 = 2 << 20;
 
 /// Bytes of values per group, at least: they hold the two copies of its description apart, so that a damage which is smaller
 /// does not reach both.
@@ -54,9 +67,28 @@ struct Part {
     bytes: u64,
 }
 
-fn described(mut others: Vec<Operation>, keys: Vec<Vec<u8>>, places: &[Place]) -> Vec<u8> {
-    let of = |(key, place): (_, &Place)| Operation { tree: RECORDS, key, value: Some(place.to_bytes().into()) };
-    others.extend(keys.into_iter().zip(places).map(of));
+/// A log that was written anew.
+struct NextLog {
+    log: ValueLog,
+    /// Of the records, in key order; `None` of one that was left out.
+    places: Vec<Option<Place>>,
+    end: Applied,
+}
+
+/// An entry of a store that has the newest format.
+fn in_newest_format(entry: Operation) -> Result<Operation, StoreError> {
+    let is_format = entry.tree == META && entry.key == META_FORMAT;
+    let value = if is_format { Some(seal_json(&STORE_FORMAT_VERSION)?) } else { entry.value };
+    Ok(Operation { value, ..entry })
+}
+
+/// The entries of a group, of which the values and bundles are at `places`.
+fn described(mut others: Vec<Operation>, records: Vec<Bundled>, places: &[Place]) -> Vec<u8> {
+    let of = |(key, value, slot): Bundled| {
+        let place: Place = places[value].in_slot(slot);
+        Operation { tree: RECORDS, key, value: Some(place.to_bytes()) }
+    };
+    others.extend(records.into_iter().map(of));
     operations_to_bytes(&others)
 }
 
@@ -75,13 +107,14 @@ impl Store {
         Self::open_existing(config)?.compact_and_close(config)
     }
 
-    /// Compacts the store of `config` if a third of its log would be freed; `None` otherwise.
+    /// Compacts the store of `config` if a third of its log would be freed, or half of the store is not packed yet; `None`
+    /// otherwise.
     ///
     /// # Errors
     /// As [`Store::compact`].
     pub fn compact_if_worth(config: &StoreConfig) -> Result<Option<Compaction>, StoreError> {
         let store = Self::open_existing(config)?;
-        if store.garbage_share()? < WORTH_SHARE {
+        if store.garbage_share()? < WORTH_SHARE && store.loose_share()? < LOOSE_SHARE {
             return Ok(None);
         }
         store.compact_and_close(config).map(Some)
@@ -94,20 +127,36 @@ impl Store {
     pub fn garbage_share(&self) -> Result<f64, StoreError> {
         let mut live = overhead(&[]);
         self.for_each_part(|part| {
-            let mut offset = 0;
-            let (mut keys, mut places) = (Vec::new(), Vec::new());
+            let (mut records, mut places, mut len_of, mut end) = (Vec::new(), Vec::new(), len_once(), 0);
             for (key, place) in part.records {
                 if let Some(place) = place {
-                    keys.push(key);
-                    places.push(place.at(offset));
-                    offset += u64::from(place.len());
+                    end += len_of(Some(place));
+                    records.push((key, places.len(), place.slot()));
+                    places.push(place.at(end - u64::from(place.len())));
                 }
             }
-            live += part.bytes + overhead(&described(part.others, keys, &places));
+            live += part.bytes + overhead(&described(part.others, records, &places));
             Ok(())
         })?;
         #[expect(clippy::cast_precision_loss, reason = "a share")]
         Ok((1.0 - live as f64 / self.values.len().max(1) as f64).max(0.0))
+    }
+
+    /// The share of the store that is not packed yet, 0 to 1; 0 of a small store.
+    fn loose_share(&self) -> Result<f64, StoreError> {
+        let failed = |source| StoreError::Folder { path: self.path.clone(), source };
+        let (log, database) = sizes(&self.path).map_err(failed)?;
+        if log < LEAST_LOOSE_LOG_BYTES {
+            return Ok(0.0);
+        }
+        let packed = std::fs::metadata(self.path.join("db").join(packed::NAME)).map_or(0, |file| file.len());
+        let mut loose = database.saturating_sub(packed);
+        for entry in self.index.entries_of(|tree| tree == RECORDS) {
+            let fits = |place: &Place| place.slot().is_none() && (place.len() as usize) < BUNDLE_BYTES;
+            loose += place_of(&entry?).filter(fits).map_or(0, |place| u64::from(place.len()));
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        Ok(loose as f64 / (log + database) as f64)
     }
 
     fn compact_and_close(mut self, config: &StoreConfig) -> Result<Compaction, StoreError> {
@@ -116,9 +165,10 @@ impl Store {
         let failed = |source| StoreError::Folder { path: path.clone(), source };
         let (log_before, database_before) = sizes(&path).map_err(failed)?;
         let next_path = ValueLog::next_path_in(&path);
-        let next = self.write_next_log().inspect_err(|_| {
+        let next = self.write_next(config).inspect_err(|_| {
             // Before sled writes its last pages: the disk may be full.
             let _the_next_opening_does_it = std::fs::remove_file(&next_path);
+            let _the_next_opening_does_it = remove_folder(&building_in(&path));
         });
         drop(self);
         let switched = next.and_then(|next| {
@@ -131,26 +181,44 @@ impl Store {
             let _the_next_opening_does_it = std::fs::remove_file(&next_path);
             return Err(error);
         }
+        switch_database(&path).map_err(failed)?;
         drop(Self::open_with(config, lock)?);
         let (log_after, database_after) = sizes(&path).map_err(failed)?;
         Ok(Compaction { log_before, log_after, database_before, database_after })
     }
 
+    /// Writes the next log, and the database for it.
+    fn write_next(&self, config: &StoreConfig) -> Result<ValueLog, StoreError> {
+        let NextLog { log, places, end } = self.write_next_log()?;
+        let mut places = places.into_iter();
+        let entries = self.index.entries().filter_map(|entry| match entry {
+            Ok(entry) if entry.tree == RECORDS => {
+                let place = places.next().flatten()?;
+                Some(Ok(Operation { value: Some(place.to_bytes()), ..entry }))
+            }
+            entry => Some(entry.and_then(in_newest_format)),
+        });
+        let building = building_in(&self.path);
+        remove_folder(&building).map_err(|source| StoreError::Folder { path: building.clone(), source })?;
+        drop(Index::build(&building, config.cache_bytes, entries, end)?);
+        Ok(log)
+    }
+
     /// Writes all entries and their values into a new log, durably.
-    fn write_next_log(&self) -> Result<ValueLog, StoreError> {
+    fn write_next_log(&self) -> Result<NextLog, StoreError> {
         let failed = |source: io::Error| StoreError::database("be compacted", source.into());
         let log = ValueLog::at(ValueLog::next_path_in(&self.path));
         log.continue_after(0, rand::random());
+        let mut places = Vec::new();
         let (mut is_undamaged, mut num_left_out) = (None, 0_u64);
-        let mut raw = Vec::new();
         self.for_each_part(|part| {
-            let (mut keys, mut values) = (Vec::new(), Vec::new());
+            let mut bundler = Bundler::default();
+            let mut is_kept = Vec::with_capacity(part.records.len());
             for (key, _) in part.records {
-                match self.sound_value(&key, &mut raw) {
-                    Ok(value) => {
-                        keys.push(key);
-                        values.push(value);
-                    }
+                let raw = self.with_record(&key, <[u8]>::to_vec);
+                is_kept.push(raw.is_ok());
+                match raw {
+                    Ok(raw) => bundler.put(key, raw.unwrap_or_default()),
                     Err(error) if error.is_damaged_value() => {
                         let is_unused = is_undamaged.map_or_else(|| self.is_undamaged(), Ok)?;
                         is_undamaged = Some(is_unused);
@@ -162,24 +230,27 @@ impl Store {
                     Err(error) => return Err(error),
                 }
             }
-            let append = log.append(Kind::Commit, &values, |places| described(part.others, keys, places));
-            append.map_err(failed)?;
+            let (values, records) = bundler.finish();
+            let mut written = records.iter().map(|(_, value, slot)| (*value, *slot)).collect::<Vec<_>>().into_iter();
+            let mut of_values = Vec::new();
+            let append = log.append(Kind::Commit, &values, |places| {
+                of_values.extend_from_slice(places);
+                described(part.others, records, places)
+            });
+            let values_at = append.map_err(failed)?.values_at();
+            let mut place = || written.next().map(|(value, slot)| of_values[value].behind(values_at).in_slot(slot));
+            places.extend(is_kept.into_iter().map(|is_kept| if is_kept { place() } else { None }));
             fail_point("compact.mid_write");
             Ok(())
         })?;
         // The last group of a log is in doubt where no ledger knows it, so it is one that holds nothing.
-        log.append(Kind::Commit, &[], |_| Vec::new()).and_then(|_| log.sync()).map_err(failed)?;
+        let last = log.append(Kind::Commit, &[], |_| Vec::new()).map_err(failed)?;
+        log.sync().map_err(failed)?;
         if num_left_out > 0 {
             tracing::warn!("{num_left_out} damaged values to which no answer refers were left out");
         }
-        Ok(log)
-    }
-
-    /// The framed value at `key`.
-    fn sound_value(&self, key: &[u8], raw: &mut Vec<u8>) -> Result<Vec<u8>, StoreError> {
-        let value = self.with_record(key, <[u8]>::to_vec)?.unwrap_or_default();
-        frame::open(&value, raw).map_err(|source| StoreError::damaged("records", key, &source.to_string()))?;
-        Ok(value)
+        let end = Applied { position: last.position(), log_id: last.log_id, ..Applied::default() };
+        Ok(NextLog { log, places, end })
     }
 
     fn is_undamaged(&self) -> Result<bool, StoreError> {
@@ -191,12 +262,14 @@ impl Store {
     /// Passes all entries to `take`, in parts; those without values are spread over the records.
     fn for_each_part(&self, mut take: impl FnMut(Part) -> Result<(), StoreError>) -> Result<(), StoreError> {
         let (mut num_others, mut num_records, mut bytes) = (0_u64, 0_u64, 0_u64);
+        let mut len_of = len_once();
         for entry in self.index.entries() {
             let entry = entry?;
             num_others += u64::from(entry.tree != RECORDS) + u64::from(entry.tree == SETTLED);
             num_records += u64::from(entry.tree == RECORDS);
-            bytes += place_of(&entry).map_or(0, |place| u64::from(place.len()));
+            bytes += len_of(place_of(&entry));
         }
+        let mut len_of = len_once();
         // Each settled request is pending first: where the group of its settlement is lost, it is asked again.
         let settled = self.index.entries_of(|tree| tree == SETTLED);
         let asked = settled.map(|entry| entry.map(|entry| ask_again(entry.key)));
@@ -216,7 +289,7 @@ impl Store {
             if entry.tree == RECORDS {
                 records_taken += 1;
                 let place = place_of(&entry);
-                let len = place.map_or(0, |place| u64::from(place.len()));
+                let len = len_of(place);
                 (part.bytes, bytes) = (part.bytes + len, bytes - len);
                 part.records.push((entry.key, place));
             } else {
@@ -224,7 +297,7 @@ impl Store {
                 if entry.tree == SETTLED {
                     part.others.push(Operation { tree: PENDING, key: entry.key.clone(), value: None });
                 }
-                part.others.push(entry);
+                part.others.push(in_newest_format(entry)?);
             }
             let is_held_apart = part.bytes >= GROUP_BYTES && bytes >= GROUP_BYTES;
             if is_held_apart || part.others.len() + part.records.len() >= GROUP_ENTRIES {
@@ -232,6 +305,16 @@ impl Store {
             }
         }
         take(part)
+    }
+}
+
+/// Lengths of values in the order of their keys, of a bundle at its first value.
+fn len_once() -> impl FnMut(Option<Place>) -> u64 {
+    let mut last = None;
+    move |place| {
+        let Some(place) = place else { return 0 };
+        let is_new = last.replace(place.offset()) != Some(place.offset());
+        if is_new { u64::from(place.len()) } else { 0 }
     }
 }
 

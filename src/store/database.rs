@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError, RwLock};
 
-use sled::Tree;
-
 use super::format::{META_BUSIEST, META_COUNTS, META_FORMAT, META_IDENTITY, META_STORE_ID, STORE_FORMAT_VERSION};
 use super::group::{Kind, Position};
 use super::index::{Applied, Index};
 use super::lock::Unavailable;
 use super::space::Space;
+use super::tree::Tree;
 use super::trees::{META, Operation, RECORDS, operations_to_bytes, place_records};
 use super::value::{open_json, seal_json};
 use super::value_log::{Place, ValueLog};
@@ -179,7 +178,7 @@ impl Store {
         let Changes { mut operations, records } = changes;
         let (keys, values): (Vec<_>, Vec<_>) = records.into_iter().unzip();
         let operations_of = |places: &[Place]| {
-            let of = |(key, place): (_, &Place)| Operation { tree: RECORDS, key, value: Some(place.to_bytes().into()) };
+            let of = |(key, place): (_, &Place)| Operation { tree: RECORDS, key, value: Some(place.to_bytes()) };
             operations.extend(keys.into_iter().zip(places).map(of));
             operations_to_bytes(&operations)
         };

@@ -12,6 +12,7 @@ pub(super) const ALERTS: u8 = b'A';
 pub(super) const SIGNATURES: u8 = b'G';
 pub(super) const JOBS: u8 = b'J';
 pub(super) const DATA: u8 = b'S';
+pub(super) const REPLICATES: u8 = b'T';
 
 /// A record that the harvest saw for the first time (`before` is `None`) or changed.
 pub(super) fn put_version_line(kind: &str, id: u64, before: Option<&RawJson>, after: &RawJson, out: &mut Vec<u8>) {
@@ -66,10 +67,13 @@ pub(super) fn differ_in_time_only(before: &RawJson, now: &RawJson) -> bool {
 }
 
 impl Store {
-    /// The stored lines of the change feed of a harvest, in portions.
-    pub fn feed(&self, harvest: u16) -> impl Iterator<Item = Result<Vec<u8>, StoreError>> {
-        self.records.scan_prefix(key::feed_prefix(harvest)).keys().filter_map(move |piece_key| {
+    /// The stored lines of the change feed of a harvest, in portions: those of replicates, or all others.
+    pub fn feed(&self, harvest: u16, of_replicates: bool) -> impl Iterator<Item = Result<Vec<u8>, StoreError>> {
+        let prefix = key::feed_prefix(harvest);
+        let at = prefix.len();
+        self.records.scan_prefix(prefix).keys().filter_map(move |piece_key| {
             let portion = |piece_key: sled::IVec| match piece_key.split_last_chunk::<2>() {
+                Some((_, [0, 0])) if (piece_key.get(at) == Some(&REPLICATES)) != of_replicates => Ok(None),
                 Some((feed_key, [0, 0])) => self.blob(feed_key),
                 _ => Ok(None),
             };

@@ -95,7 +95,13 @@ thread_local! {
 /// Frames a value, and compresses it where that makes it shorter. The same bytes give the same frame.
 #[must_use]
 pub fn seal(raw: &[u8]) -> Vec<u8> {
-    let codec = if is_json_object(raw) { ZSTD_WITH_DICTIONARY } else { ZSTD };
+    seal_like(raw, raw)
+}
+
+/// As [`seal`], for bytes that hold records like `sample`.
+#[must_use]
+pub(super) fn seal_like(raw: &[u8], sample: &[u8]) -> Vec<u8> {
+    let codec = if is_json_object(sample) { ZSTD_WITH_DICTIONARY } else { ZSTD };
     let compressed = if (MIN_COMPRESSED_RAW_BYTES..=MAX_COMPRESSED_RAW_BYTES).contains(&raw.len()) {
         compress(raw, codec == ZSTD_WITH_DICTIONARY).filter(|compressed| compressed.len() < raw.len())
     } else {

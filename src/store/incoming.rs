@@ -6,7 +6,9 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
+use super::index::Index;
 use super::value_log::ValueLog;
 use super::{Ledger, Store, StoreError};
 use crate::actor::no_follow;
@@ -59,7 +61,7 @@ impl Incoming {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         remove_left_over(&folder).map_err(failed)?;
-        let store = Store::open(&StoreConfig { path: folder.clone(), ..config.clone() })?;
+        let store = Store::open(&StoreConfig { path: folder.clone(), ..config.clone() })?.into_memory()?;
         Ok(Self { config: config.clone(), folder, store: Some(store), is_in_place: false, _lock: lock })
     }
 
@@ -105,6 +107,17 @@ impl Incoming {
         drop(held);
         self.is_in_place = true;
         Ok(())
+    }
+}
+
+impl Store {
+    /// The same store with its database in memory; [`Store::flush_all`] writes it.
+    fn into_memory(self) -> Result<Self, StoreError> {
+        let index = Index::in_memory();
+        index.apply_in_bulk(self.index.entries().collect::<Result<_, _>>()?)?;
+        let applied = *self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        let Self { path, values, space, lock, .. } = self;
+        Ok(Self { space, ..Self::of(&path, index, applied.unwrap_or_default(), values, lock) })
     }
 }
 

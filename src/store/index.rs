@@ -1,22 +1,26 @@
 //! sled's database: an index that the log can build again.
 //!
-//! In: operations, in the order of the log. Out: trees. A sum over all entries, kept in the same transactions, shows on
-//! opening whether the database still holds what was written into it; a page that sled cannot read, a panic or a hang shows
-//! too.
+//! In: operations, in the order of the log. Out: trees. A database that is built from the log has its entries in a packed part
+//! (see `packed`); sled has the later ones over them. A sum over all entries of sled, kept in the same transactions, shows on
+//! opening whether it still holds what was written into it; a page that sled cannot read, a panic or a hang shows too. The
+//! packed part has a checksum.
 
+use std::fs::File;
 use std::path::Path;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use sled::transaction::{ConflictableTransactionError, TransactionError};
-use sled::{Db, IVec, Transactional as _, Tree};
+use sled::{Db, IVec, Transactional as _};
 
 use super::StoreError;
 use super::error::reason_of;
 use super::format::{META_APPLIED, META_DEVELOPMENT_FORMAT, META_FORMAT, META_STORE_ID, OLDEST_FORMAT};
 use super::frame;
 use super::group::Position;
+use super::packed::{NAME as PACKED, Packed, PackedWriter};
 use super::panics::catch_silently;
-use super::replay::Content;
+use super::tree::{Live, Memory, REMOVED, Tree};
 use super::trees::{META, NAMES, NUM_TREES, Operation, STATES, hash_of};
 use super::value::open_json;
 use crate::actor::fail_point;
@@ -37,8 +41,10 @@ pub(super) struct Applied {
     pub(super) position: Position,
     /// See [`super::group::Head::log_id`].
     pub(super) log_id: u64,
-    /// Sum (wrapping) of the hashes of all entries except this one.
+    /// Sum (wrapping) of the hashes of all entries of sled except this one.
     pub(super) sum: u64,
+    /// Checksum of the packed part; `None` without one.
+    pub(super) packed: Option<u64>,
 }
 
 impl Applied {
@@ -49,7 +55,8 @@ impl Applied {
 
     fn seal(self) -> Vec<u8> {
         let fields = [self.position.number, self.position.end, self.log_id, self.sum];
-        frame::seal(&fields.map(u64::to_le_bytes).concat())
+        let fields = fields.into_iter().chain(self.packed);
+        frame::seal(&fields.flat_map(u64::to_le_bytes).collect::<Vec<_>>())
     }
 
     fn open(framed: &[u8]) -> Option<Self> {
@@ -57,7 +64,7 @@ impl Applied {
         frame::open(framed, &mut raw).ok()?;
         let field = |at: usize| raw.get(8 * at..)?.first_chunk::<8>().map(|field| u64::from_le_bytes(*field));
         let position = Position { number: field(0)?, end: field(1)? };
-        Some(Self { position, log_id: field(2)?, sum: field(3)? })
+        Some(Self { position, log_id: field(2)?, sum: field(3)?, packed: field(4) })
     }
 }
 
@@ -75,17 +82,56 @@ pub(super) enum Fault {
 /// An open database.
 #[derive(Clone, Debug)]
 pub(super) struct Index {
+    /// Each read as one.
     pub(super) trees: [Tree; NUM_TREES],
+    live: LiveTrees,
+}
+
+/// The part of the trees that can be changed.
+#[derive(Clone, Debug)]
+enum LiveTrees {
+    Sled([sled::Tree; NUM_TREES]),
+    /// Of a store that is being filled.
+    Memory([Memory; NUM_TREES]),
 }
 
 impl Index {
-    /// Opens the database in `folder` without any check.
+    /// Opens the database in `folder`, without a look at sled's entries.
     pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         let db = open_sled(folder, cache_bytes)?;
         let tree = |name: &str| db.open_tree(name).map_err(|source| StoreError::database("open a tree", source));
-        let trees = NAMES.iter().map(|name| tree(name)).collect::<Result<Vec<_>, _>>()?;
-        let trees = trees.try_into().map_err(|_| StoreError::Corrupt("a tree is missing".to_owned()))?;
-        Ok(Self { trees })
+        let live = NAMES.iter().map(|name| tree(name)).collect::<Result<Vec<_>, _>>()?;
+        let missing = |_| StoreError::Corrupt("a tree is missing".to_owned());
+        let live: [sled::Tree; NUM_TREES] = live.try_into().map_err(missing)?;
+        let found = live[META].get(META_APPLIED);
+        let found = found.map_err(|source| StoreError::database("read its description", source))?;
+        let applied = found.as_deref().and_then(Applied::open).unwrap_or_default();
+        let packed = applied.packed.map(|check| open_packed(folder, check)).transpose()?;
+        let trees = std::array::from_fn(|number| {
+            let packed = packed.as_ref().filter(|_| number != META);
+            Tree::new(number_in_file(number), Live::Sled(live[number].clone()), packed.map(Arc::clone))
+        });
+        Ok(Self { trees, live: LiveTrees::Sled(live) })
+    }
+
+    /// A database in memory, for a store that nobody reads before it is complete.
+    pub(super) fn in_memory() -> Self {
+        let memory: [Memory; NUM_TREES] = Default::default();
+        let tree = |number| Tree::new(number_in_file(number), Live::Memory(Arc::clone(&memory[number])), None);
+        Self { trees: std::array::from_fn(tree), live: LiveTrees::Memory(memory) }
+    }
+
+    /// True before the database is [built](Index::build) on the disk.
+    pub(super) fn is_in_memory(&self) -> bool {
+        matches!(self.live, LiveTrees::Memory(_))
+    }
+
+    /// sled's entries; none of a database in memory.
+    fn sled_trees(&self) -> &[sled::Tree] {
+        match &self.live {
+            LiveTrees::Sled(trees) => trees,
+            LiveTrees::Memory(_) => &[],
+        }
     }
 
     /// Opens the database in `folder` and reads all of it. sled panics on some damage and never returns from other.
@@ -119,7 +165,8 @@ impl Index {
         }
         let sum = index.sum().map_err(fault_of)?;
         match applied.as_deref().map(Applied::open) {
-            None if index.trees[META].is_empty() => Err(Fault::Missing),
+            None if index.trees[META].iter().next().is_none() => Err(Fault::Missing),
+            None if index.is_without_packed_part() => Err(Fault::Damaged("an earlier version made it".to_owned())),
             None => Err(Fault::Damaged("its description is missing".to_owned())),
             Some(None) => Err(Fault::Damaged("its description is damaged".to_owned())),
             Some(Some(applied)) if applied.sum != sum => {
@@ -136,28 +183,43 @@ impl Index {
             || self.trees[META].contains_key(META_DEVELOPMENT_FORMAT).unwrap_or_default()
     }
 
-    /// Builds a database with `content` in `folder`, which must not exist.
+    fn is_without_packed_part(&self) -> bool {
+        self.trees[META].contains_key(b"applied").unwrap_or_default()
+    }
+
+    /// Builds a database with `entries` in `folder`, which must not exist: the description in sled, all else in the packed
+    /// part. The entries come by tree, then by key. `applied` comes without the sum and the packed part.
     pub(super) fn build(
         folder: &Path,
         cache_bytes: u64,
-        content: Content,
+        entries: impl IntoIterator<Item = Result<Operation, StoreError>>,
         applied: Applied,
     ) -> Result<Self, StoreError> {
-        let index = Self::open(folder, cache_bytes)?;
-        for (number, entries) in content.trees.into_iter().enumerate() {
-            let mut entries = entries.into_iter().peekable();
-            while entries.peek().is_some() {
-                let mut batch = sled::Batch::default();
-                for (key, value) in entries.by_ref().take(BATCH_OPERATIONS) {
-                    batch.insert(key, value);
-                }
-                let applied = index.trees[number].apply_batch(batch);
-                applied.map_err(|source| StoreError::database("be built from its log", source))?;
-                fail_point("index.mid_rebuild");
+        let failed = |source: std::io::Error| StoreError::database("be built from its log", source.into());
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let mut applied = Applied { sum: 0, packed: None, ..applied };
+        let mut description = sled::Batch::default();
+        let mut packed = PackedWriter::create(&folder.join(PACKED)).map_err(failed)?;
+        for entry in entries {
+            let Operation { tree, key, value } = entry?;
+            let value = value.unwrap_or_default();
+            if tree == META {
+                applied.sum = applied.sum.wrapping_add(hash_of(META, &key, &value));
+                description.insert(key, value);
+            } else {
+                packed.put(number_in_file(tree), &key, &value).map_err(failed)?;
             }
         }
-        index.set_applied(applied)?;
-        Ok(index)
+        applied.packed = Some(packed.finish().map_err(failed)?);
+        description.insert(META_APPLIED, applied.seal());
+        let db = open_sled(folder, cache_bytes)?;
+        let meta = db.open_tree(NAMES[META]).map_err(|source| StoreError::database("open a tree", source))?;
+        meta.apply_batch(description).map_err(|source| StoreError::database("be built from its log", source))?;
+        drop((meta, db));
+        // sled flushes its file, but not its description of itself.
+        let synced = File::open(folder.join("conf")).and_then(|conf| conf.sync_all());
+        synced.and_then(|()| File::open(folder)?.sync_all()).map_err(failed)?;
+        Self::open(folder, cache_bytes)
     }
 
     /// The id of the store; `None` if it is missing or damaged.
@@ -176,10 +238,10 @@ impl Index {
             .ok_or_else(|| StoreError::damaged("meta", META_APPLIED, "it is missing"))
     }
 
-    /// Sum of the hashes of all entries.
+    /// Sum of the hashes of all entries of sled.
     pub(super) fn sum(&self) -> Result<u64, StoreError> {
         let mut sum = 0_u64;
-        for (number, tree) in self.trees.iter().enumerate() {
+        for (number, tree) in self.sled_trees().iter().enumerate() {
             for entry in tree {
                 let (key, value) = entry.map_err(|source| StoreError::database("be read", source))?;
                 if number != META || key != META_APPLIED {
@@ -190,9 +252,17 @@ impl Index {
         Ok(sum)
     }
 
+    /// Sum of the hashes of all entries, wherever they are.
+    pub(super) fn sum_of_content(&self) -> Result<u64, StoreError> {
+        self.entries().try_fold(0_u64, |sum, entry| {
+            let Operation { tree, key, value } = entry?;
+            Ok(sum.wrapping_add(hash_of(tree, &key, &value.unwrap_or_default())))
+        })
+    }
+
     /// Notes how much of the log is in the database, without a transaction.
     pub(super) fn set_applied(&self, applied: Applied) -> Result<(), StoreError> {
-        let put = self.trees[META].insert(META_APPLIED, applied.seal());
+        let put = self.sled_trees().get(META).map_or(Ok(None), |meta| meta.insert(META_APPLIED, applied.seal()));
         put.map_err(|source| StoreError::database("write its description", source)).map(drop)
     }
 
@@ -204,6 +274,10 @@ impl Index {
         operations: &[Operation],
         position: Position,
     ) -> Result<Applied, StoreError> {
+        if self.is_in_memory() {
+            self.apply_in_bulk(operations.to_vec())?;
+            return Ok(Applied { position, ..before });
+        }
         let mut operations: Vec<&Operation> = operations.iter().collect();
         if operations.len() > TRANSACTION_OPERATIONS {
             // Records come before the states that refer to them, for readers in this process.
@@ -226,11 +300,17 @@ impl Index {
         operations: &[&Operation],
         position: Position,
     ) -> Result<Applied, StoreError> {
-        let done: Result<Applied, TransactionError<()>> = self.trees.as_slice().transaction(|views| {
+        let failed = |source| StoreError::database("commit answers", source);
+        let mut removed = Vec::with_capacity(operations.len());
+        for operation in operations {
+            removed.push(self.removal(operation).map_err(failed)?);
+        }
+        let done: Result<Applied, TransactionError<()>> = self.sled_trees().transaction(|views| {
             let mut sum = before.sum;
-            for Operation { tree, key, value } in operations.iter().copied() {
+            for (Operation { tree, key, value }, removed) in operations.iter().copied().zip(&removed) {
+                let value = value.as_deref().or(*removed);
                 let old = match value {
-                    Some(value) => views[*tree].insert(key.as_slice(), value.as_slice()),
+                    Some(value) => views[*tree].insert(key.as_slice(), value),
                     None => views[*tree].remove(key.as_slice()),
                 };
                 if let Some(old) = old.map_err(ConflictableTransactionError::from)? {
@@ -245,22 +325,44 @@ impl Index {
             Ok(applied)
         });
         done.map_err(|error| match error {
-            TransactionError::Storage(source) => StoreError::database("commit answers", source),
+            TransactionError::Storage(source) => failed(source),
             TransactionError::Abort(()) => StoreError::WriterStopped,
         })
     }
 
+    /// The mark that takes the place of the entry which `operation` removes; `None` where sled's entry just goes.
+    fn removal(&self, Operation { tree, key, value }: &Operation) -> sled::Result<Option<&'static [u8]>> {
+        let leaves_mark = value.is_none() && self.trees[*tree].is_packed(key)?;
+        Ok(leaves_mark.then_some(REMOVED))
+    }
+
     /// Applies operations without a transaction and without the sum: the caller notes both at the end.
     pub(super) fn apply_in_bulk(&self, operations: Vec<Operation>) -> Result<(), StoreError> {
+        let trees = match &self.live {
+            LiveTrees::Sled(trees) => trees,
+            LiveTrees::Memory(trees) => {
+                for Operation { tree, key, value } in operations {
+                    let mut entries = trees[tree].write().unwrap_or_else(PoisonError::into_inner);
+                    match value {
+                        Some(value) => drop(entries.insert(key.into(), value.into())),
+                        None => drop(entries.remove(key.as_slice())),
+                    }
+                }
+                return Ok(());
+            }
+        };
+        let failed = |source| StoreError::database("write records", source);
         let mut batches: [sled::Batch; NUM_TREES] = Default::default();
-        for Operation { tree, key, value } in operations {
-            match value {
+        for operation in operations {
+            let removed = self.removal(&operation).map_err(failed)?;
+            let Operation { tree, key, value } = operation;
+            match value.or_else(|| removed.map(<[u8]>::to_vec)) {
                 Some(value) => batches[tree].insert(key, value),
                 None => batches[tree].remove(key),
             }
         }
-        for (tree, batch) in self.trees.iter().zip(batches) {
-            tree.apply_batch(batch).map_err(|source| StoreError::database("write records", source))?;
+        for (tree, batch) in trees.iter().zip(batches) {
+            tree.apply_batch(batch).map_err(failed)?;
         }
         Ok(())
     }
@@ -286,6 +388,20 @@ impl Index {
             })
         })
     }
+}
+
+/// The number of a tree in the packed part.
+fn number_in_file(tree: usize) -> u8 {
+    u8::try_from(tree).unwrap_or(u8::MAX)
+}
+
+fn open_packed(folder: &Path, check: u64) -> Result<Arc<Packed>, StoreError> {
+    let path = folder.join(PACKED);
+    Packed::open(&path, check).map(Arc::new).map_err(|source| match source.kind() {
+        std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => StoreError::Corrupt(source.to_string()),
+        std::io::ErrorKind::NotFound => StoreError::Corrupt("its packed part is missing".to_owned()),
+        _ => StoreError::Folder { path, source },
+    })
 }
 
 /// sled follows links, and would write to a file elsewhere.
@@ -376,7 +492,7 @@ fn store_of(folder: &Path) -> std::path::PathBuf {
 }
 
 /// sled refuses a smaller cache.
-const LEAST_CACHE_BYTES: u64 = 256;
+pub(super) const LEAST_CACHE_BYTES: u64 = 256;
 
 /// sled's threads may keep a database locked for a moment after it was closed.
 const LOCK_ATTEMPTS: u32 = 100;
@@ -396,9 +512,12 @@ fn is_lock_error(error: &std::io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::config::StoreConfig;
     use crate::store::Store;
+    use crate::store::replay::Content;
 
     #[test]
     fn an_error_of_the_system_or_a_small_cache_is_never_called_damage() {
@@ -415,6 +534,96 @@ mod tests {
             let opened = Index::open_checked(&path.join("db"), cache_bytes);
             assert!(opened.is_ok(), "{cache_bytes}: {opened:?}");
         }
+    }
+
+    type Entry = (usize, Vec<u8>, Option<Vec<u8>>);
+
+    fn entries() -> impl Strategy<Value = Vec<Entry>> {
+        let key = proptest::collection::vec(0_u8..4, 0..5);
+        let value = proptest::option::weighted(0.7, proptest::collection::vec(any::<u8>(), 2..60));
+        proptest::collection::vec((0..NUM_TREES, key, value), 0..200)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(30))]
+
+        #[test]
+        fn a_built_database_with_later_changes_reads_as_one(built in entries(), groups in proptest::collection::vec(entries(), 0..4)) {
+            let folder = tempfile::tempdir().unwrap();
+            let mut content = Content::default();
+            for (tree, key, value) in built {
+                let _replaced = content.trees[tree].insert(key.into(), value.unwrap_or_default().into());
+            }
+            let mut expected = content.trees.clone();
+            let path = folder.path().join("db");
+            let index = Index::build(&path, 1 << 20, content.into_entries(), Applied::default()).unwrap();
+            let mut applied = index.applied().unwrap();
+            for (number, group) in (1..).zip(groups) {
+                let of = |(tree, key, value): &Entry| Operation { tree: *tree, key: key.clone(), value: value.clone() };
+                let operations: Vec<_> = group.iter().map(of).collect();
+                applied = index.apply(applied, &operations, Position { number, end: number }).unwrap();
+                // A large group is applied in another order, but changes no entry twice.
+                for (tree, key, value) in group {
+                    match value {
+                        Some(value) => drop(expected[tree].insert(key.into(), value.into())),
+                        None => drop(expected[tree].remove(key.as_slice())),
+                    }
+                }
+            }
+            let log_id = applied.log_id;
+            drop(index);
+            let (index, reopened) = Index::open_checked(&path, 1 << 20).unwrap();
+            prop_assert_eq!((reopened, reopened.is_of(Some(log_id))), (applied, true));
+            for (tree, entries) in index.trees.iter().zip(&expected) {
+                let read = |prefix: &[u8]| -> Vec<_> {
+                    let entries = tree.scan_prefix(prefix).map(Result::unwrap).filter(|(key, _)| key != META_APPLIED);
+                    entries.map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
+                };
+                for prefix in [&[][..], &[0], &[1, 2], &[3, 3, 3], &[7]] {
+                    let of = entries.iter().filter(|(key, _)| key.starts_with(prefix));
+                    prop_assert_eq!(read(prefix), of.map(|(key, value)| (key.to_vec(), value.to_vec())).collect::<Vec<_>>());
+                    let value = entries.get(prefix).map(|value| value.to_vec());
+                    prop_assert_eq!(tree.get(prefix).unwrap().map(|value| value.to_vec()), value);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_packed_part_that_is_changed_cut_missing_or_of_another_database_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let build = |name, num_entries: u16| {
+            let mut content = Content::default();
+            for number in 0..num_entries {
+                let value = number.to_le_bytes().repeat(9);
+                let _new = content.trees[STATES[1]].insert(number.to_be_bytes().into(), value.into());
+            }
+            let path = folder.path().join(name);
+            drop(Index::build(&path, 1 << 20, content.into_entries(), Applied::default()).unwrap());
+            (path.clone(), std::fs::read(path.join(PACKED)).unwrap())
+        };
+        let ((path, sound), (_, other)) = (build("one", 100), build("other", 101));
+        let reason_with = |bytes: Option<&[u8]>| {
+            std::fs::remove_file(path.join(PACKED)).unwrap();
+            if let Some(bytes) = bytes {
+                std::io::Write::write_all(&mut File::create_new(path.join(PACKED)).unwrap(), bytes).unwrap();
+            }
+            match Index::open_checked(&path, 1 << 20) {
+                Ok(_) => String::new(),
+                Err(Fault::Damaged(reason)) => reason,
+                Err(fault) => panic!("{fault:?}"),
+            }
+        };
+        assert_eq!(reason_with(Some(&sound)), "");
+        for at in (0..sound.len()).step_by(37) {
+            let mut changed = sound.clone();
+            changed[at] ^= 4;
+            assert!(reason_with(Some(&changed)).contains("packed part"), "byte {at}");
+        }
+        for bytes in [&sound[..sound.len() - 1], &[], &other] {
+            assert!(reason_with(Some(bytes)).contains("packed part"));
+        }
+        assert_eq!(reason_with(None), "its packed part is missing");
     }
 
     #[test]

@@ -13,7 +13,6 @@ use serde_json::value::RawValue;
 use super::alert_listing::{join_listings, raw_listing};
 use super::format::META_HARVESTS;
 use super::key;
-use super::merge::DataChanges;
 use super::series::SeriesReader;
 use super::staging::Staging;
 use super::trees::{Operation, UNLISTED};
@@ -42,7 +41,8 @@ struct Asked {
 struct Joined {
     parts: Vec<SettledSummary>,
     settlement: Settlement,
-    changes: DataChanges,
+    /// Of the feed.
+    lines: Vec<u8>,
 }
 
 impl Store {
@@ -159,12 +159,13 @@ impl Store {
         let joined = joined.collect::<Result<Vec<_>, StoreError>>()?;
         let mut staging = Staging::new(self, self.counts()?, durable)?;
         let mut lines = Vec::new();
-        for (Joined { parts, settlement, changes }, signature) in joined.into_iter().zip(signatures) {
-            feed::put_data_line(*signature, &changes, &mut lines);
+        for Joined { parts, settlement, lines: of_signature } in joined {
+            lines.extend(of_signature);
             staging.replace_summaries(&parts, settlement)?;
         }
         if let (Some(first), false) = (signatures.first(), lines.is_empty()) {
-            staging.put_blob(&key::feed(asked.harvest, feed::DATA, first.0), &lines);
+            let kind = if asked.replicates { feed::REPLICATES } else { feed::DATA };
+            staging.put_blob(&key::feed(asked.harvest, kind, first.0), &lines);
         }
         staging.commit().map(drop)
     }
@@ -181,14 +182,19 @@ impl Store {
         let Some(header) = self.newest_header(&parts)? else {
             let outcome = parts.last().map_or(Outcome::Gone, |part| part.settled.outcome);
             let settlement = Settlement::without_records(request, outcome);
-            return Ok(Joined { parts, settlement, changes: DataChanges::default() });
+            return Ok(Joined { parts, settlement, lines: Vec::new() });
         };
-        if replicates {
-            let settlement = Settlement::of_rows(self, request, &header, &reader.read_rows(&stored)?);
-            return Ok(Joined { parts, settlement, changes: DataChanges::default() });
-        }
-        let (series, changes) = reader.read_with_changes(&stored)?;
-        Ok(Joined { parts, settlement: Settlement::of_series(self, request, &header, &series), changes })
+        let mut lines = Vec::new();
+        let settlement = if replicates {
+            let (rows, changes) = reader.read_rows_with_changes(&stored)?;
+            changes.write_line(signature, &mut lines);
+            Settlement::of_rows(self, request, &header, &rows)
+        } else {
+            let (series, changes) = reader.read_with_changes(&stored)?;
+            feed::put_data_line(signature, &changes, &mut lines);
+            Settlement::of_series(self, request, &header, &series)
+        };
+        Ok(Joined { parts, settlement, lines })
     }
 
     /// The last commit: the lists, the feed of everything but data, and the state of the harvest.

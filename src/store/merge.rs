@@ -21,9 +21,10 @@ use crate::model::{
     bring_to_api_order,
 };
 
-pub use changes::{DataChanges, DatumChange, DatumList};
+pub use changes::{DataChanges, DatumChange, DatumList, RowsChange, RowsChanges};
 
-/// The data of a signature in the order of [`api_order`], each id once, and the harvests that saw each of them.
+/// The data of a signature in the order of [`api_order`], each id once, and the harvests that saw each of them. Of an answer with
+/// replicates, the rows of each datum.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     /// The data.
@@ -57,8 +58,30 @@ impl Series {
         Ok(())
     }
 
+    /// As [`Series::add_chunk`], with the rows of each datum.
+    ///
+    /// # Errors
+    /// As [`Columns::record`]; a part of the chunk is appended then.
+    pub fn add_rows(
+        &mut self,
+        columns: &Columns,
+        harvest: u16,
+        revision_of: impl Fn(PushId) -> Option<Revision>,
+    ) -> Result<(), ColumnsError> {
+        for index in 0..columns.len() {
+            columns.add_rows(index, &revision_of, &mut self.data)?;
+            self.seen.resize(self.data.len(), columns.seen(index).unwrap_or(Seen::once(harvest)));
+        }
+        Ok(())
+    }
+
+    /// The harvests that saw each datum with an id.
+    pub(super) fn seen_by_id(&self) -> HashMap<DatumId, Seen> {
+        self.data.iter().zip(&self.seen).filter_map(|(record, seen)| Some((record.id()?, *seen))).collect()
+    }
+
     /// Brings the data to the order of [`api_order`]; equal ones keep theirs.
-    fn sort(&mut self) {
+    pub(super) fn sort(&mut self) {
         if self.data.is_sorted_by(|left, right| api_order(left) <= api_order(right)) {
             return;
         }

@@ -4,8 +4,8 @@
 //! transaction that inserts its records and the requests found in them; the transaction is flushed before it is
 //! acknowledged. Reducers read records by key.
 //!
-//! A store is a folder: `values` is the log of all changes, with the bytes of the records (`ValueLog`); `db/` belongs to sled,
-//! and can be rebuilt from the log (`index`); `ledger.json` records from outside how much must be in both (`Ledger`).
+//! A store is a folder: `values` is the log of all changes, with the bytes of the records (`ValueLog`); `db/` belongs to sled
+//! and its packed part (`packed`), and can be rebuilt from the log (`index`); `ledger.json` records from outside how much must be in both (`Ledger`).
 //! The trees `meta`, `pending`, `settled`, `failed`, `provenance`, `signature_ids`, `pushes` and `set_aside` hold small values
 //! and can be listed; `records` holds the places of the records in `values`.
 
@@ -13,6 +13,7 @@ mod absorb;
 mod alert_listing;
 pub mod archive;
 mod bulk;
+mod bundle;
 mod checkpoint;
 mod chunks;
 pub mod columns;
@@ -37,6 +38,7 @@ mod lock;
 mod merge;
 mod merge_rows;
 mod open;
+mod packed;
 mod panics;
 mod read;
 mod repair;
@@ -48,6 +50,7 @@ mod signature_listing;
 mod space;
 mod staging;
 mod tally;
+mod tree;
 mod trees;
 mod value;
 mod value_log;
@@ -69,7 +72,7 @@ pub use identity::CrawlIdentity;
 pub use incoming::{Incoming, is_filled};
 pub use ledger::Ledger;
 pub use lock::Unavailable;
-pub use merge::{DataChanges, DatumChange, DatumList, Series, merge};
+pub use merge::{DataChanges, DatumChange, DatumList, RowsChange, RowsChanges, Series, merge};
 pub use read::SettledSummary;
 pub use repair::Repair;
 pub use replicates::{ReplicateReader, ReplicateRow, Row};

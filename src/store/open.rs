@@ -21,9 +21,6 @@ use crate::actor::fail_point;
 use crate::config::StoreConfig;
 use crate::model::{PushId, PushRevisions, Revision};
 
-/// The folder in which a database is built.
-const BUILDING: &str = "db.new";
-
 /// A log below this length that holds no group has never acknowledged anything: the first group is shorter, too.
 const MOST_UNBEGUN_BYTES: u64 = 4096;
 
@@ -57,6 +54,7 @@ impl Store {
         for path in leftovers(path) {
             let _stays = std::fs::remove_file(path);
         }
+        let _stays = remove_folder(&building_in(path));
         let (store, _) = Self::open_locked(config, lock, ledger.as_ref(), false)?;
         store.check_format()?;
         store.check_ledger(ledger)?;
@@ -381,26 +379,38 @@ impl Opening<'_> {
                 return Err(StoreError::Ledger { path: Ledger::path_in(path), reason });
             }
         }
-        let (building, place) = (path.join(BUILDING), path.join("db"));
+        let (building, place) = (building_in(path), path.join("db"));
         remove_folder(&building).map_err(failed)?;
         let applied = Applied {
             position: replayed.position,
             log_id: replayed.log_id.unwrap_or_else(rand::random),
-            sum: content.sum(),
+            ..Applied::default()
         };
-        drop(Index::build(&building, self.config.cache_bytes, content, applied)?);
-        // sled flushes its file, but not its description of itself.
-        let synced = File::open(building.join("conf")).and_then(|conf| conf.sync_all());
-        synced.and_then(|()| File::open(&building)?.sync_all()).map_err(failed)?;
-        fail_point("index.before_switch");
-        remove_folder(&place).map_err(failed)?;
-        std::fs::rename(&building, &place).and_then(|()| File::open(path)?.sync_all()).map_err(failed)?;
-        fail_point("index.after_switch");
-        Ok((Index::open(&place, self.config.cache_bytes)?, applied))
+        drop(Index::build(&building, self.config.cache_bytes, content.into_entries(), applied)?);
+        switch_database(path).map_err(failed)?;
+        let index = Index::open(&place, self.config.cache_bytes)?;
+        let applied = index.applied()?;
+        Ok((index, applied))
     }
 }
 
-fn remove_folder(folder: &Path) -> io::Result<()> {
+/// The folder in which the database of the store at `store` is built.
+pub(super) fn building_in(store: &Path) -> PathBuf {
+    store.join("db.new")
+}
+
+/// Puts the database that was built in the place of the old one.
+pub(super) fn switch_database(store: &Path) -> io::Result<()> {
+    let place = store.join("db");
+    fail_point("index.before_switch");
+    remove_folder(&place)?;
+    std::fs::rename(building_in(store), &place)?;
+    File::open(store)?.sync_all()?;
+    fail_point("index.after_switch");
+    Ok(())
+}
+
+pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

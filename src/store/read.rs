@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::atomic::Ordering;
 
+use super::tree::Tree;
 use super::value::{Failure, Pending, Provenance, SetAside, Settled, open_frame, open_json};
 use super::value_log::Place;
-use super::{Outcome, Store, StoreError, frame, key};
+use super::{Outcome, Store, StoreError, key};
 use crate::model::{AlertSummaryId, JobId, PushId, PushRevisions, RawJson, Request, SignatureId, Timestamp, Window};
 
 /// A settled request for the data of one signature in one window, and its settlement.
@@ -166,7 +167,7 @@ impl Store {
         &self,
         replicates: bool,
     ) -> impl Iterator<Item = Result<(SignatureId, u16), StoreError>> {
-        let of_tree = move |(name, tree): (&'static str, &sled::Tree)| {
+        let of_tree = move |(name, tree): (&'static str, &Tree)| {
             tree.scan_prefix([Request::summary_letter(replicates)]).keys().map(move |key| {
                 let key = key.map_err(reading)?;
                 match request_of(name, &key)? {
@@ -310,16 +311,18 @@ impl Store {
     /// [`StoreError::Damaged`] or [`StoreError::MissingValue`], and any error of reading.
     pub fn chunk(&self, request: &Request, number: u16, out: &mut Vec<u8>) -> Result<(), StoreError> {
         let key = key::chunk(request, usize::from(number));
-        let damaged = |reason: String| StoreError::Damaged { tree: "records", key: request.to_string(), reason };
-        let opened = self.with_record(&key, |framed| frame::open(framed, out)).map_err(|error| match error {
-            StoreError::Damaged { reason, .. } => damaged(reason),
+        let copy = |raw: &[u8]| {
+            out.clear();
+            out.extend_from_slice(raw);
+        };
+        let found = self.with_record(&key, copy).map_err(|error| match error {
+            StoreError::Damaged { tree, reason, .. } => StoreError::Damaged { tree, key: request.to_string(), reason },
             error => error,
         })?;
-        let opened = opened.ok_or_else(|| StoreError::MissingValue { key: request.to_string() })?;
-        opened.map_err(|source| damaged(source.to_string()))
+        found.ok_or_else(|| StoreError::MissingValue { key: request.to_string() })
     }
 
-    /// Passes the framed value at `key` to `read`; `None` without a value.
+    /// Passes the value at `key`, out of its frame, to `read`; `None` without a value.
     pub(super) fn with_record<T>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, StoreError> {
         let Some(found) = self.records.get(key).map_err(reading)? else { return Ok(None) };
         let place = Place::from_bytes(&found);
@@ -370,19 +373,21 @@ impl Store {
         let mut number: u16 = 0;
         loop {
             let piece_key = key::piece(key, number);
-            let Some(raw) = self.with_record(&piece_key, |framed| open_frame("records", key, framed))? else {
+            let found = self.with_record(&piece_key, |raw| {
+                let (num_pieces, piece) = raw.split_first_chunk::<2>()?;
+                record.extend_from_slice(piece);
+                Some(u16::from_be_bytes(*num_pieces))
+            });
+            let Some(num_pieces) = found? else {
                 if number == 0 {
                     return Ok(None);
                 }
                 return Err(StoreError::damaged("records", key, "one of its pieces is missing"));
             };
-            let raw = raw?;
-            let [high, low, piece @ ..] = raw.as_slice() else {
-                return Err(StoreError::damaged("records", key, "one of its pieces is too short"));
-            };
-            record.extend_from_slice(piece);
+            let short = || StoreError::damaged("records", key, "one of its pieces is too short");
+            let num_pieces = num_pieces.ok_or_else(short)?;
             number += 1;
-            if number >= u16::from_be_bytes([*high, *low]) {
+            if number >= num_pieces {
                 return Ok(Some(record));
             }
         }

@@ -257,6 +257,16 @@ impl Content {
         self.trees.iter().enumerate().map(of_tree).fold(0, u64::wrapping_add)
     }
 
+    /// All entries, by tree, then by key.
+    pub(super) fn into_entries(self) -> impl Iterator<Item = Result<Operation, StoreError>> {
+        let of_tree = |(tree, entries): (usize, Entries)| {
+            entries
+                .into_iter()
+                .map(move |(key, value)| Ok(Operation { tree, key: key.into(), value: Some(value.into()) }))
+        };
+        self.trees.into_iter().enumerate().flat_map(of_tree)
+    }
+
     /// The description of the store under `key`; `None` if it is missing or damaged.
     pub(super) fn description<T: for<'de> serde::Deserialize<'de>>(&self, key: &[u8]) -> Option<T> {
         self.trees[META].get(key).and_then(|framed| open_json("meta", key, framed).ok())
@@ -299,7 +309,7 @@ mod tests {
         let values: Vec<_> = (0..2).map(|at| frame::seal(&vec![number ^ at; value_bytes])).collect();
         let put = |tree, key: u8, value| Operation { tree, key: vec![number, key], value: Some(value) };
         let operations_of = |places: &[crate::store::value_log::Place]| {
-            let records = (0..).zip(places).map(|(key, place)| put(RECORDS, key, place.to_bytes().into()));
+            let records = (0..).zip(places).map(|(key, place)| put(RECORDS, key, place.to_bytes()));
             operations_to_bytes(&records.chain([put(SETTLED, 9, vec![number])]).collect::<Vec<_>>())
         };
         log.append(Kind::Commit, &values, operations_of).unwrap()

@@ -5,30 +5,38 @@
 //! rows of their own, and where answers meet, the newer list takes the place of the older one as a whole. The rows are stored
 //! and read in the order of the API, those of one datum as they came.
 //!
-//! Of the data themselves, the answers without replicates tell which harvest saw them; the rows do not repeat it.
+//! The rows of a datum know the harvests that saw them, as the data do, for the change feed.
 
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::columns::{ColumnSet, Columns, encode_rows, leading_run};
+use super::merge::Series;
 use super::series::harvest_of;
 use super::settlement::put_datum;
 use super::{Settlement, Store, StoreError, StoredPart};
-use crate::model::{DatumId, DatumRecord, DatumView, PushRevisions, RawJson, Request, SignatureId};
+use crate::model::{DatumId, DatumRecord, DatumView, PushRevisions, RawJson, Request, Seen, SignatureId};
 
 impl Settlement {
     /// The rows of a signature from several harvests, with the header of the newest answer.
-    pub(super) fn of_rows(store: &Store, request: Request, header: &RawJson, rows: &[DatumRecord]) -> Self {
+    pub(super) fn of_rows(store: &Store, request: Request, header: &RawJson, rows: &Series) -> Self {
         let mut settlement = Self::default();
         settlement.put_text(&super::key::header(&request), header);
         if let Request::Summary { signature, .. } = request {
-            settlement.put_rows(store, request, signature, rows);
+            settlement.put_rows(store, request, signature, &rows.data, Some(&rows.seen));
         }
         settlement
     }
 
     /// Settles an answer with replicates. The digest is a sum over the data, each with the list of its rows.
-    pub(super) fn put_rows(&mut self, store: &Store, request: Request, signature: SignatureId, rows: &[DatumRecord]) {
-        let chunks = encode_rows(rows, &mut store.interner());
+    pub(super) fn put_rows(
+        &mut self,
+        store: &Store,
+        request: Request,
+        signature: SignatureId,
+        rows: &[DatumRecord],
+        seen: Option<&[Seen]>,
+    ) {
+        let chunks = encode_rows(rows, seen, &mut store.interner());
         let (mut digest, mut bytes, mut rest) = (0_u128, Vec::new(), rows);
         while !rest.is_empty() {
             let (of_datum, others) = rest.split_at(leading_run(rest, usize::MAX));
@@ -138,7 +146,7 @@ impl<'a> ReplicateReader<'a> {
         mut take: impl FnMut(ReplicateRow<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut last = Counting::default();
-        for record in &super::SeriesReader::new(self.store)?.read_rows(parts)? {
+        for record in &super::SeriesReader::new(self.store)?.read_rows(parts)?.data {
             let (ordinal, row) = match record {
                 DatumRecord::Regular(datum) => (last.next(Some(datum.id)), Row::Regular(datum.view())),
                 DatumRecord::Irregular(datum) => (last.next(datum.id), Row::Irregular(datum.id, datum.raw.as_str())),

@@ -3,10 +3,10 @@
 use std::sync::PoisonError;
 
 use super::columns::{ColumnSet, Columns, ColumnsError};
-use super::merge::{DataChanges, Series, merge};
+use super::merge::{DataChanges, RowsChanges, Series, merge};
 use super::merge_rows::merge_rows;
 use super::{Harvest, Outcome, SettledSummary, Store, StoreError};
-use crate::model::{DatumRecord, PushRevisions, RawJson, Request, Timestamp, Window};
+use crate::model::{PushRevisions, RawJson, Request, Timestamp, Window};
 
 /// A stored part of a signature's data: the settled request, and the number of its chunks.
 pub type StoredPart = (Request, u16);
@@ -149,16 +149,30 @@ impl<'a> SeriesReader<'a> {
     ///
     /// # Errors
     /// As [`SeriesReader::read`].
-    pub fn read_rows(&mut self, parts: &[StoredPart]) -> Result<Vec<DatumRecord>, StoreError> {
-        let mut joined = Vec::new();
+    pub fn read_rows(&mut self, parts: &[StoredPart]) -> Result<Series, StoreError> {
+        Ok(self.read_rows_with_changes(parts)?.0)
+    }
+
+    /// As [`SeriesReader::read_rows`], with the changes by the newest harvest of the parts.
+    pub(super) fn read_rows_with_changes(&mut self, parts: &[StoredPart]) -> Result<(Series, RowsChanges), StoreError> {
+        let mut joined: Option<Series> = None;
+        let mut changes = RowsChanges::default();
         for parts in parts.chunk_by(|(one, _), (other, _)| harvest_of(one) == harvest_of(other)) {
-            let mut rows = Vec::new();
+            let harvest = harvest_of(&parts[0].0);
+            let mut rows = Series::default();
             self.for_each_chunk(parts, |columns, pushes| {
-                (0..columns.len()).try_for_each(|at| columns.add_rows(at, |push| pushes.get(&push).copied(), &mut rows))
+                rows.add_rows(columns, harvest, |push| pushes.get(&push).copied())
             })?;
-            joined = if joined.is_empty() { rows } else { merge_rows(joined, rows) };
+            joined = Some(match joined.take() {
+                None => rows,
+                Some(base) => {
+                    let (series, of_harvest) = merge_rows(base, rows.data, harvest);
+                    changes = of_harvest;
+                    series
+                }
+            });
         }
-        Ok(joined)
+        Ok((joined.unwrap_or_default(), changes))
     }
 
     /// The parts of one harvest.

@@ -218,7 +218,7 @@ impl Settlement {
         let mut settlement = Self::default();
         settlement.put_text(&key::header(&request), header);
         if matches!(request, Request::Summary { replicates: true, .. }) {
-            settlement.put_rows(store, request, summary.signature_id, &summary.data);
+            settlement.put_rows(store, request, summary.signature_id, &summary.data, None);
         } else {
             settlement.put_data(store, request, summary.signature_id, &summary.data, None);
         }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::database::{Changes, Durability};
 use super::format::META_COUNTS;
 use super::settlement::job_digest;
+use super::tree::Tree;
 use super::trees::{FAILED, META, Operation, PENDING, PROVENANCE, PUSHES, SET_ASIDE, SETTLED, SIGNATURE_IDS};
 use super::value::{Failure, Pending, Provenance, Settled, open_json, seal_json};
 use super::{Outcome, Settlement, Store, StoreError, Tally, frame, key};
@@ -329,8 +330,7 @@ impl<'a> Staging<'a> {
         if let Some(state) = self.states.get(&key) {
             return Ok(state.clone());
         }
-        let get =
-            |tree: &sled::Tree| tree.get(&key).map_err(|source| StoreError::database("read the frontier", source));
+        let get = |tree: &Tree| tree.get(&key).map_err(|source| StoreError::database("read the frontier", source));
         if let Some(framed) = get(&self.store.settled)? {
             return Ok(State::Settled(Settled::open(&key, &framed)?));
         }

@@ -98,7 +98,7 @@ pub(super) fn read_operations(mut bytes: &[u8]) -> Option<Vec<Operation>> {
 pub(super) fn place_records(operations: &mut [Operation], values_at: u64) {
     for Operation { value, .. } in operations.iter_mut().filter(|operation| operation.tree == RECORDS) {
         if let Some(place) = value.as_deref().and_then(Place::from_bytes) {
-            *value = Some(place.behind(values_at).to_bytes().into());
+            *value = Some(place.behind(values_at).to_bytes());
         }
     }
 }

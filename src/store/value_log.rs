@@ -18,6 +18,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::StoreError;
+use super::bundle::value_in;
 use super::frame;
 use super::group::{Head, Kind};
 use crate::actor::{fail_point, no_follow};
@@ -40,19 +41,31 @@ pub(super) struct Place {
     len: u32,
     /// The last four bytes of the value, a part of its checksum, so that another value at this place is recognized.
     check: u32,
+    /// Of a value in a bundle, to which all else refers: its number there.
+    slot: Option<u16>,
 }
 
 impl Place {
-    pub(super) const BYTES: usize = MAGIC.len() + 8 + 4 + 4;
+    const LEAST_BYTES: usize = MAGIC.len() + 8 + 4 + 4;
 
     /// Position of the first byte in the file.
     pub(super) const fn offset(self) -> u64 {
         self.offset
     }
 
-    /// Length of the value, bytes.
+    /// Length of the value or its bundle, bytes.
     pub(super) const fn len(self) -> u32 {
         self.len
+    }
+
+    /// In a bundle (see [`super::bundle`]): the number of the value there.
+    pub(super) const fn slot(self) -> Option<u16> {
+        self.slot
+    }
+
+    /// The place of value `slot` in the bundle at this place.
+    pub(super) const fn in_slot(self, slot: Option<u16>) -> Self {
+        Self { slot, ..self }
     }
 
     /// The place of the same value at `offset`.
@@ -68,28 +81,29 @@ impl Place {
     fn of(offset: u64, framed: &[u8]) -> io::Result<Self> {
         let len = u32::try_from(framed.len()).ok().filter(|len| *len <= MAX_VALUE_BYTES);
         let len = len.ok_or_else(|| io::Error::other("a value is too long for the store"))?;
-        Ok(Self { offset, len, check: check_of(framed) })
+        Ok(Self { offset, len, check: check_of(framed), slot: None })
     }
 
-    /// Little-endian, after a magic.
-    pub(super) fn to_bytes(self) -> [u8; Self::BYTES] {
-        let mut bytes = [0; Self::BYTES];
-        bytes[..2].copy_from_slice(&MAGIC);
-        bytes[2..10].copy_from_slice(&self.offset.to_le_bytes());
-        bytes[10..14].copy_from_slice(&self.len.to_le_bytes());
-        bytes[14..].copy_from_slice(&self.check.to_le_bytes());
+    /// Little-endian, after a magic; at the end the slot, if any.
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(Self::LEAST_BYTES + 2);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&self.offset.to_le_bytes());
+        bytes.extend_from_slice(&self.len.to_le_bytes());
+        bytes.extend_from_slice(&self.check.to_le_bytes());
+        bytes.extend(self.slot.into_iter().flat_map(u16::to_le_bytes));
         bytes
     }
 
     /// `None` for bytes that are not a place.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; Self::BYTES] = bytes.try_into().ok()?;
         let (magic, rest) = bytes.split_first_chunk::<2>()?;
         let (offset, rest) = rest.split_first_chunk::<8>()?;
         let (len, rest) = rest.split_first_chunk::<4>()?;
-        let check = rest.first_chunk::<4>()?;
+        let (check, slot) = rest.split_first_chunk::<4>()?;
+        let slot = if slot.is_empty() { None } else { Some(u16::from_le_bytes(slot.try_into().ok()?)) };
         let (offset, len) = (u64::from_le_bytes(*offset), u32::from_le_bytes(*len));
-        (*magic == MAGIC).then_some(Self { offset, len, check: u32::from_le_bytes(*check) })
+        (*magic == MAGIC).then_some(Self { offset, len, check: u32::from_le_bytes(*check), slot })
     }
 }
 
@@ -101,6 +115,8 @@ fn check_of(framed: &[u8]) -> u32 {
 #[derive(Debug)]
 pub(super) struct ValueLog {
     path: PathBuf,
+    /// In this process.
+    number: u64,
     /// Not set before the file exists: reading does not create it.
     file: OnceLock<File>,
     /// Length of the file, where the next group begins.
@@ -120,8 +136,22 @@ struct Writing {
     is_broken: bool,
 }
 
+/// Tells the open logs of this process apart.
+static NUM_OPENED: AtomicU64 = AtomicU64::new(0);
+
+/// Bundles that each thread keeps: readers go through several ranges of records side by side.
+const BUNDLES_KEPT: usize = 4;
+
+#[derive(Debug, Default)]
+struct Scratch {
+    framed: Vec<u8>,
+    raw: Vec<u8>,
+    /// Number of the log, place in it, and the bundle there, out of its frame; the latest one last.
+    bundles: Vec<(u64, u64, Vec<u8>)>,
+}
+
 thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 impl ValueLog {
@@ -155,7 +185,8 @@ impl ValueLog {
 
     /// A log of which the first group creates the file, at `path`.
     pub(super) fn at(path: PathBuf) -> Self {
-        Self { file: OnceLock::new(), end: AtomicU64::new(0), writing: Mutex::default(), path }
+        let number = NUM_OPENED.fetch_add(1, Ordering::Relaxed);
+        Self { file: OnceLock::new(), end: AtomicU64::new(0), writing: Mutex::default(), path, number }
     }
 
     /// Continues after group `number`.
@@ -280,23 +311,41 @@ impl ValueLog {
         Ok(())
     }
 
-    /// Passes the value at `place` to `read`; [`io::ErrorKind::InvalidData`] when another value is there.
+    /// Passes the value at `place`, out of its frame, to `read`; [`io::ErrorKind::InvalidData`] when another value is there, or
+    /// it is damaged.
     pub(super) fn read<T>(&self, place: Place, read: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
-        let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+        SCRATCH.with_borrow_mut(|Scratch { framed, raw, bundles }| {
+            let Some(slot) = place.slot else {
+                self.read_framed(place, framed, raw)?;
+                return Ok(read(raw));
+            };
+            let is_it = |(log, offset, _): &(u64, u64, _)| (*log, *offset) == (self.number, place.offset);
+            if let Some(at) = bundles.iter().position(is_it) {
+                bundles[at..].rotate_left(1);
+            } else {
+                let mut bundle = if bundles.len() < BUNDLES_KEPT { Vec::new() } else { bundles.remove(0).2 };
+                self.read_framed(place, framed, &mut bundle)?;
+                bundles.push((self.number, place.offset, bundle));
+            }
+            let value = bundles.last().and_then(|(_, _, bundle)| value_in(bundle, slot));
+            value.map(read).ok_or_else(|| invalid("its bundle does not have it"))
+        })
+    }
+
+    /// Reads what is at `place` and takes it out of its frame.
+    fn read_framed(&self, place: Place, framed: &mut Vec<u8>, raw: &mut Vec<u8>) -> io::Result<()> {
         // Checked before memory is allocated: a place may be damaged too.
         let end = place.offset.checked_add(u64::from(place.len));
         let is_possible = place.len <= MAX_VALUE_BYTES && end.is_some_and(|end| end <= self.len());
         let Some(file) = self.file.get().filter(|_| is_possible) else {
             return Err(invalid("the file of values ends before this value"));
         };
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.resize(place.len as usize, 0);
-            read_exact_at(file, scratch, place.offset)?;
-            if check_of(scratch) != place.check {
-                return Err(invalid("other bytes are at its place"));
-            }
-            Ok(read(scratch))
-        })
+        framed.resize(place.len as usize, 0);
+        read_exact_at(file, framed, place.offset)?;
+        if check_of(framed) != place.check {
+            return Err(invalid("other bytes are at its place"));
+        }
+        frame::open(framed, raw).map_err(|error| invalid(&error.to_string()))
     }
 
     /// Continues at `len` if the file is shorter, so that the place of a lost value is never used again.
@@ -305,8 +354,12 @@ impl ValueLog {
     }
 }
 
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
 #[cfg(unix)]
-fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
 }
 
@@ -316,7 +369,7 @@ fn write_all_at(file: &File, buffer: &[u8], offset: u64) -> io::Result<()> {
 }
 
 #[cfg(windows)]
-fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+pub(super) fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
     while !buffer.is_empty() {
         match std::os::windows::fs::FileExt::seek_read(file, buffer, offset) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -348,13 +401,14 @@ mod tests {
     use super::*;
     use crate::store::frame;
 
-    fn append(log: &ValueLog, values: &[Vec<u8>]) -> Vec<Place> {
+    fn append(log: &ValueLog, values: &[&[u8]]) -> Vec<Place> {
+        let values: Vec<_> = values.iter().map(|value| frame::seal(value)).collect();
         let mut kept = Vec::new();
         let keep = |places: &[Place]| {
             kept.extend_from_slice(places);
             Vec::new()
         };
-        let head = log.append(Kind::Commit, values, keep).unwrap();
+        let head = log.append(Kind::Commit, &values, keep).unwrap();
         kept.into_iter().map(|place| place.behind(head.values_at())).collect()
     }
 
@@ -370,15 +424,17 @@ mod tests {
     #[test]
     fn values_come_back_also_after_it_was_closed_and_more_were_written() {
         let folder = tempfile::tempdir().unwrap();
-        let first: Vec<_> = (0_u8..50).map(|at| frame::seal(&vec![at; usize::from(at) * 10])).collect();
-        let second = vec![frame::seal(&vec![7; WRITE_BYTES]), frame::seal(b"small")];
+        let first: Vec<_> = (0_u8..50).map(|at| vec![at; usize::from(at) * 10]).collect();
+        let first: Vec<_> = first.iter().map(Vec::as_slice).collect();
+        let large = vec![7; WRITE_BYTES];
+        let second = [large.as_slice(), b"small"];
         let log = ValueLog::open(folder.path(), true).unwrap();
         let mut places = append(&log, &first);
         drop(log);
         let log = ValueLog::open(folder.path(), true).unwrap();
         places.extend(append(&log, &second));
-        for (place, framed) in places.iter().zip(first.iter().chain(&second)) {
-            assert_eq!(log.read(*place, <[u8]>::to_vec).unwrap(), *framed);
+        for (place, value) in places.iter().zip(first.iter().chain(&second)) {
+            assert_eq!(log.read(*place, <[u8]>::to_vec).unwrap(), *value);
         }
     }
 
@@ -386,11 +442,11 @@ mod tests {
     fn reading_makes_no_file_and_the_first_value_does() {
         let folder = tempfile::tempdir().unwrap();
         let log = ValueLog::open(folder.path(), true).unwrap();
-        let place = Place { offset: 0, len: 20, check: 0 };
+        let place = Place { offset: 0, len: 20, check: 0, slot: None };
         assert_eq!(log.read(place, <[u8]>::to_vec).unwrap_err().kind(), io::ErrorKind::InvalidData);
         log.sync().unwrap();
         assert!(!log.exists() && !ValueLog::path_in(folder.path()).exists());
-        append(&log, &[frame::seal(b"first")]);
+        append(&log, &[b"first"]);
         assert!(log.exists());
     }
 
@@ -398,49 +454,51 @@ mod tests {
     fn bytes_that_a_crash_left_are_never_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let log = ValueLog::open(folder.path(), true).unwrap();
-        let known = append(&log, &[frame::seal(b"known")])[0];
+        let known = append(&log, &[b"known"])[0];
         let len = log.len();
         drop(log);
         write_all_at(&file_in(folder.path()), b"torn", len).unwrap();
         let log = ValueLog::open(folder.path(), true).unwrap();
-        let later = append(&log, &[frame::seal(b"later")])[0];
+        let later = append(&log, &[b"later"])[0];
         assert_eq!(later.offset, len + 4 + values_at());
-        assert_eq!(log.read(known, <[u8]>::to_vec).unwrap(), frame::seal(b"known"));
-        assert_eq!(log.read(later, <[u8]>::to_vec).unwrap(), frame::seal(b"later"));
+        assert_eq!(log.read(known, <[u8]>::to_vec).unwrap(), b"known");
+        assert_eq!(log.read(later, <[u8]>::to_vec).unwrap(), b"later");
     }
 
     #[test]
     fn a_lost_place_is_never_given_to_another_value() {
         let folder = tempfile::tempdir().unwrap();
         let log = ValueLog::open(folder.path(), true).unwrap();
-        let lost = append(&log, &[frame::seal(b"lost")])[0];
+        let lost = append(&log, &[b"lost"])[0];
         let len = log.len();
         drop(log);
         file_in(folder.path()).set_len(0).unwrap();
         let log = ValueLog::open(folder.path(), true).unwrap();
         assert_eq!(log.read(lost, <[u8]>::to_vec).unwrap_err().kind(), io::ErrorKind::InvalidData);
         log.accept_loss(len);
-        let other = append(&log, &[frame::seal(b"next")])[0];
+        let other = append(&log, &[b"next"])[0];
         assert_eq!(log.read(lost, <[u8]>::to_vec).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        assert_eq!(log.read(other, <[u8]>::to_vec).unwrap(), frame::seal(b"next"));
+        assert_eq!(log.read(other, <[u8]>::to_vec).unwrap(), b"next");
     }
 
     proptest! {
         #[test]
-        fn places_come_back_and_frames_are_not_places(offset: u64, len: u32, check: u32, raw in proptest::collection::vec(any::<u8>(), 0..40)) {
-            let place = Place { offset, len, check };
+        fn places_come_back_and_frames_are_not_places(offset: u64, len: u32, check: u32, slot: Option<u16>, raw in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let place = Place { offset, len, check, slot };
             prop_assert_eq!(Place::from_bytes(&place.to_bytes()), Some(place));
             prop_assert_eq!(Place::from_bytes(&frame::seal(&raw)), None);
         }
 
         #[test]
-        fn no_place_returns_a_wrong_value(offset in 0_u64..200, len in 0_u32..200, check: u32) {
+        fn no_place_returns_a_wrong_value(offset in 0_u64..200, len in 0_u32..200, check: u32, slot: Option<u16>) {
             let folder = tempfile::tempdir().unwrap();
             let log = ValueLog::open(folder.path(), true).unwrap();
-            append(&log, &[frame::seal(&[1; 50]), frame::seal(&[2; 30])]);
-            for place in [Place { offset: offset + values_at(), len, check }, Place { offset: u64::MAX - offset, len: u32::MAX - len, check }] {
-                if let Ok(framed) = log.read(place, <[u8]>::to_vec) {
-                    prop_assert_eq!((framed.len(), check_of(&framed)), (len as usize, check));
+            let values = [&[1; 50][..], &[2; 30]];
+            append(&log, &values);
+            let place = Place { offset: offset + values_at(), len, check, slot: None };
+            for place in [place, Place { offset: u64::MAX - offset, len: u32::MAX - len, ..place }, place.in_slot(slot)] {
+                if let Ok(value) = log.read(place, <[u8]>::to_vec) {
+                    prop_assert!(values.contains(&value.as_slice()) && place.slot.is_none());
                 }
             }
         }

@@ -155,9 +155,9 @@ fn look_at(config: &StoreConfig, found: &mut dyn FnMut(Finding)) -> Result<(), S
             return Err(StoreError::Unopenable { path: path.clone(), reason });
         }
         index => {
-            if let Some((_, _, applied)) = index
+            if let Some((_, index, applied)) = index
                 && applied.position == replayed.position
-                && applied.sum != content.sum()
+                && index.sum_of_content()? != content.sum()
             {
                 found(Finding::new(differs(path), Remedy::Repair));
             }
@@ -229,7 +229,7 @@ fn repair_store(config: &StoreConfig, found: &mut dyn FnMut(Finding)) -> Result<
     let applied = store.position().number;
     let (content, replayed) = Content::read(&store.values, applied).map_err(unreadable)?;
     losses.num_missing = losses.num_missing.max(replayed.lost(applied));
-    if losses.num_missing == 0 && !losses.is_cut && content.sum() != store.index.sum()? {
+    if losses.num_missing == 0 && !losses.is_cut && content.sum() != store.index.sum_of_content()? {
         found(Finding::new(differs(path), Remedy::Repaired));
         drop(store);
         let lock = lock::take(path)?;

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use treeherder_sim::{BackendConfig, Behaviour, GeneratorConfig, Simulator, SimulatorConfig, SimulatorHandle};
 
 use crate::kills::{is_long, seeded};
-use crate::support::tamper::{copy, cut};
+use crate::support::tamper::{copy, cut, packed, unpack};
 use crate::support::{Crawl, assert_same_artifacts, simulator};
 
 const PAGE_BYTES: u64 = 4096;
@@ -49,10 +49,11 @@ async fn generated(signatures: usize, data_per_signature: usize) -> (SimulatorHa
     (simulator, crawl)
 }
 
-/// A crawl whose database has several of sled's segments.
+/// A crawl that is large enough to be compacted at its end.
 async fn with_large_database() -> (SimulatorHandle, Crawl) {
     let (simulator, crawl) = generated(2000, 6).await;
     crawl.crawl_only().await.unwrap();
+    assert!(packed(&crawl).exists());
     (simulator, crawl)
 }
 
@@ -64,6 +65,7 @@ fn places(random: &mut StdRng, len: u64) -> Vec<(u64, bool)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_with_a_flipped_bit_or_a_zeroed_page_is_whole_again_when_it_is_opened() {
     let (_simulator, crawl) = with_large_database().await;
+    unpack(&crawl);
     let folder = tempfile::tempdir().unwrap();
     let whole = archive_of(&Store::open(&crawl.config.store).unwrap());
     let len = std::fs::metadata(crawl.config.store.path.join("db/db")).unwrap().len();
@@ -96,7 +98,7 @@ async fn a_database_with_a_flipped_bit_or_a_zeroed_page_is_whole_again_when_it_i
     }
 }
 
-/// The files of sled beside its database: snapshot and parameters.
+/// Those of sled beside its database, snapshot and parameters, and the packed part.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_of_the_database_that_are_damaged_cut_or_missing_are_made_again() {
     let (_simulator, crawl) = with_large_database().await;

@@ -1,6 +1,6 @@
 //! The details of the jobs of all data: asked once each, whatever happens in between.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use perfharvest::config::JobDetails;
 use perfharvest::model::{JobId, Timestamp};
@@ -65,7 +65,9 @@ async fn each_job_of_the_data_is_asked_once_and_the_artifacts_keep_their_bytes()
     }
     assert_eq!(asked_now, named(&crawl).into_iter().collect::<Vec<_>>());
     assert!(asked_now.len() > 2 * sampled.len(), "{} of {}", sampled.len(), asked_now.len());
-    assert_same_artifacts(&plain_artifacts(&usual), &plain_artifacts(&crawl));
+    let mut artifacts = plain_artifacts(&crawl);
+    assert!(artifacts.remove("machines.jsonl").is_some(), "it needs the jobs of all data");
+    assert_same_artifacts(&plain_artifacts(&usual), &artifacts);
     let manifest: Value = serde_json::from_slice(&crawl.artifacts()["manifest.json"]).unwrap();
     assert_eq!(manifest["crawl"]["scope"]["all_jobs"], true);
 
@@ -76,6 +78,56 @@ async fn each_job_of_the_data_is_asked_once_and_the_artifacts_keep_their_bytes()
     let error = crawl.run().await.unwrap_err();
     assert!(error.exit_code() == 2 && error.to_string().contains("jobs.details: stored all, asked sampled"), "{error}");
     assert_eq!(simulator.served().total(), before);
+}
+
+/// The jobs of a platform: their number, their machines, and jobs and minutes by day.
+type Load = (u64, BTreeSet<String>, BTreeMap<String, (u64, f64)>);
+
+/// By platform, as the records of the jobs say.
+fn loads(crawl: &Crawl) -> BTreeMap<String, Load> {
+    let store = Store::open_existing(&crawl.config.store).unwrap();
+    let mut rows: BTreeMap<String, Load> = BTreeMap::new();
+    for id in store.stored_jobs().unwrap().into_keys() {
+        let job: Value = serde_json::from_str(store.job(id).unwrap().unwrap().as_str()).unwrap();
+        let (jobs, machines, days) = rows.entry(job["platform"].as_str().unwrap().to_owned()).or_default();
+        *jobs += 1;
+        machines.extend(job["machine_name"].as_str().map(str::to_owned));
+        let [start, end] = ["start_timestamp", "end_timestamp"].map(|key| job[key].as_i64().unwrap());
+        if job["state"] == "completed" && start != 0 && end >= start {
+            let day = days.entry(Timestamp::from_secs(start).to_string()[..10].to_owned()).or_default();
+            *day = (day.0 + 1, day.1 + f64::from(i32::try_from(end - start).unwrap()) / 60.0);
+        }
+    }
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_job_is_on_a_day_of_its_platform_or_counts_for_a_reason() {
+    let mut living = living(Behaviour::default()).await;
+    living.crawl.config.jobs.details = Some(JobDetails::All);
+    living.refresh().await;
+    let rows = lines(&living.crawl.config.artifacts.out.join("machines.jsonl"));
+    let expected = loads(&living.crawl);
+    assert!(expected.len() > 3, "{}", expected.len());
+    assert_eq!(rows.len(), expected.len());
+    let mut num_without_day = 0;
+    for (row, (platform, (num_jobs, machines, days))) in rows.iter().zip(&expected) {
+        assert_eq!(row["platform"], *platform);
+        assert_eq!((row["jobs"].as_u64(), row["machines"].as_u64()), (Some(*num_jobs), Some(machines.len() as u64)));
+        let without_day: u64 =
+            ["not_completed", "times_missing", "times_reversed"].iter().map(|name| row[name].as_u64().unwrap()).sum();
+        assert_eq!(without_day + days.values().map(|day| day.0).sum::<u64>(), *num_jobs, "{row}");
+        num_without_day += without_day;
+        let minutes: f64 = days.values().map(|day| day.1).sum();
+        assert!((row["busy_minutes"].as_f64().unwrap() - minutes).abs() < 0.01, "{row}");
+        assert_eq!(row["days"].as_array().unwrap().len(), days.len());
+        for (day, (date, (jobs, minutes))) in row["days"].as_array().unwrap().iter().zip(days) {
+            assert_eq!((&day["day"], day["jobs"].as_u64()), (&Value::from(date.as_str()), Some(*jobs)));
+            assert!((day["busy_minutes"].as_f64().unwrap() - minutes).abs() < 0.01, "{day}");
+            assert!((1..=machines.len() as u64).contains(&day["machines"].as_u64().unwrap()), "{day}");
+        }
+    }
+    assert!(num_without_day > 0, "the newest jobs still run");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

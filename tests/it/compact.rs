@@ -53,7 +53,7 @@ fn commit_once_more(store: &Store) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_compacted_store_has_the_same_content_and_a_second_compaction_frees_nothing() {
+async fn a_compacted_store_has_the_same_content_and_a_second_compaction_frees_next_to_nothing() {
     let (simulator, crawl) = finished().await;
     let (config, whole, asked) = (&crawl.config.store, crawl.artifacts(), simulator.served().total());
     let (content, share) = {
@@ -64,15 +64,18 @@ async fn a_compacted_store_has_the_same_content_and_a_second_compaction_frees_no
     assert!(first.log_after < first.log_before, "{first:?}");
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     let freed = 1.0 - first.log_after as f64 / first.log_before as f64;
-    assert!((freed - share).abs() < 1e-9, "{share} was predicted, {freed} was freed");
+    assert!(freed > share, "{share} is replaced data, {freed} was freed: values are compressed together");
     assert_eq!(ledger_of(config).log_end, first.log_after);
     {
         let store = Store::open(config).unwrap();
-        assert!(archive_of(&store) == content && store.garbage_share().unwrap().abs() < f64::EPSILON);
+        assert!(archive_of(&store) == content);
+        let share = store.garbage_share().unwrap();
+        assert!(share < 0.02, "{share}");
     }
     assert_eq!(findings(config, false), []);
     let second = Store::compact(config).unwrap();
-    assert_eq!((second.log_before, second.log_after), (first.log_after, first.log_after));
+    // The values are spread over the groups anew.
+    assert!(second.log_before == first.log_after && second.log_after.abs_diff(first.log_after) < first.log_after / 50);
     assert_eq!(Store::compact_if_worth(config).unwrap(), None);
     std::fs::remove_dir_all(&crawl.config.artifacts.out).unwrap();
     crawl.run().await.unwrap();

@@ -8,7 +8,9 @@ use perfharvest::model::{JobId, Kind, Request};
 use perfharvest::store::{Finding, Ledger, Remedy, Store, verify_store};
 use treeherder_sim::{Behaviour, SimulatorHandle};
 
-use crate::support::tamper::{alter, copy, cut, database, first_key, flip, put, tampered, tampered_database, values};
+use crate::support::tamper::{
+    alter, copy, cut, database, first_key, flip, packed, put, tampered, tampered_database, values,
+};
 use crate::support::{Crawl, assert_same_artifacts, simulator};
 
 /// A finished crawl.
@@ -205,6 +207,17 @@ async fn a_database_that_is_truncated_missing_or_another_one_is_rebuilt_from_the
         std::fs::remove_file(database(&crawl).join(name)).unwrap();
         assert_rebuilt(&crawl, &whole, name).await;
     }
+    let len = std::fs::metadata(packed(&crawl)).unwrap().len();
+    for keep in [len - 1, len / 2, 0] {
+        cut(&packed(&crawl), keep);
+        assert_rebuilt(&crawl, &whole, &format!("{keep} bytes of the packed part")).await;
+    }
+    alter(&packed(&crawl), [len / 3].into_iter());
+    assert!(findings(&crawl, false)[0].what.contains("its packed part does not hold what was written into it"));
+    assert_rebuilt(&crawl, &whole, "another byte in the packed part").await;
+    std::fs::remove_file(packed(&crawl)).unwrap();
+    assert!(findings(&crawl, false)[0].what.contains("its packed part is missing"));
+    assert_rebuilt(&crawl, &whole, "no packed part").await;
     std::fs::remove_dir_all(database(&crawl)).unwrap();
     assert!(findings(&crawl, false)[0].what.contains("it is missing"));
     assert!(!database(&crawl).exists(), "verifying changes nothing");

@@ -11,11 +11,13 @@ use serde_json::Value;
 use treeherder_sim::{Behaviour, Endpoint, History, ScriptedReply};
 
 use crate::living::{Living, Rows, data_of, lines};
+use crate::replicates::{Stored, stored_in};
 
 /// Everything that a feed tells of.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct State {
     data: Rows,
+    replicates: Stored,
     alerts: BTreeMap<u64, Value>,
     signatures: BTreeMap<u64, Value>,
     jobs: BTreeMap<u64, Value>,
@@ -26,7 +28,7 @@ struct State {
 impl State {
     fn of(living: &Living) -> Self {
         let store = living.store();
-        let mut state = Self { data: data_of(&living.crawl), ..Self::default() };
+        let mut state = Self { data: data_of(&living.crawl), replicates: stored_in(&store), ..Self::default() };
         for id in store.alert_listing().unwrap() {
             state.alerts.insert(id.0, json(store.alert_summary(id).unwrap().unwrap().as_str()));
         }
@@ -46,6 +48,10 @@ impl State {
             let kind = line["kind"].as_str().unwrap();
             if kind == "data" {
                 self.apply_to_data(line, after);
+                continue;
+            }
+            if kind == "replicates" {
+                self.apply_to_replicates(line, after);
                 continue;
             }
             let id = line["id"].as_u64().unwrap();
@@ -69,6 +75,20 @@ impl State {
                 "listed_again" => assert!(self.unlisted.remove(&(kind.to_owned(), id)), "{line}"),
                 other => panic!("{other}"),
             }
+        }
+    }
+
+    fn apply_to_replicates(&mut self, line: &Value, after: &Self) {
+        let signature = line["signature_id"].as_u64().unwrap();
+        for id in ids(line, "added") {
+            let key = (signature, id);
+            assert_eq!(self.replicates.insert(key, after.replicates[&key].clone()), None, "{key:?} was there before");
+        }
+        for change in line["changed"].as_array().into_iter().flatten() {
+            let key = (signature, change["id"].as_u64().unwrap());
+            let [before, after] = ["before", "after"].map(|name| values(&change[name]));
+            assert_ne!(before, after, "{change}");
+            assert_eq!(self.replicates.insert(key, after), Some(before), "{change}");
         }
     }
 
@@ -122,6 +142,11 @@ fn ids(line: &Value, list: &str) -> Vec<u64> {
     line[list].as_array().into_iter().flatten().map(|id| id.as_u64().unwrap()).collect()
 }
 
+/// The bits of a list of values.
+fn values(list: &Value) -> Vec<u64> {
+    list.as_array().unwrap().iter().map(|value| value.as_f64().unwrap().to_bits()).collect()
+}
+
 fn feed_path(living: &Living, harvest: usize) -> PathBuf {
     living.crawl.config.artifacts.out.join(format!("changes/{harvest:04}.jsonl"))
 }
@@ -134,11 +159,17 @@ fn check_lines(feed: &[Value], harvest: usize, ends: &[i64], after: &State) {
     assert_eq!(feed[0]["data_end"], end(harvest));
     let before = (harvest > 1).then(|| Timestamp::from_secs(ends[harvest - 2]));
     assert_eq!(feed[0]["previous_data_end"], before.map_or(Value::Null, |at| at.to_string().into()));
-    for line in feed.iter().filter(|line| line["kind"] == "data") {
+    assert!(
+        feed.chunk_by(|one, other| one["kind"] == other["kind"]).count() <= 6,
+        "the lines of a kind stand together"
+    );
+    for line in feed.iter().filter(|line| ["data", "replicates"].contains(&line["kind"].as_str().unwrap())) {
         for list in ["added", "late", "changed", "expired", "unlisted"] {
             let len = line[list].as_array().map_or(0, Vec::len) as u64;
-            assert_eq!(line[format!("num_{list}")], len, "{list}");
+            assert_eq!(line.get(format!("num_{list}")).map_or(0, |num| num.as_u64().unwrap()), len, "{list}");
         }
+    }
+    for line in feed.iter().filter(|line| line["kind"] == "data") {
         let rows = &after.data[&line["signature_id"].as_u64().unwrap()];
         let is_late = |id: &u64| {
             let pushed: Timestamp = rows[id]["push_timestamp"].as_str().unwrap().parse().unwrap();
@@ -161,8 +192,8 @@ impl Told {
                 *self.0.entry(format!("{kind} {change}")).or_default() += 1;
             }
             for list in ["added", "late", "changed", "expired", "job_returned", "unlisted", "listed_again"] {
-                if kind == "data" && line.get(list).is_some() {
-                    *self.0.entry(format!("data {list}")).or_default() += line[list].as_array().unwrap().len();
+                if let (None, Some(list_of)) = (line.get("change"), line.get(list)) {
+                    *self.0.entry(format!("{kind} {list}")).or_default() += list_of.as_array().unwrap().len();
                 }
             }
         }
@@ -178,6 +209,7 @@ impl Told {
 async fn replay(history: History, concurrency: usize, full_every: usize) -> Told {
     let mut living = Living::start(history, 90, Behaviour::default()).await;
     living.set_concurrency(concurrency);
+    living.crawl.config.scope.replicates = Some(true);
     let (mut told, mut state, mut feeds) = (Told::default(), State::default(), Vec::new());
     for harvest in 1..=9 {
         let options = RunOptions { full: harvest % full_every == 0, ..RunOptions::default() };
@@ -191,6 +223,7 @@ async fn replay(history: History, concurrency: usize, full_every: usize) -> Told
         assert_eq!(state.signatures, after.signatures, "harvest {harvest}");
         assert_eq!(state.jobs, after.jobs, "harvest {harvest}");
         assert_eq!(state.unlisted, after.unlisted, "harvest {harvest}");
+        assert!(state.replicates == after.replicates, "the replicates of harvest {harvest} are not those of its feed");
         assert!(state.data == after.data, "the data of harvest {harvest} are others than those that its feed gives");
         state = after;
         told.add(&feed);
@@ -220,6 +253,7 @@ async fn a_feed_applied_to_the_rows_before_gives_those_after() {
         "data added",
         "data late",
         "data expired",
+        "replicates added",
         "alert_summary added",
         "alert_summary changed",
         "alert_summary unlisted",
@@ -232,13 +266,14 @@ async fn a_feed_applied_to_the_rows_before_gives_those_after() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_feed_of_full_readings_gives_the_rows_after_too() {
     let told = replay(History { job_expiry: Some(Duration::from_hours(24 * 30)), ..forgetting() }, 1, 3).await;
-    told.assert_all_of(&["data added", "data expired"]);
+    told.assert_all_of(&["data added", "data expired", "replicates added"]);
 }
 
 /// The server gives another value, leaves a datum out, and lists it again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_that_change_and_data_that_come_back_are_in_the_feed() {
     let mut living = Living::start(History::growing(), 150, Behaviour::default()).await;
+    living.crawl.config.scope.replicates = Some(true);
     living.refresh().await;
     let first = State::of(&living);
     let (signature, rows) = first.data.iter().max_by_key(|(_, rows)| rows.len()).unwrap();
@@ -273,6 +308,55 @@ async fn values_that_change_and_data_that_come_back_are_in_the_feed() {
     assert_eq!(after.data[signature][&altered_id], altered);
 }
 
+/// A job that is ingested again doubles the replicates of its data, and the server may list them in another order at any time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicates_that_change_are_in_the_feed_and_another_order_is_no_change() {
+    let mut living = Living::start(History::growing(), 150, Behaviour::default()).await;
+    living.crawl.config.scope.replicates = Some(true);
+    living.refresh().await;
+    let first = State::of(&living);
+    let (signature, rows) = first.data.iter().max_by_key(|(_, rows)| rows.len()).unwrap();
+    let mut newest: Vec<&Value> = rows.values().collect();
+    newest.sort_by_key(|row| row["push_timestamp"].as_str().unwrap().to_owned());
+    let key = |row: &Value| (*signature, row["id"].as_u64().unwrap());
+    newest.retain(|row| first.replicates[&key(row)].iter().collect::<BTreeSet<_>>().len() > 1);
+    let [.., turned, doubled] = newest.as_slice() else { panic!("{newest:?}") };
+    let lists = [(*turned, 1), (*doubled, 2)].map(|(row, times)| {
+        let mut list = first.replicates[&key(row)].repeat(times);
+        if times == 1 {
+            list.reverse();
+        }
+        (row, list)
+    });
+    let row_with = |row: &Value, value: f64| {
+        let fields = ["job_id", "id", "value", "push_timestamp", "push_id", "revision", "submit_time", "machine_name"];
+        let field = |name: &&str| match *name {
+            "value" => format!("\"value\":{value:?}"),
+            name => format!("\"{name}\":{}", row[name]),
+        };
+        format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(","))
+    };
+    let rows = lists.iter().flat_map(|(row, list)| list.iter().map(|bits| row_with(row, f64::from_bits(*bits))));
+    living.advance_days(7);
+    let fragment = format!("signature={signature}&");
+    // The data are asked for first.
+    let with_replicates = ScriptedReply::body(reply_of(&first, *signature, &rows.collect::<Vec<_>>()));
+    for reply in [ScriptedReply::answer(), with_replicates] {
+        living.simulator.script(reply.at(Endpoint::Summary).containing(&fragment));
+    }
+    living.refresh().await;
+    let after = State::of(&living);
+    let feed = lines(&feed_path(&living, 2));
+    let changes: Vec<&Value> = feed.iter().filter(|line| line["changed"].is_array()).collect();
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert_eq!((&changes[0]["kind"], &changes[0]["changed"][0]["id"]), (&"replicates".into(), &doubled["id"]));
+    let mut state = first.clone();
+    state.apply(&feed[1..], &after);
+    assert!(state == after);
+    assert_eq!(after.replicates[&key(turned)], first.replicates[&key(turned)]);
+    assert_eq!(after.replicates[&key(doubled)].len(), 2 * first.replicates[&key(doubled)].len());
+}
+
 /// The answer for a signature, without some data, and with one of another form.
 fn reply_with(state: &State, signature: u64, without: &[u64], changed: Option<&Value>) -> String {
     let mut rows: Vec<Value> = Vec::new();
@@ -282,14 +366,19 @@ fn reply_with(state: &State, signature: u64, without: &[u64], changed: Option<&V
         }
     }
     rows.sort_by_key(|row| (row["push_timestamp"].as_str().unwrap().to_owned(), row["id"].as_u64()));
+    reply_of(state, signature, &rows.iter().map(Value::to_string).collect::<Vec<_>>())
+}
+
+/// The answer for a signature with these rows.
+fn reply_of(state: &State, signature: u64, rows: &[String]) -> String {
     let record = &state.signatures[&signature];
-    let mut summary = serde_json::json!({
+    let summary = serde_json::json!({
         "signature_id": signature, "framework_id": record["framework_id"], "signature_hash": record["signature_hash"],
         "platform": record["machine_platform"], "test": record["test"], "suite": record["suite"],
         "lower_is_better": true, "has_subtests": false, "tags": "", "values": [], "name": "", "parent_signature": null,
         "job_ids": [], "repository_name": "autoland", "repository_id": 77, "measurement_unit": null, "application": "",
-        "should_alert": null,
+        "should_alert": null, "alert_threshold": null,
     });
-    summary["data"] = rows.into();
-    serde_json::to_string(&[summary]).unwrap()
+    let summary = summary.to_string();
+    format!("[{},\"data\":[{}]}}]", summary.trim_end_matches('}'), rows.join(","))
 }

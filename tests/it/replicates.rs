@@ -15,7 +15,7 @@ use crate::support::{Crawl, assert_same_artifacts};
 /// The bits of the values of each datum, by signature and id.
 pub(crate) type Stored = BTreeMap<(u64, u64), Vec<u64>>;
 
-fn stored_in(store: &Store) -> Stored {
+pub(crate) fn stored_in(store: &Store) -> Stored {
     let mut stored = Stored::new();
     let mut signatures: BTreeMap<SignatureId, Vec<_>> = BTreeMap::new();
     let each = store.for_each_reading(true, |parts| {

@@ -9,6 +9,7 @@ pub(crate) mod durations;
 pub(crate) mod groups;
 mod job_index;
 mod jobs_by_signature;
+mod machines;
 pub(crate) mod relabel;
 pub(crate) mod replicates;
 mod signatures;

@@ -2,7 +2,8 @@
 
 use super::{Absorbed, RECORDS_PER_COMMIT, readings, stored, whole_window_of};
 use crate::actor::{Shutdown, fail_point};
-use crate::model::{DatumRecord, Request, Window};
+use crate::model::{DatumRecord, FIRST_HARVEST, Request, Window};
+use crate::store::merge::Series;
 use crate::store::merge_rows::merge_rows;
 use crate::store::staging::Staging;
 use crate::store::{Harvest, SeriesReader, Settlement, Store, StoreError};
@@ -46,7 +47,7 @@ impl Store {
                         continue;
                     }
                     let Some(header) = other.newest_header(parts)? else { continue };
-                    let rows = within(theirs.read_rows(&stored(parts))?, whole);
+                    let rows = Series::of_answer(within(theirs.read_rows(&stored(parts))?, whole), number);
                     let request = Request::Summary { signature, harvest: number, window: whole, replicates: true };
                     staging.settle(Settlement::of_rows(self, request, &header, &rows))?;
                     continue;
@@ -56,7 +57,7 @@ impl Store {
                 }
                 let (window, harvest) = whole_window_of(&known, newest.number);
                 let before = ours.read_rows(&stored(&known))?;
-                let joined = merge_rows(within(theirs.read_rows(&stored(parts))?, whole), before.clone());
+                let joined = join_rows(&before, within(theirs.read_rows(&stored(parts))?, whole), newest.number);
                 let header =
                     self.newest_header(&known)?.map_or_else(|| other.newest_header(parts), |own| Ok(Some(own)))?;
                 let Some(header) = header.filter(|_| joined != before) else { continue };
@@ -71,7 +72,18 @@ impl Store {
     }
 }
 
-fn within(mut rows: Vec<DatumRecord>, window: Window) -> Vec<DatumRecord> {
+fn within(rows: Series, window: Window) -> Vec<DatumRecord> {
+    let mut rows = rows.data;
     rows.retain(|row| window.contains(row.push_timestamp()));
     rows
+}
+
+/// The rows here, with what an older reading adds; what is stored holds.
+fn join_rows(newer: &Series, older: Vec<DatumRecord>, harvest: u16) -> Series {
+    let seen = newer.seen_by_id();
+    let (mut joined, _) = merge_rows(Series::of_answer(older, FIRST_HARVEST), newer.data.clone(), harvest);
+    for (row, seen_now) in joined.data.iter().zip(&mut joined.seen) {
+        *seen_now = row.id().and_then(|id| seen.get(&id).copied()).unwrap_or(*seen_now);
+    }
+    joined
 }

@@ -226,8 +226,8 @@ impl Gathering<'_> {
 
     /// Puts a record of one value; also returns the value.
     fn single(&mut self, key: &[u8], owner: &dyn std::fmt::Display) -> Result<Vec<u8>, ArchiveError> {
-        let found = self.store.with_record(key, |framed| open_frame("records", key, framed))?;
-        let raw = found.ok_or_else(|| StoreError::MissingValue { key: owner.to_string() })??;
+        let found = self.store.with_record(key, <[u8]>::to_vec)?;
+        let raw = found.ok_or_else(|| StoreError::MissingValue { key: owner.to_string() })?;
         self.put(RECORDS, key, &raw)?;
         Ok(raw)
     }

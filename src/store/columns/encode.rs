@@ -60,18 +60,32 @@ pub fn encode(
 }
 
 /// Encodes the rows of an answer with replicates in their order, as [`encode`] does with data. Neighbours that differ in their
-/// values alone are rows of one datum.
-pub fn encode_rows(mut rows: &[DatumRecord], interned: &mut dyn FnMut(PushId, Revision) -> bool) -> Vec<EncodedChunk> {
+/// values alone are rows of one datum, which the same harvests saw.
+///
+/// # Panics
+/// When `seen` has another length than `rows`.
+pub fn encode_rows(
+    mut rows: &[DatumRecord],
+    mut seen: Option<&[Seen]>,
+    interned: &mut dyn FnMut(PushId, Revision) -> bool,
+) -> Vec<EncodedChunk> {
+    assert!(seen.is_none_or(|seen| seen.len() == rows.len()), "the harvests are not those of the rows");
     let mut encoder = ChunkEncoder::default();
     let mut chunks = Vec::new();
     while !rows.is_empty() {
         let (mut gathered, mut further, mut num_left) = (Gathered::default(), FurtherRows::default(), ROWS_PER_CHUNK);
+        let mut harvests = Vec::new();
         while gathered.flags.len() < DATA_PER_CHUNK && num_left > 0 && !rows.is_empty() {
             let (run, rest) = rows.split_at(leading_run(rows, num_left));
             gathered.add(&run[0], interned);
             further.add(run);
+            if let Some((of_run, others)) = seen.map(|seen| seen.split_at(run.len())) {
+                harvests.push(of_run[0]);
+                seen = Some(others);
+            }
             (rows, num_left) = (rest, num_left - run.len());
         }
+        gathered.add_harvests(&harvests);
         gathered.further_rows = Some(further);
         chunks.push(encoder.encode(gathered));
     }

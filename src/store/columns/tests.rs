@@ -256,7 +256,7 @@ fn decode_rows(chunks: &[EncodedChunk], table: &PushTable) -> Vec<DatumRecord> {
 }
 
 fn encode_rows_with(rows: &[DatumRecord], table: &PushTable) -> Vec<EncodedChunk> {
-    encode_rows(rows, &mut |push_id, revision| table.intern(push_id, revision))
+    encode_rows(rows, None, &mut |push_id, revision| table.intern(push_id, revision))
 }
 
 proptest! {
@@ -264,6 +264,24 @@ proptest! {
     fn rows_come_back_in_their_order(rows in rows()) {
         let table = PushTable::default();
         assert_same(&decode_rows(&encode_rows_with(&rows, &table), &table), &rows);
+    }
+
+    #[test]
+    fn rows_of_harvests_come_back_with_them(rows in rows()) {
+        let table = PushTable::default();
+        let harvest = |row: &DatumRecord| Seen::once(1 + u16::try_from(row.id().unwrap_or_default().0 % 3).unwrap());
+        let seen: Vec<Seen> = rows.iter().map(harvest).collect();
+        let chunks = encode_rows(&rows, Some(&seen), &mut |push_id, revision| table.intern(push_id, revision));
+        assert_same(&decode_rows(&chunks, &table), &rows);
+        let (mut columns, mut found) = (Columns::default(), Vec::new());
+        for chunk in &chunks {
+            columns.decode(&chunk.bytes, ColumnSet::ALL).unwrap();
+            for index in 0..columns.len() {
+                let num_rows = columns.row_values(index).count().max(1); // an irregular datum is one row
+                found.extend(std::iter::repeat_n(columns.seen(index).unwrap(), num_rows));
+            }
+        }
+        prop_assert_eq!(found, seen);
     }
 
     #[test]

@@ -115,6 +115,49 @@ impl DataChanges {
     }
 }
 
+/// A datum whose list of rows changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowsChange {
+    /// The same in both.
+    pub id: DatumId,
+    /// The values of its rows as they were stored; `None` for a row without a finite number.
+    pub before: Vec<Option<f64>>,
+    /// As they are stored now.
+    pub after: Vec<Option<f64>>,
+}
+
+/// The changes to the replicates of a signature. Applied to the rows before, they give those after.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RowsChanges {
+    /// Data that had no rows before.
+    pub added: DatumList,
+    /// Data with another list of values.
+    pub changed: Vec<RowsChange>,
+}
+
+impl RowsChanges {
+    /// Appends the changes as a line of JSON, with its end; nothing if there are none.
+    pub fn write_line(&self, signature: SignatureId, out: &mut Vec<u8>) {
+        if self.added.is_empty() && self.changed.is_empty() {
+            return;
+        }
+        out.extend_from_slice(br#"{"kind":"replicates","signature_id":"#);
+        write_number(signature.0, out);
+        let (num_added, num_changed) = (self.added.len(), self.changed.len());
+        out.extend_from_slice(format!(",\"num_added\":{num_added},\"num_changed\":{num_changed}").as_bytes());
+        self.added.write("added", out);
+        write_list("changed", &self.changed, out, |change, out| {
+            out.extend_from_slice(br#"{"id":"#);
+            write_number(change.id.0, out);
+            for (name, values) in [("before", &change.before), ("after", &change.after)] {
+                write_list(name, values, out, |value, out| write_value(*value, out));
+            }
+            out.push(b'}');
+        });
+        out.extend_from_slice(b"}\n");
+    }
+}
+
 fn write_list<T>(name: &str, entries: &[T], out: &mut Vec<u8>, write: impl Fn(&T, &mut Vec<u8>)) {
     for (at, entry) in entries.iter().enumerate() {
         if at == 0 {
@@ -131,6 +174,14 @@ fn write_list<T>(name: &str, entries: &[T], out: &mut Vec<u8>, write: impl Fn(&T
 
 fn write_number(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// As the value of a datum is written.
+fn write_value(value: Option<f64>, out: &mut Vec<u8>) {
+    match value {
+        Some(value) => pytext::float::write_repr(value, out),
+        None => out.extend_from_slice(b"null"),
+    }
 }
 
 /// The datum as the server writes it.

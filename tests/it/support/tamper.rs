@@ -13,9 +13,22 @@ pub(crate) fn database(crawl: &Crawl) -> PathBuf {
     crawl.config.store.path.join("db")
 }
 
+/// The file with those entries of a database that were there when it was built.
+pub(crate) fn packed(crawl: &Crawl) -> PathBuf {
+    database(crawl).join("packed")
+}
+
 /// The file of the records' values.
 pub(crate) fn values(crawl: &Crawl) -> PathBuf {
     crawl.config.store.path.join("values")
+}
+
+/// Moves all entries of the database into sled.
+pub(crate) fn unpack(crawl: &Crawl) {
+    if packed(crawl).exists() {
+        Store::unpack_database(&crawl.config.store).unwrap();
+        std::fs::remove_file(packed(crawl)).unwrap();
+    }
 }
 
 pub(crate) fn cut(path: &Path, len: u64) {
@@ -62,6 +75,7 @@ pub(crate) fn tampered(crawl: &Crawl, change: impl FnOnce(&sled::Db)) {
 
 /// Changes the database behind the store's back; sled's threads may hold it for a moment after it was closed.
 pub(crate) fn tampered_database(crawl: &Crawl, change: impl FnOnce(&sled::Db)) {
+    unpack(crawl);
     let mut attempts = 0;
     let db = loop {
         match sled::open(database(crawl)) {

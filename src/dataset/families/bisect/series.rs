@@ -71,7 +71,8 @@ impl<'a> RowReader<'a> {
     /// [`StoreError`] if an answer is missing or damaged.
     pub(super) fn rows(&mut self, signature: SignatureId) -> Result<Vec<DatumRecord>, StoreError> {
         let parts: Vec<StoredPart> = self.complete.parts_of(signature).iter().map(Part::stored).collect();
-        if self.replicates { self.series.read_rows(&parts) } else { Ok(self.series.read(&parts)?.data) }
+        let series = if self.replicates { self.series.read_rows(&parts) } else { self.series.read(&parts) };
+        Ok(series?.data)
     }
 }
 

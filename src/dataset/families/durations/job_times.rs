@@ -61,7 +61,15 @@ pub(crate) fn duration_reference(times: JobTimes) -> Option<f64> {
 /// # Errors
 /// The reason for a missing measure.
 pub(crate) fn duration_corrected(times: JobTimes) -> Result<f64, Flaw> {
-    interval(times.start_secs, times.end_secs).map(|secs| secs / 60.0)
+    run_secs(times).map(|secs| secs / 60.0)
+}
+
+/// Seconds from start to end.
+///
+/// # Errors
+/// The reason for a missing measure.
+pub(crate) fn run_secs(times: JobTimes) -> Result<f64, Flaw> {
+    interval(times.start_secs, times.end_secs)
 }
 
 /// Seconds from submission to start; `None` if negative. Includes zeros, and the intervals of decades that a time of 0
