@@ -41,7 +41,7 @@ pub(super) struct StatusArgs {
     /// push [default: not checked]
     #[arg(long, value_name = "DURATION", requires = "check", value_parser = humantime::parse_duration)]
     job_horizon: Option<Duration>,
-    /// With --check: check as of this time (UTC) instead of now, such as that of a simulated server's clock
+    /// With --check: check as of this time (UTC), such as that of a simulated server's clock [default: now]
     #[arg(long, value_name = "TIME", requires = "check", value_parser = given_time)]
     as_of: Option<Timestamp>,
     #[command(flatten)]

@@ -27,7 +27,7 @@ const FLAGS: &[(&str, &str)] = &[
         "base-url config data-end end full json log-format quiet refresh repository requests-per-second same-source \
          sample set start store verbose",
     ),
-    ("status", "check config job-horizon json log-format max-age quiet set store verbose watch"),
+    ("status", "as-of check config job-horizon json log-format max-age quiet set store verbose watch"),
     ("failures", "config corrected json log-format quiet set store verbose"),
     ("export", "commits config format log-format out output quiet set store tables verbose"),
     ("publish", "commits config keep-emails log-format output quiet set store verbose"),
