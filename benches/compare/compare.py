@@ -35,8 +35,9 @@ class Report:
 
     def print(self):
         show(["", "wall s", "CPU s", "peak MB", ""], self.rows)
-        print()
-        show(["target", "", "measured", ""], sorted(self.targets))
+        if self.targets:
+            print()
+            show(["target", "", "measured", ""], sorted(self.targets))
 
 
 def show(head, rows):
