@@ -25,7 +25,7 @@ const REMOVED_NAME: &str = "planned.removed";
 const STORE_FILES: &[&str] = &["db", "db.new", "values", "run.json", "ledger.json", REMOVED_NAME];
 
 /// All else that may be in the folder of a store before it has begun, and the beginning of names of commits and their pages.
-const BESIDE_STORE: &[&str] = &[PLANNED_NAME, "lock", "lost+found", "packed"];
+const BESIDE_STORE: &[&str] = &[PLANNED_NAME, "lock", "lost+found"];
 const COMMITS_NAME: &str = "all_commits.jsonl";
 
 /// Longest age of the lists of `plan` that a crawl up to now takes over, seconds.
