@@ -269,16 +269,28 @@ async fn a_feed_of_full_readings_gives_the_rows_after_too() {
     told.assert_all_of(&["data added", "data expired", "replicates added"]);
 }
 
-/// The server gives another value, leaves a datum out, and lists it again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn values_that_change_and_data_that_come_back_are_in_the_feed() {
+/// The first harvest of data and replicates.
+async fn harvested_with_replicates() -> (Living, State) {
     let mut living = Living::start(History::growing(), 150, Behaviour::default()).await;
     living.crawl.config.scope.replicates = Some(true);
     living.refresh().await;
     let first = State::of(&living);
-    let (signature, rows) = first.data.iter().max_by_key(|(_, rows)| rows.len()).unwrap();
-    let mut newest: Vec<&Value> = rows.values().collect();
-    newest.sort_by_key(|row| row["push_timestamp"].as_str().unwrap().to_owned());
+    (living, first)
+}
+
+/// The signature with most data, and its data by the time of their pushes.
+fn longest_series(state: &State) -> (u64, Vec<&Value>) {
+    let (signature, rows) = state.data.iter().max_by_key(|(_, rows)| rows.len()).unwrap();
+    let mut rows: Vec<&Value> = rows.values().collect();
+    rows.sort_by_key(|row| row["push_timestamp"].as_str().unwrap().to_owned());
+    (*signature, rows)
+}
+
+/// The server gives another value, leaves a datum out, and lists it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_that_change_and_data_that_come_back_are_in_the_feed() {
+    let (mut living, first) = harvested_with_replicates().await;
+    let (signature, newest) = longest_series(&first);
     let (left_out, altered) = (newest[newest.len() - 1].clone(), newest[newest.len() - 2].clone());
     let fragment = format!("signature={signature}&");
     let mut state = first.clone();
@@ -300,26 +312,21 @@ async fn values_that_change_and_data_that_come_back_are_in_the_feed() {
     };
     let mut changed = altered.clone();
     changed["value"] = 12345.5.into();
-    let body = reply_with(&first, *signature, &[left_out["id"].as_u64().unwrap()], Some(&changed));
+    let body = reply_with(&first, signature, &[left_out["id"].as_u64().unwrap()], Some(&changed));
     let (_, after) = expect(2, Some(ScriptedReply::body(body)), &["data changed", "data unlisted"]).await;
     let (left_out_id, altered_id) = (left_out["id"].as_u64().unwrap(), altered["id"].as_u64().unwrap());
-    assert_eq!(after.data[signature][&left_out_id], left_out, "it stays");
-    assert_eq!(after.data[signature][&altered_id]["value"], 12345.5);
+    assert_eq!(after.data[&signature][&left_out_id], left_out, "it stays");
+    assert_eq!(after.data[&signature][&altered_id]["value"], 12345.5);
     let (_, after) = expect(3, None, &["data changed", "data listed_again"]).await;
-    assert_eq!(after.data[signature][&altered_id], altered);
+    assert_eq!(after.data[&signature][&altered_id], altered);
 }
 
 /// A job that is ingested again doubles the replicates of its data, and the server may list them in another order at any time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicates_that_change_are_in_the_feed_and_another_order_is_no_change() {
-    let mut living = Living::start(History::growing(), 150, Behaviour::default()).await;
-    living.crawl.config.scope.replicates = Some(true);
-    living.refresh().await;
-    let first = State::of(&living);
-    let (signature, rows) = first.data.iter().max_by_key(|(_, rows)| rows.len()).unwrap();
-    let mut newest: Vec<&Value> = rows.values().collect();
-    newest.sort_by_key(|row| row["push_timestamp"].as_str().unwrap().to_owned());
-    let key = |row: &Value| (*signature, row["id"].as_u64().unwrap());
+    let (mut living, first) = harvested_with_replicates().await;
+    let (signature, mut newest) = longest_series(&first);
+    let key = |row: &Value| (signature, row["id"].as_u64().unwrap());
     newest.retain(|row| first.replicates[&key(row)].iter().collect::<BTreeSet<_>>().len() > 1);
     let [.., turned, doubled] = newest.as_slice() else { panic!("{newest:?}") };
     let lists = [(*turned, 1), (*doubled, 2)].map(|(row, times)| {
@@ -340,7 +347,7 @@ async fn replicates_that_change_are_in_the_feed_and_another_order_is_no_change()
     let rows = lists.iter().flat_map(|(row, list)| list.iter().map(|bits| row_with(row, f64::from_bits(*bits))));
     living.advance_days(7);
     let fragment = format!("signature={signature}&");
-    let reply = ScriptedReply::body(reply_of(&first, *signature, &rows.collect::<Vec<_>>()));
+    let reply = ScriptedReply::body(reply_of(&first, signature, &rows.collect::<Vec<_>>()));
     let reply = reply.at(Endpoint::Summary).containing(&fragment).containing("&replicates=True");
     living.simulator.script(reply);
     living.refresh().await;
