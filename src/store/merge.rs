@@ -41,28 +41,11 @@ impl Series {
         Self { data, seen }
     }
 
-    /// Appends a chunk with all columns. `harvest` is that of a chunk which has no harvests of its own.
+    /// Appends all rows of a chunk with all columns. `harvest` is that of a chunk which has no harvests of its own.
     ///
     /// # Errors
     /// As [`Columns::record`]; a part of the chunk is appended then.
     pub fn add_chunk(
-        &mut self,
-        columns: &Columns,
-        harvest: u16,
-        revision_of: impl Fn(PushId) -> Option<Revision>,
-    ) -> Result<(), ColumnsError> {
-        for index in 0..columns.len() {
-            self.data.push(columns.record(index, &revision_of)?);
-            self.seen.push(columns.seen(index).unwrap_or(Seen::once(harvest)));
-        }
-        Ok(())
-    }
-
-    /// As [`Series::add_chunk`], with the rows of each datum.
-    ///
-    /// # Errors
-    /// As [`Columns::record`]; a part of the chunk is appended then.
-    pub fn add_rows(
         &mut self,
         columns: &Columns,
         harvest: u16,

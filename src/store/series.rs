@@ -2,11 +2,11 @@
 
 use std::sync::PoisonError;
 
-use super::columns::{ColumnSet, Columns, ColumnsError};
+use super::columns::{ColumnSet, Columns};
 use super::merge::{DataChanges, RowsChanges, Series, merge};
 use super::merge_rows::merge_rows;
 use super::{Harvest, Outcome, SettledSummary, Store, StoreError};
-use crate::model::{PushRevisions, RawJson, Request, Timestamp, Window};
+use crate::model::{RawJson, Request, Timestamp, Window};
 
 /// A stored part of a signature's data: the settled request, and the number of its chunks.
 pub type StoredPart = (Request, u16);
@@ -159,10 +159,7 @@ impl<'a> SeriesReader<'a> {
         let mut changes = RowsChanges::default();
         for parts in parts.chunk_by(|(one, _), (other, _)| harvest_of(one) == harvest_of(other)) {
             let harvest = harvest_of(&parts[0].0);
-            let mut rows = Series::default();
-            self.for_each_chunk(parts, |columns, pushes| {
-                rows.add_rows(columns, harvest, |push| pushes.get(&push).copied())
-            })?;
+            let rows = self.read_harvest(parts, harvest)?;
             joined = Some(match joined.take() {
                 None => rows,
                 Some(base) => {
@@ -178,28 +175,16 @@ impl<'a> SeriesReader<'a> {
     /// The parts of one harvest.
     fn read_harvest(&mut self, parts: &[StoredPart], harvest: u16) -> Result<Series, StoreError> {
         let mut series = Series::default();
-        self.for_each_chunk(parts, |columns, pushes| {
-            series.add_chunk(columns, harvest, |push| pushes.get(&push).copied())
-        })?;
-        Ok(series)
-    }
-
-    /// Hands over the columns of each chunk, and the revisions of the pushes.
-    fn for_each_chunk(
-        &mut self,
-        parts: &[StoredPart],
-        mut take: impl FnMut(&Columns, &PushRevisions) -> Result<(), ColumnsError>,
-    ) -> Result<(), StoreError> {
         for (request, num_chunks) in parts {
             for number in 0..*num_chunks {
                 self.store.chunk(request, number, &mut self.raw)?;
                 let damaged = |source| StoreError::damaged_chunk(request, &source);
                 self.columns.decode(&self.raw, ColumnSet::ALL).map_err(damaged)?;
-                let pushes = self.store.push_table.read().unwrap_or_else(PoisonError::into_inner);
-                take(&self.columns, &pushes).map_err(damaged)?;
+                let table = self.store.push_table.read().unwrap_or_else(PoisonError::into_inner);
+                series.add_chunk(&self.columns, harvest, |push| table.get(&push).copied()).map_err(damaged)?;
             }
         }
-        Ok(())
+        Ok(series)
     }
 }
 

@@ -71,12 +71,13 @@ impl Columns {
         out: &mut Vec<DatumRecord>,
     ) -> Result<(), ColumnsError> {
         let record = self.record(index, revision_of)?;
-        if let DatumRecord::Regular(datum) = &record {
-            let rows = self.row_values(index).map(|value| DatumRecord::Regular(Datum { value, ..datum.clone() }));
-            out.extend(rows);
-        } else {
-            out.push(record);
-        }
+        let row = |value| match &record {
+            DatumRecord::Regular(first) => DatumRecord::Regular(Datum { value, ..first.clone() }),
+            DatumRecord::Irregular(_) => record.clone(),
+        };
+        let further: Vec<_> = self.row_values(index).skip(1).map(row).collect();
+        out.push(record);
+        out.extend(further);
         Ok(())
     }
 
