@@ -6,8 +6,9 @@
 use std::collections::HashSet;
 
 use super::format::META_COUNTS;
-use super::index::{Applied, Index, LEAST_CACHE_BYTES};
+use super::index::{Applied, Index};
 use super::open::{building_in, remove_folder, switch_database};
+use super::sled_open::LEAST_CACHE_BYTES;
 use super::staging::{KnownJobs, Staging};
 use super::{Pending, Settlement, Store, StoreError, Tally};
 use crate::model::{PushId, Request, Timestamp};

@@ -47,6 +47,7 @@ mod replicates;
 mod series;
 mod settlement;
 mod signature_listing;
+mod sled_open;
 mod space;
 mod staging;
 mod tally;
