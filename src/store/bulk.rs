@@ -98,9 +98,7 @@ impl Store {
         let failed = |source| StoreError::Folder { path: self.path.clone(), source };
         let building = building_in(&self.path);
         remove_folder(&building).map_err(failed)?;
-        let built = Index::build(&building, LEAST_CACHE_BYTES, self.index.entries(), applied)?;
-        let applied = built.applied()?;
-        drop(built);
+        let applied = Index::build(&building, LEAST_CACHE_BYTES, self.index.entries(), applied)?;
         switch_database(&self.path).map_err(failed)?;
         Ok(applied)
     }

@@ -12,15 +12,16 @@ pub(super) const BUNDLE_BYTES: usize = if cfg!(debug_assertions) { 1 << 10 } els
 
 const MOST_VALUES: usize = 1 << 12;
 
-/// A record: its key, the number of its value or bundle, and its number in the bundle.
-pub(super) type Bundled = (Vec<u8>, usize, Option<u16>);
+/// The number of a value or bundle, and of a record in the bundle.
+pub(super) type Slot = (usize, Option<u16>);
 
 /// Makes values and bundles from records in the order of their keys.
 #[derive(Debug, Default)]
 pub(super) struct Bundler {
     /// Each in a frame.
     values: Vec<Vec<u8>>,
-    records: Vec<Bundled>,
+    keys: Vec<Vec<u8>>,
+    slots: Vec<Slot>,
     open: Vec<(Vec<u8>, Vec<u8>)>,
     open_bytes: usize,
 }
@@ -55,14 +56,16 @@ impl Bundler {
             }
         }
         let is_alone = open.len() == 1;
-        let keys = open.into_iter().map(|(key, _)| key);
-        self.records.extend((0..).zip(keys).map(|(slot, key)| (key, number, (!is_alone).then_some(slot))));
+        for (slot, (key, _)) in (0..).zip(open) {
+            self.keys.push(key);
+            self.slots.push((number, (!is_alone).then_some(slot)));
+        }
     }
 
-    /// The values, and the records that are in them.
-    pub(super) fn finish(mut self) -> (Vec<Vec<u8>>, Vec<Bundled>) {
+    /// The values; keys and slots of the records that are in them.
+    pub(super) fn finish(mut self) -> (Vec<Vec<u8>>, Vec<Vec<u8>>, Vec<Slot>) {
         self.close();
-        (self.values, self.records)
+        (self.values, self.keys, self.slots)
     }
 }
 
@@ -100,10 +103,9 @@ mod tests {
             for (key, raw) in &keyed {
                 bundler.put(key.clone(), raw.clone());
             }
-            let (framed, records) = bundler.finish();
-            prop_assert_eq!(records.len(), keyed.len());
-            for ((key, raw), (found, value, slot)) in keyed.iter().zip(records) {
-                prop_assert_eq!(key, &found);
+            let (framed, keys, slots) = bundler.finish();
+            prop_assert!(keys.iter().eq(keyed.iter().map(|(key, _)| key)));
+            for ((_, raw), (value, slot)) in keyed.iter().zip(slots) {
                 let mut opened = Vec::new();
                 frame::open(&framed[value], &mut opened).unwrap();
                 let read = slot.map_or(Some(opened.as_slice()), |slot| value_in(&opened, slot));

@@ -7,13 +7,14 @@
 //! next opening makes anew. The numbers of the new log begin with 1; the tally goes on counting, so that it shows which log is
 //! newer.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::bundle::{BUNDLE_BYTES, Bundled, Bundler};
+use super::bundle::{BUNDLE_BYTES, Bundler};
 use super::format::{META_FORMAT, STORE_FORMAT_VERSION};
 use super::group::{Head, Kind};
 use super::index::{Applied, Index};
@@ -70,8 +71,9 @@ struct Part {
 /// A log that was written anew.
 struct NextLog {
     log: ValueLog,
-    /// Of the records, in key order; `None` of one that was left out.
-    places: Vec<Option<Place>>,
+    /// Of the records in key order, without those that were left out.
+    places: Vec<Place>,
+    left_out: HashSet<Vec<u8>>,
     end: Applied,
 }
 
@@ -82,13 +84,10 @@ fn in_newest_format(entry: Operation) -> Result<Operation, StoreError> {
     Ok(Operation { value, ..entry })
 }
 
-/// The entries of a group, of which the values and bundles are at `places`.
-fn described(mut others: Vec<Operation>, records: Vec<Bundled>, places: &[Place]) -> Vec<u8> {
-    let of = |(key, value, slot): Bundled| {
-        let place: Place = places[value].in_slot(slot);
-        Operation { tree: RECORDS, key, value: Some(place.to_bytes()) }
-    };
-    others.extend(records.into_iter().map(of));
+/// The entries of a group.
+fn described(mut others: Vec<Operation>, keys: Vec<Vec<u8>>, places: &[Place]) -> Vec<u8> {
+    let of = |(key, place): (_, &Place)| Operation { tree: RECORDS, key, value: Some(place.to_bytes()) };
+    others.extend(keys.into_iter().zip(places).map(of));
     operations_to_bytes(&others)
 }
 
@@ -137,15 +136,15 @@ impl Store {
     pub fn garbage_share(&self) -> Result<f64, StoreError> {
         let mut live = overhead(&[]);
         self.for_each_part(|part| {
-            let (mut records, mut places, mut len_of, mut end) = (Vec::new(), Vec::new(), len_once(), 0);
+            let (mut keys, mut places, mut len_of, mut end) = (Vec::new(), Vec::new(), len_once(), 0);
             for (key, place) in part.records {
                 if let Some(place) = place {
                     end += len_of(Some(place));
-                    records.push((key, places.len(), place.slot()));
+                    keys.push(key);
                     places.push(place.at(end - u64::from(place.len())));
                 }
             }
-            live += part.bytes + overhead(&described(part.others, records, &places));
+            live += part.bytes + overhead(&described(part.others, keys, &places));
             Ok(())
         })?;
         #[expect(clippy::cast_precision_loss, reason = "a share")]
@@ -199,18 +198,18 @@ impl Store {
 
     /// Writes the next log, and the database for it.
     fn write_next(&self, config: &StoreConfig) -> Result<ValueLog, StoreError> {
-        let NextLog { log, places, end } = self.write_next_log()?;
+        let NextLog { log, places, left_out, end } = self.write_next_log()?;
         let mut places = places.into_iter();
-        let entries = self.index.entries().filter_map(|entry| match entry {
-            Ok(entry) if entry.tree == RECORDS => {
-                let place = places.next().flatten()?;
-                Some(Ok(Operation { value: Some(place.to_bytes()), ..entry }))
-            }
-            entry => Some(entry.and_then(in_newest_format)),
+        let is_kept = |entry: &Result<Operation, StoreError>| {
+            entry.as_ref().map_or(true, |entry| entry.tree != RECORDS || !left_out.contains(&entry.key))
+        };
+        let entries = self.index.entries().filter(is_kept).map(|entry| match entry {
+            Ok(entry) if entry.tree == RECORDS => Ok(Operation { value: places.next().map(Place::to_bytes), ..entry }),
+            entry => entry.and_then(in_newest_format),
         });
         let building = building_in(&self.path);
         remove_folder(&building).map_err(|source| StoreError::Folder { path: building.clone(), source })?;
-        drop(Index::build(&building, config.cache_bytes, entries, end)?);
+        Index::build(&building, config.cache_bytes, entries, end)?;
         Ok(log)
     }
 
@@ -219,15 +218,11 @@ impl Store {
         let failed = |source: io::Error| StoreError::database("be compacted", source.into());
         let log = ValueLog::at(ValueLog::next_path_in(&self.path));
         log.continue_after(0, rand::random());
-        let mut places = Vec::new();
-        let (mut is_undamaged, mut num_left_out) = (None, 0_u64);
+        let (mut places, mut left_out, mut is_undamaged) = (Vec::new(), HashSet::new(), None);
         self.for_each_part(|part| {
             let mut bundler = Bundler::default();
-            let mut is_kept = Vec::with_capacity(part.records.len());
             for (key, _) in part.records {
-                let raw = self.with_record(&key, <[u8]>::to_vec);
-                is_kept.push(raw.is_ok());
-                match raw {
+                match self.with_record(&key, <[u8]>::to_vec) {
                     Ok(raw) => bundler.put(key, raw.unwrap_or_default()),
                     Err(error) if error.is_damaged_value() => {
                         let is_unused = is_undamaged.map_or_else(|| self.is_undamaged(), Ok)?;
@@ -235,32 +230,30 @@ impl Store {
                         if !is_unused {
                             return Err(error);
                         }
-                        num_left_out += 1;
+                        left_out.insert(key);
                     }
                     Err(error) => return Err(error),
                 }
             }
-            let (values, records) = bundler.finish();
-            let mut written = records.iter().map(|(_, value, slot)| (*value, *slot)).collect::<Vec<_>>().into_iter();
-            let mut of_values = Vec::new();
-            let append = log.append(Kind::Commit, &values, |places| {
-                of_values.extend_from_slice(places);
-                described(part.others, records, places)
+            let (values, keys, slots) = bundler.finish();
+            let before = places.len();
+            let append = log.append(Kind::Commit, &values, |of_values| {
+                places.extend(slots.into_iter().map(|(value, slot)| of_values[value].in_slot(slot)));
+                described(part.others, keys, &places[before..])
             });
             let values_at = append.map_err(failed)?.values_at();
-            let mut place = || written.next().map(|(value, slot)| of_values[value].behind(values_at).in_slot(slot));
-            places.extend(is_kept.into_iter().map(|is_kept| if is_kept { place() } else { None }));
+            places[before..].iter_mut().for_each(|place| *place = place.behind(values_at));
             fail_point("compact.mid_write");
             Ok(())
         })?;
         // The last group of a log is in doubt where no ledger knows it, so it is one that holds nothing.
         let last = log.append(Kind::Commit, &[], |_| Vec::new()).map_err(failed)?;
         log.sync().map_err(failed)?;
-        if num_left_out > 0 {
-            tracing::warn!("{num_left_out} damaged values to which no answer refers were left out");
+        if !left_out.is_empty() {
+            tracing::warn!("{} damaged values to which no answer refers were left out", left_out.len());
         }
         let end = Applied { position: last.position(), log_id: last.log_id, ..Applied::default() };
-        Ok(NextLog { log, places, end })
+        Ok(NextLog { log, places, left_out, end })
     }
 
     fn is_undamaged(&self) -> Result<bool, StoreError> {

@@ -16,8 +16,10 @@ pub(super) const META_BUSIEST: &[u8] = b"busiest";
 pub(super) const META_HARVESTS: &[u8] = b"harvests";
 /// Identity and tally of the last harvest, for readers while the next one is open.
 pub(super) const META_SHOWN: &[u8] = b"shown";
-/// Of the database alone: the part of the log that is in it. Databases without a packed part had it under `applied`.
+/// Of the database alone: the part of the log that is in it.
 pub(super) const META_APPLIED: &[u8] = b"applied.2";
+/// The same in databases that could not have a packed part.
+pub(super) const META_APPLIED_BEFORE: &[u8] = b"applied";
 
 /// Versions from before the first release kept their format, 1 to 3, under this key.
 pub(super) const META_DEVELOPMENT_FORMAT: &[u8] = b"format";

@@ -10,20 +10,22 @@ mod tests;
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 use sled::{IVec, Transactional as _};
 
 use super::StoreError;
-use super::format::{META_APPLIED, META_DEVELOPMENT_FORMAT, META_FORMAT, META_STORE_ID, OLDEST_FORMAT};
+use super::format::{
+    META_APPLIED, META_APPLIED_BEFORE, META_DEVELOPMENT_FORMAT, META_FORMAT, META_STORE_ID, OLDEST_FORMAT,
+};
 use super::frame;
 use super::group::Position;
 use super::packed::{NAME as PACKED, Packed, PackedWriter};
 use super::panics::catch_silently;
 use super::sled_open::{error_of_panic, open_sled, refuse_links, store_of};
-use super::tree::{Live, Memory, REMOVED, Tree};
+use super::tree::{REMOVED, Tree};
 use super::trees::{META, NAMES, NUM_TREES, Operation, STATES, hash_of};
 use super::value::open_json;
 use crate::actor::fail_point;
@@ -87,15 +89,8 @@ pub(super) enum Fault {
 pub(super) struct Index {
     /// Each read as one.
     pub(super) trees: [Tree; NUM_TREES],
-    live: LiveTrees,
-}
-
-/// The part of the trees that can be changed.
-#[derive(Clone, Debug)]
-enum LiveTrees {
-    Sled([sled::Tree; NUM_TREES]),
-    /// Of a store that is being filled.
-    Memory([Memory; NUM_TREES]),
+    /// sled's part of them; empty for a database in memory.
+    sled: Vec<sled::Tree>,
 }
 
 impl Index {
@@ -103,38 +98,27 @@ impl Index {
     pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         let db = open_sled(folder, cache_bytes)?;
         let tree = |name: &str| db.open_tree(name).map_err(|source| StoreError::database("open a tree", source));
-        let live = NAMES.iter().map(|name| tree(name)).collect::<Result<Vec<_>, _>>()?;
-        let missing = |_| StoreError::Corrupt("a tree is missing".to_owned());
-        let live: [sled::Tree; NUM_TREES] = live.try_into().map_err(missing)?;
-        let found = live[META].get(META_APPLIED);
+        let sled = NAMES.iter().map(|name| tree(name)).collect::<Result<Vec<_>, _>>()?;
+        let found = sled[META].get(META_APPLIED);
         let found = found.map_err(|source| StoreError::database("read its description", source))?;
         let applied = found.as_deref().and_then(Applied::open).unwrap_or_default();
         let packed = applied.packed.map(|check| open_packed(folder, check)).transpose()?;
         let trees = std::array::from_fn(|number| {
             let packed = packed.as_ref().filter(|_| number != META);
-            Tree::new(number_in_file(number), Live::Sled(live[number].clone()), packed.map(Arc::clone))
+            Tree::new(number_in_file(number), sled[number].clone(), packed.map(Arc::clone))
         });
-        Ok(Self { trees, live: LiveTrees::Sled(live) })
+        Ok(Self { trees, sled })
     }
 
     /// A database in memory, for a store that nobody reads before it is complete.
     pub(super) fn in_memory() -> Self {
-        let memory: [Memory; NUM_TREES] = Default::default();
-        let tree = |number| Tree::new(number_in_file(number), Live::Memory(Arc::clone(&memory[number])), None);
-        Self { trees: std::array::from_fn(tree), live: LiveTrees::Memory(memory) }
+        let tree = |number| Tree::in_memory(number_in_file(number));
+        Self { trees: std::array::from_fn(tree), sled: Vec::new() }
     }
 
     /// True before the database is [built](Index::build) on the disk.
     pub(super) fn is_in_memory(&self) -> bool {
-        matches!(self.live, LiveTrees::Memory(_))
-    }
-
-    /// sled's entries; none of a database in memory.
-    fn sled_trees(&self) -> &[sled::Tree] {
-        match &self.live {
-            LiveTrees::Sled(trees) => trees,
-            LiveTrees::Memory(_) => &[],
-        }
+        self.sled.is_empty()
     }
 
     /// Opens the database in `folder` and reads all of it. sled panics on some damage and never returns from other.
@@ -169,7 +153,9 @@ impl Index {
         let sum = index.sum().map_err(fault_of)?;
         match applied.as_deref().map(Applied::open) {
             None if index.trees[META].iter().next().is_none() => Err(Fault::Missing),
-            None if index.is_without_packed_part() => Err(Fault::Damaged("an earlier version made it".to_owned())),
+            None if index.trees[META].contains_key(META_APPLIED_BEFORE).unwrap_or_default() => {
+                Err(Fault::Damaged("an earlier version made it".to_owned()))
+            }
             None => Err(Fault::Damaged("its description is missing".to_owned())),
             Some(None) => Err(Fault::Damaged("its description is damaged".to_owned())),
             Some(Some(applied)) if applied.sum != sum => {
@@ -186,18 +172,15 @@ impl Index {
             || self.trees[META].contains_key(META_DEVELOPMENT_FORMAT).unwrap_or_default()
     }
 
-    fn is_without_packed_part(&self) -> bool {
-        self.trees[META].contains_key(b"applied").unwrap_or_default()
-    }
-
     /// Builds a database with `entries` in `folder`, which must not exist: the description in sled, all else in the packed
-    /// part. The entries come by tree, then by key. `applied` comes without the sum and the packed part.
+    /// part. The entries come by tree, then by key. `applied` comes without the sum and the packed part, and is returned with
+    /// them.
     pub(super) fn build(
         folder: &Path,
         cache_bytes: u64,
         entries: impl IntoIterator<Item = Result<Operation, StoreError>>,
         applied: Applied,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Applied, StoreError> {
         let failed = |source: std::io::Error| StoreError::database("be built from its log", source.into());
         std::fs::create_dir_all(folder).map_err(failed)?;
         let mut applied = Applied { sum: 0, packed: None, ..applied };
@@ -222,7 +205,7 @@ impl Index {
         // sled flushes its file, but not its description of itself.
         let synced = File::open(folder.join("conf")).and_then(|conf| conf.sync_all());
         synced.and_then(|()| File::open(folder)?.sync_all()).map_err(failed)?;
-        Self::open(folder, cache_bytes)
+        Ok(applied)
     }
 
     /// The id of the store; `None` if it is missing or damaged.
@@ -244,7 +227,7 @@ impl Index {
     /// Sum of the hashes of all entries of sled.
     pub(super) fn sum(&self) -> Result<u64, StoreError> {
         let mut sum = 0_u64;
-        for (number, tree) in self.sled_trees().iter().enumerate() {
+        for (number, tree) in self.sled.iter().enumerate() {
             for entry in tree {
                 let (key, value) = entry.map_err(|source| StoreError::database("be read", source))?;
                 if number != META || key != META_APPLIED {
@@ -265,7 +248,7 @@ impl Index {
 
     /// Notes how much of the log is in the database, without a transaction.
     pub(super) fn set_applied(&self, applied: Applied) -> Result<(), StoreError> {
-        let put = self.sled_trees().get(META).map_or(Ok(None), |meta| meta.insert(META_APPLIED, applied.seal()));
+        let put = self.sled.get(META).map_or(Ok(None), |meta| meta.insert(META_APPLIED, applied.seal()));
         put.map_err(|source| StoreError::database("write its description", source)).map(drop)
     }
 
@@ -308,7 +291,7 @@ impl Index {
         for operation in operations {
             removed.push(self.removal(operation).map_err(failed)?);
         }
-        let done: Result<Applied, TransactionError<()>> = self.sled_trees().transaction(|views| {
+        let done: Result<Applied, TransactionError<()>> = self.sled.as_slice().transaction(|views| {
             let mut sum = before.sum;
             for (Operation { tree, key, value }, removed) in operations.iter().copied().zip(&removed) {
                 let value = value.as_deref().or(*removed);
@@ -341,19 +324,12 @@ impl Index {
 
     /// Applies operations without a transaction and without the sum: the caller notes both at the end.
     pub(super) fn apply_in_bulk(&self, operations: Vec<Operation>) -> Result<(), StoreError> {
-        let trees = match &self.live {
-            LiveTrees::Sled(trees) => trees,
-            LiveTrees::Memory(trees) => {
-                for Operation { tree, key, value } in operations {
-                    let mut entries = trees[tree].write().unwrap_or_else(PoisonError::into_inner);
-                    match value {
-                        Some(value) => drop(entries.insert(key.into(), value.into())),
-                        None => drop(entries.remove(key.as_slice())),
-                    }
-                }
-                return Ok(());
+        if self.is_in_memory() {
+            for Operation { tree, key, value } in operations {
+                self.trees[tree].change_in_memory(&key, value.as_deref());
             }
-        };
+            return Ok(());
+        }
         let failed = |source| StoreError::database("write records", source);
         let mut batches: [sled::Batch; NUM_TREES] = Default::default();
         for operation in operations {
@@ -364,7 +340,7 @@ impl Index {
                 None => batches[tree].remove(key),
             }
         }
-        for (tree, batch) in trees.iter().zip(batches) {
+        for (tree, batch) in self.sled.iter().zip(batches) {
             tree.apply_batch(batch).map_err(failed)?;
         }
         Ok(())

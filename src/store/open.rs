@@ -386,11 +386,9 @@ impl Opening<'_> {
             log_id: replayed.log_id.unwrap_or_else(rand::random),
             ..Applied::default()
         };
-        drop(Index::build(&building, self.config.cache_bytes, content.into_entries(), applied)?);
+        let applied = Index::build(&building, self.config.cache_bytes, content.into_entries(), applied)?;
         switch_database(path).map_err(failed)?;
-        let index = Index::open(&place, self.config.cache_bytes)?;
-        let applied = index.applied()?;
-        Ok((index, applied))
+        Ok((Index::open(&place, self.config.cache_bytes)?, applied))
     }
 }
 

@@ -15,7 +15,7 @@ use super::replay;
 pub(super) const REMOVED: &[u8] = b"-";
 
 /// The entries of a tree in memory.
-pub(super) type Memory = Arc<RwLock<replay::Entries>>;
+type Memory = Arc<RwLock<replay::Entries>>;
 
 /// A tree, read as one. Its entries are changed through [`Index`](super::index::Index) only.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Tree {
 
 /// The entries that can be changed.
 #[derive(Clone, Debug)]
-pub(super) enum Live {
+enum Live {
     Sled(sled::Tree),
     Memory(Memory),
 }
@@ -84,8 +84,22 @@ fn of_packed(error: io::Error) -> sled::Error {
 }
 
 impl Tree {
-    pub(super) fn new(number: u8, live: Live, packed: Option<Arc<Packed>>) -> Self {
-        Self { number, live, packed }
+    pub(super) fn new(number: u8, live: sled::Tree, packed: Option<Arc<Packed>>) -> Self {
+        Self { number, live: Live::Sled(live), packed }
+    }
+
+    pub(super) fn in_memory(number: u8) -> Self {
+        Self { number, live: Live::Memory(Memory::default()), packed: None }
+    }
+
+    /// Puts an entry into a tree in memory, or removes it.
+    pub(super) fn change_in_memory(&self, key: &[u8], value: Option<&[u8]>) {
+        let Live::Memory(entries) = &self.live else { return };
+        let mut entries = entries.write().unwrap_or_else(PoisonError::into_inner);
+        match value {
+            Some(value) => drop(entries.insert(key.into(), value.into())),
+            None => drop(entries.remove(key)),
+        }
     }
 
     /// The value at `key`.

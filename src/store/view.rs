@@ -132,8 +132,9 @@ impl Store {
         let folder = made.map_err(|source| StoreError::Folder { path: std::env::temp_dir(), source })?;
         let log_id = replayed.log_id.unwrap_or_default();
         let applied = Applied { position: replayed.position, log_id, ..Applied::default() };
-        let index = Index::build(&folder.path().join("db"), config.cache_bytes, content.into_entries(), applied)?;
-        let applied = index.applied()?;
+        let place = folder.path().join("db");
+        let applied = Index::build(&place, config.cache_bytes, content.into_entries(), applied)?;
+        let index = Index::open(&place, config.cache_bytes)?;
         let view = View { reason: Unavailable::InUse, _folder: folder };
         Ok(Self { view: Some(view), ..Self::of(&config.path, index, applied, log, None) })
     }

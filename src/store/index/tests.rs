@@ -42,8 +42,8 @@ proptest! {
         }
         let mut expected = content.trees.clone();
         let path = folder.path().join("db");
-        let index = Index::build(&path, 1 << 20, content.into_entries(), Applied::default()).unwrap();
-        let mut applied = index.applied().unwrap();
+        let mut applied = Index::build(&path, 1 << 20, content.into_entries(), Applied::default()).unwrap();
+        let index = Index::open(&path, 1 << 20).unwrap();
         for (number, group) in (1..).zip(groups) {
             let of = |(tree, key, value): &Entry| Operation { tree: *tree, key: key.clone(), value: value.clone() };
             let operations: Vec<_> = group.iter().map(of).collect();
@@ -85,7 +85,7 @@ fn a_packed_part_that_is_changed_cut_missing_or_of_another_database_is_damage() 
             let _new = content.trees[STATES[1]].insert(number.to_be_bytes().into(), value.into());
         }
         let path = folder.path().join(name);
-        drop(Index::build(&path, 1 << 20, content.into_entries(), Applied::default()).unwrap());
+        Index::build(&path, 1 << 20, content.into_entries(), Applied::default()).unwrap();
         (path.clone(), std::fs::read(path.join(PACKED)).unwrap())
     };
     let ((path, sound), (_, other)) = (build("one", 100), build("other", 101));
