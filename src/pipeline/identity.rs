@@ -25,7 +25,7 @@ const REMOVED_NAME: &str = "planned.removed";
 const STORE_FILES: &[&str] = &["db", "db.new", "values", "run.json", "ledger.json", REMOVED_NAME];
 
 /// All else that may be in the folder of a store before it has begun, and the beginning of names of commits and their pages.
-const BESIDE_STORE: &[&str] = &[PLANNED_NAME, "lock", "lost+found"];
+const BESIDE_STORE: &[&str] = &[PLANNED_NAME, "values.new", "lock", "lost+found"];
 const COMMITS_NAME: &str = "all_commits.jsonl";
 
 /// Longest age of the lists of `plan` that a crawl up to now takes over, seconds.
@@ -103,7 +103,7 @@ fn refuse_other_files(path: &Path) -> Result<(), StoreError> {
     let is_known = |name: &str| {
         name.starts_with('.')
             || name.starts_with(COMMITS_NAME)
-            || STORE_FILES.iter().chain(BESIDE_STORE).any(|own| name.starts_with(own))
+            || STORE_FILES.iter().chain(BESIDE_STORE).any(|own| name == *own)
     };
     match names.find(|name| !is_known(name)) {
         Some(name) => Err(StoreError::OtherFiles { path: path.to_owned(), name }),

@@ -186,11 +186,15 @@ async fn a_store_is_not_mixed_with_other_files_or_outputs() {
     for known in [".keep", "all_commits.jsonl.pages", "notes.txt"] {
         put(&store.join(known), b"");
     }
-    let error = crawl.run().await.unwrap_err();
-    let text = text_of(&error);
-    assert_eq!(error.exit_code(), 2, "{text}");
-    assert!(["notes.txt", "--store"].iter().all(|part| text.contains(part)), "{text}");
-    assert_eq!((simulator.served().total(), std::fs::read_dir(&store).unwrap().count()), (0, 3));
+    for other in ["notes.txt", "values.csv", "db-2025"] {
+        std::fs::rename(store.join("notes.txt"), store.join(other)).unwrap();
+        let error = crawl.run().await.unwrap_err();
+        let text = text_of(&error);
+        assert_eq!(error.exit_code(), 2, "{text}");
+        assert!([other, "--store"].iter().all(|part| text.contains(part)), "{text}");
+        assert_eq!((simulator.served().total(), std::fs::read_dir(&store).unwrap().count()), (0, 3));
+        std::fs::rename(store.join(other), store.join("notes.txt")).unwrap();
+    }
     std::fs::remove_file(store.join("notes.txt")).unwrap();
     crawl.run().await.unwrap();
 
