@@ -23,8 +23,6 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Looks between two writes, and the number of looks that decide the current limit.
 const LOOKS_PER_WRITE: usize = 10;
 const LOOKS_REMEMBERED: usize = 100;
-/// Writes between two measurements of the disk.
-const WRITES_PER_MEASURE: u64 = 10;
 /// The file of a running crawl is never older than this, seconds.
 const STALE: i64 = 10;
 /// If the file is older than this, seconds, its process is looked up, which may fail for a process in a container.
@@ -137,6 +135,7 @@ impl RunState {
         if state.phase.is_alive() && (age > STALE || age > LATE && !may_exist(state.pid)) {
             state.phase = RunPhase::Killed;
         }
+        state.disk_bytes = bytes_in(store); // a compaction may have followed
         Some(state)
     }
 
@@ -165,8 +164,6 @@ impl RunFile {
             pace: Pace::over(Duration::from_secs(10)),
             late_pace: Pace::over(Duration::from_mins(5)),
             looks: VecDeque::new(),
-            disk_bytes: 0,
-            writes: 0,
             ended: false,
         }));
         Self { task: tokio::spawn(write_on(Arc::clone(&reporter))), reporter }
@@ -210,8 +207,6 @@ struct Reporter {
     pace: Pace,
     late_pace: Pace,
     looks: VecDeque<Limit>,
-    disk_bytes: u64,
-    writes: u64,
     /// True after the last write.
     ended: bool,
 }
@@ -238,10 +233,6 @@ impl Reporter {
             return;
         }
         self.ended = phase != RunPhase::Running;
-        if self.writes.is_multiple_of(WRITES_PER_MEASURE) || phase != RunPhase::Running {
-            self.disk_bytes = bytes_in(&self.store);
-        }
-        self.writes += 1;
         let phase = if phase == RunPhase::Running && self.counters.reducing().now().is_some() {
             RunPhase::Reducing
         } else {
@@ -287,7 +278,7 @@ impl Reporter {
             reducing: counters.reducing().now(),
             errors: counters.errors_by_label(),
             last_error: counters.last_error(),
-            disk_bytes: self.disk_bytes,
+            disk_bytes: bytes_in(&self.store),
             pending_jobs_by_day: counters.pending_jobs(),
         }
     }
@@ -355,6 +346,16 @@ mod tests {
         assert_eq!((state.phase, state.reducing), (RunPhase::Finished, None));
     }
 
+    #[tokio::test]
+    async fn the_size_of_a_store_is_that_of_now() {
+        let folder = tempfile::tempdir().unwrap();
+        RunFile::start(Arc::new(Counters::default()), folder.path()).finish(false);
+        let size = || RunState::read(folder.path()).unwrap().disk_bytes;
+        let before = size();
+        std::fs::File::create_new(folder.path().join("values")).unwrap().set_len(5000).unwrap();
+        assert_eq!(size(), before + 5000);
+    }
+
     #[test]
     fn a_file_that_is_not_rewritten_any_more_belongs_to_a_killed_process() {
         let folder = tempfile::tempdir().unwrap();
@@ -365,8 +366,6 @@ mod tests {
             pace: Pace::over(Duration::from_secs(1)),
             late_pace: Pace::over(Duration::from_secs(1)),
             looks: VecDeque::new(),
-            disk_bytes: 0,
-            writes: 0,
             ended: false,
         };
         let mut state = reporter().state(RunPhase::Running);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::identity::refuse_other;
 use super::options::RunOptions;
+use super::textfile::write_textfile;
 use crate::Error;
 use crate::actor::blocking;
 use crate::config::{Config, StoreConfig, WindowConfig};
@@ -41,6 +42,7 @@ pub(super) async fn compact_if_worth(config: &Config) -> Result<(), Error> {
         Ok(None) => {}
         Ok(Some(Compaction { log_before, log_after, .. })) => {
             tracing::info!(before = log_before, now = log_after, "compacted the store; bytes of its log");
+            write_textfile(config); // it has the size of the store
         }
         Err(error) => tracing::warn!("cannot compact the store: {error}"),
     }
