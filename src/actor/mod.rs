@@ -1,4 +1,4 @@
-//! Code shared by all actors: how a run stops, threads, temporary files, and the places at which the crash tests kill
+//! Code shared by all actors: how a run stops, threads, temporary and locked files, and the places at which the crash tests kill
 //! it.
 //!
 //! An actor is a private struct, its `run`, and a public handle, in one file of its stage. Mailboxes are bounded flume
@@ -6,6 +6,7 @@
 
 mod budget;
 mod fail_point;
+mod locked;
 mod shutdown;
 mod temporary;
 mod threads;
@@ -14,6 +15,7 @@ mod workers;
 
 pub(crate) use budget::{Budget, Room};
 pub(crate) use fail_point::fail_point;
+pub(crate) use locked::LockedFile;
 pub use shutdown::Shutdown;
 pub(crate) use temporary::{no_follow, temporary_file};
 pub(crate) use threads::{BlockingError, blocking, parallelism};

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::FetchCommitsError;
-use crate::actor::fail_point;
+use crate::actor::{LockedFile, fail_point};
 use crate::model::{CommitRecord, Timestamp};
 
 /// Version of the file's format.
@@ -70,7 +70,7 @@ pub(super) struct Fetched {
 #[derive(Debug)]
 pub(super) struct Pages {
     path: PathBuf,
-    file: File,
+    file: LockedFile,
     /// Offset and length of the line of each key, bytes.
     places: HashMap<String, (u64, usize)>,
     done: Option<Done>,
@@ -118,11 +118,11 @@ impl Pages {
         let failed = |source| FetchCommitsError::Pages { path: path.clone(), source };
         let file =
             OpenOptions::new().read(true).append(true).create(true).truncate(false).open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
+        let file = match LockedFile::try_lock(file) {
+            Ok(file) => file,
             Err(TryLockError::WouldBlock) => return Err(FetchCommitsError::InUse { path }),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
-        }
+        };
         let mut pages =
             Self { path: path.clone(), file, places: HashMap::new(), done: None, made: BTreeSet::new(), end: 0 };
         pages.made = read_made(&pages.file).map_err(failed)?;
@@ -150,7 +150,7 @@ impl Pages {
 
     /// Reads all lines up to the first damaged one. False if they belong to another source.
     fn read_lines(&mut self, source: &str) -> io::Result<bool> {
-        let mut reader = BufReader::with_capacity(1 << 18, &self.file);
+        let mut reader = BufReader::with_capacity(1 << 18, &*self.file);
         reader.seek(SeekFrom::Start(0))?;
         let mut line = Vec::new();
         let mut known = false;

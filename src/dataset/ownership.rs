@@ -4,7 +4,7 @@
 //! being published: a process killed between two renames leaves a description of both.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::catalogue::Artifact;
 use super::write::{ArtifactError, Finished, MANIFEST_NAME, MadeFolders, file_digest, make_folder};
+use crate::actor::LockedFile;
 use crate::store::{CrawlIdentity, Ledger, Store, StoreError};
 
 /// Maximum names in a message.
@@ -193,10 +194,10 @@ impl FolderKind {
     /// Makes the folder, and keeps other processes from writing to it while the result lives.
     pub(crate) fn lock(&self, folder: &Path) -> Result<FolderLock, LockError> {
         let made = make_folder(folder)?;
-        let file = File::open(folder).ok();
-        if file.as_ref().is_some_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock))) {
-            return Err(FolderError::InUse { folder: folder.to_owned(), flag: self.flag }.into());
-        }
+        let file = match File::open(folder).ok().map(LockedFile::lock_if_possible) {
+            Some(None) => return Err(FolderError::InUse { folder: folder.to_owned(), flag: self.flag }.into()),
+            locked => locked.flatten(),
+        };
         Ok(FolderLock { _made: made, _file: file })
     }
 }
@@ -205,7 +206,7 @@ impl FolderKind {
 #[derive(Debug)]
 pub(crate) struct FolderLock {
     _made: MadeFolders,
-    _file: Option<File>,
+    _file: Option<LockedFile>,
 }
 
 /// Why a folder cannot be locked.

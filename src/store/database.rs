@@ -1,6 +1,5 @@
 //! The open store: the log, sled's trees, and the store's description of itself. Every change goes through [`Store::write`].
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -15,7 +14,7 @@ use super::trees::{META, Operation, RECORDS, operations_to_bytes, place_records}
 use super::value::{open_json, seal_json};
 use super::value_log::{Place, ValueLog};
 use super::{CrawlIdentity, Ledger, StoreError, Tally};
-use crate::actor::fail_point;
+use crate::actor::{LockedFile, fail_point};
 use crate::model::{PushId, PushRevisions, Revision, Timestamp};
 
 /// A crawl's store. Only one process can have it open.
@@ -50,7 +49,7 @@ pub struct Store {
     /// See [`Store::hides`].
     pub(super) hidden: Option<u16>,
     /// Locked while this process may write. Last, so that it is released last.
-    pub(super) lock: Option<File>,
+    pub(super) lock: Option<LockedFile>,
 }
 
 /// The means of a store that was opened for reading only.

@@ -11,7 +11,7 @@ use std::sync::PoisonError;
 use super::index::Index;
 use super::value_log::ValueLog;
 use super::{Ledger, Store, StoreError};
-use crate::actor::no_follow;
+use crate::actor::{LockedFile, no_follow};
 use crate::config::StoreConfig;
 
 const LOCK_NAME: &str = "importing.lock";
@@ -26,7 +26,7 @@ pub struct Incoming {
     store: Option<Store>,
     is_in_place: bool,
     /// Held until the store is at its final path.
-    _lock: File,
+    _lock: LockedFile,
 }
 
 impl Incoming {
@@ -54,12 +54,11 @@ impl Incoming {
             return Err(failed(io::Error::new(io::ErrorKind::NotADirectory, "it is a symbolic link; remove the link")));
         }
         let lock = no_follow(OpenOptions::new().create(true).truncate(false).write(true)).open(folder.join(LOCK_NAME));
-        let lock = lock.map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
+        let lock = match LockedFile::try_lock(lock.map_err(failed)?) {
+            Ok(lock) => lock,
             Err(TryLockError::WouldBlock) => return Err(StoreError::Locked(folder)),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
-        }
+        };
         remove_left_over(&folder).map_err(failed)?;
         let store = Store::open(&StoreConfig { path: folder.clone(), ..config.clone() })?.into_memory()?;
         Ok(Self { config: config.clone(), folder, store: Some(store), is_in_place: false, _lock: lock })

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::StoreError;
-use crate::actor::no_follow;
+use crate::actor::{LockedFile, no_follow};
 
 const NAME: &str = "lock";
 
@@ -24,13 +24,12 @@ pub enum Unavailable {
 }
 
 /// Takes the lock of the store at `store`; it is released when the file is dropped.
-pub(super) fn take(store: &Path) -> Result<File, StoreError> {
+pub(super) fn take(store: &Path) -> Result<LockedFile, StoreError> {
     let path = store.join(NAME);
     let failed = |source| StoreError::Folder { path: path.clone(), source };
-    let file = open(&path)?;
     for _ in 0..ATTEMPTS {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
+        match LockedFile::try_lock(open(&path)?) {
+            Ok(file) => return Ok(file),
             Err(TryLockError::WouldBlock) => std::thread::sleep(INTERVAL),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
@@ -39,13 +38,12 @@ pub(super) fn take(store: &Path) -> Result<File, StoreError> {
 }
 
 /// Takes the lock if no other process has it and this one may write.
-pub(super) fn take_if_free(store: &Path) -> Result<File, Unavailable> {
+pub(super) fn take_if_free(store: &Path) -> Result<LockedFile, Unavailable> {
     let file = open(&store.join(NAME)).map_err(|_| Unavailable::ReadOnly)?;
-    file.try_lock().map_err(|error| match error {
+    LockedFile::try_lock(file).map_err(|error| match error {
         TryLockError::WouldBlock => Unavailable::InUse,
         TryLockError::Error(_) => Unavailable::ReadOnly,
-    })?;
-    Ok(file)
+    })
 }
 
 fn open(path: &Path) -> Result<File, StoreError> {

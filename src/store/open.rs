@@ -17,7 +17,7 @@ use super::trees::{META, Operation};
 use super::value::seal_json;
 use super::value_log::ValueLog;
 use super::{Ledger, Store, StoreError, Tally, lock, value};
-use crate::actor::fail_point;
+use crate::actor::{LockedFile, fail_point};
 use crate::config::StoreConfig;
 use crate::model::{PushId, PushRevisions, Revision};
 
@@ -47,7 +47,7 @@ impl Store {
     }
 
     /// Opens the store of `config`, whose lock this process has.
-    pub(super) fn open_with(config: &StoreConfig, lock: File) -> Result<Self, StoreError> {
+    pub(super) fn open_with(config: &StoreConfig, lock: LockedFile) -> Result<Self, StoreError> {
         let path = &config.path;
         let ledger = Ledger::read(path)?;
         // This process holds the lock, so no other one still writes these.
@@ -82,7 +82,7 @@ impl Store {
     /// Opens the database, or builds it. A store that has lost data is refused, or the loss accepted.
     pub(super) fn open_locked(
         config: &StoreConfig,
-        lock: File,
+        lock: LockedFile,
         ledger: Option<&Ledger>,
         accept_loss: bool,
     ) -> Result<(Self, Losses), StoreError> {
@@ -115,7 +115,7 @@ impl Store {
         Ok((store, losses))
     }
 
-    pub(super) fn of(path: &Path, index: Index, applied: Applied, values: ValueLog, lock: Option<File>) -> Self {
+    pub(super) fn of(path: &Path, index: Index, applied: Applied, values: ValueLog, lock: Option<LockedFile>) -> Self {
         let [meta, pending, settled, failed, provenance, signature_ids, pushes, records, set_aside, unlisted] =
             index.trees.clone();
         Self {

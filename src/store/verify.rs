@@ -2,7 +2,6 @@
 //!
 //! In: a store that nobody has open. Out: findings, one by one, each with its remedy. Without `repair`, nothing is changed.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -14,6 +13,7 @@ use super::open::{leftovers, refuse_other_format};
 use super::replay::{Content, log_id_of};
 use super::value_log::ValueLog;
 use super::{Damage, Ledger, Repair, Store, StoreError, Tally, Unavailable, lock};
+use crate::actor::LockedFile;
 use crate::config::StoreConfig;
 
 /// The next step after a finding.
@@ -182,7 +182,7 @@ fn open_index(
     config: &StoreConfig,
     last: u64,
     found: &mut dyn FnMut(Finding),
-) -> Result<Option<(File, Index, Applied)>, StoreError> {
+) -> Result<Option<(LockedFile, Index, Applied)>, StoreError> {
     let path = &config.path;
     let lock = match lock::take_if_free(path) {
         Ok(lock) => lock,

@@ -5,7 +5,7 @@
 //! nor does it at the end: a [`Completing`] file is flushed while the next is made.
 
 use std::collections::BTreeSet;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::MANIFEST_NAME;
 use super::digest::digest_text;
 use super::error::{ArtifactError, WriterPanicked};
 use super::place::{folder_of, resolve};
-use crate::actor::{fail_point, temporary_file};
+use crate::actor::{LockedFile, fail_point, temporary_file};
 
 /// Bytes handed to the writing thread at once.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -48,12 +48,8 @@ pub fn leftovers_in(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Locks a temporary file that no process writes. `None` for one that is being written.
-fn hold(path: &Path) -> Option<File> {
-    let file = File::open(path).ok()?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => None,
-        Ok(()) | Err(TryLockError::Error(_)) => Some(file), // some file systems have no locks
-    }
+fn hold(path: &Path) -> Option<LockedFile> {
+    LockedFile::lock_if_possible(File::open(path).ok()?)
 }
 
 /// Removes what [`leftovers_in`] finds.
