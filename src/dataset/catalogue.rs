@@ -143,6 +143,8 @@ macro_rules! with_catalogue {
                 JobsHistogram = "perf_jobs_per_revision_dist.png", version 1, from [Summaries, Commits];
                 /// The same as SVG.
                 JobsHistogramSvg = "perf_jobs_per_revision_dist.svg", version 1, from [Summaries, Commits];
+                /// The same as PDF.
+                JobsHistogramPdf = "perf_jobs_per_revision_dist.pdf", version 1, from [Summaries, Commits];
                 /// Ids of the signature groups that ran on each revision.
                 RectifiedDetails = "perf_jobs_per_revision_details_rectified.jsonl", version 1,
                     from [Signatures, Summaries, Commits];
@@ -168,6 +170,8 @@ macro_rules! with_catalogue {
                 DurationsHistogram = "job_durations.png", version 1, from [Summaries, JobDetails];
                 /// The same as SVG.
                 DurationsHistogramSvg = "job_durations.svg", version 1, from [Summaries, JobDetails];
+                /// The same as PDF.
+                DurationsHistogramPdf = "job_durations.pdf", version 1, from [Summaries, JobDetails];
             }
             busiest::BusiestRevision {
                 /// The jobs of the busiest revision.

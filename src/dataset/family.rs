@@ -112,10 +112,10 @@ impl<'a> Context<'a> {
         self.finish(file.written_whole(), counts)
     }
 
-    /// Writes a plot as PNG and as SVG, as far as they are wanted.
+    /// Writes a plot as PNG, SVG and PDF, as far as they are wanted.
     pub(crate) fn put_plots(
         &self,
-        [png, svg]: [Artifact; 2],
+        [png, svg, pdf]: [Artifact; 3],
         histogram: &Histogram,
         counts: &RowCounts,
     ) -> Result<(), DatasetError> {
@@ -124,6 +124,9 @@ impl<'a> Context<'a> {
         }
         if self.wants(svg) {
             self.put(svg, Some(&histogram.render_svg()?), counts)?;
+        }
+        if self.wants(pdf) {
+            self.put(pdf, Some(&histogram.render_pdf()?), counts)?;
         }
         Ok(())
     }

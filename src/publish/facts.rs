@@ -28,6 +28,8 @@ impl FileFact {
             "parquet" => "application/x-parquet",
             "gz" => "application/gzip",
             "png" => "image/png",
+            "pdf" => "application/pdf",
+            "svg" => "image/svg+xml",
             "json" => "application/json",
             _ => "text/plain",
         }

@@ -1,14 +1,15 @@
-//! Draws histograms for print: as PNG images of 1600 by 1000 pixels at 200 pixels per inch, and as SVG.
+//! Draws histograms for print: as PNG images of 1600 by 1000 pixels at 200 pixels per inch, as SVG and as PDF.
 //!
-//! In: a [`Histogram`], plain data. Out: the bytes of a PNG or SVG file. Promises: equal input gives equal bytes; bins equal those
+//! In: a [`Histogram`], plain data. Out: the bytes of a PNG, SVG or PDF file. Promises: equal input gives equal bytes; bins equal those
 //! of `numpy.histogram`; drawing reads no file or font of the system; the colours suit colour-blind readers (Okabe and Ito's
 //! palette), and the two lines differ in their dashes for print. Without values the frame says "no data".
 //!
-//! `bins` counts, `axis` chooses ticks and their labels, `canvas` draws; this file owns the layout.
+//! `bins` counts, `axis` chooses ticks and their labels, `canvas` draws, `pdf` writes what is drawn as PDF; this file owns the layout.
 
 pub(crate) mod axis;
 pub(crate) mod bins;
 mod canvas;
+mod pdf;
 
 use axis::Axis;
 use bins::Bins;
@@ -72,7 +73,7 @@ impl Histogram {
     /// # Errors
     /// If drawing or encoding fails, which has no known cause, because both work in memory.
     pub fn render(&self) -> Result<Vec<u8>, PlotError> {
-        let mut canvas = Canvas::new(WIDTH, HEIGHT)?;
+        let mut canvas = Canvas::of_pixels(WIDTH, HEIGHT)?;
         self.draw(&mut canvas)?;
         canvas.into_png()
     }
@@ -82,9 +83,19 @@ impl Histogram {
     /// # Errors
     /// As [`Histogram::render`].
     pub fn render_svg(&self) -> Result<Vec<u8>, PlotError> {
-        let mut canvas = Canvas::vector(WIDTH, HEIGHT)?;
+        let mut canvas = Canvas::of_svg(WIDTH, HEIGHT)?;
         self.draw(&mut canvas)?;
         Ok(canvas.into_svg(&self.title))
+    }
+
+    /// Draws the same as PDF, on a page of 8 by 5 inches.
+    ///
+    /// # Errors
+    /// As [`Histogram::render`].
+    pub fn render_pdf(&self) -> Result<Vec<u8>, PlotError> {
+        let mut canvas = Canvas::of_pdf(WIDTH, HEIGHT)?;
+        self.draw(&mut canvas)?;
+        Ok(canvas.into_pdf(&self.title))
     }
 
     fn draw(&self, canvas: &mut Canvas) -> Result<(), PlotError> {
@@ -309,6 +320,32 @@ mod tests {
         }
         assert_eq!(svg.into_bytes(), drawn.render_svg().unwrap());
         assert!(String::from_utf8(histogram(&[]).render_svg().unwrap()).unwrap().contains(">no data</text>"));
+    }
+
+    #[test]
+    fn the_pdf_has_the_bars_and_the_letters_of_the_texts() {
+        let content = |drawn: &Histogram| {
+            let file = drawn.render_pdf().unwrap();
+            let text = String::from_utf8_lossy(&file);
+            assert!(text.starts_with("%PDF-1.7") && text.trim_end().ends_with("%%EOF"), "{text}");
+            assert!(text.contains("/MediaBox [0 0 576 360]") && text.contains("/Title (Title)"), "{text}");
+            let at = |mark: &[u8]| file.windows(mark.len()).position(|window| window == mark).unwrap();
+            let stream = &file[at(b"stream\n") + 7..at(b"\nendstream")];
+            String::from_utf8(miniz_oxide::inflate::decompress_to_vec_zlib(stream).unwrap()).unwrap()
+        };
+        let drawn = histogram(&[(1.0, 2), (3.0, 5), (9.0, 1)]);
+        let shapes = content(&drawn);
+        let fill = |(red, green, blue): Rgb| {
+            let [red, green, blue] = [red, green, blue].map(|part| f32::from(part) / 255.0);
+            format!("{red} {green} {blue} rg\n")
+        };
+        assert_eq!(shapes.matches(&fill(BAR)).count(), 3, "{shapes}");
+        assert_eq!(shapes, content(&drawn));
+        // Each letter that has curves is a path of its own.
+        let num_paths = |shapes: &str| shapes.split("f\n").filter(|path| path.contains(" c\n")).count();
+        let longer = Histogram { x_label: "Values os".to_owned(), ..drawn.clone() };
+        assert_eq!(num_paths(&content(&longer)), num_paths(&shapes) + 2);
+        assert!(num_paths(&content(&histogram(&[]))) > 0);
     }
 
     #[test]

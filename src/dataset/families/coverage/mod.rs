@@ -118,7 +118,7 @@ fn write(context: &Context<'_>, coverage: Coverage, rectifier: Option<Rectifier<
     if totals.is_empty() {
         return Ok(());
     }
-    let plots = [Artifact::JobsHistogram, Artifact::JobsHistogramSvg];
+    let plots = [Artifact::JobsHistogram, Artifact::JobsHistogramSvg, Artifact::JobsHistogramPdf];
     context.put_plots(plots, &perf_jobs_histogram(&totals), &corrections)
 }
 

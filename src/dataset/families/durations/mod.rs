@@ -233,6 +233,6 @@ fn write(context: &Context<'_>, durations: &Durations) -> Result<(), DatasetErro
     if minutes.is_empty() {
         return Ok(());
     }
-    let plots = [Artifact::DurationsHistogram, Artifact::DurationsHistogramSvg];
+    let plots = [Artifact::DurationsHistogram, Artifact::DurationsHistogramSvg, Artifact::DurationsHistogramPdf];
     context.put_plots(plots, &job_durations_histogram(&minutes), counts)
 }

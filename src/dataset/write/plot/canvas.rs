@@ -1,7 +1,7 @@
 //! Draws rectangles, dashes and text on an image in memory, and encodes it.
 //!
-//! In: shapes in pixels, y downwards. Out: the bytes of a PNG file, or the same shapes as SVG, whose text stays text. The bitmap backend of plotters fills the pixels; this
-//! file lays out text, because that backend ignores the side bearings of glyphs and rounds positions to pixels. The font
+//! In: shapes in pixels, y downwards. Out: the bytes of a PNG file, or the same shapes as PDF, or as SVG, whose text stays text.
+//! The bitmap backend of plotters fills the pixels; this file lays out text, because that backend ignores the side bearings of glyphs and rounds positions to pixels. The font
 //! is `DejaVu` Sans, embedded (licence in `font/`): the Latin, Greek and Cyrillic glyphs, signs and raised digits, without hints, by
 //! `pyftsubset --legacy-kern --no-hinting`.
 
@@ -11,6 +11,8 @@ use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea as _};
 use plotters::element::Rectangle;
 use plotters::style::{Color as _, RGBColor};
+
+use super::pdf::Page;
 
 const FONT: &[u8] = include_bytes!("../font/DejaVuSans.ttf");
 /// 200 pixels per inch, in pixels per metre.
@@ -92,19 +94,25 @@ enum Surface {
     Pixels(Vec<u8>),
     /// The elements so far.
     Svg(String),
+    Pdf(Page),
 }
 
 impl Canvas {
-    pub(super) fn new(width: i32, height: i32) -> Result<Self, PlotError> {
-        let (width, height) = (width.unsigned_abs(), height.unsigned_abs());
-        let pixels = vec![0xff; width as usize * height as usize * 3];
-        Ok(Self { surface: Surface::Pixels(pixels), width, height, font: FontRef::try_from_slice(FONT)? })
+    pub(super) fn of_pixels(width: i32, height: i32) -> Result<Self, PlotError> {
+        Self::with(width, height, |width, height| Surface::Pixels(vec![0xff; width as usize * height as usize * 3]))
     }
 
-    /// As [`Canvas::new`], for SVG.
-    pub(super) fn vector(width: i32, height: i32) -> Result<Self, PlotError> {
+    pub(super) fn of_svg(width: i32, height: i32) -> Result<Self, PlotError> {
+        Self::with(width, height, |_, _| Surface::Svg(String::new()))
+    }
+
+    pub(super) fn of_pdf(width: i32, height: i32) -> Result<Self, PlotError> {
+        Self::with(width, height, |width, height| Surface::Pdf(Page::new(width, height)))
+    }
+
+    fn with(width: i32, height: i32, surface: impl FnOnce(u32, u32) -> Surface) -> Result<Self, PlotError> {
         let (width, height) = (width.unsigned_abs(), height.unsigned_abs());
-        Ok(Self { surface: Surface::Svg(String::new()), width, height, font: FontRef::try_from_slice(FONT)? })
+        Ok(Self { surface: surface(width, height), width, height, font: FontRef::try_from_slice(FONT)? })
     }
 
     /// Fills from `from` up to, but without, `to`.
@@ -112,18 +120,20 @@ impl Canvas {
         if to.0 <= from.0 || to.1 <= from.1 {
             return Ok(());
         }
+        let size = (to.0 - from.0, to.1 - from.1);
         match &mut self.surface {
             Surface::Pixels(pixels) => {
                 let corners = [from, (to.0 - 1, to.1 - 1)]; // plotters includes both corners
                 area(pixels, self.width, self.height).draw(&Rectangle::new(corners, rgb(colour).filled()))?;
             }
             Surface::Svg(elements) => {
-                let ((x, y), (width, height)) = (from, (to.0 - from.0, to.1 - from.1));
+                let ((x, y), (width, height)) = (from, size);
                 let fill = hex(colour);
                 elements.push_str(&format!(
                     "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{fill}\"/>\n"
                 ));
             }
+            Surface::Pdf(page) => page.rectangle(from, size, colour),
         }
         Ok(())
     }
@@ -176,23 +186,29 @@ impl Canvas {
     /// Draws `text` with the anchor of its baseline at `at`.
     #[expect(clippy::cast_possible_truncation, reason = "pixels")]
     pub(super) fn text(&mut self, text: &Text, at: (i32, i32), anchor: Anchor) -> Result<(), PlotError> {
-        let (glyphs, width) = self.layout(text);
+        let (mut glyphs, width) = self.layout(text);
+        let start = match anchor {
+            Anchor::Middle => -width / 2.0,
+            Anchor::End => -width,
+        };
+        for glyph in &mut glyphs {
+            glyph.position.x += start;
+        }
         let pixels = match &mut self.surface {
             Surface::Pixels(pixels) => pixels,
             Surface::Svg(elements) => {
                 elements.push_str(&text_element(&self.font, text, width, at, anchor));
                 return Ok(());
             }
-        };
-        let start = match anchor {
-            Anchor::Middle => -width / 2.0,
-            Anchor::End => -width,
+            Surface::Pdf(page) => {
+                page.text(&self.font, &glyphs, at, text.upward, text.colour);
+                return Ok(());
+            }
         };
         let colour = rgb(text.colour);
         let font = self.font.clone();
         let area = area(pixels, self.width, self.height);
-        for mut glyph in glyphs {
-            glyph.position.x += start;
+        for glyph in glyphs {
             let Some(outline) = font.outline_glyph(glyph) else { continue }; // a blank
             let (left, top) = (outline.px_bounds().min.x as i32, outline.px_bounds().min.y as i32);
             let mut drawn = Ok(());
@@ -226,7 +242,13 @@ impl Canvas {
         (glyphs, x)
     }
 
-    /// The document, with a title for readers that do not show it; nothing for an image of pixels.
+    /// The PDF file; nothing for the others.
+    pub(super) fn into_pdf(self, title: &str) -> Vec<u8> {
+        let Surface::Pdf(page) = self.surface else { return Vec::new() };
+        page.into_file(title)
+    }
+
+    /// The document, with a title for readers that do not show it; nothing for the others.
     pub(super) fn into_svg(self, title: &str) -> Vec<u8> {
         let Surface::Svg(elements) = self.surface else { return Vec::new() };
         let (width, height, title) = (self.width, self.height, escaped(title));
@@ -238,7 +260,7 @@ impl Canvas {
         .into_bytes()
     }
 
-    /// Encodes the image; nothing for SVG.
+    /// Encodes the image; nothing for the others.
     pub(super) fn into_png(self) -> Result<Vec<u8>, PlotError> {
         let mut out = Vec::new();
         let Surface::Pixels(pixels) = self.surface else { return Ok(out) };
