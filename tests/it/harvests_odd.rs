@@ -231,6 +231,41 @@ async fn a_signature_that_always_fails_keeps_its_data_and_is_asked_again_from_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_whose_window_is_not_whole_yet_do_not_count_as_added() {
+    let mut living = living(90).await;
+    living.refresh().await;
+    let signature = busiest_signature(&living);
+    let before = data_of(&living.crawl)[&signature].clone();
+    living.advance_days(28);
+    // Every part that reaches the end of the window fails; those before it are stored.
+    let end = Timestamp::from_secs(living.simulator.now() + 1).to_naive_string().replace(':', "%3A");
+    let fails = ScriptedReply::status(500).at(Endpoint::Summary);
+    let fails = fails.containing(&format!("signature={signature}&")).containing(&format!("endday={end}"));
+    living.simulator.script(fails.times(ALWAYS));
+    living.crawl.config.retry.max_attempts = 2.try_into().unwrap();
+    assert!(living.crawl.refresh(&living.now()).await.unwrap().crawl.counts.failed() > 0);
+    let added = |living: &Living| -> Vec<u64> {
+        let feed = lines(&living.crawl.config.artifacts.out.join("changes/0002.jsonl"));
+        let of_signature = feed.iter().filter(|line| line["signature_id"] == signature);
+        let ids = of_signature.flat_map(|line| line["added"].as_array().cloned().unwrap_or_default());
+        let mut ids: Vec<u64> = ids.map(|id| id.as_u64().unwrap()).collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert!(added(&living).is_empty());
+    assert_eq!(data_of(&living.crawl)[&signature], before);
+
+    let now = living.now();
+    restart(&mut living).await;
+    assert!(living.crawl.refresh(&now).await.unwrap().crawl.counts.is_complete());
+    let all = data_of(&living.crawl)[&signature].clone();
+    let mut new: Vec<u64> = all.keys().filter(|id| !before.contains_key(id)).copied().collect();
+    new.sort_unstable();
+    assert!(!new.is_empty());
+    assert_eq!(added(&living), new);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_archive_of_several_harvests_restores_to_the_same_and_is_refreshed_further() {
     let history = History { vanishing_signature_share: 0.3, ..History::forgetting() };
     let mut living = Living::start(history, 100, Behaviour::default()).await;
