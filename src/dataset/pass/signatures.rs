@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{FIRST_HARVEST, Request, SignatureId, Window};
+use crate::model::{FIRST_HARVEST, Kind, Request, SignatureId, Window};
 use crate::store::{SettledSummary, Store, StoreError, StoredPart, is_whole};
 
 /// Data per block, approximately: about 500 KB of text.
@@ -60,6 +60,9 @@ impl Signatures {
         let start = store.identity()?.map(|identity| identity.data_window().start).unwrap_or_default();
         let ends = store.harvest_ends()?;
         let mut parts: Vec<Part> = Vec::new();
+        let kind = if replicates { Kind::Replicates } else { Kind::Summaries };
+        let expected = usize::try_from(store.counts()?.of(kind).settled()).unwrap_or_default();
+        let _only_to_copy_nothing_as_it_grows = parts.try_reserve_exact(expected);
         store.for_each_reading(replicates, |reading| {
             let SettledSummary { signature, harvest, .. } = reading[0];
             // A later harvest asks only for the end of the data.

@@ -22,7 +22,9 @@ use crate::model::{JobId, JobTimes, SignatureId, corrected_sample, reference_sam
 use crate::store::columns::ColumnSet;
 use crate::store::{Store, StoreError};
 
-use self::job_times::{Corrections, duration_corrected, duration_reference, group_means, mean, minutes_text, times_of};
+use self::job_times::{
+    Corrections, Flaw, duration_corrected, duration_reference, group_means, mean, minutes_text, times_of,
+};
 use super::groups::{Groups, SignatureGroups};
 
 pub(crate) struct JobDurations;
@@ -54,16 +56,20 @@ impl SampleReducer {
     }
 }
 
-/// The sampled jobs by signature, ascending; without signatures that have no jobs.
+/// The sampled jobs by signature, ascending; without signatures that have no jobs. In blocks, since a list of all would be
+/// copied as it grows.
 #[derive(Debug, Default)]
-pub(crate) struct Samples {
+pub(crate) struct Samples(Vec<SampleBlock>);
+
+#[derive(Debug, Default)]
+pub(crate) struct SampleBlock {
     samples: Vec<Sample>,
     /// Number of signatures whose sample differs from that of the reference.
     num_resampled: u64,
 }
 
 impl Reducer for SampleReducer {
-    type Block = Samples;
+    type Block = SampleBlock;
     type Worker = Sampler;
     type Value = Samples;
 
@@ -75,9 +81,9 @@ impl Reducer for SampleReducer {
         Sampler(self.semantics)
     }
 
-    fn take(&mut self, mut block: Samples) -> Result<(), DatasetError> {
-        self.samples.samples.append(&mut block.samples);
-        self.samples.num_resampled += block.num_resampled;
+    fn take(&mut self, mut block: SampleBlock) -> Result<(), DatasetError> {
+        block.samples.shrink_to_fit();
+        self.samples.0.push(block);
         Ok(())
     }
 
@@ -89,13 +95,13 @@ impl Reducer for SampleReducer {
 pub(crate) struct Sampler(Semantics);
 
 impl ReducerWorker for Sampler {
-    type Block = Samples;
+    type Block = SampleBlock;
 
-    fn open(&mut self, _signatures: &[Part]) -> Samples {
-        Samples::default()
+    fn open(&mut self, _signatures: &[Part]) -> SampleBlock {
+        SampleBlock::default()
     }
 
-    fn end_signature(&mut self, jobs: &mut SignatureJobs, block: &mut Samples) -> Result<(), DatasetError> {
+    fn end_signature(&mut self, jobs: &mut SignatureJobs, block: &mut SampleBlock) -> Result<(), DatasetError> {
         let reference = Sample::of(jobs.signature, reference_sample(&jobs.ids));
         block.samples.extend(match self.0 {
             Semantics::Reference => reference,
@@ -133,26 +139,49 @@ impl Sample {
     }
 }
 
-/// The times of jobs; a job shared by several signatures is read once.
+/// The duration of a job.
+#[derive(Clone, Copy)]
+enum Measured {
+    Minutes(f64),
+    /// A time is absent; in the reference semantics.
+    Unknown,
+    /// In the corrected semantics.
+    Flawed(Flaw),
+    /// The job was not fetched or is gone.
+    NotThere,
+}
+
+impl Measured {
+    fn of(times: JobTimes, semantics: Semantics) -> Self {
+        match semantics {
+            Semantics::Reference => duration_reference(times).map_or(Self::Unknown, Self::Minutes),
+            Semantics::Corrected => duration_corrected(times).map_or_else(Self::Flawed, Self::Minutes),
+        }
+    }
+}
+
+/// The durations of jobs; a job shared by several signatures is read once.
 struct JobTable<'a> {
     store: &'a Store,
-    times: HashMap<JobId, Option<JobTimes>, RandomState>,
+    semantics: Semantics,
+    measured: HashMap<JobId, Measured, RandomState>,
 }
 
 impl<'a> JobTable<'a> {
-    fn new(store: &'a Store) -> Self {
-        Self { store, times: HashMap::default() }
+    fn new(store: &'a Store, semantics: Semantics) -> Self {
+        Self { store, semantics, measured: HashMap::default() }
     }
 
-    /// The times of a job; `None` if it was not fetched or is gone.
-    fn times(&mut self, id: JobId) -> Result<Option<JobTimes>, StoreError> {
-        if let Some(times) = self.times.get(&id) {
-            return Ok(*times);
+    fn measure(&mut self, id: JobId) -> Result<Measured, StoreError> {
+        if let Some(measured) = self.measured.get(&id) {
+            return Ok(*measured);
         }
-        let record = self.store.job(id)?;
-        let times = record.map(|record| times_of(&record, id)).transpose()?;
-        self.times.insert(id, times);
-        Ok(times)
+        let measured = match self.store.job(id)? {
+            Some(record) => Measured::of(times_of(&record, id)?, self.semantics),
+            None => Measured::NotThere,
+        };
+        self.measured.insert(id, measured);
+        Ok(measured)
     }
 }
 
@@ -161,8 +190,8 @@ pub(crate) type GroupMinutes = BTreeMap<u32, f64>;
 
 /// The durations in the tables.
 pub(crate) struct Durations {
-    /// Signatures with their minutes as written, ascending.
-    by_signature: Vec<(SignatureId, String)>,
+    /// Signatures with their minutes, ascending.
+    by_signature: Vec<(SignatureId, f64)>,
     /// Groups with their minutes as written.
     by_group: BTreeMap<u32, String>,
     counts: RowCounts,
@@ -176,31 +205,33 @@ impl Durations {
         samples: &Samples,
         groups: &SignatureGroups,
     ) -> Result<Self, StoreError> {
-        let mut jobs = JobTable::new(store);
+        let mut jobs = JobTable::new(store, semantics);
         let mut corrections = Corrections::default();
         let mut missing_jobs = 0;
-        let mut rows: Vec<(SignatureId, String)> = Vec::new();
-        for sample in &samples.samples {
+        let blocks = &samples.0;
+        let mut rows: Vec<(SignatureId, f64)> =
+            Vec::with_capacity(blocks.iter().map(|block| block.samples.len()).sum());
+        for sample in blocks.iter().flat_map(|block| &block.samples) {
             let mut minutes = Vec::with_capacity(sample.jobs().len());
             for job in sample.jobs() {
-                let Some(times) = jobs.times(*job)? else {
-                    missing_jobs += 1;
-                    continue;
-                };
-                minutes.extend(match semantics {
-                    Semantics::Reference => duration_reference(times),
-                    Semantics::Corrected => corrections.keep(duration_corrected(times)),
-                });
+                match jobs.measure(*job)? {
+                    Measured::Minutes(of_job) => minutes.push(of_job),
+                    Measured::Unknown => {}
+                    Measured::Flawed(flaw) => corrections.count(flaw),
+                    Measured::NotThere => missing_jobs += 1,
+                }
             }
-            rows.extend(mean(&minutes).map(|mean| (sample.signature, minutes_text(mean))));
+            rows.extend(mean(&minutes).map(|mean| (sample.signature, mean)));
         }
+        let num_resampled = blocks.iter().map(|block| block.num_resampled).sum();
         let counts = RowCounts::from([
             ("sampled_jobs_not_there".to_owned(), missing_jobs),
             ("times_missing".to_owned(), corrections.missing_time),
             ("times_reversed".to_owned(), corrections.reversed),
-            ("signatures_with_another_sample".to_owned(), samples.num_resampled),
+            ("signatures_with_another_sample".to_owned(), num_resampled),
         ]);
-        let by_group = group_means(rows.iter().map(|(id, text)| (*id, text)), |signature| groups.group_of(signature));
+        let written = rows.iter().map(|(id, minutes)| (*id, minutes_text(*minutes)));
+        let by_group = group_means(written, |signature| groups.group_of(signature));
         Ok(Self { by_signature: rows, by_group, counts })
     }
 
@@ -215,8 +246,8 @@ fn write(context: &Context<'_>, durations: &Durations) -> Result<(), DatasetErro
     let counts = &durations.counts;
     let header = ["signature_id", "duration_minutes"];
     if let Some(mut file) = context.csv_file(Artifact::JobDurations, Dialect::CsvModule, &header)? {
-        for (signature, text) in &durations.by_signature {
-            file.write_row([&signature.to_string(), text])?;
+        for (signature, minutes) in &durations.by_signature {
+            file.write_row([&signature.to_string(), &minutes_text(*minutes)])?;
         }
         context.finish(file.written()?, counts)?;
     }
