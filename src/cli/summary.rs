@@ -329,7 +329,7 @@ mod tests {
         let mut config = Config::default();
         assert_eq!(not_made_lines(&config, &Scope::default(), false).lines().count(), 1);
         let text = not_made_lines(&config, &Scope::default(), true);
-        assert!(text.contains("not made: 11 artifacts need --commits (inputs.commits)"), "{text}");
+        assert!(text.contains("not made: 12 artifacts need --commits (inputs.commits)"), "{text}");
         assert!(text.contains("not made: 2 artifacts need inputs.perf_llm_struc"), "{text}");
         config.inputs.commits = Some("all_commits.jsonl".into());
         config.inputs.perf_llm_struc = Some("perf_llm_struc.jsonl".into());
