@@ -1,6 +1,6 @@
 //! Refreshes of stores and servers in odd states: nothing is lost, and each case is named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,6 +34,14 @@ fn asked_for(simulator: &SimulatorHandle, signature: u64) -> Vec<String> {
     let of_signature =
         arrivals.filter(|one| one.endpoint == Endpoint::Summary && one.path_and_query.contains(&fragment));
     of_signature.map(|one| one.path_and_query).collect()
+}
+
+/// The data of a signature that a harvest tells of as added.
+fn added_by(living: &Living, harvest: u16, signature: u64) -> Vec<u64> {
+    let feed = lines(&living.crawl.config.artifacts.out.join(format!("changes/{harvest:04}.jsonl")));
+    let of_signature = feed.iter().filter(|line| line["signature_id"] == signature);
+    let ids = of_signature.flat_map(|line| line["added"].as_array().cloned().unwrap_or_default());
+    ids.map(|id| id.as_u64().unwrap()).collect()
 }
 
 /// A signature with many data.
@@ -214,16 +222,7 @@ async fn a_signature_that_always_fails_keeps_its_data_and_is_asked_again_from_it
     let now = data_of(&living.crawl)[&signature].clone();
     assert!(now.len() > before.len());
     // Each datum is told of as added once, by the harvest that asked for it.
-    let mut told: Vec<u64> = Vec::new();
-    for harvest in 1..=4 {
-        let feed = lines(&living.crawl.config.artifacts.out.join(format!("changes/{harvest:04}.jsonl")));
-        let of_signature = feed.iter().filter(|line| line["signature_id"] == signature);
-        told.extend(
-            of_signature
-                .flat_map(|line| line["added"].as_array().cloned().unwrap_or_default())
-                .map(|id| id.as_u64().unwrap()),
-        );
-    }
+    let mut told: Vec<u64> = (1..=4).flat_map(|harvest| added_by(&living, harvest, signature)).collect();
     told.sort_unstable();
     assert_eq!(told, now.keys().copied().collect::<Vec<_>>());
     let once = living.one_crawl().await;
@@ -244,25 +243,18 @@ async fn data_whose_window_is_not_whole_yet_do_not_count_as_added() {
     living.simulator.script(fails.times(ALWAYS));
     living.crawl.config.retry.max_attempts = 2.try_into().unwrap();
     assert!(living.crawl.refresh(&living.now()).await.unwrap().crawl.counts.failed() > 0);
-    let added = |living: &Living| -> Vec<u64> {
-        let feed = lines(&living.crawl.config.artifacts.out.join("changes/0002.jsonl"));
-        let of_signature = feed.iter().filter(|line| line["signature_id"] == signature);
-        let ids = of_signature.flat_map(|line| line["added"].as_array().cloned().unwrap_or_default());
-        let mut ids: Vec<u64> = ids.map(|id| id.as_u64().unwrap()).collect();
-        ids.sort_unstable();
-        ids
-    };
-    assert!(added(&living).is_empty());
+    assert!(added_by(&living, 2, signature).is_empty());
     assert_eq!(data_of(&living.crawl)[&signature], before);
 
     let now = living.now();
     restart(&mut living).await;
     assert!(living.crawl.refresh(&now).await.unwrap().crawl.counts.is_complete());
     let all = data_of(&living.crawl)[&signature].clone();
-    let mut new: Vec<u64> = all.keys().filter(|id| !before.contains_key(id)).copied().collect();
-    new.sort_unstable();
+    let new: BTreeSet<u64> = all.keys().filter(|id| !before.contains_key(id)).copied().collect();
     assert!(!new.is_empty());
-    assert_eq!(added(&living), new);
+    let added = added_by(&living, 2, signature);
+    assert_eq!(added.len(), new.len());
+    assert_eq!(added.into_iter().collect::<BTreeSet<u64>>(), new);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
