@@ -1,14 +1,14 @@
 //! A plot as a PDF file of one page, for papers.
 //!
 //! In: rectangles and glyphs in pixels, y downwards. Out: the file, with the shapes of the glyphs instead of a font: it looks
-//! alike everywhere, and journals that refuse some fonts take it. It has no date, so equal input gives equal bytes.
+//! alike everywhere. It has no date, so equal input gives equal bytes.
 
 use ab_glyph::{Font as _, FontRef, Glyph, OutlineCurve, Point, ScaleFont as _};
 use pdf_writer::{Content, Filter, Finish as _, Pdf, Rect, Ref, TextStr};
 
 /// Points of 1/72 inch in a pixel, of which 200 are an inch.
 const SCALE: f32 = 72.0 / 200.0;
-/// Of zlib: more effort saves next to nothing.
+/// The default of zlib.
 const COMPRESSION_LEVEL: u8 = 6;
 
 /// The shapes of a page.
