@@ -8,6 +8,7 @@ mod pages;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::access::{Probed, SourceAccess};
@@ -153,7 +154,10 @@ impl Fetcher {
                 return Ok(Ending::LeftPending);
             }
             let attempt = failures.num + 1;
-            let error = match access.attempt(batch).await {
+            let asked = Instant::now();
+            let answered = access.attempt(batch).await;
+            let took = asked.elapsed();
+            let error = match answered {
                 None => return Ok(Ending::LeftPending),
                 Some(Ok((mut answer, listing))) => match self.contradiction(batch, &mut answer, &listing).await? {
                     None => return self.store(batch, answer, listing, attempt, trail).await,
@@ -170,6 +174,7 @@ impl Fetcher {
                 error: &error,
                 failures: failures_now,
                 max_attempts,
+                took,
                 in_outage,
                 source_answered: access.pressure.breaker.num_answers() != answers_before,
                 subject_failures: self.count_failure(subject.filter(|_| avoidable), &error),

@@ -13,10 +13,12 @@
 //! Before a batch is split or recorded, the source is probed if it answered nobody meanwhile: an outage says nothing about
 //! the batch.
 
+use std::time::Duration;
+
 use super::retry::{Retryability, classify};
 use super::sizes::HOPELESS;
 use crate::model::Batch;
-use crate::source::{SourceError, Split, split};
+use crate::source::{GAVE_UP_AFTER, SourceError, Split, split};
 
 /// Failures that a smaller request may avoid, before the batch is split. One is enough where a larger request failed too.
 const REPEATS: u32 = 2;
@@ -65,6 +67,8 @@ pub(super) struct FailedAttempt<'a> {
     /// Failures of the batch so far, this one included.
     pub(super) failures: Failures,
     pub(super) max_attempts: u32,
+    /// Time until the error came.
+    pub(super) took: Duration,
     /// The source is down.
     pub(super) in_outage: bool,
     /// The source has answered someone since the first attempt at this batch.
@@ -76,7 +80,7 @@ pub(super) struct FailedAttempt<'a> {
 impl FailedAttempt<'_> {
     /// See the module's table.
     pub(super) fn verdict(&self) -> Verdict {
-        let Self { batch, error, failures, max_attempts, .. } = *self;
+        let Self { batch, error, failures, max_attempts, took, .. } = *self;
         let retryability = classify(error);
         if retryability == Retryability::Refused {
             return Verdict::StopCrawl;
@@ -91,9 +95,11 @@ impl FailedAttempt<'_> {
             // The last allowed failure is kept for a second attempt at the same.
             && self.subject_failures + 1 < HOPELESS
             && split(batch, None) != Split::Indivisible;
-        // Each repetition of a slow query costs the server 30 s again.
-        let is_slow = larger_failed || matches!(error, SourceError::GaveUp { .. });
-        let most = if is_slow && failures.num_avoidable > 0 { REPEATS.min(max_attempts) } else { max_attempts };
+        // Each repetition of a slow query costs the server 30 s again, and 500 is its own answer to a query that it ended. Other
+        // errors that come soon may be chance, even after larger requests failed.
+        let is_ended = larger_failed && matches!(error, SourceError::Status { status: 500, .. });
+        let may_repeat = took < GAVE_UP_AFTER && !is_ended;
+        let most = if may_repeat || failures.num_avoidable == 0 { max_attempts } else { REPEATS.min(max_attempts) };
         let is_hopeless = self.subject_failures >= HOPELESS;
         let is_last = lasts || failures.num >= most || is_hopeless;
         let is_of_the_row = before_split.is_some_and(|before| failures.num_avoidable >= before)
@@ -128,6 +134,7 @@ fn failures_before_split(batch: &Batch, error: &SourceError, max_attempts: u32) 
 mod tests {
     use super::*;
     use crate::model::{AskedPage, JobId, Request, SignatureId, Timestamp, Window};
+    use crate::source::broken_connection;
 
     const MAX_ATTEMPTS: u32 = 5;
 
@@ -136,7 +143,7 @@ mod tests {
     }
 
     fn gave_up() -> SourceError {
-        SourceError::GaveUp { status: 500, took: std::time::Duration::from_secs(30) }
+        SourceError::GaveUp { status: 500, took: GAVE_UP_AFTER }
     }
 
     fn encoding() -> SourceError {
@@ -165,8 +172,20 @@ mod tests {
 
     /// The verdict when `subject_failures` requests of the signature have failed in a row.
     fn verdict_in(batch: &Batch, error: &SourceError, failures: Failures, subject_failures: u32) -> Verdict {
+        let took = if matches!(error, SourceError::GaveUp { .. }) { GAVE_UP_AFTER } else { Duration::ZERO };
+        verdict_after(took, batch, error, failures, subject_failures)
+    }
+
+    fn verdict_after(
+        took: Duration,
+        batch: &Batch,
+        error: &SourceError,
+        failures: Failures,
+        subject_failures: u32,
+    ) -> Verdict {
         let (max_attempts, in_outage, source_answered) = (MAX_ATTEMPTS, false, true);
-        FailedAttempt { batch, error, failures, max_attempts, in_outage, source_answered, subject_failures }.verdict()
+        FailedAttempt { batch, error, failures, max_attempts, took, in_outage, source_answered, subject_failures }
+            .verdict()
     }
 
     #[test]
@@ -221,8 +240,8 @@ mod tests {
         let failed = |error: SourceError, num, in_outage| {
             let failures = Failures { num, num_avoidable: num };
             let (source_answered, subject_failures) = (false, num);
-            let (batch, error, max_attempts) = (&batch, &error, MAX_ATTEMPTS);
-            FailedAttempt { batch, error, failures, max_attempts, in_outage, source_answered, subject_failures }
+            let (batch, error, max_attempts, took) = (&batch, &error, MAX_ATTEMPTS, Duration::ZERO);
+            FailedAttempt { batch, error, failures, max_attempts, took, in_outage, source_answered, subject_failures }
                 .verdict()
         };
         assert_eq!(failed(status(503), 1, true), Verdict::AwaitSource);
@@ -241,8 +260,8 @@ mod tests {
             verdict_in(&batch, &error, failures, subject_failures)
         };
         assert_eq!(failed(8, status(502), 1, 3), Verdict::Split, "the whole has failed twice");
-        assert_eq!(failed(1, status(502), 1, 9), Verdict::Retry);
-        assert_eq!(failed(1, status(502), 2, 10), Verdict::Record);
+        assert_eq!(failed(1, gave_up(), 1, 9), Verdict::Retry);
+        assert_eq!(failed(1, gave_up(), 2, 10), Verdict::Record);
         assert_eq!(failed(8, status(502), 1, HOPELESS - 1), Verdict::Retry);
         assert_eq!(failed(8, status(502), 2, HOPELESS), Verdict::Record);
         assert_eq!(failed(8, gave_up(), 1, HOPELESS), Verdict::Record);
@@ -252,6 +271,22 @@ mod tests {
         let mixed = Failures { num: 5, num_avoidable: 1 };
         assert_eq!(verdict_in(&alerts(1), &status(502), mixed, 1), Verdict::Record, "nor after one such failure");
         assert_eq!(failed(8, status(429), 1, HOPELESS - 1), Verdict::Retry, "not the signature's fault");
+    }
+
+    /// On a bad day one attempt in ten fails by chance.
+    #[test]
+    fn a_part_that_cannot_be_split_is_given_up_early_only_where_the_server_ended_its_query() {
+        use Verdict::{Record, Retry};
+        for error in [status(502), status(504), broken_connection()] {
+            let verdicts = |took: Duration| -> Vec<Verdict> {
+                let after =
+                    |num| verdict_after(took, &summary(1), &error, Failures { num, num_avoidable: num }, num + 5);
+                (1..=MAX_ATTEMPTS).map(after).collect()
+            };
+            assert_eq!(verdicts(Duration::from_secs(1)), [Retry, Retry, Retry, Retry, Record], "{error}");
+            assert_eq!(verdicts(GAVE_UP_AFTER), [Retry, Record, Record, Record, Record], "{error}");
+        }
+        assert_eq!(verdict_in(&summary(1), &status(500), Failures { num: 2, num_avoidable: 2 }, 7), Verdict::Record);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::model::{Timestamp, printable};
 const PARSE_INLINE_BYTES: usize = 256 << 10;
 
 /// A server error after this long ends a query that took too long: the server allows 30 s. Other errors come at once.
-const GAVE_UP_AFTER: Duration = Duration::from_secs(25);
+pub(crate) const GAVE_UP_AFTER: Duration = Duration::from_secs(25);
 
 /// Some proxies put it before a text. It is not part of JSON.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

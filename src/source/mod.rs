@@ -22,6 +22,7 @@ mod wire;
 pub(crate) use clock::ServerClock;
 pub use error::SourceError;
 pub(crate) use hgweb::{Hgweb, HgwebPage};
+pub(crate) use http::GAVE_UP_AFTER;
 #[cfg(test)]
 pub(crate) use http::broken_connection;
 pub(crate) use page::{AlertPageOutline, PassVerdict, closing_looks, judge_pass, pages_of};

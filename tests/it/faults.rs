@@ -19,6 +19,10 @@ use treeherder_sim::{
 
 use crate::support::{Crawl, assert_same_artifacts, recordings, silent_port, simulator, wait_until};
 
+/// Attempts at a signature or a page of alert summaries that always fails: after 16 failures in a row no more is asked. Every
+/// sixth in a row may be taken for an outage, and then does not count.
+pub(crate) const MOST_ATTEMPTS: usize = 19;
+
 pub(crate) const DATA_ENDPOINTS: [Endpoint; 4] =
     [Endpoint::AlertSummary, Endpoint::Signatures, Endpoint::Summary, Endpoint::Jobs];
 

@@ -12,7 +12,7 @@ use perfharvest::pipeline::{self, RunOptions, RunSummary};
 use perfharvest::store::Store;
 use treeherder_sim::{AlertChange, Behaviour, Endpoint, ScriptedReply, SimulatorHandle};
 
-use crate::faults::{calm, ends_as_undisturbed};
+use crate::faults::{MOST_ATTEMPTS, calm, ends_as_undisturbed};
 use crate::faults_shown::{new_summary, perfharvest};
 use crate::support::{Crawl, assert_same_artifacts, simulator};
 
@@ -172,8 +172,7 @@ async fn alert_pages_that_fail_in_every_part_cost_a_few_requests() {
             let summary = crawl.run().await.unwrap();
             assert!(!summary.crawl.counts.is_complete());
             assert_eq!((summary.crawl.counts.failed(), summary.crawl.counts.set_aside()), (1, 0));
-            // The list of signatures is compared with a page of alerts only when it is empty.
-            assert!(simulator.served().of(Endpoint::AlertSummary) <= run * 16);
+            assert!(simulator.served().of(Endpoint::AlertSummary) <= run * MOST_ATTEMPTS as u64);
             let data = "perf_jobs_by_signature.jsonl";
             assert!(crawl.artifacts()[data] == calm().await.artifacts[data], "the rest is there");
         }

@@ -8,7 +8,7 @@ use perfharvest::source::{Split, split};
 use perfharvest::store::Store;
 use treeherder_sim::{Behaviour, Endpoint, Outcome, ScriptedReply, SimulatorHandle};
 
-use crate::faults::{asks_nothing_twice, calm, ends_as_undisturbed, job_ids, signature_of};
+use crate::faults::{MOST_ATTEMPTS, asks_nothing_twice, calm, ends_as_undisturbed, job_ids, signature_of};
 use crate::support::{Crawl, simulator};
 
 const ALWAYS: usize = 1_000_000;
@@ -131,7 +131,7 @@ async fn a_signature_that_fails_in_every_part_costs_a_few_requests_and_fewer_in_
         simulator.script(fault.containing(&fragment).times(ALWAYS));
         let mut crawl = Crawl::of(&simulator.url());
         let mut asked_before = 0;
-        for most in [16, 2, 2] {
+        for most in [MOST_ATTEMPTS, 2, 2] {
             let probes_before = simulator.served().of(Endpoint::Framework);
             let summary = crawl.run().await.unwrap();
             assert!(summary.crawl.counts.failed() > 2 && !summary.reduction.unwrap().manifest.complete);

@@ -127,7 +127,7 @@ async fn rehearse(behaviour: Behaviour, concurrency: usize, semantics: Semantics
     once.config.artifacts.semantics = semantics;
     once.config.retry = crawl.config.retry.clone();
     once.config.window.alerts_lookback += days(90);
-    once.run().await.unwrap();
+    assert!(once.run().await.unwrap().crawl.counts.is_complete());
     assert_same_artifacts(&plain_artifacts(&once), &plain_artifacts(&crawl));
 }
 
