@@ -130,9 +130,10 @@ impl ArtifactFile {
         let temporary = create_locked(&path).map_err(failed)?;
         let (blocks, inbox) = flume::bounded(MAILBOX);
         let (used, spare) = flume::bounded(MAILBOX);
+        let hasher = Hasher::start(used.clone()).map_err(ArtifactError::Thread)?;
         let thread = std::thread::Builder::new()
             .name(format!("write {name}"))
-            .spawn(move || write_blocks(temporary, &inbox, &used))
+            .spawn(move || write_blocks(temporary, &inbox, hasher, &used))
             .map_err(ArtifactError::Thread)?;
         Ok(Self { path, block: Vec::with_capacity(BLOCK_BYTES), blocks: Some(blocks), spare, thread: Some(thread) })
     }
@@ -256,31 +257,49 @@ impl Write for ArtifactFile {
     }
 }
 
-/// Writes what comes, and hashes it beside: either takes as long as the other, and longer than making the rows. `None`
-/// when the file is given up.
+/// A thread that hashes the blocks beside the one that writes them: either takes as long as the other, and longer than making
+/// the rows.
+struct Hasher {
+    blocks: flume::Sender<Arc<Vec<u8>>>,
+    thread: JoinHandle<[u8; 32]>,
+}
+
+impl Hasher {
+    fn start(used: flume::Sender<Vec<u8>>) -> io::Result<Self> {
+        let (blocks, inbox) = flume::bounded::<Arc<Vec<u8>>>(MAILBOX);
+        let hash = move || {
+            let mut hash = Sha256::new();
+            for block in inbox {
+                hash.update(block.as_slice());
+                hand_back(block, &used);
+            }
+            hash.finalize().into()
+        };
+        Ok(Self { blocks, thread: std::thread::Builder::new().spawn(hash)? })
+    }
+
+    fn finish(self) -> io::Result<[u8; 32]> {
+        drop(self.blocks); // nothing more is to be hashed
+        self.thread.join().map_err(|_| io::Error::other(WriterPanicked))
+    }
+}
+
+/// The last user of a block hands its memory back.
+fn hand_back(block: Arc<Vec<u8>>, used: &flume::Sender<Vec<u8>>) {
+    if let Some(mut block) = Arc::into_inner(block) {
+        block.clear();
+        let _enough_are_spare = used.try_send(block);
+    }
+}
+
+/// Writes what comes. `None` when the file is given up.
 fn write_blocks(
     mut temporary: NamedTempFile,
     inbox: &flume::Receiver<Vec<u8>>,
+    hasher: Hasher,
     used: &flume::Sender<Vec<u8>>,
 ) -> io::Result<Option<Written>> {
-    // Whoever of the two is the last to use a block hands its memory back.
-    let done_with = |block: Arc<Vec<u8>>| {
-        if let Some(mut block) = Arc::into_inner(block) {
-            block.clear();
-            let _enough_are_spare = used.try_send(block);
-        }
-    };
     std::thread::scope(|scope| {
-        let (hasher, to_hash) = flume::bounded::<Arc<Vec<u8>>>(MAILBOX);
-        let hash = move || {
-            let mut hash = Sha256::new();
-            for block in to_hash {
-                hash.update(block.as_slice());
-                done_with(block);
-            }
-            hash.finalize()
-        };
-        let hashing = std::thread::Builder::new().spawn_scoped(scope, hash)?;
         let (mut bytes, mut synced) = (0, 0);
         let mut syncing: Option<ScopedJoinHandle<'_, io::Result<()>>> = None;
         let synced_well =
@@ -294,9 +313,9 @@ fn write_blocks(
             complete = block.is_empty();
             bytes += block.len() as u64;
             let block = Arc::new(block);
-            let _never_gone_before = hasher.send(Arc::clone(&block));
+            let _never_gone_before = hasher.blocks.send(Arc::clone(&block));
             temporary.write_all(&block)?;
-            done_with(block);
+            hand_back(block, used);
             if bytes - synced >= SYNC_BYTES && syncing.as_ref().is_none_or(ScopedJoinHandle::is_finished) {
                 synced_well(syncing.take())?;
                 let file = temporary.as_file().try_clone()?;
@@ -308,13 +327,12 @@ fn write_blocks(
         if !complete {
             return Ok(None);
         }
-        drop(hasher); // nothing more is to be hashed
         temporary.flush()?;
         fail_point("artifact.before_fsync");
         synced_well(syncing)?;
         temporary.as_file().sync_all()?;
-        let sha256 = hashing.join().map_err(|_| io::Error::other(WriterPanicked))?;
-        Ok(Some((temporary, bytes, sha256.into())))
+        let sha256 = hasher.finish()?;
+        Ok(Some((temporary, bytes, sha256)))
     })
 }
 
