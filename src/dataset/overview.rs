@@ -179,7 +179,7 @@ impl StoreReader<'_> {
         data: PassResults,
     ) -> Result<Overview, DatasetError> {
         let PassResults { revisions, groups, samples, totals } = data;
-        let durations = Durations::measure(self.semantics, self.store, &samples, &groups)?;
+        let durations = Durations::measure(self.semantics, self.store, samples, &groups)?;
         self.means.check_interrupted()?;
         let busiest = match commits {
             Some(commits) => self.busiest(commits, &revisions)?,

@@ -38,7 +38,7 @@ impl Family for JobDurations {
         making.reduce(SampleReducer::new(semantics), move |samples, context| {
             let groups = groups.wait()?;
             context.means.check_interrupted()?;
-            let durations = Durations::measure(semantics, context.store, &samples, groups)?;
+            let durations = Durations::measure(semantics, context.store, samples, groups)?;
             write(context, &durations)?;
             Ok(durations.minutes_by_group())
         })
@@ -198,20 +198,21 @@ pub(crate) struct Durations {
 }
 
 impl Durations {
-    /// Measures the sampled jobs of each signature.
+    /// Measures the sampled jobs of each signature; their memory is given back on the way.
     pub(crate) fn measure(
         semantics: Semantics,
         store: &Store,
-        samples: &Samples,
+        samples: Samples,
         groups: &SignatureGroups,
     ) -> Result<Self, StoreError> {
         let mut jobs = JobTable::new(store, semantics);
         let mut corrections = Corrections::default();
         let mut missing_jobs = 0;
-        let blocks = &samples.0;
+        let blocks = samples.0;
+        let num_resampled = blocks.iter().map(|block| block.num_resampled).sum();
         let mut rows: Vec<(SignatureId, f64)> =
             Vec::with_capacity(blocks.iter().map(|block| block.samples.len()).sum());
-        for sample in blocks.iter().flat_map(|block| &block.samples) {
+        for sample in blocks.into_iter().flat_map(|block| block.samples) {
             let mut minutes = Vec::with_capacity(sample.jobs().len());
             for job in sample.jobs() {
                 match jobs.measure(*job)? {
@@ -223,7 +224,6 @@ impl Durations {
             }
             rows.extend(mean(&minutes).map(|mean| (sample.signature, mean)));
         }
-        let num_resampled = blocks.iter().map(|block| block.num_resampled).sum();
         let counts = RowCounts::from([
             ("sampled_jobs_not_there".to_owned(), missing_jobs),
             ("times_missing".to_owned(), corrections.missing_time),
