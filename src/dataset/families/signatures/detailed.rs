@@ -2,19 +2,14 @@
 
 use serde_json::value::RawValue;
 
-use super::headers::{Header, SignatureHeaders};
-use crate::model::{RawEntries, RawJson, SignatureId};
+use super::headers::{Header, SignatureHeader};
+use crate::model::{RawEntries, RawJson};
 
 /// The JSON of a line: the record's fields as sent, the optional fields that it omits, the fields that only headers have,
 /// and `in_scope`.
-pub(super) fn detailed(
-    id: SignatureId,
-    record: &RawJson,
-    header: Option<&RawJson>,
-    headers: &SignatureHeaders<'_>,
-) -> Result<String, serde_json::Error> {
+pub(super) fn detailed(record: &RawJson, found: &SignatureHeader) -> Result<String, serde_json::Error> {
     let RawEntries(listed) = record.view()?;
-    let header: Option<Header<'_>> = header.and_then(|header| header.view().ok());
+    let header: Option<Header<'_>> = found.text.as_ref().and_then(|header| header.view().ok());
     let mut line = String::from("{");
     let mut put = |key: &str, value: &str| -> Result<(), serde_json::Error> {
         if line.len() > 1 {
@@ -46,7 +41,7 @@ pub(super) fn detailed(
         ("parent_signature_id", serde_json::to_string(&header.parent_id())?),
         ("alert_threshold", as_sent(header.alert_threshold)),
         ("alert_change_type", as_sent(header.alert_change_type)),
-        ("in_scope", headers.is_in_scope(id).to_string()),
+        ("in_scope", found.is_in_scope.to_string()),
     ];
     for (key, value) in added {
         if !is_listed(key) {

@@ -1,53 +1,64 @@
 //! The headers of summaries: the fields of a signature that the server sends with its data. Its lists lack some of them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::iter::Peekable;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::model::{RawJson, Request, SignatureId, exact_integer, text_of};
-use crate::store::{Outcome, Store, StoreError};
+use crate::model::{RawJson, SignatureId, exact_integer, text_of};
+use crate::store::{Outcome, SettledSummary, Store, StoreError};
 
-/// The signatures whose data were asked for, and where their headers are.
+/// What the crawl has of a signature beside its record.
+#[derive(Default)]
+pub(crate) struct SignatureHeader {
+    /// True for a signature of the crawl's scope: its data were asked for.
+    pub(crate) is_in_scope: bool,
+    /// The newest header, as sent; `None` without data: such a signature is usually not asked for, so its header would depend
+    /// on the course of the crawl.
+    pub(crate) text: Option<RawJson>,
+}
+
+/// The headers of all signatures, read beside the signatures' records, so that memory does not grow with their number.
 pub(crate) struct SignatureHeaders<'a> {
     store: &'a Store,
-    /// The newest request with data; `None` without data: such a signature is usually not asked for, so its header would
-    /// depend on the course of the crawl.
-    newest: BTreeMap<SignatureId, Option<Request>>,
+    /// Signatures with a pending or failed request.
+    unsettled: BTreeSet<SignatureId>,
+    /// By signature, then harvest, then window.
+    settled: Peekable<Box<dyn Iterator<Item = Result<SettledSummary, StoreError>> + 'a>>,
 }
 
 impl<'a> SignatureHeaders<'a> {
-    /// Finds the requests of all signatures.
+    /// Before the first signature.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
-    pub(crate) fn find(store: &'a Store) -> Result<Self, StoreError> {
-        let mut newest = BTreeMap::new();
-        for summary in store.unsettled_summaries(false) {
-            newest.insert(summary?.0, None);
-        }
-        for summary in store.settled_summaries() {
-            let summary = summary?; // by signature, then harvest, then window
-            let known = newest.entry(summary.signature).or_insert(None);
-            if summary.settled.outcome == Outcome::Data {
-                *known = Some(summary.request());
-            }
-        }
-        Ok(Self { store, newest })
+    pub(crate) fn start(store: &'a Store) -> Result<Self, StoreError> {
+        let unsettled = store.unsettled_summaries(false).map(|summary| summary.map(|(signature, _)| signature));
+        let unsettled = unsettled.collect::<Result<_, _>>()?;
+        let settled: Box<dyn Iterator<Item = _>> = Box::new(store.settled_summaries());
+        Ok(Self { store, unsettled, settled: settled.peekable() })
     }
 
-    /// True for a signature of the crawl's scope.
-    pub(crate) fn is_in_scope(&self, signature: SignatureId) -> bool {
-        self.newest.contains_key(&signature)
-    }
-
-    /// The header of a signature, as sent; `None` if it was not fetched.
+    /// The header of `signature`, which must be greater than the one before.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be read.
-    pub(crate) fn of(&self, signature: SignatureId) -> Result<Option<RawJson>, StoreError> {
-        let Some(Some(request)) = self.newest.get(&signature) else { return Ok(None) };
-        self.store.summary_header(request)
+    pub(crate) fn next(&mut self, signature: SignatureId) -> Result<SignatureHeader, StoreError> {
+        let mut is_in_scope = self.unsettled.contains(&signature);
+        let mut newest = None;
+        let is_due = |summary: &Result<SettledSummary, StoreError>| {
+            summary.as_ref().map_or(true, |summary| summary.signature <= signature)
+        };
+        while let Some(summary) = self.settled.next_if(is_due) {
+            let summary = summary?;
+            if summary.signature == signature {
+                is_in_scope = true;
+                newest = Some(summary).filter(|summary| summary.settled.outcome == Outcome::Data).or(newest);
+            }
+        }
+        let text = newest.map(|summary| self.store.summary_header(&summary.request())).transpose()?.flatten();
+        Ok(SignatureHeader { is_in_scope, text })
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) use self::common_features::CommonFeatures;
 pub(crate) use self::common_features::SignatureFields;
 use self::common_features::{Equality, SignatureFieldsBuilder};
 use self::detailed::detailed;
-pub(crate) use self::headers::{Header, SignatureHeaders};
+pub(crate) use self::headers::{Header, SignatureHeader, SignatureHeaders};
 
 /// The signatures' metadata.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Family for SignatureRecords {
             let mut fields = context
                 .wants(Artifact::SignaturesByJobDetailed)
                 .then(|| SignatureFieldsBuilder::new(exclude, equality));
-            let headers = detailed_file.is_some().then(|| SignatureHeaders::find(context.store)).transpose()?;
+            let mut headers = detailed_file.is_some().then(|| SignatureHeaders::start(context.store)).transpose()?;
             let mut line = Vec::new();
             let mut append = |file: &mut LineFile, id: SignatureId, text: &str| {
                 line.clear();
@@ -68,9 +68,8 @@ impl Family for SignatureRecords {
                 if let Some(file) = &mut file {
                     append(file, id, record.as_str())?;
                 }
-                if let (Some(file), Some(headers)) = (&mut detailed_file, &headers) {
-                    let header = headers.of(id)?;
-                    let text = detailed(id, record, header.as_ref(), headers);
+                if let (Some(file), Some(headers)) = (&mut detailed_file, &mut headers) {
+                    let text = detailed(record, &headers.next(id)?);
                     append(file, id, &text.map_err(|error| damaged(id, error.to_string()))?)?;
                 }
                 Ok(())

@@ -8,7 +8,7 @@ use super::reading::Record;
 use super::table::{ALERT_SUMMARIES, ALERTS, HEADERS, JOBS, SIGNATURES};
 use crate::actor::Shutdown;
 use crate::dataset::families::alerts::{for_each_summary_of_scope, status_name};
-use crate::dataset::families::signatures::{Header, SignatureHeaders};
+use crate::dataset::families::signatures::{Header, SignatureHeader, SignatureHeaders};
 use crate::dataset::write::Redaction;
 use crate::dataset::write::parquet::{Cell, TableWriter};
 use crate::model::{FIRST_HARVEST, RawJson};
@@ -46,23 +46,23 @@ impl Records<'_> {
     /// Writes the signatures by id. Returns the number of records without a row.
     pub(super) fn write_signatures(&self, rows: &mut TableWriter) -> Result<u64, ExportError> {
         let mut unreadable = 0;
-        let headers = SignatureHeaders::find(self.store)?;
+        let mut headers = SignatureHeaders::start(self.store)?;
         let newest = self.store.shown_harvest()?.map_or(FIRST_HARVEST, |harvest| harvest.number);
         for id in self.store.signature_ids()? {
             self.check_interrupted()?;
             let record = self.store.signature(id)?;
             let record = record.ok_or_else(|| StoreError::MissingValue { key: format!("signature {id}") })?;
+            let SignatureHeader { is_in_scope, text: header } = headers.next(id)?;
             let mut cells = Vec::new();
             if !Record::read(record.as_str()).is_some_and(|record| record.append_cells(SIGNATURES, &mut cells)) {
                 unreadable += 1;
                 continue;
             }
-            let header = headers.of(id)?;
             let text = header.as_ref().map_or("{}", RawJson::as_str);
             Record::read(text).unwrap_or_default().append_cells(HEADERS, &mut cells); // all of them nullable
             let option = header.as_ref().and_then(|header| header.view::<Header<'_>>().ok()?.option_name());
             cells.push(option.map_or(Cell::Null, |name| Cell::Text(Cow::Owned(name))));
-            cells.push(Cell::Flag(headers.is_in_scope(id)));
+            cells.push(Cell::Flag(is_in_scope));
             cells.push(self.last_seen(self.store.signature_last_seen(id)?, newest));
             rows.write_row(&cells)?;
         }
