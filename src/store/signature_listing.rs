@@ -1,36 +1,44 @@
 //! A list of signatures as an answer: it may come in parts, and has 10^5 records.
 
-use std::collections::BTreeMap;
-
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::settlement::settled_as;
-use super::{Outcome, Settlement, key};
+use super::{Outcome, Settlement, frame, key};
 use crate::model::{OddRecord, Request, Signature, SignatureId};
 
 /// A list of signatures while it is read. The digest is a sum over the signatures, so that it is the same whether the list
 /// was fetched as a whole or by framework.
 #[derive(Debug, Default)]
 pub struct SignatureListing {
-    /// By id, so that the last of several records of a signature counts.
-    signatures: BTreeMap<SignatureId, SealedSignature>,
+    /// As they came.
+    signatures: Vec<SealedSignature>,
 }
 
-/// The hash of a signature's record, and its keys and framed values.
-type SealedSignature = (u128, Vec<(Vec<u8>, Vec<u8>)>);
+/// The record of a signature, without its keys: all of a list are in memory.
+#[derive(Debug)]
+struct SealedSignature {
+    id: SignatureId,
+    hash: u128,
+    /// In frames.
+    pieces: Box<[Box<[u8]>]>,
+}
+
+impl SealedSignature {
+    fn of(signature: &Signature) -> Self {
+        let raw = signature.raw.as_str().as_bytes();
+        let mut hash = Xxh3::new();
+        hash.update(&signature.id.0.to_be_bytes());
+        hash.update(raw);
+        let pieces = key::pieces(&[], raw).map(|(_, piece)| frame::seal(&piece).into_boxed_slice());
+        Self { id: signature.id, hash: hash.digest128(), pieces: pieces.collect() }
+    }
+}
 
 impl SignatureListing {
     /// Adds a part of the list. The records are compressed on all cores and then dropped: a list may have 10^5 signatures.
     pub fn add(&mut self, signatures: Vec<Signature>) {
-        let sealed = signatures.into_par_iter().map(|signature| {
-            let mut hash = Xxh3::new();
-            hash.update(&signature.id.0.to_be_bytes());
-            hash.update(signature.raw.as_str().as_bytes());
-            let mut record = Settlement::default();
-            record.put_text(&key::signature(signature.id), &signature.raw);
-            (signature.id, (hash.digest128(), record.records))
-        });
+        let sealed = signatures.into_par_iter().map(|signature| SealedSignature::of(&signature));
         self.signatures.extend(sealed.collect::<Vec<_>>());
     }
 
@@ -40,14 +48,21 @@ impl SignatureListing {
         self.signatures.is_empty()
     }
 
-    /// Settles the list, which must be complete. `odd`: its records that were corrected or set aside.
+    /// Settles the list, which must be complete. `odd`: its records that were corrected or set aside. The last of several
+    /// records of a signature counts.
     #[must_use]
-    pub fn settle(self, request: Request, odd: Vec<OddRecord>) -> Settlement {
+    pub fn settle(mut self, request: Request, odd: Vec<OddRecord>) -> Settlement {
+        self.signatures.reverse();
+        self.signatures.sort_by_key(|signature| signature.id);
+        self.signatures.dedup_by_key(|signature| signature.id);
         let mut settlement = Settlement::default();
+        settlement.records.reserve_exact(self.signatures.iter().map(|signature| signature.pieces.len()).sum());
         let mut digest = 0_u128;
-        for (id, (hash, records)) in self.signatures {
+        for SealedSignature { id, hash, pieces } in self.signatures {
             digest = digest.wrapping_add(hash);
-            settlement.records.extend(records);
+            let key = key::signature(id);
+            let keyed = (0..).zip(pieces).map(|(number, piece)| (key::piece(&key, number), piece.into_vec()));
+            settlement.records.extend(keyed);
             settlement.signature_ids.push(id);
         }
         settlement.odd = odd.into_iter().map(|odd| (request, odd)).collect();
