@@ -10,18 +10,21 @@ use super::frame;
 /// and lost with one damaged byte.
 pub(super) const BUNDLE_BYTES: usize = if cfg!(debug_assertions) { 1 << 10 } else { 16 << 10 };
 
-const MOST_VALUES: usize = 1 << 12;
+const MOST_VALUES: u16 = 1 << 12;
 
-/// The number of a value or bundle, and of a record in the bundle.
-pub(super) type Slot = (usize, Option<u16>);
+/// The slots of the records of a value or bundle that has `num_records` of them.
+pub(super) fn slots(num_records: u16) -> impl Iterator<Item = Option<u16>> {
+    (0..num_records).map(move |slot| (num_records > 1).then_some(slot))
+}
 
 /// Makes values and bundles from records in the order of their keys.
 #[derive(Debug, Default)]
 pub(super) struct Bundler {
     /// Each in a frame.
     values: Vec<Vec<u8>>,
+    /// Records in each value.
+    num_records: Vec<u16>,
     keys: Vec<Vec<u8>>,
-    slots: Vec<Slot>,
     open: Vec<(Vec<u8>, Vec<u8>)>,
     open_bytes: usize,
 }
@@ -29,7 +32,7 @@ pub(super) struct Bundler {
 impl Bundler {
     pub(super) fn put(&mut self, key: Vec<u8>, raw: Vec<u8>) {
         let is_neighbour = self.open.last().is_none_or(|(before, _)| before.first() == key.first());
-        let has_room = self.open_bytes < BUNDLE_BYTES && self.open.len() < MOST_VALUES;
+        let has_room = self.open_bytes < BUNDLE_BYTES && self.open.len() < usize::from(MOST_VALUES);
         if !is_neighbour || !has_room || raw.len() >= BUNDLE_BYTES {
             self.close();
         }
@@ -38,7 +41,7 @@ impl Bundler {
     }
 
     fn close(&mut self) {
-        let (number, open) = (self.values.len(), std::mem::take(&mut self.open));
+        let open = std::mem::take(&mut self.open);
         self.open_bytes = 0;
         match open.as_slice() {
             [] => return,
@@ -55,17 +58,14 @@ impl Bundler {
                 self.values.push(frame::seal_like(&bundle, &several[0].1));
             }
         }
-        let is_alone = open.len() == 1;
-        for (slot, (key, _)) in (0..).zip(open) {
-            self.keys.push(key);
-            self.slots.push((number, (!is_alone).then_some(slot)));
-        }
+        self.num_records.push(u16::try_from(open.len()).unwrap_or(MOST_VALUES)); // it has no more
+        self.keys.extend(open.into_iter().map(|(key, _)| key));
     }
 
-    /// The values; keys and slots of the records that are in them.
-    pub(super) fn finish(mut self) -> (Vec<Vec<u8>>, Vec<Vec<u8>>, Vec<Slot>) {
+    /// The values, the number of records in each, and the keys of these.
+    pub(super) fn finish(mut self) -> (Vec<Vec<u8>>, Vec<u16>, Vec<Vec<u8>>) {
         self.close();
-        (self.values, self.keys, self.slots)
+        (self.values, self.num_records, self.keys)
     }
 }
 
@@ -103,11 +103,14 @@ mod tests {
             for (key, raw) in &keyed {
                 bundler.put(key.clone(), raw.clone());
             }
-            let (framed, keys, slots) = bundler.finish();
+            let (framed, num_records, keys) = bundler.finish();
             prop_assert!(keys.iter().eq(keyed.iter().map(|(key, _)| key)));
-            for ((_, raw), (value, slot)) in keyed.iter().zip(slots) {
+            let places = framed.iter().zip(num_records).flat_map(|(value, num)| slots(num).map(move |slot| (value, slot)));
+            let places: Vec<_> = places.collect();
+            prop_assert_eq!(places.len(), keyed.len());
+            for ((_, raw), (value, slot)) in keyed.iter().zip(places) {
                 let mut opened = Vec::new();
-                frame::open(&framed[value], &mut opened).unwrap();
+                frame::open(value, &mut opened).unwrap();
                 let read = slot.map_or(Some(opened.as_slice()), |slot| value_in(&opened, slot));
                 prop_assert_eq!(read, Some(raw.as_slice()));
                 prop_assert!(slot.is_none() || raw.len() < BUNDLE_BYTES);

@@ -14,14 +14,14 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::bundle::{BUNDLE_BYTES, Bundler};
+use super::bundle::{BUNDLE_BYTES, Bundler, slots};
 use super::format::{META_FORMAT, STORE_FORMAT_VERSION};
 use super::group::{Head, Kind};
 use super::index::{Applied, Index};
 use super::open::{building_in, remove_folder, switch_database};
 use super::packed;
 use super::repair::ask_again;
-use super::trees::{META, Operation, PENDING, RECORDS, SETTLED, operations_to_bytes};
+use super::trees::{META, Operation, PENDING, RECORDS, SETTLED, put_operation};
 use super::value::seal_json;
 use super::value_log::{Place, ValueLog};
 use super::{Store, StoreError, frame};
@@ -60,8 +60,9 @@ pub struct Compaction {
 /// The content of one group.
 #[derive(Debug, Default)]
 struct Part {
-    /// Operations on all trees but `records`.
-    others: Vec<Operation>,
+    /// Operations on all trees but `records`, as bytes, which take a quarter of the memory.
+    others: Vec<u8>,
+    num_others: usize,
     /// Keys of records, and their places in the old log; a damaged entry has none.
     records: Vec<(Vec<u8>, Option<Place>)>,
     /// Of the values.
@@ -71,8 +72,9 @@ struct Part {
 /// A log that was written anew.
 struct NextLog {
     log: ValueLog,
-    /// Of the records in key order, without those that were left out.
-    places: Vec<Place>,
+    /// Of the values and bundles, in the order of the records, with the number of records in each; without those that were
+    /// left out.
+    places: Vec<(Place, u16)>,
     left_out: HashSet<Vec<u8>>,
     end: Applied,
 }
@@ -84,11 +86,17 @@ fn in_newest_format(entry: Operation) -> Result<Operation, StoreError> {
     Ok(Operation { value, ..entry })
 }
 
+/// The places of the records in values and bundles.
+fn of_records(places: &[(Place, u16)]) -> impl Iterator<Item = Place> {
+    places.iter().flat_map(|(place, num_records)| slots(*num_records).map(|slot| place.in_slot(slot)))
+}
+
 /// The entries of a group.
-fn described(mut others: Vec<Operation>, keys: Vec<Vec<u8>>, places: &[Place]) -> Vec<u8> {
-    let of = |(key, place): (_, &Place)| Operation { tree: RECORDS, key, value: Some(place.to_bytes()) };
-    others.extend(keys.into_iter().zip(places).map(of));
-    operations_to_bytes(&others)
+fn described(mut others: Vec<u8>, keys: Vec<Vec<u8>>, places: impl IntoIterator<Item = Place>) -> Vec<u8> {
+    for (key, place) in keys.into_iter().zip(places) {
+        put_operation(&Operation { tree: RECORDS, key, value: Some(place.to_bytes()) }, &mut others);
+    }
+    others
 }
 
 /// Bytes of a group besides its values.
@@ -144,7 +152,7 @@ impl Store {
                     places.push(place.at(end - u64::from(place.len())));
                 }
             }
-            live += part.bytes + overhead(&described(part.others, keys, &places));
+            live += part.bytes + overhead(&described(part.others, keys, places));
             Ok(())
         })?;
         #[expect(clippy::cast_precision_loss, reason = "a share")]
@@ -199,7 +207,7 @@ impl Store {
     /// Writes the next log, and the database for it.
     fn write_next(&self, config: &StoreConfig) -> Result<ValueLog, StoreError> {
         let NextLog { log, places, left_out, end } = self.write_next_log()?;
-        let mut places = places.into_iter();
+        let mut places = of_records(&places);
         let is_kept = |entry: &Result<Operation, StoreError>| {
             entry.as_ref().map_or(true, |entry| entry.tree != RECORDS || !left_out.contains(&entry.key))
         };
@@ -235,14 +243,14 @@ impl Store {
                     Err(error) => return Err(error),
                 }
             }
-            let (values, keys, slots) = bundler.finish();
+            let (values, num_records, keys) = bundler.finish();
             let before = places.len();
             let append = log.append(Kind::Commit, &values, |of_values| {
-                places.extend(slots.into_iter().map(|(value, slot)| of_values[value].in_slot(slot)));
-                described(part.others, keys, &places[before..])
+                places.extend(of_values.iter().copied().zip(num_records));
+                described(part.others, keys, of_records(&places[before..]))
             });
             let values_at = append.map_err(failed)?.values_at();
-            places[before..].iter_mut().for_each(|place| *place = place.behind(values_at));
+            places[before..].iter_mut().for_each(|(place, _)| *place = place.behind(values_at));
             fail_point("compact.mid_write");
             Ok(())
         })?;
@@ -297,13 +305,15 @@ impl Store {
                 part.records.push((entry.key, place));
             } else {
                 others_taken += 1;
-                if entry.tree == SETTLED {
-                    part.others.push(Operation { tree: PENDING, key: entry.key.clone(), value: None });
+                let asked =
+                    (entry.tree == SETTLED).then(|| Operation { tree: PENDING, key: entry.key.clone(), value: None });
+                for operation in asked.into_iter().chain([in_newest_format(entry)?]) {
+                    put_operation(&operation, &mut part.others);
+                    part.num_others += 1;
                 }
-                part.others.push(in_newest_format(entry)?);
             }
             let is_held_apart = part.bytes >= GROUP_BYTES && bytes >= GROUP_BYTES;
-            if is_held_apart || part.others.len() + part.records.len() >= GROUP_ENTRIES {
+            if is_held_apart || part.num_others + part.records.len() >= GROUP_ENTRIES {
                 take(std::mem::take(&mut part))?;
             }
         }

@@ -56,7 +56,7 @@ pub(super) fn hash_of(tree: usize, key: &[u8], value: &[u8]) -> u64 {
 const REMOVED: u8 = 0x80;
 
 /// Appends an operation: tree, length of the key (2 bytes), length of the value (4 bytes), key, value.
-fn put_operation(operation: &Operation, out: &mut Vec<u8>) {
+pub(super) fn put_operation(operation: &Operation, out: &mut Vec<u8>) {
     let value = operation.value.as_deref();
     let tree = u8::try_from(operation.tree).unwrap_or(!REMOVED);
     out.push(if value.is_some() { tree } else { tree | REMOVED });
