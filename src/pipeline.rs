@@ -113,24 +113,27 @@ async fn run_as_pinned(
 ) -> Result<RunSummary, Error> {
     in_folder(&Arc::clone(&initial), async {
         let run = Run::open(config, initial, options, shutdown, counters).await?;
-        run.to_end(Some(artifacts)).await
+        Ok((run.to_end(Some(artifacts)).await?, run.store))
     })
     .await
 }
 
-/// Runs `run`, which closes the store at its end, with the folder of the artifacts as its own. Compacts the store then.
-async fn in_folder(config: &Config, run: impl Future<Output = Result<RunSummary, Error>>) -> Result<RunSummary, Error> {
+/// Runs `run`, which leaves the store open, with the folder of the artifacts as its own. Closes and compacts the store then.
+async fn in_folder(
+    config: &Config,
+    run: impl Future<Output = Result<(RunSummary, Arc<Store>), Error>>,
+) -> Result<RunSummary, Error> {
     check_new_owner(config)?;
     check_records(config)?;
     let _lock = lock_folder(config)?;
-    let summary = run.await?;
-    compact_after(&summary.crawl, config).await?;
+    let (summary, store) = run.await?;
+    close_after(&summary.crawl, store, config).await?;
     Ok(summary)
 }
 
-/// Compacts the store if that is worth its while, after a crawl that has changed it.
-async fn compact_after(crawl: &CrawlSummary, config: &Config) -> Result<(), Error> {
-    if crawl.interrupted || crawl.requests_made == 0 { Ok(()) } else { compact_if_worth(config).await }
+/// Closes the store; compacts it if that is worth its while, after a crawl that has changed it.
+async fn close_after(crawl: &CrawlSummary, store: Arc<Store>, config: &Config) -> Result<(), Error> {
+    if crawl.interrupted || crawl.requests_made == 0 { Ok(()) } else { compact_if_worth(store, config).await }
 }
 
 /// Brings a store and its artifacts up to `window.data_end` or now: finishes the open harvest, opens the next one, crawls it,
@@ -163,14 +166,14 @@ pub async fn refresh(
         if !run.is_finished()? {
             let finished = run.to_end(None).await?;
             if finished.crawl.interrupted {
-                return Ok(finished);
+                return Ok((finished, run.store));
             }
         }
         let may_open = run.store.newest_harvest()?.is_some_and(|newest| !newest.is_open());
         if may_open && data_end > run.identity.data_end {
             run = run.begin_harvest(data_end, now).await?;
         }
-        run.to_end(Some(artifacts)).await
+        Ok((run.to_end(Some(artifacts)).await?, run.store))
     })
     .await
 }
@@ -211,9 +214,8 @@ pub async fn crawl(
     let initial = Arc::clone(&config.borrow());
     let run = Run::open(config, Arc::clone(&initial), options, shutdown, counters).await?;
     let crawl = run.to_end(None).await?.crawl;
-    drop(run); // it has the store open
     if !options.lists_only {
-        compact_after(&crawl, &initial).await?;
+        close_after(&crawl, run.store, &initial).await?;
     }
     Ok(crawl)
 }
@@ -356,8 +358,12 @@ impl Run {
         counters.set_rate(self.pressure.rate());
         prepare_frontier(store, &self.identity, &self.config.borrow(), &self.pressure, *options)?;
         let bind = self.config.borrow().metrics.bind;
-        let counted = Arc::clone(store);
-        let num_commits = move || counted.counts().map_or(0, |counts| counts.commits);
+        // The tasks of the server end a moment after it is dropped, and must not keep the store open.
+        let counted = Arc::downgrade(store);
+        let num_commits = move || {
+            let counts = counted.upgrade().and_then(|store| store.counts().ok());
+            counts.map_or(0, |counts| counts.commits)
+        };
         let metrics = Metrics::start(bind, Arc::clone(counters), num_commits).await?;
         let jobs_before = fetched_jobs(store)?;
         // Also when nothing is pending: a kill may have come between an answer and the requests that follow from it. Only

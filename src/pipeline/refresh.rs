@@ -1,6 +1,7 @@
 //! The parts of a refresh: the end of the next harvest, how it looks for late data, and the plan of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::identity::refuse_other;
 use super::options::RunOptions;
@@ -33,11 +34,15 @@ pub(super) fn without_end(asked: &Config) -> Config {
     Config { window, ..asked.clone() }
 }
 
-/// Compacts the store if that makes it much smaller. A store that cannot be compacted stays as it is, with a warning: that
-/// costs disk space only.
-pub(super) async fn compact_if_worth(config: &Config) -> Result<(), Error> {
-    let store = config.store.clone();
-    let compacted = blocking(move || Store::compact_if_worth(&store)).await;
+/// Closes the store, which nobody else may have, and compacts it if that makes it much smaller. A store that cannot be
+/// compacted stays as it is, with a warning: that costs disk space only.
+pub(super) async fn compact_if_worth(store: Arc<Store>, config: &Config) -> Result<(), Error> {
+    let own = config.store.clone();
+    let compacted = blocking(move || match Arc::into_inner(store) {
+        Some(store) => store.close_and_compact_if_worth(&own),
+        None => Err(StoreError::Locked(own.path)),
+    })
+    .await;
     match compacted.map_err(|error| Error::of_thread("the compaction", error))? {
         Ok(None) => {}
         Ok(Some(Compaction { log_before, log_after, .. })) => {

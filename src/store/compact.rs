@@ -114,19 +114,19 @@ impl Store {
         Self::open_existing(config)?.compact_and_close(config)
     }
 
-    /// Compacts the store of `config` if a third of its log would be freed, or half of the store is not packed yet, and if the
-    /// disk has room for a second copy; `None` otherwise.
+    /// Closes the store, which was opened by `config`, and compacts it if a third of its log would be freed, or half of the
+    /// store is not packed yet, and if the disk has room for a second copy; `None` otherwise.
     ///
     /// # Errors
-    /// As [`Store::compact`].
-    pub fn compact_if_worth(config: &StoreConfig) -> Result<Option<Compaction>, StoreError> {
-        let store = Self::open_existing(config)?;
-        if store.garbage_share()? < WORTH_SHARE && store.loose_share()? < LOOSE_SHARE {
+    /// As [`Store::compact`], and [`StoreError::Corrupt`] if the database does not hold what was written into it: the next
+    /// opening builds it from the log.
+    pub fn close_and_compact_if_worth(self, config: &StoreConfig) -> Result<Option<Compaction>, StoreError> {
+        if self.garbage_share()? < WORTH_SHARE && self.loose_share()? < LOOSE_SHARE {
             return Ok(None);
         }
         let (log, database) =
-            sizes(&store.path).map_err(|source| StoreError::Folder { path: store.path.clone(), source })?;
-        if store.space.lacks(log + database, &store.path) {
+            sizes(&self.path).map_err(|source| StoreError::Folder { path: self.path.clone(), source })?;
+        if self.space.lacks(log + database, &self.path) {
             let bytes = log + database;
             tracing::warn!(
                 bytes,
@@ -134,7 +134,8 @@ impl Store {
             );
             return Ok(None);
         }
-        store.compact_and_close(config).map(Some)
+        self.check_index()?;
+        self.compact_and_close(config).map(Some)
     }
 
     /// The share of the log that a compaction would free, 0 to 1. It reads all entries, and no values.
@@ -344,4 +345,28 @@ fn sizes(store: &Path) -> io::Result<(u64, u64)> {
         database += if metadata.is_file() { metadata.len() } else { 0 };
     }
     Ok((std::fs::metadata(ValueLog::path_in(store))?.len(), database))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_changed_since_it_was_opened_is_not_written_into_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = StoreConfig { path: folder.path().join("store"), ..StoreConfig::default() };
+        let store = Store::open(&config).unwrap();
+        for _ in 0..100 {
+            store.keep_busiest_note(&"replaced".repeat(10)).unwrap();
+        }
+        assert!(store.garbage_share().unwrap() > WORTH_SHARE);
+        store.pending.insert("by no group", "of the log").unwrap();
+        let log = std::fs::read(ValueLog::path_in(&config.path)).unwrap();
+        let refused = store.close_and_compact_if_worth(&config);
+        assert!(matches!(refused, Err(StoreError::Corrupt(_))), "{refused:?}");
+        assert!(std::fs::read(ValueLog::path_in(&config.path)).unwrap() == log);
+        let store = Store::open(&config).unwrap();
+        assert!(!store.pending.contains_key("by no group").unwrap(), "the log has built it again");
+        assert!(store.close_and_compact_if_worth(&config).unwrap().is_some());
+    }
 }

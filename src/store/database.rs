@@ -8,6 +8,8 @@ use super::format::{META_BUSIEST, META_COUNTS, META_FORMAT, META_IDENTITY, META_
 use super::group::{Kind, Position};
 use super::index::{Applied, Index};
 use super::lock::Unavailable;
+use super::panics::catch_silently;
+use super::sled_open::error_of_panic;
 use super::space::Space;
 use super::tree::Tree;
 use super::trees::{META, Operation, RECORDS, operations_to_bytes, place_records};
@@ -199,6 +201,18 @@ impl Store {
             }
         });
         Ok(())
+    }
+
+    /// Fails if the database does not hold what was written into it. [`Store::open`] has looked before.
+    pub(super) fn check_index(&self) -> Result<(), StoreError> {
+        let applied = *self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum =
+            catch_silently(|| self.index.sum()).unwrap_or_else(|panic| Err(error_of_panic(&self.path, &*panic)))?;
+        match applied {
+            Some(applied) if applied.sum == sum => Ok(()),
+            Some(_) => Err(StoreError::Corrupt("it does not hold what was written into it".to_owned())),
+            None => Err(StoreError::WriterStopped),
+        }
     }
 
     /// The number of entries of a tree. (`Tree::len` never returns where sled cannot read one.)
