@@ -145,10 +145,10 @@ impl Frontier {
                 // the server answers.
                 let may_be_whole = self.parts[usize::from(kind == Kind::Replicates)].is_empty()
                     || self.num_in_flight(kind) < self.concurrency;
-                let whole = || if may_be_whole { self.queues[kind.index()].pop_front() } else { None };
+                let whole = || if may_be_whole { pop(&mut self.queues[kind.index()]) } else { None };
                 Batch::of(part.or_else(whole)?)
             }
-            _ => Batch::of(self.queues[kind.index()].pop_front()?),
+            _ => Batch::of(pop(&mut self.queues[kind.index()])?),
         };
         self.in_flight.extend(batch.requests());
         self.num_in_flight[kind.index()] += batch.requests().len();
@@ -233,6 +233,15 @@ impl Frontier {
         }
         by_day
     }
+}
+
+/// The first of a queue, which gives its memory back on the way: it may have 10^5 requests, and long to go.
+fn pop(queue: &mut VecDeque<Request>) -> Option<Request> {
+    let first = queue.pop_front();
+    if queue.len() < queue.capacity() / 4 {
+        queue.shrink_to(queue.capacity() / 2);
+    }
+    first
 }
 
 #[cfg(test)]
