@@ -107,7 +107,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             path: PathBuf::from("perfharvest.store"),
-            cache_bytes: 8 << 20,
+            cache_bytes: 2 << 20,
             commit_records: non_zero_usize(256),
             commit_interval: Duration::from_millis(10),
             min_free_bytes: 64 << 20,

@@ -237,8 +237,8 @@ pub struct BatchConfig {
 pub struct StoreConfig {
     /// Folder of the store. Each crawl needs its own.
     pub path: PathBuf,
-    /// Page cache, bytes. A crawl writes each page about once, and the reducers read it about once, so a larger cache
-    /// makes neither faster; a run with nothing to do reads the small trees several times. At least 256 are used.
+    /// Page cache of the index, bytes as on the disk; in memory they take several times as many. A crawl writes each page about
+    /// once, so a larger cache hardly makes it faster. At least 256 are used.
     pub cache_bytes: u64,
     /// Most answers per commit.
     pub commit_records: NonZeroUsize,
