@@ -2,7 +2,8 @@
 //!
 //! In: signature records, each read once and turned into integers, one for each field with its value. Out: the sorted names
 //! of the fields that every signature of a job has with equal values. A signature without metadata has no field in common
-//! with others.
+//! with others. All records are in memory, because a job may measure any signatures; a record takes some bytes, because most
+//! of its integers are small: the values that many records share are met, and numbered, first.
 //!
 //! Values are compared as JSON values: the order of an object's keys does not matter, and `1` equals `1.0`; in the reference
 //! semantics as Python values, where it equals `true` too. A 128-bit hash represents each value, so memory does not grow with their length.
@@ -18,6 +19,7 @@ use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::{RawJson, SignatureId};
+use crate::store::columns::{VarintReader, put_varint};
 
 /// Sorted names of fields.
 pub(super) type FeatureNames = Arc<[Arc<str>]>;
@@ -37,8 +39,8 @@ pub(super) enum SignatureFieldsError {
         #[source]
         source: serde_json::Error,
     },
-    /// The records have more than 2^32 - 1 distinct fields and values.
-    #[error("too many distinct fields and values in the signature records")]
+    /// There are more than 2^32 - 1 distinct fields and values, or the numbers of those of all records take 4 GiB.
+    #[error("too many fields and values in the signature records")]
     TooMany,
 }
 
@@ -65,23 +67,18 @@ pub(super) struct SignatureFieldsBuilder {
     cells: HashMap<CellHash, u32, RandomState>,
     /// The field of each cell.
     field_of_cell: Vec<u32>,
-    /// The numbers of the cells of one record after the other.
-    records: Vec<u32>,
-    spans: HashMap<SignatureId, CellRange, RandomState>,
+    /// The numbers of the cells of one record after the other, as varints.
+    records: Vec<u8>,
+    spans: Vec<Span>,
     canonical: String,
 }
 
-/// The range of one record in the cells of all records.
+/// The place of one record in the bytes of all records.
 #[derive(Clone, Copy, Debug)]
-struct CellRange {
+struct Span {
+    signature: SignatureId,
     start: u32,
     len: u32,
-}
-
-impl CellRange {
-    fn range(self) -> std::ops::Range<usize> {
-        self.start as usize..(self.start + self.len) as usize
-    }
 }
 
 impl SignatureFieldsBuilder {
@@ -107,11 +104,11 @@ impl SignatureFieldsBuilder {
                 if number == next {
                     self.field_of_cell.push(cell.1);
                 }
-                self.records.push(number);
+                put_varint(u64::from(number), &mut self.records);
             }
         }
         let (start, end) = (number_of(start)?, number_of(self.records.len())?);
-        self.spans.insert(signature, CellRange { start, len: end - start });
+        self.spans.push(Span { signature, start, len: end - start });
         Ok(())
     }
 
@@ -137,23 +134,19 @@ impl SignatureFieldsBuilder {
     #[must_use]
     pub(super) fn finish(mut self) -> SignatureFields {
         drop(self.cells);
-        // Fields are renumbered in the order of their names, and cells in the order of their fields, so that common features
-        // need no sorting.
+        // Fields are renumbered in the order of their names, which is that of the cells of each record.
         let renumbered = renumber(self.fields.values().copied());
         let names = self.fields.into_keys().map(Arc::from).collect();
-        let mut by_field: Vec<(u32, u32)> =
-            (0..).zip(&self.field_of_cell).map(|(old, field)| (renumbered[*field as usize], old)).collect();
-        by_field.sort_unstable();
-        let renumbered = renumber(by_field.iter().map(|(_, old)| *old));
-        let field_of_cell = by_field.into_iter().map(|(field, _)| field).collect();
-        for cell in &mut self.records {
-            *cell = renumbered[*cell as usize];
+        for field in &mut self.field_of_cell {
+            *field = renumbered[*field as usize];
         }
-        for span in self.spans.values() {
-            self.records[span.range()].sort_unstable();
-        }
+        // The last record of a signature counts: the sort is stable, and the first of equals stays.
+        self.spans.reverse();
+        self.spans.sort_by_key(|span| span.signature);
+        self.spans.dedup_by_key(|span| span.signature);
+        self.spans.shrink_to_fit();
         self.records.shrink_to_fit();
-        SignatureFields { names, field_of_cell, records: self.records, spans: self.spans }
+        SignatureFields { names, field_of_cell: self.field_of_cell, records: self.records, spans: self.spans }
     }
 }
 
@@ -222,11 +215,12 @@ fn write_canonical(value: &Value, equality: Equality, out: &mut String) {
 #[derive(Debug)]
 pub(crate) struct SignatureFields {
     names: Vec<Arc<str>>,
-    /// The field of each cell, as an index into `names`; ascending.
+    /// The field of each cell, as an index into `names`.
     field_of_cell: Vec<u32>,
-    /// See [`SignatureFieldsBuilder::records`]; each record's cells are ascending.
-    records: Vec<u32>,
-    spans: HashMap<SignatureId, CellRange, RandomState>,
+    /// See [`SignatureFieldsBuilder::records`]; each record's cells are in the order of their fields.
+    records: Vec<u8>,
+    /// Ascending by signature.
+    spans: Vec<Span>,
 }
 
 impl SignatureFields {
@@ -235,24 +229,30 @@ impl SignatureFields {
     pub(crate) fn common(&self, signatures: &[SignatureId]) -> FeatureNames {
         let mut rest = signatures.iter().map(|signature| self.cells_of(*signature));
         let Some(Some(first)) = rest.next() else { return Arc::default() };
-        let mut common = first.to_vec();
+        let mut common: Vec<u32> = first.collect();
         for cells in rest {
             let Some(cells) = cells else { return Arc::default() };
-            let mut others = cells.iter().peekable();
+            let mut others = cells.peekable();
             common.retain(|cell| {
-                while others.next_if(|other| *other < cell).is_some() {}
-                others.peek() == Some(&cell)
+                while others.next_if(|other| other != cell && self.field_of(*other) < self.field_of(*cell)).is_some() {}
+                others.peek() == Some(cell)
             });
             if common.is_empty() {
                 break;
             }
         }
-        let field = |cell: &u32| self.field_of_cell[*cell as usize] as usize;
-        common.iter().map(|cell| Arc::clone(&self.names[field(cell)])).collect()
+        common.iter().map(|cell| Arc::clone(&self.names[self.field_of(*cell)])).collect()
     }
 
-    fn cells_of(&self, signature: SignatureId) -> Option<&[u32]> {
-        self.spans.get(&signature).map(|span| &self.records[span.range()])
+    fn field_of(&self, cell: u32) -> usize {
+        self.field_of_cell[cell as usize] as usize
+    }
+
+    fn cells_of(&self, signature: SignatureId) -> Option<impl Iterator<Item = u32>> {
+        let at = self.spans.binary_search_by_key(&signature, |span| span.signature).ok()?;
+        let Span { start, len, .. } = self.spans[at];
+        let mut cells = VarintReader::new(&self.records[start as usize..][..len as usize]);
+        Some(std::iter::from_fn(move || cells.varint().ok().and_then(|cell| u32::try_from(cell).ok())))
     }
 }
 

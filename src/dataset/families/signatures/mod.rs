@@ -98,8 +98,9 @@ pub(crate) fn read_frameworks(
         #[serde(borrow)]
         framework_id: Option<&'a RawValue>,
     }
-    let mut frameworks = HashMap::new();
-    for id in store.signature_ids()? {
+    let ids = store.signature_ids()?;
+    let mut frameworks = HashMap::with_capacity(ids.len());
+    for id in ids {
         let record = store.signature(id)?.ok_or_else(|| StoreError::MissingValue { key: format!("signature {id}") })?;
         let view: View<'_> = record.view().map_err(|error| damaged(id, error.to_string()))?;
         // A text is not an id or a framework, as in the scripts.
