@@ -19,7 +19,7 @@ use crate::dataset::promise::Promised;
 use crate::dataset::summary_stats::{job_durations_histogram, sig_group_job_duration_stats};
 use crate::dataset::write::csv::Dialect;
 use crate::model::{JobId, JobTimes, SignatureId, corrected_sample, reference_sample};
-use crate::store::columns::ColumnSet;
+use crate::store::columns::{ColumnSet, VarintReader, put_varint};
 use crate::store::{Store, StoreError};
 
 use self::job_times::{
@@ -63,9 +63,29 @@ pub(crate) struct Samples(Vec<SampleBlock>);
 
 #[derive(Debug, Default)]
 pub(crate) struct SampleBlock {
-    samples: Vec<Sample>,
+    /// Of each signature: its id, the number of its jobs, and the jobs, as varints.
+    samples: Vec<u8>,
+    num: usize,
     /// Number of signatures whose sample differs from that of the reference.
     num_resampled: u64,
+}
+
+impl SampleBlock {
+    fn push(&mut self, sample: &Sample) {
+        let jobs = sample.jobs();
+        for number in [sample.signature.0, jobs.len() as u64].into_iter().chain(jobs.iter().map(|job| job.0)) {
+            put_varint(number, &mut self.samples);
+        }
+        self.num += 1;
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Sample> {
+        let mut rest = VarintReader::new(&self.samples);
+        std::iter::from_fn(move || {
+            let (signature, num) = (SignatureId(rest.varint().ok()?), rest.varint().ok()?);
+            Sample::of(signature, (0..num).map_while(|_| rest.varint().ok().map(JobId)))
+        })
+    }
 }
 
 impl Reducer for SampleReducer {
@@ -103,14 +123,17 @@ impl ReducerWorker for Sampler {
 
     fn end_signature(&mut self, jobs: &mut SignatureJobs, block: &mut SampleBlock) -> Result<(), DatasetError> {
         let reference = Sample::of(jobs.signature, reference_sample(&jobs.ids));
-        block.samples.extend(match self.0 {
+        let sample = match self.0 {
             Semantics::Reference => reference,
             Semantics::Corrected => {
                 let corrected = Sample::of(jobs.signature, corrected_sample(&jobs.ids));
                 block.num_resampled += u64::from(corrected != reference);
                 corrected
             }
-        });
+        };
+        if let Some(sample) = sample {
+            block.push(&sample);
+        }
         Ok(())
     }
 }
@@ -210,19 +233,20 @@ impl Durations {
         let mut missing_jobs = 0;
         let blocks = samples.0;
         let num_resampled = blocks.iter().map(|block| block.num_resampled).sum();
-        let mut rows: Vec<(SignatureId, f64)> =
-            Vec::with_capacity(blocks.iter().map(|block| block.samples.len()).sum());
-        for sample in blocks.into_iter().flat_map(|block| block.samples) {
-            let mut minutes = Vec::with_capacity(sample.jobs().len());
-            for job in sample.jobs() {
-                match jobs.measure(*job)? {
-                    Measured::Minutes(of_job) => minutes.push(of_job),
-                    Measured::Unknown => {}
-                    Measured::Flawed(flaw) => corrections.count(flaw),
-                    Measured::NotThere => missing_jobs += 1,
+        let mut rows: Vec<(SignatureId, f64)> = Vec::with_capacity(blocks.iter().map(|block| block.num).sum());
+        for block in blocks {
+            for sample in block.iter() {
+                let mut minutes = Vec::with_capacity(sample.jobs().len());
+                for job in sample.jobs() {
+                    match jobs.measure(*job)? {
+                        Measured::Minutes(of_job) => minutes.push(of_job),
+                        Measured::Unknown => {}
+                        Measured::Flawed(flaw) => corrections.count(flaw),
+                        Measured::NotThere => missing_jobs += 1,
+                    }
                 }
+                rows.extend(mean(&minutes).map(|mean| (sample.signature, mean)));
             }
-            rows.extend(mean(&minutes).map(|mean| (sample.signature, mean)));
         }
         let counts = RowCounts::from([
             ("sampled_jobs_not_there".to_owned(), missing_jobs),

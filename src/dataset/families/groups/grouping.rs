@@ -1,7 +1,7 @@
 //! Groups signatures that were measured by exactly the same jobs.
 //!
-//! In: signatures, one at a time, with their sorted distinct job ids, of which a 128-bit hash and a count are kept. Out:
-//! [`SignatureGroups`]. Signatures with equal hash and count are compared id by id before they share a group: with one of
+//! In: signatures, one at a time, with their sorted distinct job ids, of which a 128-bit hash is kept. Out:
+//! [`SignatureGroups`]. Signatures with equal hashes are compared id by id before they share a group: with one of
 //! the last sets, which are kept because signatures of one group are mostly close together, or else with a look-up by the
 //! caller. Promises: memory grows with signatures, not with data, and different sets of jobs never share a group.
 
@@ -38,12 +38,9 @@ pub enum GroupsError<E: std::error::Error + 'static> {
     TooMany,
 }
 
-/// A hash and count of job ids, equal for all signatures of a group.
+/// A hash of job ids, equal for all signatures of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Fingerprint {
-    hash: [u64; 2],
-    num_jobs: u32,
-}
+pub(crate) struct Fingerprint([u64; 2]);
 
 impl Fingerprint {
     /// The fingerprint of a set of job ids, ascending and distinct.
@@ -56,7 +53,7 @@ impl Fingerprint {
         let hash = hasher.digest128();
         #[expect(clippy::cast_possible_truncation, reason = "both halves of the hash")]
         let hash = [(hash >> 64) as u64, hash as u64];
-        Self { hash, num_jobs: u32::try_from(job_ids.len()).unwrap_or(u32::MAX) }
+        Self(hash)
     }
 }
 
@@ -110,6 +107,11 @@ pub(crate) struct GroupBuilder {
 type Member = (SignatureId, SignatureId);
 
 impl GroupBuilder {
+    /// For at most `num_signatures`, or more, which are copied.
+    pub(crate) fn with_capacity(num_signatures: usize) -> Self {
+        Self { found: Vec::with_capacity(num_signatures) }
+    }
+
     /// Adds a signature with its job ids, ascending and distinct.
     #[cfg(test)]
     pub(crate) fn push(&mut self, fingerprinter: &mut Fingerprinter, signature: SignatureId, job_ids: &[u64]) {
@@ -144,7 +146,8 @@ impl GroupBuilder {
         }
         let confirmed: Result<Vec<Vec<Member>>, _> =
             to_compare.into_par_iter().map(|agreeing| confirm(agreeing, &look_up)).collect();
-        let mut members: Vec<Member> = confirmed?.into_iter().flatten().collect();
+        let mut members: Vec<Member> = Vec::with_capacity(found.len());
+        members.extend(confirmed?.into_iter().flatten());
         members.extend(compared.into_iter().flatten().map(|found| (found.like, found.signature)));
         drop(found);
         SignatureGroups::from_members(members).ok_or(GroupsError::TooMany)

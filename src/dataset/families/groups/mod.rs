@@ -52,7 +52,7 @@ pub(crate) struct GroupsReducer<'a> {
 impl<'a> GroupsReducer<'a> {
     /// For a pass over `signatures` of `store`.
     pub(crate) fn new(store: &'a Store, signatures: &'a Signatures) -> Self {
-        Self { store, signatures, builder: GroupBuilder::default() }
+        Self { store, signatures, builder: GroupBuilder::with_capacity(signatures.len()) }
     }
 }
 
