@@ -71,9 +71,23 @@ def run(binary, folder, args, report):
         report.costs(name, series, f"{series.ratio(costs['Scrapy: crawl, without job details']):.2f} of Scrapy's time")
 
 
+def new_log(folder):
+    """The path of an arrival log: the simulator appends to one that is there."""
+    path = f"{folder}/arrivals.jsonl"
+    if os.path.exists(path):
+        os.remove(path)
+    return path
+
+
 def arrivals(log):
     with open(log) as lines:
         return [json.loads(line) for line in lines]
+
+
+def rate_of(asked):
+    """Requests a second, from the first to the last."""
+    times = [arrival["at_ms"] for arrival in asked]
+    return (len(times) - 1) / (max(times) - min(times)) * 1000
 
 
 def rate(binary, folder, args, report):
@@ -88,11 +102,13 @@ def rate(binary, folder, args, report):
 
 
 def against_wrk(binary, folder, args, report):
-    log = f"{folder}/arrivals.jsonl"
+    log = new_log(folder)
     with generated(binary, args.rate_signatures, 100, "--arrival-log", log) as server:
         crawl(binary, server.url, f"{folder}/rate.store")
         time.sleep(0.5)  # the log is written a moment later
-        paths = [arrival["path_and_query"] for arrival in arrivals(log)]
+        asked = arrivals(log)
+    paths = [arrival["path_and_query"] for arrival in asked]
+    report.figure("perfharvest: the first crawl, from the first request to the last", f"{rate_of(asked):.0f} requests/s")
     open(f"{folder}/paths", "w").write("\n".join(paths) + "\n")
     open(f"{folder}/paths.lua", "w").write(LUA)
 
@@ -115,15 +131,16 @@ def against_wrk(binary, folder, args, report):
 
 def at_limit(binary, folder, limit, seconds, report):
     """From the first to the last arrival of one crawl, every stage included."""
-    log = f"{folder}/arrivals.jsonl"
+    log = new_log(folder)
     settings = [f"limiter.requests_per_second={limit}", f"limiter.burst={max(2, limit // 50)}"]
     settings += [f"concurrency.summaries={max(8, limit // 4)}"]
     flags = ["--latency", "lognormal:80ms,0.3", "--arrival-log", log]
     with generated(binary, limit * seconds, 100, *flags) as server:
         crawl(binary, server.url, f"{folder}/rate.store", settings)
-    times = [arrival["at_ms"] for arrival in arrivals(log)]
-    used = (len(times) - 1) / (max(times) - min(times)) * 1000 / limit
+    asked = arrivals(log)
+    times = [arrival["at_ms"] for arrival in asked]
+    used = rate_of(asked) / limit
     # The lists come one after the other, each page after the last: no concurrency helps there.
-    first = min(arrival["at_ms"] for arrival in arrivals(log) if arrival["endpoint"] == "summary")
+    first = min(arrival["at_ms"] for arrival in asked if arrival["endpoint"] == "summary")
     after = sum(time > first for time in times) / (max(times) - first) * 1000 / limit
     report.figure(f"crawl at {limit} requests/s", f"{used:.2f} of the rate used, {after:.2f} from the first summary on")
