@@ -206,13 +206,9 @@ impl Store {
     /// Fails if the database does not hold what was written into it. [`Store::open`] has looked before.
     pub(super) fn check_index(&self) -> Result<(), StoreError> {
         let applied = *self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        let sum =
-            catch_silently(|| self.index.sum()).unwrap_or_else(|panic| Err(error_of_panic(&self.path, &*panic)))?;
-        match applied {
-            Some(applied) if applied.sum == sum => Ok(()),
-            Some(_) => Err(StoreError::Corrupt("it does not hold what was written into it".to_owned())),
-            None => Err(StoreError::WriterStopped),
-        }
+        let applied = applied.ok_or(StoreError::WriterStopped)?;
+        let checked = catch_silently(|| self.index.check(applied));
+        checked.unwrap_or_else(|panic| Err(error_of_panic(&self.path.join("db"), &*panic)))
     }
 
     /// The number of entries of a tree. (`Tree::len` never returns where sled cannot read one.)

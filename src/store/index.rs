@@ -150,7 +150,6 @@ impl Index {
         if index.is_of_development() {
             return Err(Fault::Refused(StoreError::DevelopmentFormat(store_of(folder))));
         }
-        let sum = index.sum().map_err(fault_of)?;
         match applied.as_deref().map(Applied::open) {
             None if index.trees[META].iter().next().is_none() => Err(Fault::Missing),
             None if index.trees[META].contains_key(META_APPLIED_BEFORE).unwrap_or_default() => {
@@ -158,10 +157,10 @@ impl Index {
             }
             None => Err(Fault::Damaged("its description is missing".to_owned())),
             Some(None) => Err(Fault::Damaged("its description is damaged".to_owned())),
-            Some(Some(applied)) if applied.sum != sum => {
-                Err(Fault::Damaged("it does not hold what was written into it".to_owned()))
+            Some(Some(applied)) => {
+                index.check(applied).map_err(fault_of)?;
+                Ok((index, applied))
             }
-            Some(Some(applied)) => Ok((index, applied)),
         }
     }
 
@@ -222,6 +221,17 @@ impl Index {
             .as_deref()
             .and_then(Applied::open)
             .ok_or_else(|| StoreError::damaged("meta", META_APPLIED, "it is missing"))
+    }
+
+    /// Reads all entries of sled.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if they are not what was written.
+    pub(super) fn check(&self, applied: Applied) -> Result<(), StoreError> {
+        if self.sum()? == applied.sum {
+            return Ok(());
+        }
+        Err(StoreError::Corrupt("it does not hold what was written into it".to_owned()))
     }
 
     /// Sum of the hashes of all entries of sled.
