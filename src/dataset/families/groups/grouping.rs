@@ -52,8 +52,8 @@ impl Fingerprint {
         }
         let hash = hasher.digest128();
         #[expect(clippy::cast_possible_truncation, reason = "both halves of the hash")]
-        let hash = [(hash >> 64) as u64, hash as u64];
-        Self(hash)
+        let halves = [(hash >> 64) as u64, hash as u64];
+        Self(halves)
     }
 }
 
@@ -107,7 +107,7 @@ pub(crate) struct GroupBuilder {
 type Member = (SignatureId, SignatureId);
 
 impl GroupBuilder {
-    /// For at most `num_signatures`, or more, which are copied.
+    /// With room for `num_signatures`, so that the list is not copied as it grows.
     pub(crate) fn with_capacity(num_signatures: usize) -> Self {
         Self { found: Vec::with_capacity(num_signatures) }
     }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::model::{RawJson, SignatureId, exact_integer, text_of};
 use crate::store::{Outcome, SettledSummary, Store, StoreError};
 
-/// What the crawl has of a signature beside its record.
+/// The header of a signature, from its newest answer with data, and its place in the scope.
 #[derive(Default)]
 pub(crate) struct SignatureHeader {
     /// True for a signature of the crawl's scope: its data were asked for.
