@@ -4,7 +4,8 @@ use std::io;
 use std::sync::PoisonError;
 
 use super::group::Kind;
-use super::index::Applied;
+use super::index::{Applied, Index};
+use super::open::{building_in, switch_database};
 use super::trees::{Operation, operations_to_bytes};
 use super::{Store, StoreError};
 use crate::actor::fail_point;
@@ -46,11 +47,12 @@ impl Store {
     #[doc(hidden)]
     pub fn unpack_database(config: &crate::config::StoreConfig) -> Result<(), StoreError> {
         let store = Self::open_unchecked(config)?;
-        let entries = store.index.entries().collect::<Result<Vec<_>, _>>()?;
-        store.index.apply_in_bulk(entries)?;
-        let mut applied = store.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        let after = applied.take().ok_or(StoreError::WriterStopped)?;
-        store.index.set_applied(Applied { sum: store.index.sum()?, packed: None, ..after })
+        let (applied, building) = (store.index.applied()?, building_in(&config.path));
+        let unpacked = Index::open(&building, config.cache_bytes)?;
+        unpacked.apply_in_bulk(store.index.entries().collect::<Result<Vec<_>, _>>()?)?;
+        unpacked.set_applied(Applied { sum: unpacked.sum()?, packed: None, generation: 0, ..applied })?;
+        drop((unpacked, store));
+        switch_database(&config.path).map_err(|source| StoreError::Folder { path: config.path.clone(), source })
     }
 
     /// Makes the log agree with a database that a test has changed directly.

@@ -19,7 +19,6 @@ use super::format::{META_FORMAT, STORE_FORMAT_VERSION};
 use super::group::{Head, Kind};
 use super::index::{Applied, Index};
 use super::open::{building_in, remove_folder, switch_database};
-use super::packed;
 use super::repair::ask_again;
 use super::trees::{META, Operation, PENDING, RECORDS, SETTLED, put_operation};
 use super::value::seal_json;
@@ -167,8 +166,7 @@ impl Store {
         if log < LEAST_LOOSE_LOG_BYTES {
             return Ok(0.0);
         }
-        let packed = std::fs::metadata(self.path.join("db").join(packed::NAME)).map_or(0, |file| file.len());
-        let mut loose = database.saturating_sub(packed);
+        let mut loose = database.saturating_sub(self.index.packed_bytes());
         for entry in self.index.entries_of(|tree| tree == RECORDS) {
             let fits = |place: &Place| place.slot().is_none() && (place.len() as usize) < BUNDLE_BYTES;
             loose += place_of(&entry?).filter(fits).map_or(0, |place| u64::from(place.len()));

@@ -8,8 +8,6 @@ use super::format::{META_BUSIEST, META_COUNTS, META_FORMAT, META_IDENTITY, META_
 use super::group::{Kind, Position};
 use super::index::{Applied, Index};
 use super::lock::Unavailable;
-use super::panics::catch_silently;
-use super::sled_open::error_of_panic;
 use super::space::Space;
 use super::tree::Tree;
 use super::trees::{META, Operation, RECORDS, operations_to_bytes, place_records};
@@ -193,7 +191,7 @@ impl Store {
                 fail_point("index.before_apply");
                 let after = self.index.apply(before, &operations, position)?;
                 fail_point("index.after_apply");
-                after
+                self.index.pack_if_large(after)?
             }
             Durability::AtTheEnd => {
                 self.index.apply_in_bulk(operations)?;
@@ -207,8 +205,7 @@ impl Store {
     pub(super) fn check_index(&self) -> Result<(), StoreError> {
         let applied = *self.applied.lock().unwrap_or_else(PoisonError::into_inner);
         let applied = applied.ok_or(StoreError::WriterStopped)?;
-        let checked = catch_silently(|| self.index.check(applied));
-        checked.unwrap_or_else(|panic| Err(error_of_panic(&self.path.join("db"), &*panic)))
+        self.index.check(applied)
     }
 
     /// The number of entries of a tree. (`Tree::len` never returns where sled cannot read one.)

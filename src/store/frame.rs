@@ -184,20 +184,7 @@ fn compress(way: Way, raw: &[u8]) -> Option<Vec<u8>> {
 /// [`FrameError`] when [`seal`] did not make these bytes; `out` is empty then.
 pub fn open(framed: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
     out.clear();
-    let too_short = FrameError::TooShort { found: framed.len() };
-    let Some((checked, checksum)) = framed.split_last_chunk::<CHECKSUM_LEN>() else { return Err(too_short) };
-    let Some((header, payload)) = checked.split_first_chunk::<HEADER_LEN>() else { return Err(too_short) };
-    let [magic_0, magic_1, version, codec, len @ ..] = *header;
-    if [magic_0, magic_1] != MAGIC {
-        return Err(FrameError::Magic);
-    }
-    if version != VERSION {
-        return Err(FrameError::Version { found: version });
-    }
-    if xxh3_64(checked) != u64::from_le_bytes(*checksum) {
-        return Err(FrameError::Checksum);
-    }
-    let announced = u32::from_le_bytes(len);
+    let (codec, announced, payload) = checked(framed)?;
     match codec {
         STORED if low_32_bits(payload.len()) == announced => {
             out.extend_from_slice(payload);
@@ -212,6 +199,32 @@ pub fn open(framed: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
         STORED => Err(FrameError::Length { announced }),
         found => Err(FrameError::Codec { found }),
     }
+}
+
+/// Whether [`seal`] made these bytes, which [`open`] would find out, too.
+///
+/// # Errors
+/// [`FrameError`] when it did not.
+pub(super) fn check(framed: &[u8]) -> Result<(), FrameError> {
+    checked(framed).map(drop)
+}
+
+/// Codec, raw length and payload of an undamaged frame.
+fn checked(framed: &[u8]) -> Result<(u8, u32, &[u8]), FrameError> {
+    let too_short = FrameError::TooShort { found: framed.len() };
+    let Some((checked, checksum)) = framed.split_last_chunk::<CHECKSUM_LEN>() else { return Err(too_short) };
+    let Some((header, payload)) = checked.split_first_chunk::<HEADER_LEN>() else { return Err(too_short) };
+    let [magic_0, magic_1, version, codec, len @ ..] = *header;
+    if [magic_0, magic_1] != MAGIC {
+        return Err(FrameError::Magic);
+    }
+    if version != VERSION {
+        return Err(FrameError::Version { found: version });
+    }
+    if xxh3_64(checked) != u64::from_le_bytes(*checksum) {
+        return Err(FrameError::Checksum);
+    }
+    Ok((codec, u32::from_le_bytes(len), payload))
 }
 
 fn decompress(

@@ -1,10 +1,12 @@
 //! sled's database: an index that the log can build again.
 //!
 //! In: operations, in the order of the log. Out: trees. A database that is built from the log has its entries in a packed part
-//! (see `packed`); sled has the later ones over them. A sum over all entries of sled, kept in the same transactions, shows on
-//! opening whether it still holds what was written into it; a page that sled cannot read, a panic or a hang shows too. The
-//! packed part has a checksum.
+//! (see `packed`); sled has the later ones over them, until they are many and are packed, too (`index/pack.rs`). A sum over all
+//! entries of sled, kept in the same transactions, shows on opening whether it still holds what was written into it; a page that
+//! sled cannot read, a panic or a hang shows too. The packed part has a checksum.
 
+mod disk;
+mod pack;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +18,7 @@ use std::time::Duration;
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 use sled::{IVec, Transactional as _};
 
+use self::disk::{Disk, packed_name};
 use super::StoreError;
 use super::format::{
     META_APPLIED, META_APPLIED_BEFORE, META_DEVELOPMENT_FORMAT, META_FORMAT, META_STORE_ID, OLDEST_FORMAT,
@@ -26,7 +29,7 @@ use super::packed::{NAME as PACKED, Packed, PackedWriter};
 use super::panics::catch_silently;
 use super::sled_open::{error_of_panic, open_sled, refuse_links, store_of};
 use super::tree::{REMOVED, Tree};
-use super::trees::{META, NAMES, NUM_TREES, Operation, STATES, hash_of};
+use super::trees::{META, NAMES, NUM_TREES, Operation, RECORDS, STATES, hash_of};
 use super::value::open_json;
 use crate::actor::fail_point;
 
@@ -50,6 +53,8 @@ pub(super) struct Applied {
     pub(super) sum: u64,
     /// Checksum of the packed part; `None` without one.
     pub(super) packed: Option<u64>,
+    /// How often sled's entries were packed.
+    pub(super) generation: u64,
 }
 
 impl Applied {
@@ -60,7 +65,8 @@ impl Applied {
 
     fn seal(self) -> Vec<u8> {
         let fields = [self.position.number, self.position.end, self.log_id, self.sum];
-        let fields = fields.into_iter().chain(self.packed);
+        let generation = Some(self.generation).filter(|generation| *generation > 0);
+        let fields = fields.into_iter().chain(self.packed).chain(generation);
         frame::seal(&fields.flat_map(u64::to_le_bytes).collect::<Vec<_>>())
     }
 
@@ -69,7 +75,8 @@ impl Applied {
         frame::open(framed, &mut raw).ok()?;
         let field = |at: usize| raw.get(8 * at..)?.first_chunk::<8>().map(|field| u64::from_le_bytes(*field));
         let position = Position { number: field(0)?, end: field(1)? };
-        Some(Self { position, log_id: field(2)?, sum: field(3)?, packed: field(4) })
+        let generation = field(5).unwrap_or_default();
+        Some(Self { position, log_id: field(2)?, sum: field(3)?, packed: field(4), generation })
     }
 }
 
@@ -89,36 +96,44 @@ pub(super) enum Fault {
 pub(super) struct Index {
     /// Each read as one.
     pub(super) trees: [Tree; NUM_TREES],
-    /// sled's part of them; empty for a database in memory.
-    sled: Vec<sled::Tree>,
+    /// `None` for a database in memory.
+    disk: Option<Arc<Disk>>,
 }
 
 impl Index {
     /// Opens the database in `folder`, without a look at sled's entries.
     pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         let db = open_sled(folder, cache_bytes)?;
-        let tree = |name: &str| db.open_tree(name).map_err(|source| StoreError::database("open a tree", source));
-        let sled = NAMES.iter().map(|name| tree(name)).collect::<Result<Vec<_>, _>>()?;
-        let found = sled[META].get(META_APPLIED);
+        let found = db.open_tree(NAMES[META]).and_then(|meta| meta.get(META_APPLIED));
         let found = found.map_err(|source| StoreError::database("read its description", source))?;
         let applied = found.as_deref().and_then(Applied::open).unwrap_or_default();
-        let packed = applied.packed.map(|check| open_packed(folder, check)).transpose()?;
+        let generation = applied.generation;
+        let packed =
+            applied.packed.map(|check| open_packed(&folder.join(packed_name(generation)), check)).transpose()?;
+        let disk = Disk::new(db, folder, packed.as_deref());
+        disk.remove_other_generations(generation)?;
+        let sled = disk.open_trees(generation)?;
         let trees = std::array::from_fn(|number| {
             let packed = packed.as_ref().filter(|_| number != META);
             Tree::new(number_in_file(number), sled[number].clone(), packed.map(Arc::clone))
         });
-        Ok(Self { trees, sled })
+        Ok(Self { trees, disk: Some(Arc::new(disk)) })
     }
 
     /// A database in memory, for a store that nobody reads before it is complete.
     pub(super) fn in_memory() -> Self {
         let tree = |number| Tree::in_memory(number_in_file(number));
-        Self { trees: std::array::from_fn(tree), sled: Vec::new() }
+        Self { trees: std::array::from_fn(tree), disk: None }
     }
 
     /// True before the database is [built](Index::build) on the disk.
     pub(super) fn is_in_memory(&self) -> bool {
-        self.sled.is_empty()
+        self.disk.is_none()
+    }
+
+    /// sled's part of the trees; none of a database in memory.
+    fn sled(&self) -> impl Iterator<Item = Arc<sled::Tree>> {
+        self.trees.iter().filter_map(Tree::sled)
     }
 
     /// Opens the database in `folder` and reads all of it. sled panics on some damage and never returns from other.
@@ -171,6 +186,11 @@ impl Index {
             || self.trees[META].contains_key(META_DEVELOPMENT_FORMAT).unwrap_or_default()
     }
 
+    /// Length of the packed part.
+    pub(super) fn packed_bytes(&self) -> u64 {
+        self.trees[RECORDS].packed_part().map_or(0, |packed| packed.bytes())
+    }
+
     /// Builds a database with `entries` in `folder`, which must not exist: the description in sled, all else in the packed
     /// part. The entries come by tree, then by key. `applied` comes without the sum and the packed part, and is returned with
     /// them.
@@ -182,7 +202,7 @@ impl Index {
     ) -> Result<Applied, StoreError> {
         let failed = |source: std::io::Error| StoreError::database("be built from its log", source.into());
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let mut applied = Applied { sum: 0, packed: None, ..applied };
+        let mut applied = Applied { sum: 0, packed: None, generation: 0, ..applied };
         let mut description = sled::Batch::default();
         let mut packed = PackedWriter::create(&folder.join(PACKED)).map_err(failed)?;
         for entry in entries {
@@ -226,9 +246,11 @@ impl Index {
     /// Reads all entries of sled.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if they are not what was written.
+    /// [`StoreError::Corrupt`] if they are not what was written, and where sled panics.
     pub(super) fn check(&self, applied: Applied) -> Result<(), StoreError> {
-        if self.sum()? == applied.sum {
+        let folder = self.disk.as_ref().map_or(Path::new("db"), |disk| disk.folder.as_path());
+        let sum = catch_silently(|| self.sum()).unwrap_or_else(|panic| Err(error_of_panic(folder, &*panic)))?;
+        if sum == applied.sum {
             return Ok(());
         }
         Err(StoreError::Corrupt("it does not hold what was written into it".to_owned()))
@@ -236,14 +258,18 @@ impl Index {
 
     /// Sum of the hashes of all entries of sled.
     pub(super) fn sum(&self) -> Result<u64, StoreError> {
-        let mut sum = 0_u64;
-        for (number, tree) in self.sled.iter().enumerate() {
-            for entry in tree {
+        let (mut sum, mut num_entries) = (0_u64, 0);
+        for (number, tree) in self.sled().enumerate() {
+            for entry in tree.iter() {
                 let (key, value) = entry.map_err(|source| StoreError::database("be read", source))?;
                 if number != META || key != META_APPLIED {
                     sum = sum.wrapping_add(hash_of(number, &key, &value));
+                    num_entries += 1;
                 }
             }
+        }
+        if let Some(disk) = &self.disk {
+            disk.live().num_entries = num_entries;
         }
         Ok(sum)
     }
@@ -258,7 +284,7 @@ impl Index {
 
     /// Notes how much of the log is in the database, without a transaction.
     pub(super) fn set_applied(&self, applied: Applied) -> Result<(), StoreError> {
-        let put = self.sled.get(META).map_or(Ok(None), |meta| meta.insert(META_APPLIED, applied.seal()));
+        let put = self.trees[META].sled().map_or(Ok(None), |meta| meta.insert(META_APPLIED, applied.seal()));
         put.map_err(|source| StoreError::database("write its description", source)).map(drop)
     }
 
@@ -301,8 +327,9 @@ impl Index {
         for operation in operations {
             removed.push(self.removal(operation).map_err(failed)?);
         }
-        let done: Result<Applied, TransactionError<()>> = self.sled.as_slice().transaction(|views| {
-            let mut sum = before.sum;
+        let sled: Vec<sled::Tree> = self.sled().map(|tree| (*tree).clone()).collect();
+        let done: Result<(Applied, i64), TransactionError<()>> = sled.as_slice().transaction(|views| {
+            let (mut sum, mut more) = (before.sum, 0);
             for (Operation { tree, key, value }, removed) in operations.iter().copied().zip(&removed) {
                 let value = value.as_deref().or(*removed);
                 let old = match value {
@@ -311,16 +338,21 @@ impl Index {
                 };
                 if let Some(old) = old.map_err(ConflictableTransactionError::from)? {
                     sum = sum.wrapping_sub(hash_of(*tree, key, &old));
+                    more -= 1;
                 }
                 if let Some(value) = value {
                     sum = sum.wrapping_add(hash_of(*tree, key, value));
+                    more += 1;
                 }
             }
             let applied = Applied { position, sum, ..before };
             views[META].insert(META_APPLIED, applied.seal()).map_err(ConflictableTransactionError::from)?;
-            Ok(applied)
+            Ok((applied, more))
         });
-        done.map_err(|error| match error {
+        if let (Some(disk), Ok((_, more))) = (&self.disk, &done) {
+            disk.live().num_entries += more;
+        }
+        done.map(|(applied, _)| applied).map_err(|error| match error {
             TransactionError::Storage(source) => failed(source),
             TransactionError::Abort(()) => StoreError::WriterStopped,
         })
@@ -350,7 +382,7 @@ impl Index {
                 None => batches[tree].remove(key),
             }
         }
-        for (tree, batch) in self.sled.iter().zip(batches) {
+        for (tree, batch) in self.sled().zip(batches) {
             tree.apply_batch(batch).map_err(failed)?;
         }
         Ok(())
@@ -384,12 +416,11 @@ fn number_in_file(tree: usize) -> u8 {
     u8::try_from(tree).unwrap_or(u8::MAX)
 }
 
-fn open_packed(folder: &Path, check: u64) -> Result<Arc<Packed>, StoreError> {
-    let path = folder.join(PACKED);
-    Packed::open(&path, check).map(Arc::new).map_err(|source| match source.kind() {
+fn open_packed(path: &Path, check: u64) -> Result<Arc<Packed>, StoreError> {
+    Packed::open(path, check).map(Arc::new).map_err(|source| match source.kind() {
         std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => StoreError::Corrupt(source.to_string()),
         std::io::ErrorKind::NotFound => StoreError::Corrupt("its packed part is missing".to_owned()),
-        _ => StoreError::Folder { path, source },
+        _ => StoreError::Folder { path: path.to_owned(), source },
     })
 }
 

@@ -1,5 +1,4 @@
-//! The packed part of the database: the entries that were there when it was built from the log, in one file that never
-//! changes. sled takes some 250 bytes of disk for an entry of 50, and a part of the memory for its page; here an entry takes
+//! The packed part of the database: the entries that were there when it was built or packed, in one file that never changes. sled takes some 250 bytes of disk for an entry of 50, and a part of the memory for its page; here an entry takes
 //! 20 to 40 bytes.
 //!
 //! In: the entries of all trees, in order. Out: one entry, or those from a key on, in order.
@@ -26,7 +25,7 @@ use super::frame;
 use super::value_log::read_exact_at;
 use crate::actor::fail_point;
 
-/// In the folder of the database, beside sled's files.
+/// In the folder of the database, beside sled's files. From the second generation on, its number follows.
 pub(super) const NAME: &str = "packed";
 
 const MAGIC: [u8; 8] = *b"\xf5PHPAK\r\n";
@@ -83,12 +82,23 @@ impl PackedWriter {
         }
         let framed = frame::seal(&self.block);
         self.block.clear();
-        self.directory.push(self.tree);
-        put_varint(framed.len() as u64, &mut self.directory);
-        put_varint(self.first.len() as u64, &mut self.directory);
-        self.directory.extend_from_slice(&self.first);
         fail_point("index.mid_rebuild");
-        self.write(&framed)
+        let first = std::mem::take(&mut self.first);
+        self.write_block(self.tree, &first, &framed)
+    }
+
+    fn write_block(&mut self, tree: u8, first: &[u8], framed: &[u8]) -> io::Result<()> {
+        self.directory.push(tree);
+        put_varint(framed.len() as u64, &mut self.directory);
+        put_varint(first.len() as u64, &mut self.directory);
+        self.directory.extend_from_slice(first);
+        self.write(framed)
+    }
+
+    /// Puts a whole block of another packed part, behind all entries so far.
+    pub(super) fn put_block(&mut self, tree: u8, WholeBlock { first, framed }: &WholeBlock) -> io::Result<()> {
+        self.end_block()?;
+        self.write_block(tree, first, framed)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -123,6 +133,13 @@ pub(super) struct Packed {
     file: File,
     check: u64,
     blocks: Vec<BlockAt>,
+}
+
+/// A block as it is in the file, undamaged.
+#[derive(Debug)]
+pub(super) struct WholeBlock {
+    first: Box<[u8]>,
+    framed: Vec<u8>,
 }
 
 type Block = Rc<[u8]>;
@@ -181,6 +198,16 @@ impl Packed {
         Ok(Self { file, check, blocks })
     }
 
+    /// Length of the file.
+    pub(super) fn bytes(&self) -> u64 {
+        self.file.metadata().map_or(0, |file| file.len())
+    }
+
+    /// The number of blocks, each of some kilobytes.
+    pub(super) const fn num_blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// Takes block `number` out of those that the thread keeps, or reads it.
     fn take_block(&self, number: usize) -> io::Result<Kept> {
         let kept = BLOCKS.with_borrow_mut(|blocks| {
@@ -190,12 +217,21 @@ impl Packed {
         if let Some(kept) = kept {
             return Ok(kept);
         }
+        let (framed, mut raw) = (self.read_framed(number)?, Vec::new());
+        frame::open(&framed, &mut raw).map_err(|error| damaged(&format!("is damaged: {error}")))?;
+        Ok(Kept { check: self.check, number, block: raw.into(), cursor: Cursor::default() })
+    }
+
+    fn read_framed(&self, number: usize) -> io::Result<Vec<u8>> {
         let at = &self.blocks[number];
         let mut framed = vec![0; at.len as usize];
         read_exact_at(&self.file, &mut framed, at.offset)?;
-        let mut raw = Vec::new();
-        frame::open(&framed, &mut raw).map_err(|error| damaged(&format!("is damaged: {error}")))?;
-        Ok(Kept { check: self.check, number, block: raw.into(), cursor: Cursor::default() })
+        Ok(framed)
+    }
+
+    /// Block `number`, if it exists and is one of that tree.
+    fn block_of(&self, tree: u8, number: usize) -> Option<&BlockAt> {
+        self.blocks.get(number).filter(|block| block.tree == tree)
     }
 
     fn keep(kept: Kept) {
@@ -219,7 +255,7 @@ impl Packed {
     /// Passes the value at `key` to `read`; `None` without a value.
     pub(super) fn get<T>(&self, tree: u8, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> io::Result<Option<T>> {
         let number = self.find(tree, key);
-        if self.blocks.get(number).is_none_or(|block| block.tree != tree || block.first.as_ref() > key) {
+        if self.block_of(tree, number).is_none_or(|block| block.first.as_ref() > key) {
             return Ok(None);
         }
         let mut kept = self.take_block(number)?;
@@ -310,7 +346,7 @@ impl PackedCursor {
     pub(super) fn at(packed: &Packed, tree: u8, from: &[u8]) -> io::Result<Self> {
         let number = packed.find(tree, from);
         let mut cursor = Self { tree, number, block: None };
-        if packed.blocks.get(number).is_some_and(|block| block.tree == tree) {
+        if packed.block_of(tree, number).is_some_and(|block| block.first.as_ref() < from) {
             let mut kept = packed.take_block(number)?;
             kept.cursor.seek(&kept.block, from)?;
             (cursor.number, cursor.block) = (number + 1, Some((Rc::clone(&kept.block), kept.cursor.clone())));
@@ -319,10 +355,32 @@ impl PackedCursor {
         Ok(cursor)
     }
 
+    fn is_between_blocks(&self) -> bool {
+        self.block.as_ref().is_none_or(|(_, cursor)| !cursor.is_at_entry)
+    }
+
+    /// Takes the next entries as a block if they are a whole one, and if `other`, a key that they do not have, is behind them.
+    pub(super) fn next_block_before(
+        &mut self,
+        packed: &Packed,
+        other: Option<&[u8]>,
+    ) -> io::Result<Option<WholeBlock>> {
+        let next = packed.block_of(self.tree, self.number).filter(|_| self.is_between_blocks());
+        let Some(BlockAt { first, .. }) = next else { return Ok(None) };
+        let behind = packed.block_of(self.tree, self.number + 1).map(|block| block.first.as_ref());
+        if other.is_some_and(|other| behind.is_none_or(|behind| other < behind)) {
+            return Ok(None);
+        }
+        let framed = packed.read_framed(self.number)?;
+        frame::check(&framed).map_err(|error| damaged(&format!("is damaged: {error}")))?;
+        (self.number, self.block) = (self.number + 1, None);
+        Ok(Some(WholeBlock { first: first.clone(), framed }))
+    }
+
     /// Passes the next entry to `read`; `None` at the end.
     pub(super) fn next<T>(&mut self, packed: &Packed, read: impl FnOnce(&[u8], &[u8]) -> T) -> io::Result<Option<T>> {
-        while self.block.as_ref().is_none_or(|(_, cursor)| !cursor.is_at_entry) {
-            if packed.blocks.get(self.number).is_none_or(|block| block.tree != self.tree) {
+        while self.is_between_blocks() {
+            if packed.block_of(self.tree, self.number).is_none() {
                 return Ok(None);
             }
             let (block, mut cursor) = (packed.take_block(self.number)?.block, Cursor::default());

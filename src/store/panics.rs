@@ -17,8 +17,8 @@ pub(super) fn catch_silently<T>(run: impl FnOnce() -> T) -> std::thread::Result<
             }
         }));
     });
-    SILENT.set(true);
+    let was_silent = SILENT.replace(true);
     let caught = std::panic::catch_unwind(AssertUnwindSafe(run));
-    SILENT.set(false);
+    SILENT.set(was_silent);
     caught
 }

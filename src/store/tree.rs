@@ -1,14 +1,14 @@
-//! A tree of the database: sled's entries over those of the packed part. In a store that is being filled, which nobody reads
-//! before its end, all entries are in memory.
+//! A tree of the database: sled's entries over those of the packed part, which takes them in from time to time. In a store that
+//! is being filled, which nobody reads before its end, all entries are in memory.
 
 use std::io;
 use std::iter::Fuse;
 use std::ops::Bound::{Excluded, Included, Unbounded};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use sled::IVec;
 
-use super::packed::{Packed, PackedCursor};
+use super::packed::{Packed, PackedCursor, WholeBlock};
 use super::replay;
 
 /// Stands in sled for an entry of the packed part that was removed. Values of the store are empty or longer.
@@ -21,6 +21,11 @@ type Memory = Arc<RwLock<replay::Entries>>;
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
     number: u8,
+    parts: Arc<RwLock<Parts>>,
+}
+
+#[derive(Clone, Debug)]
+struct Parts {
     live: Live,
     packed: Option<Arc<Packed>>,
 }
@@ -28,7 +33,8 @@ pub(super) struct Tree {
 /// The entries that can be changed.
 #[derive(Clone, Debug)]
 enum Live {
-    Sled(sled::Tree),
+    /// Counted, so that it is not removed from sled while somebody reads it.
+    Sled(Arc<sled::Tree>),
     Memory(Memory),
 }
 
@@ -45,7 +51,9 @@ impl Live {
 
     fn scan_prefix(&self, prefix: &[u8]) -> LiveEntries {
         match self {
-            Self::Sled(tree) => LiveEntries::Sled(Box::new(tree.scan_prefix(prefix).fuse())),
+            Self::Sled(tree) => {
+                LiveEntries::Sled { entries: Box::new(tree.scan_prefix(prefix).fuse()), _tree: Arc::clone(tree) }
+            }
             Self::Memory(entries) => {
                 LiveEntries::Memory { entries: Arc::clone(entries), prefix: prefix.into(), last: None }
             }
@@ -54,14 +62,14 @@ impl Live {
 }
 
 enum LiveEntries {
-    Sled(Box<Fuse<sled::Iter>>),
+    Sled { entries: Box<Fuse<sled::Iter>>, _tree: Arc<sled::Tree> },
     Memory { entries: Memory, prefix: Box<[u8]>, last: Option<Box<[u8]>> },
 }
 
 impl LiveEntries {
     fn next(&mut self) -> sled::Result<Option<(IVec, IVec)>> {
         match self {
-            Self::Sled(entries) => entries.next().transpose(),
+            Self::Sled { entries, .. } => entries.next().transpose(),
             Self::Memory { entries, prefix, last } => {
                 let entries = entries.read().unwrap_or_else(PoisonError::into_inner);
                 let from = last.as_ref().map_or_else(|| Included(prefix.as_ref()), |last| Excluded(last.as_ref()));
@@ -83,18 +91,51 @@ fn of_packed(error: io::Error) -> sled::Error {
     }
 }
 
+impl Parts {
+    fn packed<T>(&self, tree: u8, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> sled::Result<Option<T>> {
+        self.packed.as_ref().map_or(Ok(None), |packed| packed.get(tree, key, read)).map_err(of_packed)
+    }
+}
+
 impl Tree {
     pub(super) fn new(number: u8, live: sled::Tree, packed: Option<Arc<Packed>>) -> Self {
-        Self { number, live: Live::Sled(live), packed }
+        Self::with(number, Live::Sled(Arc::new(live)), packed)
     }
 
     pub(super) fn in_memory(number: u8) -> Self {
-        Self { number, live: Live::Memory(Memory::default()), packed: None }
+        Self::with(number, Live::Memory(Memory::default()), None)
+    }
+
+    fn with(number: u8, live: Live, packed: Option<Arc<Packed>>) -> Self {
+        Self { number, parts: Arc::new(RwLock::new(Parts { live, packed })) }
+    }
+
+    fn parts(&self) -> RwLockReadGuard<'_, Parts> {
+        self.parts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// sled's part; `None` of a tree in memory.
+    pub(super) fn sled(&self) -> Option<Arc<sled::Tree>> {
+        match &self.parts().live {
+            Live::Sled(tree) => Some(Arc::clone(tree)),
+            Live::Memory(_) => None,
+        }
+    }
+
+    pub(super) fn packed_part(&self) -> Option<Arc<Packed>> {
+        self.parts().packed.clone()
+    }
+
+    /// Puts other parts with the same entries in the place of these, for all clones of this tree.
+    pub(super) fn replace(&self, live: sled::Tree, packed: Arc<Packed>) {
+        let mut parts = self.parts.write().unwrap_or_else(PoisonError::into_inner);
+        *parts = Parts { live: Live::Sled(Arc::new(live)), packed: Some(packed) };
     }
 
     /// Puts an entry into a tree in memory, or removes it.
     pub(super) fn change_in_memory(&self, key: &[u8], value: Option<&[u8]>) {
-        let Live::Memory(entries) = &self.live else { return };
+        let parts = self.parts();
+        let Live::Memory(entries) = &parts.live else { return };
         let mut entries = entries.write().unwrap_or_else(PoisonError::into_inner);
         match value {
             Some(value) => drop(entries.insert(key.into(), value.into())),
@@ -104,10 +145,10 @@ impl Tree {
 
     /// The value at `key`.
     pub(super) fn get(&self, key: impl AsRef<[u8]>) -> sled::Result<Option<IVec>> {
-        let key = key.as_ref();
-        match self.live.get(key)? {
+        let (key, parts) = (key.as_ref(), self.parts());
+        match parts.live.get(key)? {
             Some(value) => Ok(Some(value).filter(|value| value != REMOVED)),
-            None => self.packed(key, |value| IVec::from(value)),
+            None => parts.packed(self.number, key, |value| IVec::from(value)),
         }
     }
 
@@ -118,11 +159,7 @@ impl Tree {
 
     /// True when the packed part has an entry at `key`, even if it was removed or replaced.
     pub(super) fn is_packed(&self, key: &[u8]) -> sled::Result<bool> {
-        self.packed(key, |_| ()).map(|found| found.is_some())
-    }
-
-    fn packed<T>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> sled::Result<Option<T>> {
-        self.packed.as_ref().map_or(Ok(None), |packed| packed.get(self.number, key, read)).map_err(of_packed)
+        self.parts().packed(self.number, key, |_| ()).map(|found| found.is_some())
     }
 
     /// All entries, in key order.
@@ -132,19 +169,19 @@ impl Tree {
 
     /// The entries of which the keys begin with `prefix`, in key order.
     pub(super) fn scan_prefix(&self, prefix: impl AsRef<[u8]>) -> Entries {
-        let prefix = prefix.as_ref();
-        let packed = self
+        let (prefix, parts) = (prefix.as_ref(), self.parts());
+        let packed = parts
             .packed
             .as_ref()
             .map(|packed| (Arc::clone(packed), PackedCursor::at(packed, self.number, prefix).map_err(of_packed)));
-        let live = self.live.scan_prefix(prefix);
+        let live = parts.live.scan_prefix(prefix);
         Entries { live, prefix: prefix.into(), packed, next_live: None, next_packed: None }
     }
 
     /// Changes an entry in sled, behind the store's back.
     #[cfg(test)]
     pub(super) fn insert(&self, key: impl AsRef<[u8]>, value: &str) -> sled::Result<()> {
-        match &self.live {
+        match &self.parts().live {
             Live::Sled(tree) => tree.insert(key, value).map(drop),
             Live::Memory(_) => panic!("the store is being filled"),
         }
@@ -174,6 +211,21 @@ impl Entries {
     /// The keys alone.
     pub(super) fn keys(self) -> impl Iterator<Item = sled::Result<IVec>> {
         self.map(|entry| entry.map(|(key, _)| key))
+    }
+
+    /// Takes the next entries as a block of the packed part if they are a whole one, without an entry of sled among them.
+    pub(super) fn next_whole_block(&mut self) -> sled::Result<Option<WholeBlock>> {
+        if self.next_packed.is_some() || !self.prefix.is_empty() {
+            return Ok(None);
+        }
+        if self.next_live.is_none() {
+            self.next_live = self.live.next()?;
+        }
+        let live = self.next_live.as_ref().map(|(key, _)| key.as_ref());
+        match &mut self.packed {
+            Some((packed, Ok(cursor))) => cursor.next_block_before(packed, live).map_err(of_packed),
+            _ => Ok(None), // the next entry says why
+        }
     }
 
     /// The next entry of the packed part.

@@ -36,6 +36,8 @@ const FAIL_POINTS: &[(&str, u64)] = &[
     ("index.before_apply", 90),
     ("index.within", 9),
     ("index.after_apply", 90),
+    ("index.before_generation", 4),
+    ("index.after_generation", 4),
     ("ledger.before_rename", 6),
     ("ledger.after_rename", 6),
     ("artifact.before_fsync", 23),

@@ -32,6 +32,8 @@ const FAIL_POINTS: &[(&str, u64)] = &[
     ("index.before_apply", 60),
     ("index.within", 9),
     ("index.after_apply", 60),
+    ("index.before_generation", 4),
+    ("index.after_generation", 4),
     ("ledger.before_rename", 6),
     ("ledger.after_rename", 6),
     ("harvest.opened", 1),

@@ -22,6 +22,12 @@ fn an_error_of_the_system_or_a_small_cache_is_never_called_damage() {
     }
 }
 
+/// Packs whatever sled has.
+fn pack(index: &Index, applied: Applied) -> Applied {
+    index.disk.as_ref().unwrap().live().most_entries = -1;
+    index.pack_if_large(applied).unwrap()
+}
+
 type Entry = (usize, Vec<u8>, Option<Vec<u8>>);
 
 fn entries() -> impl Strategy<Value = Vec<Entry>> {
@@ -34,7 +40,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(30))]
 
     #[test]
-    fn a_built_database_with_later_changes_reads_as_one(built in entries(), groups in proptest::collection::vec(entries(), 0..4)) {
+    fn a_built_database_with_later_changes_reads_as_one_however_often_it_is_packed(
+        built in entries(), groups in proptest::collection::vec((entries(), any::<bool>()), 0..4),
+    ) {
         let folder = tempfile::tempdir().unwrap();
         let mut content = Content::default();
         for (tree, key, value) in built {
@@ -44,7 +52,7 @@ proptest! {
         let path = folder.path().join("db");
         let mut applied = Index::build(&path, 1 << 20, content.into_entries(), Applied::default()).unwrap();
         let index = Index::open(&path, 1 << 20).unwrap();
-        for (number, group) in (1..).zip(groups) {
+        for (number, (group, packs)) in (1..).zip(groups) {
             let of = |(tree, key, value): &Entry| Operation { tree: *tree, key: key.clone(), value: value.clone() };
             let operations: Vec<_> = group.iter().map(of).collect();
             applied = index.apply(applied, &operations, Position { number, end: number }).unwrap();
@@ -54,6 +62,11 @@ proptest! {
                     Some(value) => drop(expected[tree].insert(key.into(), value.into())),
                     None => drop(expected[tree].remove(key.as_slice())),
                 }
+            }
+            if packs {
+                let packed = pack(&index, applied);
+                prop_assert_eq!((packed.generation, packed.position), (applied.generation + 1, applied.position));
+                applied = packed;
             }
         }
         let log_id = applied.log_id;
@@ -134,4 +147,90 @@ fn a_large_group_that_was_applied_in_part_is_applied_again_to_the_same_content()
     assert_eq!(content(&whole), content(&killed));
     let nothing = killed.apply(applied, &[], Position { number: 2, end: 2000 }).unwrap();
     assert_eq!((nothing.sum, nothing.position.number), (applied.sum, 2));
+}
+
+fn put(tree: usize, key: u16, value: &[u8]) -> Operation {
+    Operation { tree, key: key.to_be_bytes().to_vec(), value: Some(value.to_vec()) }
+}
+
+fn values_of(tree: &Tree) -> Vec<Vec<u8>> {
+    tree.iter().map(|entry| entry.unwrap().1.to_vec()).collect()
+}
+
+fn files_in(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with(PACKED)).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn who_reads_while_entries_are_packed_reads_on_and_the_packing_after_that_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = Index::open(folder.path(), 1 << 20).unwrap();
+    let tree = STATES[1];
+    let group = |value: &[u8]| (0..300).map(|key| put(tree, key, value)).collect::<Vec<_>>();
+    let position = |number| Position { number, end: number };
+    let applied = index.apply(Applied::default(), &group(b"first"), position(1)).unwrap();
+    let mut reader = index.trees[tree].iter();
+    let begun = reader.next().unwrap().unwrap();
+    let applied = pack(&index, applied);
+    let applied = index.apply(applied, &group(b"second"), position(2)).unwrap();
+    assert_eq!(pack(&index, applied), applied, "the reader is not at its end");
+    let read = [begun].into_iter().chain(reader.by_ref().map(Result::unwrap));
+    assert_eq!(read.map(|(_, value)| value.to_vec()).collect::<Vec<_>>(), vec![b"first"; 300]);
+    drop(reader);
+    let applied = pack(&index, applied);
+    assert_eq!((applied.generation, files_in(folder.path())), (2, vec!["packed.2".to_owned()]));
+    assert_eq!(values_of(&index.trees[tree]), vec![b"second"; 300]);
+}
+
+#[test]
+fn what_a_killed_packing_left_is_removed_and_what_counts_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = STATES[1];
+    let index = Index::open(folder.path(), 1 << 20).unwrap();
+    let applied = index.apply(Applied::default(), &[put(tree, 1, b"packed")], Position::default()).unwrap();
+    let applied = pack(&index, applied);
+    let applied = index.apply(applied, &[put(tree, 2, b"later")], Position::default()).unwrap();
+    let db = &index.disk.as_ref().unwrap().db;
+    for name in ["pending", "records.2"] {
+        db.open_tree(name).unwrap().insert(b"stale", b"stale").unwrap();
+    }
+    db.open_tree("pendings").unwrap();
+    for name in ["packed", "packed.2"] {
+        File::create_new(folder.path().join(name)).unwrap();
+    }
+    drop(index);
+    let (index, reopened) = Index::open_checked(folder.path(), 1 << 20).unwrap();
+    assert_eq!((reopened, files_in(folder.path())), (applied, vec!["packed.1".to_owned()]));
+    assert_eq!(values_of(&index.trees[tree]), [&b"packed"[..], b"later"]);
+    let mut left = index.disk.as_ref().unwrap().db.tree_names();
+    left.retain(|name| !name.ends_with(b".1"));
+    left.sort();
+    assert_eq!(left, [&b"__sled__default"[..], b"meta", b"pendings"]);
+}
+
+#[test]
+fn where_the_packed_part_cannot_be_written_sled_keeps_its_entries() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = STATES[1];
+    let index = Index::open(folder.path(), 1 << 20).unwrap();
+    let operations: Vec<_> = (0..100).map(|key| put(tree, key, b"value")).collect();
+    let applied = index.apply(Applied::default(), &operations, Position::default()).unwrap();
+    std::fs::create_dir(folder.path().join("packed.1")).unwrap();
+    assert_eq!(pack(&index, applied), applied);
+    assert_eq!(index.disk.as_ref().unwrap().live().most_entries, 200, "it is not tried again soon");
+    assert_eq!((values_of(&index.trees[tree]).len(), index.sum().unwrap()), (100, applied.sum));
+}
+
+#[test]
+fn entries_that_changed_behind_the_store_are_not_packed() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = Index::open(folder.path(), 1 << 20).unwrap();
+    let applied = index.apply(Applied::default(), &[put(STATES[1], 1, b"value")], Position::default()).unwrap();
+    index.trees[STATES[1]].insert(b"by no group", "of the log").unwrap();
+    index.disk.as_ref().unwrap().live().most_entries = -1;
+    assert!(matches!(index.pack_if_large(applied), Err(StoreError::Corrupt(_))));
+    assert!(files_in(folder.path()).is_empty());
 }

@@ -13,9 +13,11 @@ pub(crate) fn database(crawl: &Crawl) -> PathBuf {
     crawl.config.store.path.join("db")
 }
 
-/// The file with those entries of a database that were there when it was built.
+/// The file with those entries of a database that were there when it was built or packed.
 pub(crate) fn packed(crawl: &Crawl) -> PathBuf {
-    database(crawl).join("packed")
+    let files = std::fs::read_dir(database(crawl)).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let is_packed = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("packed");
+    files.into_iter().find(is_packed).unwrap_or_else(|| database(crawl).join("packed"))
 }
 
 /// The file of the records' values.
@@ -27,7 +29,6 @@ pub(crate) fn values(crawl: &Crawl) -> PathBuf {
 pub(crate) fn unpack(crawl: &Crawl) {
     if packed(crawl).exists() {
         Store::unpack_database(&crawl.config.store).unwrap();
-        std::fs::remove_file(packed(crawl)).unwrap();
     }
 }
 
