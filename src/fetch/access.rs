@@ -95,7 +95,7 @@ impl SourceAccess {
         let listing = Arc::new(Mutex::new(SignatureListing::default()));
         let listed = Arc::clone(&listing);
         let sink: SignatureSink =
-            Box::new(move |portion| listed.lock().unwrap_or_else(PoisonError::into_inner).add(portion));
+            Box::new(move |portion| listed.lock().unwrap_or_else(PoisonError::into_inner).add(&portion));
         let result = tokio::select! {
             biased;
             () = self.shutdown.abandoned() => return None,

@@ -34,6 +34,7 @@ mod index;
 mod join;
 mod key;
 mod ledger;
+mod listed_part;
 mod lock;
 mod merge;
 mod merge_rows;

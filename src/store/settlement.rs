@@ -6,8 +6,9 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::columns::{DATA_PER_CHUNK, EncodedChunk, encode};
 use super::key;
+use super::listed_part::ListedPart;
 use super::merge::Series;
-use super::value::{Provenance, Settled, StoredPage, seal_json};
+use super::value::{FramedRecord, Provenance, Settled, StoredPage, seal_json};
 use super::{Outcome, Pending, Store, StoreError, frame};
 use crate::actor::Room;
 use crate::model::{
@@ -19,8 +20,9 @@ use crate::model::{
 #[derive(Debug, Default)]
 pub struct Settlement {
     pub(super) settled: Vec<(Request, Settled)>,
-    /// Keys and framed values.
-    pub(super) records: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) records: Vec<FramedRecord>,
+    /// More records: those of a list of signatures.
+    pub(super) listed: Vec<ListedPart>,
     pub(super) signature_ids: Vec<SignatureId>,
     /// Pushes that the columns refer to for their revisions.
     pub(super) pushes: Vec<(PushId, Revision)>,
@@ -106,6 +108,7 @@ impl Settlement {
     pub fn and(mut self, other: Self) -> Self {
         self.settled.extend(other.settled);
         self.records.extend(other.records);
+        self.listed.extend(other.listed);
         self.signature_ids.extend(other.signature_ids);
         self.pushes.extend(other.pushes);
         self.discovered.extend(other.discovered);
@@ -116,7 +119,7 @@ impl Settlement {
     /// True when storing it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.settled.is_empty() && self.discovered.is_empty() && self.records.is_empty()
+        self.settled.is_empty() && self.discovered.is_empty() && self.records.is_empty() && self.listed.is_empty()
     }
 
     /// The requests that this settles.

@@ -1,45 +1,36 @@
 //! A list of signatures as an answer: it may come in parts, and has 10^5 records.
 
-use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::listed_part::ListedPart;
 use super::settlement::settled_as;
-use super::{Outcome, Settlement, frame, key};
+use super::{Outcome, Settlement};
 use crate::model::{OddRecord, Request, Signature, SignatureId};
 
 /// A list of signatures while it is read. The digest is a sum over the signatures, so that it is the same whether the list
 /// was fetched as a whole or by framework.
 #[derive(Debug, Default)]
 pub struct SignatureListing {
-    /// As they came.
-    signatures: Vec<SealedSignature>,
+    parts: Vec<ListedPart>,
+    /// Ids and hashes, as they came.
+    signatures: Vec<(SignatureId, [u8; 16])>,
 }
 
-/// The record of a signature, without its keys: all of a list are in memory.
-#[derive(Debug)]
-struct SealedSignature {
-    id: SignatureId,
-    hash: u128,
-    /// In frames.
-    pieces: Box<[Box<[u8]>]>,
-}
-
-impl SealedSignature {
-    fn of(signature: &Signature) -> Self {
-        let raw = signature.raw.as_str().as_bytes();
-        let mut hash = Xxh3::new();
-        hash.update(&signature.id.0.to_be_bytes());
-        hash.update(raw);
-        let pieces = key::pieces(&[], raw).map(|(_, piece)| frame::seal(&piece).into_boxed_slice());
-        Self { id: signature.id, hash: hash.digest128(), pieces: pieces.collect() }
-    }
+fn hash_of(signature: &Signature) -> u128 {
+    let mut hash = Xxh3::new();
+    hash.update(&signature.id.0.to_be_bytes());
+    hash.update(signature.raw.as_str().as_bytes());
+    hash.digest128()
 }
 
 impl SignatureListing {
-    /// Adds a part of the list. The records are compressed on all cores and then dropped: a list may have 10^5 signatures.
-    pub fn add(&mut self, signatures: Vec<Signature>) {
-        let sealed = signatures.into_par_iter().map(|signature| SealedSignature::of(&signature));
-        self.signatures.extend(sealed.collect::<Vec<_>>());
+    /// Adds a part of the list, some thousand signatures.
+    pub fn add(&mut self, signatures: &[Signature]) {
+        if !signatures.is_empty() {
+            self.parts.push(ListedPart::of(self.signatures.len(), signatures));
+            let hashed = signatures.iter().map(|signature| (signature.id, hash_of(signature).to_le_bytes()));
+            self.signatures.extend(hashed);
+        }
     }
 
     /// True when no signature was listed.
@@ -52,19 +43,20 @@ impl SignatureListing {
     /// records of a signature counts.
     #[must_use]
     pub fn settle(mut self, request: Request, odd: Vec<OddRecord>) -> Settlement {
-        self.signatures.reverse();
-        self.signatures.sort_by_key(|signature| signature.id);
-        self.signatures.dedup_by_key(|signature| signature.id);
         let mut settlement = Settlement::default();
-        settlement.records.reserve_exact(self.signatures.iter().map(|signature| signature.pieces.len()).sum());
+        let mut by_id: Vec<_> = (0..).zip(&self.signatures).map(|(number, (id, _))| (*id, number)).collect();
+        by_id.sort_unstable();
         let mut digest = 0_u128;
-        for SealedSignature { id, hash, pieces } in self.signatures {
-            digest = digest.wrapping_add(hash);
-            let key = key::signature(id);
-            let keyed = (0..).zip(pieces).map(|(number, piece)| (key::piece(&key, number), piece.into_vec()));
-            settlement.records.extend(keyed);
-            settlement.signature_ids.push(id);
+        for records in by_id.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some(((id, last), replaced)) = records.split_last() else { continue };
+            digest = digest.wrapping_add(u128::from_le_bytes(self.signatures[*last].1));
+            settlement.signature_ids.push(*id);
+            for (_, number) in replaced {
+                let behind = self.parts.partition_point(|part| part.first() <= *number);
+                self.parts[behind - 1].leave_out(*number);
+            }
         }
+        settlement.listed = self.parts;
         settlement.odd = odd.into_iter().map(|odd| (request, odd)).collect();
         let ids: Vec<u64> = settlement.signature_ids.iter().map(|id| id.0).collect();
         settlement.put_ids(&request, &ids);
@@ -89,10 +81,13 @@ mod tests {
         let settled = |portions: &[&[u64]]| {
             let mut listing = SignatureListing::default();
             for portion in portions {
-                listing.add(portion.iter().map(|&id| signature(id)).collect());
+                listing.add(&portion.iter().map(|&id| signature(id)).collect::<Vec<_>>());
             }
             let settlement = listing.settle(Request::Signatures { framework: None }, Vec::new());
-            (settlement.settled, settlement.records, settlement.signature_ids)
+            let mut records: Vec<_> = settlement.listed.iter().flat_map(|part| part.records().unwrap()).collect();
+            records.extend(settlement.records);
+            records.sort();
+            (settlement.settled, records, settlement.signature_ids)
         };
         let whole = settled(&[&[1, 2, 3, 4, 5]]);
         assert_eq!(settled(&[&[5, 1], &[], &[4, 3], &[2]]), whole);

@@ -15,7 +15,7 @@ use super::format::META_COUNTS;
 use super::settlement::job_digest;
 use super::tree::Tree;
 use super::trees::{FAILED, META, Operation, PENDING, PROVENANCE, PUSHES, SET_ASIDE, SETTLED, SIGNATURE_IDS};
-use super::value::{Failure, Pending, Provenance, Settled, open_json, seal_json};
+use super::value::{Failure, FramedRecord, Pending, Provenance, Settled, open_json, seal_json};
 use super::{Outcome, Settlement, Store, StoreError, Tally, frame, key};
 use crate::actor::Room;
 use crate::model::{FIRST_HARVEST, JobId, PushId, Request, Revision, Timestamp};
@@ -122,21 +122,10 @@ impl<'a> Staging<'a> {
     /// Stages an answer. Returns the requests that it adds to the frontier.
     pub(super) fn settle(&mut self, settlement: Settlement) -> Result<Vec<Pending>, StoreError> {
         self.rooms.push(settlement.room);
-        let mut records = settlement.records.into_iter().peekable();
-        while let Some((piece_key, framed)) = records.next() {
-            match key::versioned(&piece_key) {
-                None => self.put_value(piece_key, framed),
-                Some(record_key) => {
-                    let record_key = record_key.to_vec();
-                    let mut pieces = vec![(piece_key, framed)];
-                    while let Some(piece) = records.next_if(|(key, _)| key::versioned(key) == Some(&record_key)) {
-                        pieces.push(piece);
-                    }
-                    self.put_record(&record_key, pieces)?;
-                }
-            }
-            self.transact_if_full()?;
+        for part in settlement.listed {
+            self.put_records(part.records()?)?;
         }
+        self.put_records(settlement.records)?;
         for id in settlement.signature_ids {
             if self.harvest == FIRST_HARVEST || !self.store.lists_signature(id)? {
                 self.put(SIGNATURE_IDS, id.0.to_be_bytes().to_vec(), Vec::new());
@@ -174,6 +163,25 @@ impl<'a> Staging<'a> {
             first = false;
         }
         Ok(fresh)
+    }
+
+    fn put_records(&mut self, records: Vec<FramedRecord>) -> Result<(), StoreError> {
+        let mut records = records.into_iter().peekable();
+        while let Some((piece_key, framed)) = records.next() {
+            match key::versioned(&piece_key) {
+                None => self.put_value(piece_key, framed),
+                Some(record_key) => {
+                    let record_key = record_key.to_vec();
+                    let mut pieces = vec![(piece_key, framed)];
+                    while let Some(piece) = records.next_if(|(key, _)| key::versioned(key) == Some(&record_key)) {
+                        pieces.push(piece);
+                    }
+                    self.put_record(&record_key, pieces)?;
+                }
+            }
+            self.transact_if_full()?;
+        }
+        Ok(())
     }
 
     /// The settlement as it is stored: with the harvest, and never as gone where the record of the job is known.

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{Outcome, StoreError, frame, key};
 use crate::model::{AlertSummaryId, FIRST_HARVEST, Request, Timestamp};
 
+/// Key and framed value of a record.
+pub(super) type FramedRecord = (Vec<u8>, Vec<u8>);
+
 /// The settlement of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {

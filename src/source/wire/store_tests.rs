@@ -155,7 +155,7 @@ fn fill(store: &Store, identity: &CrawlIdentity, signatures: &[String], alerts: 
     let sink: SignatureSink = Box::new(move |portion| found.send(portion).unwrap());
     let Reply::Signatures { odd } = super::signatures(body.as_bytes(), sink).unwrap() else { panic!() };
     let mut listing = SignatureListing::default();
-    taken.into_iter().for_each(|portion| listing.add(portion));
+    taken.into_iter().for_each(|portion| listing.add(&portion));
     commit(listing.settle(Request::Signatures { framework: None }, odd));
 
     let page = format!("{{\"count\":{},\"results\":[{}]}}", alerts.len(), alerts.join(","));

@@ -27,7 +27,7 @@ fn filled(folder: &Path) -> Store {
     };
     let list = Request::Signatures { framework: None };
     let mut listing = SignatureListing::default();
-    listing.add((1..20).map(signature).collect());
+    listing.add(&(1..20).map(signature).collect::<Vec<_>>());
     let settlement = listing
         .settle(list, vec![OddRecord::corrected(7, b"NaN"), OddRecord::set_aside(20, "odd".to_owned(), b"1e400")])
         .and(Settlement::of_ids(Request::UpdatedSignatures { framework: None }, vec![1, 2, 3]))
