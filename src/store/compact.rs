@@ -120,7 +120,7 @@ impl Store {
     /// As [`Store::compact`], and [`StoreError::Corrupt`] if the database does not hold what was written into it: the next
     /// opening builds it from the log.
     pub fn close_and_compact_if_worth(self, config: &StoreConfig) -> Result<Option<Compaction>, StoreError> {
-        if self.garbage_share()? < WORTH_SHARE && self.loose_share()? < LOOSE_SHARE {
+        if !self.is_loose()? && self.garbage_share()? < WORTH_SHARE {
             return Ok(None);
         }
         let (log, database) =
@@ -159,20 +159,25 @@ impl Store {
         Ok((1.0 - live as f64 / self.values.len().max(1) as f64).max(0.0))
     }
 
-    /// The share of the store that is not packed yet, 0 to 1; 0 of a small store.
-    fn loose_share(&self) -> Result<f64, StoreError> {
+    /// Whether so much of the store is loose that a compaction pays off; a small one is small enough. It reads the entries of
+    /// records, up to the one that decides.
+    fn is_loose(&self) -> Result<bool, StoreError> {
         let failed = |source| StoreError::Folder { path: self.path.clone(), source };
         let (log, database) = sizes(&self.path).map_err(failed)?;
         if log < LEAST_LOOSE_LOG_BYTES {
-            return Ok(0.0);
+            return Ok(false);
         }
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        let is_enough = |loose: u64| loose as f64 >= LOOSE_SHARE * (log + database) as f64;
         let mut loose = database.saturating_sub(self.index.packed_bytes());
         for entry in self.index.entries_of(|tree| tree == RECORDS) {
+            if is_enough(loose) {
+                break;
+            }
             let fits = |place: &Place| place.slot().is_none() && (place.len() as usize) < BUNDLE_BYTES;
             loose += place_of(&entry?).filter(fits).map_or(0, |place| u64::from(place.len()));
         }
-        #[expect(clippy::cast_precision_loss, reason = "a share")]
-        Ok(loose as f64 / (log + database) as f64)
+        Ok(is_enough(loose))
     }
 
     fn compact_and_close(mut self, config: &StoreConfig) -> Result<Compaction, StoreError> {
