@@ -6,7 +6,8 @@
 //! of its integers are small: the values that many records share are met, and numbered, first.
 //!
 //! Values are compared as JSON values: the order of an object's keys does not matter, and `1` equals `1.0`; in the reference
-//! semantics as Python values, where it equals `true` too. A 128-bit hash represents each value, so memory does not grow with their length.
+//! semantics as Python values, where it equals `true` too. A 128-bit hash represents each value, and each set of signatures
+//! that was compared before, so memory does not grow with their length.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
@@ -24,8 +25,8 @@ use crate::store::columns::{VarintReader, put_varint};
 /// Sorted names of fields.
 pub(super) type FeatureNames = Arc<[Arc<str>]>;
 
-/// Maximum number of signature ids in the keys of the cache: 16 MiB.
-const MAX_CACHED_IDS: usize = 2 << 20;
+/// Maximum number of sets in the cache: some 3 MB.
+const MAX_CACHED_SETS: usize = 100_000;
 
 /// A signature record that cannot be compared with others.
 #[derive(Debug, Error)]
@@ -260,31 +261,41 @@ impl SignatureFields {
 #[derive(Debug)]
 pub(crate) struct CommonFeatures<'a> {
     fields: &'a SignatureFields,
-    cache: HashMap<Box<[SignatureId]>, FeatureNames, RandomState>,
-    cached_ids: usize,
+    /// By the hash of the signatures: a place in `lists`.
+    cache: HashMap<[u8; 16], u32, RandomState>,
+    /// Each list of names that is in the cache, once: they are few.
+    lists: Vec<FeatureNames>,
+    places: HashMap<FeatureNames, u32, RandomState>,
+    ids: Vec<u8>,
 }
 
 impl<'a> CommonFeatures<'a> {
     /// With an empty cache; each thread has its own.
     #[must_use]
     pub(crate) fn new(fields: &'a SignatureFields) -> Self {
-        Self { fields, cache: HashMap::default(), cached_ids: 0 }
+        Self { fields, cache: HashMap::default(), lists: Vec::new(), places: HashMap::default(), ids: Vec::new() }
     }
 
     /// As [`SignatureFields::common`].
     pub(crate) fn of(&mut self, signatures: &[SignatureId]) -> FeatureNames {
-        if let Some(known) = self.cache.get(signatures) {
-            return Arc::clone(known);
+        self.ids.clear();
+        self.ids.extend(signatures.iter().flat_map(|signature| signature.0.to_le_bytes()));
+        let set = xxh3_128(&self.ids).to_le_bytes();
+        if let Some(place) = self.cache.get(&set) {
+            return Arc::clone(&self.lists[*place as usize]);
+        }
+        if self.cache.len() >= MAX_CACHED_SETS {
+            self.cache.clear();
+            self.lists.clear();
+            self.places.clear();
         }
         let names = self.fields.common(signatures);
-        if self.cached_ids + signatures.len() > MAX_CACHED_IDS {
-            self.cache.clear();
-            self.cached_ids = 0;
+        let next = u32::try_from(self.lists.len()).unwrap_or(u32::MAX);
+        let place = *self.places.entry(Arc::clone(&names)).or_insert(next);
+        if place == next {
+            self.lists.push(Arc::clone(&names));
         }
-        if signatures.len() <= MAX_CACHED_IDS {
-            self.cached_ids += signatures.len();
-            self.cache.insert(signatures.into(), Arc::clone(&names));
-        }
+        self.cache.insert(set, place);
         names
     }
 }
@@ -364,6 +375,20 @@ mod tests {
         assert_eq!(names(&fields.common(&[SignatureId(1)])), ["id"]);
         for signatures in [&[SignatureId(1), SignatureId(9)][..], &[SignatureId(9), SignatureId(1)], &[]] {
             assert!(fields.common(signatures).is_empty());
+        }
+    }
+
+    #[test]
+    fn more_sets_than_are_remembered_have_the_same_names() {
+        let fields = fields(&["id"], &[r#"{"id":1,"a":1,"b":2}"#, r#"{"id":2,"a":1}"#]);
+        let mut common = CommonFeatures::new(&fields);
+        for other in 0..=MAX_CACHED_SETS as u64 {
+            assert!(common.of(&[SignatureId(1), SignatureId(10 + other)]).is_empty());
+            assert!(common.cache.len() <= MAX_CACHED_SETS && common.lists.len() <= 3);
+            if other % 1000 == 0 {
+                assert_eq!(names(&common.of(&[SignatureId(1)])), ["a", "b"]);
+                assert_eq!(names(&common.of(&[SignatureId(1), SignatureId(2)])), ["a"]);
+            }
         }
     }
 
