@@ -4,11 +4,12 @@
 //! signatures of excluded frameworks are left out; a signature with an unknown framework does not count as excluded. A
 //! signature without a group is skipped and counted, or an error in strict mode.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use thiserror::Error;
 
 use crate::dataset::families::groups::SignatureGroups;
+use crate::dataset::families::signatures::SignatureFrameworks;
 use crate::model::{FrameworkId, SignatureId};
 
 /// A signature of a revision that is in no group.
@@ -49,11 +50,11 @@ impl<'a> Rectifier<'a> {
     #[must_use]
     pub(crate) fn new(
         groups: &'a SignatureGroups,
-        frameworks: &HashMap<SignatureId, FrameworkId>,
+        frameworks: &SignatureFrameworks,
         excluded: &BTreeSet<FrameworkId>,
         on_ungrouped: OnUngrouped,
     ) -> Self {
-        let is_excluded = |id| frameworks.get(id).is_some_and(|framework| excluded.contains(framework));
+        let is_excluded = |id: &SignatureId| frameworks.of(*id).is_some_and(|framework| excluded.contains(&framework));
         let excluded: Vec<bool> = groups.iter().map(|(_, members)| members.iter().all(is_excluded)).collect();
         Self {
             groups,
@@ -112,6 +113,7 @@ impl<'a> Rectifier<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::convert::Infallible;
 
     use super::*;
@@ -122,7 +124,7 @@ mod tests {
     fn rows_are_those_of_the_reference() {
         // One artificial job per group reproduces the groups of the reference.
         let (mut builder, mut fingerprinter) = (GroupBuilder::default(), Fingerprinter::default());
-        let mut job_of = HashMap::new();
+        let mut job_of = BTreeMap::new();
         for line in corpus::jsonl("golden/sig_groups.jsonl") {
             let group = line["Sig_group_id"].as_u64().unwrap();
             for signature in corpus::ids(&line["signatures"]) {
@@ -172,7 +174,7 @@ mod tests {
         }
         let groups = builder.finish(|signature| Ok::<_, Infallible>(jobs(signature))).unwrap();
         let frameworks = [(10, 2), (11, 2), (20, 2), (21, 1), (30, 2)].map(|(id, f)| (SignatureId(id), FrameworkId(f)));
-        let (frameworks, excluded) = (frameworks.into(), [FrameworkId(2)].into());
+        let (frameworks, excluded) = (frameworks.into_iter().collect(), [FrameworkId(2)].into());
         let mut rectifier = Rectifier::new(&groups, &frameworks, &excluded, OnUngrouped::Skip);
         let row = [10, 11, 20, 30, 21, 99].map(SignatureId);
         assert_eq!(rectifier.rectify("r", &row).unwrap(), [1, 2]);

@@ -3,7 +3,7 @@
 pub(in crate::dataset) mod relabelling;
 mod report;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::num::NonZeroU64;
@@ -16,13 +16,13 @@ use crate::dataset::family::{Family, Making};
 use crate::dataset::output::{RowCounts, Written};
 use crate::dataset::promise::Promised;
 use crate::dataset::write::{ArtifactFile, Redaction};
-use crate::model::{FrameworkId, SignatureId};
+use crate::model::FrameworkId;
 use crate::store::{CrawlIdentity, Store};
 
 use self::relabelling::{FailingSignatures, RelabelError, RelabelRules, check_records, relabel};
 use self::report::{RelabelInputs, RelabelReport};
 use super::alerts::{AlertTables, Alerts, alert_tables};
-use super::signatures::{SignatureRecords, read_frameworks};
+use super::signatures::{SignatureFrameworks, SignatureRecords, read_frameworks};
 
 pub(crate) struct Relabel;
 
@@ -134,7 +134,7 @@ pub fn relabel_with_store(
 /// The stored data that relabelling needs.
 struct Labels<'a> {
     tables: &'a AlertTables,
-    frameworks: &'a HashMap<SignatureId, FrameworkId>,
+    frameworks: &'a SignatureFrameworks,
     excluded: &'a BTreeSet<FrameworkId>,
     semantics: Semantics,
 }

@@ -18,6 +18,7 @@ use thiserror::Error;
 use super::report::{ExcludedSignaturesReport, FailingSignaturesReport, RelabelCounts, RelabelInputs, RelabelReport};
 use crate::config::Semantics;
 use crate::dataset::families::alerts::FailingRow;
+use crate::dataset::families::signatures::SignatureFrameworks;
 use crate::dataset::lines::{Line, Lines, python_strip};
 use crate::model::{AlertSummaryId, FrameworkId, SignatureId};
 
@@ -56,7 +57,7 @@ pub(crate) struct RelabelRules<'a> {
     /// The failing signatures by revision.
     pub failing: &'a FailingSignatures,
     /// The framework of each signature with metadata.
-    pub frameworks: &'a HashMap<SignatureId, FrameworkId>,
+    pub frameworks: &'a SignatureFrameworks,
     /// The frameworks whose regressions do not count.
     pub excluded: &'a BTreeSet<FrameworkId>,
     /// Maximum number of records to write; `None` for all.
@@ -126,7 +127,8 @@ pub enum RelabelError {
 /// # Errors
 /// As [`relabel`].
 pub(crate) fn check_records<R: BufRead>(input: R, semantics: Semantics) -> Result<(), RelabelError> {
-    let (failing, frameworks, excluded) = (FailingSignatures::default(), HashMap::new(), BTreeSet::new());
+    let (failing, frameworks, excluded) =
+        (FailingSignatures::default(), SignatureFrameworks::default(), BTreeSet::new());
     let rules =
         RelabelRules { failing: &failing, frameworks: &frameworks, excluded: &excluded, limit: None, semantics };
     relabel(input, io::sink(), rules, RelabelInputs::default()).map(drop)
@@ -294,12 +296,12 @@ fn judge(record: Value<'_>, rules: RelabelRules<'_>) -> Result<Decision, LineFau
 }
 
 fn is_excluded(id: SignatureId, rules: RelabelRules<'_>) -> bool {
-    rules.frameworks.get(&id).is_some_and(|framework| rules.excluded.contains(framework))
+    rules.frameworks.of(id).is_some_and(|framework| rules.excluded.contains(&framework))
 }
 
 fn make_report(counts: RelabelCounts, rules: RelabelRules<'_>, mut inputs: RelabelInputs) -> RelabelReport {
     let mut by_framework = BTreeMap::new();
-    for framework in rules.frameworks.values().filter(|framework| rules.excluded.contains(framework)) {
+    for framework in rules.frameworks.iter().filter(|framework| rules.excluded.contains(framework)) {
         *by_framework.entry(framework.to_string()).or_insert(0_u64) += 1;
     }
     inputs.excluded_framework_ids = rules.excluded.iter().copied().collect();
@@ -316,7 +318,7 @@ fn make_report(counts: RelabelCounts, rules: RelabelRules<'_>, mut inputs: Relab
             unique_alert_summary_ids: rules.failing.summaries.len() as u64,
             unique_failing_signature_ids: failing.len() as u64,
             unique_failing_signature_ids_excluded: count(&|id| is_excluded(id, rules)),
-            unique_failing_signature_ids_missing_metadata: count(&|id| !rules.frameworks.contains_key(&id)),
+            unique_failing_signature_ids_missing_metadata: count(&|id| rules.frameworks.of(id).is_none()),
             unique_revisions: rules.failing.by_revision.len() as u64,
         },
         inputs,

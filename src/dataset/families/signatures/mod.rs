@@ -4,9 +4,8 @@
 
 mod common_features;
 mod detailed;
+mod frameworks;
 mod headers;
-
-use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -25,12 +24,13 @@ pub(crate) use self::common_features::CommonFeatures;
 pub(crate) use self::common_features::SignatureFields;
 use self::common_features::{Equality, SignatureFieldsBuilder};
 use self::detailed::detailed;
+pub(crate) use self::frameworks::SignatureFrameworks;
 pub(crate) use self::headers::{Header, SignatureHeader, SignatureHeaders};
 
 /// The signatures' metadata.
 #[derive(Debug)]
 pub(crate) struct SignatureTable {
-    pub(crate) frameworks: HashMap<SignatureId, FrameworkId>,
+    pub(crate) frameworks: SignatureFrameworks,
     /// The fields for [common features](common_features); `None` unless the job index needs them.
     pub(crate) fields: Option<SignatureFields>,
 }
@@ -90,7 +90,7 @@ impl Family for SignatureRecords {
 pub(crate) fn read_frameworks(
     store: &Store,
     mut take: impl FnMut(SignatureId, &RawJson, bool) -> Result<(), DatasetError>,
-) -> Result<HashMap<SignatureId, FrameworkId>, DatasetError> {
+) -> Result<SignatureFrameworks, DatasetError> {
     #[derive(Deserialize)]
     struct View<'a> {
         #[serde(borrow)]
@@ -99,7 +99,7 @@ pub(crate) fn read_frameworks(
         framework_id: Option<&'a RawValue>,
     }
     let ids = store.signature_ids()?;
-    let mut frameworks = HashMap::with_capacity(ids.len());
+    let mut frameworks = Vec::with_capacity(ids.len());
     for id in ids {
         let record = store.signature(id)?.ok_or_else(|| StoreError::MissingValue { key: format!("signature {id}") })?;
         let view: View<'_> = record.view().map_err(|error| damaged(id, error.to_string()))?;
@@ -108,11 +108,11 @@ pub(crate) fn read_frameworks(
             |raw: Option<&RawValue>| raw.map(RawValue::get).filter(|raw| !raw.starts_with('"')).and_then(exact_id);
         let is_own = integer(view.id) == Some(id.0);
         if is_own {
-            frameworks.insert(id, integer(view.framework_id).map_or(FrameworkId::NONE, FrameworkId));
+            frameworks.push((id, integer(view.framework_id).map_or(FrameworkId::NONE, FrameworkId)));
         }
         take(id, &record, is_own)?;
     }
-    Ok(frameworks)
+    Ok(SignatureFrameworks::of_sorted(frameworks))
 }
 
 fn damaged(id: SignatureId, reason: String) -> StoreError {

@@ -17,7 +17,7 @@ fn corpus_failing() -> FailingSignatures {
     FailingSignatures::from_rows(&rows)
 }
 
-fn corpus_frameworks() -> HashMap<SignatureId, FrameworkId> {
+fn corpus_frameworks() -> SignatureFrameworks {
     let id = |record: &Value, key: &str| record[key].as_u64().unwrap();
     corpus::jsonl("golden/all_signatures.jsonl")
         .iter()
@@ -167,7 +167,7 @@ fn counts_that_never_counted_are_left_out_of_the_report() {
     let rows =
         [FailingRow { summary_id: AlertSummaryId(1), revision: "a".to_owned(), signature_ids: vec![SignatureId(1)] }];
     let failing = FailingSignatures::from_rows(&rows);
-    let (frameworks, excluded) = (HashMap::new(), BTreeSet::new());
+    let (frameworks, excluded) = (SignatureFrameworks::default(), BTreeSet::new());
     let rules = RelabelRules {
         failing: &failing,
         frameworks: &frameworks,
@@ -191,7 +191,8 @@ fn only_a_regressor_whose_failing_signatures_are_all_excluded_is_flipped() {
         [row(1, "all", &[1]), row(2, "all", &[2]), row(3, "some", &[1]), row(4, "some", &[3]), row(5, "none", &[])];
     let rows = [rows.as_slice(), &[row(6, "unknown", &[1, 9]), row(7, "", &[1])]].concat();
     let failing = FailingSignatures::from_rows(&rows);
-    let frameworks = [(1, 2), (2, 6), (3, 1)].map(|(id, framework)| (SignatureId(id), FrameworkId(framework))).into();
+    let frameworks = [(1, 2), (2, 6), (3, 1)].map(|(id, framework)| (SignatureId(id), FrameworkId(framework)));
+    let frameworks = frameworks.into_iter().collect();
     let excluded = [2, 6].map(FrameworkId).into();
     let flips = |record: &str| {
         let rules = RelabelRules {
