@@ -1,6 +1,6 @@
 //! Groups signatures that were measured by exactly the same jobs.
 //!
-//! In: signatures, one at a time, with their sorted distinct job ids, of which a 128-bit hash is kept. Out:
+//! In: signatures, one at a time, with their sorted distinct job ids, of which a 64-bit hash is kept. Out:
 //! [`SignatureGroups`]. Signatures with equal hashes are compared id by id before they share a group: with one of
 //! the last sets, which are kept because signatures of one group are mostly close together, or else with a look-up by the
 //! caller. Promises: memory grows with signatures, not with data, and different sets of jobs never share a group.
@@ -40,7 +40,7 @@ pub enum GroupsError<E: std::error::Error + 'static> {
 
 /// A hash of job ids, equal for all signatures of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Fingerprint([u64; 2]);
+pub(crate) struct Fingerprint(u64);
 
 impl Fingerprint {
     /// The fingerprint of a set of job ids, ascending and distinct.
@@ -50,10 +50,7 @@ impl Fingerprint {
         for id in job_ids {
             hasher.update(&id.to_le_bytes());
         }
-        let hash = hasher.digest128();
-        #[expect(clippy::cast_possible_truncation, reason = "both halves of the hash")]
-        let halves = [(hash >> 64) as u64, hash as u64];
-        Self(halves)
+        Self(hasher.digest())
     }
 }
 
