@@ -49,7 +49,7 @@ impl ReplicateShare {
         for parts in Signatures::complete_rows(store, true)?.iter() {
             means.check_interrupted()?;
             own.clear();
-            for part in parts.first().map_or(&[][..], |part| signatures.parts_of(part.signature)) {
+            for part in signatures.parts_of(parts[0].signature) {
                 let wanted = ColumnSet::IDS | ColumnSet::VALUES | ColumnSet::PUSH_TIMESTAMPS;
                 chunks.for_each::<StoreError>(&part.request(), part.num_chunks, wanted, |columns| {
                     let day = |at: usize| columns.push_timestamp(at).as_secs().div_euclid(86_400);

@@ -26,7 +26,7 @@ use crate::store::{ChunkReader, SeriesReader, Store, StoreError};
 use self::external_sort::PairSorter;
 pub(crate) use self::reducer::{Chunk, Reducer, ReducerWorker, SignatureJobs};
 use self::reducer::{ReducerActor, Seat, Seats};
-use self::signatures::{Part, Signatures, by_signature};
+use self::signatures::{Block, Part, Signatures, by_signature};
 use super::error::DatasetError;
 use super::promise::{Promised, promise};
 
@@ -91,7 +91,7 @@ pub(crate) struct Pass<'scope, 'env> {
     store: &'env Store,
     signatures: &'env Signatures,
     means: Means<'env>,
-    blocks: Vec<&'env [Part]>,
+    blocks: Vec<Block>,
     seats: Vec<Seats<'scope>>,
     /// Those of the reducers.
     threads: Vec<ScopedJoinHandle<'scope, Result<(), DatasetError>>>,
@@ -176,6 +176,7 @@ impl<'scope, 'env> Pass<'scope, 'env> {
         let workers = (0..num_workers).map(|_| {
             let seats = seats.iter_mut().filter_map(Iterator::next).collect();
             let worker = Worker {
+                signatures: self.signatures,
                 chunks: ChunkReader::new(self.store),
                 series: SeriesReader::new(self.store)?,
                 columns: Columns::default(),
@@ -188,7 +189,7 @@ impl<'scope, 'env> Pass<'scope, 'env> {
             Ok::<_, DatasetError>(move |inbox| worker.run(inbox))
         });
         let workers = workers.collect::<Result<_, _>>()?;
-        let blocks = self.blocks.iter().map(|block| self.means.check_interrupted().map(|()| *block));
+        let blocks = self.blocks.iter().map(|block| self.means.check_interrupted().map(|()| block));
         match deal(blocks, 3 * num_workers, workers) {
             Ok(()) => Ok(()),
             Err(DealError::Failed(error)) => Err(error),
@@ -200,6 +201,7 @@ impl<'scope, 'env> Pass<'scope, 'env> {
 
 /// One thread of the pass.
 struct Worker<'a, 'scope> {
+    signatures: &'a Signatures,
     chunks: ChunkReader<'a>,
     /// For signatures whose parts must be joined.
     series: SeriesReader<'a>,
@@ -212,11 +214,12 @@ struct Worker<'a, 'scope> {
 }
 
 impl<'a> Worker<'a, '_> {
-    fn run(mut self, inbox: Inbox<&'a [Part]>) -> Result<(), DatasetError> {
+    fn run(mut self, inbox: Inbox<&'a Block>) -> Result<(), DatasetError> {
         for Numbered { number, item: block, ticket } in inbox {
-            self.seats.iter_mut().for_each(|seat| seat.open(block));
+            let block = self.signatures.parts_in(block);
+            self.seats.iter_mut().for_each(|seat| seat.open(&block));
             let mut num_signatures = 0;
-            for parts in by_signature(block) {
+            for parts in by_signature(&block) {
                 self.read(parts)?;
                 num_signatures += 1;
             }

@@ -1,6 +1,7 @@
 //! Lists the signatures of a pass: those with complete data, each with its windows, in blocks.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use crate::model::{FIRST_HARVEST, Kind, Request, SignatureId, Window};
 use crate::store::{SettledSummary, Store, StoreError, StoredPart, is_whole};
@@ -38,13 +39,31 @@ impl Part {
     }
 }
 
+/// A part as it is kept, in half of the memory.
+#[derive(Clone, Copy, Debug)]
+struct Listed {
+    signature: SignatureId,
+    /// Place of its window in the list of windows.
+    window: u32,
+    num_data: u32,
+    num_chunks: u16,
+    harvest: u16,
+}
+
 /// Signatures with their parts, in one list because there may be 10^5 of them.
 #[derive(Debug, Default)]
 pub(crate) struct Signatures {
     /// Sorted by signature, then harvest, then window.
-    parts: Vec<Part>,
+    parts: Vec<Listed>,
+    /// Most parts have the same one, the whole window of the crawl.
+    windows: Vec<Window>,
+    replicates: bool,
     num: usize,
 }
+
+/// Neighbouring signatures with their parts: the work of one worker at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct Block(Range<usize>);
 
 impl Signatures {
     /// The signatures with complete data. Leaves out what a harvest has of a signature with a pending or failed part, because
@@ -59,27 +78,39 @@ impl Signatures {
             store.unsettled_summaries(replicates).collect::<Result<_, _>>()?;
         let start = store.identity()?.map(|identity| identity.data_window().start).unwrap_or_default();
         let ends = store.harvest_ends()?;
-        let mut parts: Vec<Part> = Vec::new();
+        let mut signatures = Self { replicates, ..Self::default() };
         let kind = if replicates { Kind::Replicates } else { Kind::Summaries };
         let expected = usize::try_from(store.counts()?.of(kind).settled()).unwrap_or_default();
-        let _only_to_copy_nothing_as_it_grows = parts.try_reserve_exact(expected);
+        let _only_to_copy_nothing_as_it_grows = signatures.parts.try_reserve_exact(expected);
         store.for_each_reading(replicates, |reading| {
             let SettledSummary { signature, harvest, .. } = reading[0];
             // A later harvest asks only for the end of the data.
-            let has_begun = parts.last().is_some_and(|before| before.signature == signature);
+            let has_begun = signatures.parts.last().is_some_and(|before| before.signature == signature);
             let is_complete = !incomplete.contains(&(signature, harvest));
             if is_complete && (has_begun || harvest == FIRST_HARVEST || is_whole(reading, start, &ends)) {
-                parts.extend(reading.iter().map(Part::of));
+                for summary in reading {
+                    signatures.push(Part::of(summary));
+                }
             }
             Ok::<_, StoreError>(())
         })?;
-        parts.shrink_to_fit();
-        Ok(Self::of(parts))
+        signatures.parts.shrink_to_fit();
+        Ok(signatures)
     }
 
-    fn of(parts: Vec<Part>) -> Self {
-        let num = by_signature(&parts).count();
-        Self { parts, num }
+    /// Adds a part behind all others.
+    fn push(&mut self, part: Part) {
+        let Part { signature, harvest, window, num_data, num_chunks, .. } = part;
+        let window = [0, self.windows.len().saturating_sub(1)]
+            .into_iter()
+            .find(|at| self.windows.get(*at) == Some(&window))
+            .unwrap_or_else(|| {
+                self.windows.push(window);
+                self.windows.len() - 1
+            });
+        self.num += usize::from(self.parts.last().is_none_or(|before| before.signature != signature));
+        let window = u32::try_from(window).unwrap_or(u32::MAX);
+        self.parts.push(Listed { signature, window, num_data, num_chunks, harvest });
     }
 
     /// Number of signatures.
@@ -88,32 +119,47 @@ impl Signatures {
     }
 
     /// The parts of each signature.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[Part]> {
-        by_signature(&self.parts)
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Vec<Part>> {
+        let by_signature = self.parts.chunk_by(|one, other| one.signature == other.signature);
+        by_signature.map(|listed| self.parts(listed))
     }
 
     /// The parts of a signature; empty for an unknown one.
-    pub(crate) fn parts_of(&self, signature: SignatureId) -> &[Part] {
+    pub(crate) fn parts_of(&self, signature: SignatureId) -> Vec<Part> {
         let start = self.parts.partition_point(|part| part.signature < signature);
         let end = self.parts.partition_point(|part| part.signature <= signature);
-        &self.parts[start..end]
+        self.parts(&self.parts[start..end])
+    }
+
+    /// The parts of the signatures of a block.
+    pub(crate) fn parts_in(&self, block: &Block) -> Vec<Part> {
+        self.parts(&self.parts[block.0.clone()])
+    }
+
+    fn parts(&self, listed: &[Listed]) -> Vec<Part> {
+        let part = |listed: &Listed| {
+            let Listed { signature, window, num_data, num_chunks, harvest } = *listed;
+            let window = self.windows[window as usize];
+            Part { signature, harvest, window, num_data, num_chunks, replicates: self.replicates }
+        };
+        listed.iter().map(part).collect()
     }
 
     /// Divides the signatures into blocks of about equally many data.
-    pub(crate) fn blocks(&self) -> Vec<&[Part]> {
+    pub(crate) fn blocks(&self) -> Vec<Block> {
         let mut blocks = Vec::new();
         let (mut start, mut end, mut num, mut data) = (0, 0, 0, 0);
-        for parts in self.iter() {
-            end += parts.len();
+        for listed in self.parts.chunk_by(|one, other| one.signature == other.signature) {
+            end += listed.len();
             num += 1;
-            data += parts.iter().map(|part| u64::from(part.num_data)).sum::<u64>();
+            data += listed.iter().map(|part| u64::from(part.num_data)).sum::<u64>();
             if data >= DATA_PER_BLOCK || num >= SIGNATURES_PER_BLOCK {
-                blocks.push(&self.parts[start..end]);
+                blocks.push(Block(start..end));
                 (start, num, data) = (end, 0, 0);
             }
         }
         if start < end {
-            blocks.push(&self.parts[start..]);
+            blocks.push(Block(start..end));
         }
         blocks
     }
@@ -165,15 +211,19 @@ mod tests {
             let num_data = if signature == 70 { 100_000 } else { u32::try_from(signature % 40).unwrap() };
             (0..if signature % 3 == 0 { 3 } else { 1 }).map(move |start| part(signature, start, num_data))
         });
-        let signatures = Signatures::of(parts.collect());
+        let parts: Vec<Part> = parts.collect();
+        let mut signatures = Signatures::default();
+        for part in &parts {
+            signatures.push(*part);
+        }
         assert_eq!((signatures.len(), signatures.iter().count()), (2000, 2000));
-        let blocks = signatures.blocks();
-        assert_eq!(blocks.concat(), signatures.parts);
+        let blocks: Vec<_> = signatures.blocks().iter().map(|block| signatures.parts_in(block)).collect();
+        assert_eq!(blocks.concat(), parts);
         for pair in blocks.windows(2) {
             assert_ne!(pair[0].last().unwrap().signature, pair[1][0].signature);
         }
         for block in blocks {
-            let whole: Vec<&[Part]> = by_signature(block).collect();
+            let whole: Vec<&[Part]> = by_signature(&block).collect();
             assert!(whole.len() <= SIGNATURES_PER_BLOCK);
             let data = |of: &[&[Part]]| of.concat().iter().map(|part| u64::from(part.num_data)).sum::<u64>();
             assert!(data(&whole[..whole.len() - 1]) < DATA_PER_BLOCK, "the block could have ended earlier");

@@ -77,7 +77,7 @@ impl Reducer for GroupsReducer<'_> {
 
     fn finish(self, workers: Vec<Fingerprinter>) -> Result<SignatureGroups, DatasetError> {
         drop(workers); // frees the sets that they keep
-        Ok(self.builder.finish(|signature| distinct_jobs(self.store, self.signatures.parts_of(signature)))?)
+        Ok(self.builder.finish(|signature| distinct_jobs(self.store, &self.signatures.parts_of(signature)))?)
     }
 }
 
