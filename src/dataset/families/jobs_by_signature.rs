@@ -12,7 +12,7 @@ use crate::model::SignatureId;
 use crate::store::columns::{ColumnSet, ColumnsError, PythonText};
 
 /// Buffers kept for reuse; a block's text is large.
-const MAX_SPARE: usize = 16;
+const MAX_SPARE: usize = 4;
 
 pub(crate) struct JobsBySignature;
 
@@ -76,7 +76,7 @@ impl ReducerWorker for LineWriter {
 
     fn open(&mut self, signatures: &[Part]) -> LineBlock {
         let mut lines = self.spare.try_recv().unwrap_or_default();
-        lines.reserve(usual_len(signatures));
+        lines.reserve_exact(usual_len(signatures));
         LineBlock { lines, num_lines: 0 }
     }
 
