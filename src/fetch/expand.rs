@@ -4,9 +4,11 @@
 //! Everything here depends on the store alone, so the result is the same after any interruption.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::error::FetchError;
-use super::refresh::{SIGNATURES_PER_EXPANSION, earlier_readings, later_summaries, samples_after_joining};
+use super::expansions::Expansions;
+use super::refresh::{earlier_readings, later_summaries, samples_after_joining};
 use super::scope::{asks_for_headers, lacks_frameworks, selected_signatures};
 use crate::config::{BatchConfig, SignatureScope};
 use crate::model::{FIRST_HARVEST, FrameworkId, Kind, Request, SignatureId, Window, sampled_jobs};
@@ -98,9 +100,9 @@ pub(super) fn after_signatures(
     store: &Store,
     identity: &CrawlIdentity,
     alerts_to_come: bool,
-) -> Result<Vec<Settlement>, FetchError> {
+) -> Result<Expansions, FetchError> {
     if !is_settled_or_unknown(store, Request::Frameworks)? {
-        return Ok(Vec::new()); // the lists follow by framework, once the frameworks are known
+        return Ok(Expansions::default()); // the lists follow by framework, once the frameworks are known
     }
     let frameworks = store.id_list(&Request::Frameworks)?;
     let whole_list = Request::Signatures { framework: None };
@@ -142,14 +144,14 @@ pub(super) fn after_signatures(
     let failed = failed_lists(store)?;
     let waits_for = |list: &Request| identity.sample_signatures.is_some() || !failed.contains(list);
     let missing_lists = missing.iter().any(|pending| lists.contains(&pending.request) && waits_for(&pending.request));
-    let mut expansions = vec![Settlement::discovery(missing)];
+    let mut expansions = Expansions::of(Settlement::discovery(missing));
     if missing_lists {
         return Ok(expansions);
     }
     if lacks_frameworks(store, &identity.scope)? {
-        expansions.push(Settlement::discovery(vec![Pending::of(Request::Frameworks)]));
+        expansions.push(Expansions::of(Settlement::discovery(vec![Pending::of(Request::Frameworks)])));
     } else if !(alerts_to_come && identity.scope.signatures == SignatureScope::Alerted) {
-        expansions.extend(summaries(store, identity, updated.as_ref())?);
+        expansions.push(summaries(store, identity, updated.map(Arc::new))?);
     }
     Ok(expansions)
 }
@@ -158,7 +160,7 @@ pub(super) fn after_signatures(
 ///
 /// # Errors
 /// As [`FetchError::Scope`] and [`FetchError::Store`].
-pub(crate) fn widening(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Settlement>, FetchError> {
+pub(crate) fn widening(store: &Store, identity: &CrawlIdentity) -> Result<Expansions, FetchError> {
     after_signatures(store, identity, false)
 }
 
@@ -192,11 +194,11 @@ fn is_settled_or_unknown(store: &Store, request: Request) -> Result<bool, StoreE
 fn summaries(
     store: &Store,
     identity: &CrawlIdentity,
-    updated: Option<&HashSet<u64>>,
-) -> Result<Vec<Settlement>, FetchError> {
-    let mut expansions = summaries_of(store, identity, updated, false)?;
+    updated: Option<Arc<HashSet<u64>>>,
+) -> Result<Expansions, FetchError> {
+    let mut expansions = summaries_of(store, identity, updated.clone(), false)?;
     if identity.scope.replicates {
-        expansions.extend(summaries_of(store, identity, updated, true)?);
+        expansions.push(summaries_of(store, identity, updated, true)?);
     }
     Ok(expansions)
 }
@@ -204,9 +206,9 @@ fn summaries(
 fn summaries_of(
     store: &Store,
     identity: &CrawlIdentity,
-    updated: Option<&HashSet<u64>>,
+    updated: Option<Arc<HashSet<u64>>>,
     replicates: bool,
-) -> Result<Vec<Settlement>, FetchError> {
+) -> Result<Expansions, FetchError> {
     let window = identity.data_window();
     let mut known = HashSet::new();
     let harvest = store.newest_harvest()?.filter(|harvest| harvest.number > FIRST_HARVEST);
@@ -216,24 +218,24 @@ fn summaries_of(
         }
     })?;
     if let Some(harvest) = harvest {
-        return later_summaries(store, identity, &harvest, &known, updated, replicates);
+        return later_summaries(store, identity, &harvest, &known, updated.as_deref(), replicates);
     }
     let missing: Vec<SignatureId> =
         selected_signatures(store, identity)?.into_iter().filter(|id| !known.contains(id)).collect();
-    let expansion = |signatures: &[SignatureId]| {
+    let asks_for_headers = asks_for_headers(identity, replicates);
+    Ok(Expansions::in_portions(missing, move |signatures| {
         let mut settlement = Settlement::default();
         for &signature in signatures {
             let request = Request::Summary { signature, harvest: FIRST_HARVEST, window, replicates };
-            settlement = match updated {
-                Some(updated) if !updated.contains(&signature.0) && !asks_for_headers(identity, replicates) => {
+            settlement = match &updated {
+                Some(updated) if !updated.contains(&signature.0) && !asks_for_headers => {
                     settlement.and(Settlement::without_records(request, Outcome::Skipped))
                 }
                 _ => settlement.with_discovered([Pending::of(request)]),
             };
         }
         settlement
-    };
-    Ok(missing.chunks(SIGNATURES_PER_EXPANSION).map(expansion).collect())
+    }))
 }
 
 /// Hands over each summary of the frontier, with or without replicates. While a writer works, a request may be seen twice, in the state that it leaves

@@ -6,31 +6,29 @@
 use std::collections::HashSet;
 
 use super::expand::samples_of_signatures_in_parts;
+use super::expansions::Expansions;
 use crate::model::{JobId, Request, Timestamp};
 use crate::store::columns::ColumnSet;
 use crate::store::{ChunkReader, CrawlIdentity, Settlement, Store, StoreError, job_pending};
-
-/// Jobs per expansion, so that a long list does not fill the writer's memory.
-const JOBS_PER_EXPANSION: usize = 1000;
 
 /// The expansions once no summary is pending or in flight.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be read.
-pub(super) fn after_summaries(store: &Store, identity: &CrawlIdentity) -> Result<Vec<Settlement>, StoreError> {
+pub(super) fn after_summaries(store: &Store, identity: &CrawlIdentity) -> Result<Expansions, StoreError> {
     if identity.scope.all_jobs {
         return all_jobs(store); // the samples are among them
     }
-    Ok(vec![Settlement::discovery(samples_of_signatures_in_parts(store, identity)?)])
+    Ok(Expansions::of(Settlement::discovery(samples_of_signatures_in_parts(store, identity)?)))
 }
 
 /// Requests for the jobs of all stored data that were never asked for, the oldest first.
 ///
 /// # Errors
 /// [`StoreError`] when the store cannot be read.
-pub(crate) fn all_jobs(store: &Store) -> Result<Vec<Settlement>, StoreError> {
-    let expansion = |jobs: &[_]| Settlement::discovery(jobs.iter().copied().map(job_pending).collect());
-    Ok(missing_jobs(store)?.chunks(JOBS_PER_EXPANSION).map(expansion).collect())
+pub(crate) fn all_jobs(store: &Store) -> Result<Expansions, StoreError> {
+    let expand = |jobs: &[_]| Settlement::discovery(jobs.iter().copied().map(job_pending).collect());
+    Ok(Expansions::in_portions(missing_jobs(store)?, expand))
 }
 
 /// The jobs of all stored data that were never asked for, the oldest first.

@@ -13,6 +13,7 @@ mod breaker;
 mod contradiction;
 mod error;
 mod expand;
+mod expansions;
 mod fetcher;
 mod frontier;
 mod jobs;

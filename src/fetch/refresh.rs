@@ -10,15 +10,13 @@
 use std::collections::{HashMap, HashSet};
 
 use super::error::FetchError;
+use super::expansions::Expansions;
 use super::scope::{asks_for_headers, selected_signatures};
 use crate::model::{Request, SignatureId, Timestamp, Window, sampled_jobs};
 use crate::store::{
     CrawlIdentity, Harvest, Outcome, Pending, SeriesReader, SettledSummary, Settlement, Store, StoreError, is_whole,
     job_pending,
 };
-
-/// Signatures per expansion, so that a long list does not fill the writer's memory.
-pub(super) const SIGNATURES_PER_EXPANSION: usize = 1000;
 
 /// The last reading of a signature by the harvests before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,20 +152,20 @@ pub(super) fn later_summaries(
     known: &HashSet<SignatureId>,
     updated: Option<&HashSet<u64>>,
     replicates: bool,
-) -> Result<Vec<Settlement>, FetchError> {
+) -> Result<Expansions, FetchError> {
     let mut due = due_signatures(store, store, identity, harvest, updated, replicates)?;
     due.retain(|due| !known.contains(&due.signature));
-    let expansion = |due: &[Due]| {
+    let harvest = harvest.number;
+    Ok(Expansions::in_portions(due, move |due| {
         due.iter().fold(Settlement::default(), |settlement, Due { signature, window, reason }| {
-            let (signature, window, harvest) = (*signature, *window, harvest.number);
+            let (signature, window) = (*signature, *window);
             let request = Request::Summary { signature, harvest, window, replicates };
             match reason {
                 Some(_) => settlement.with_discovered([Pending::of(request)]),
                 None => settlement.and(Settlement::without_records(request, Outcome::Skipped)),
             }
         })
-    };
-    Ok(due.chunks(SIGNATURES_PER_EXPANSION).map(expansion).collect())
+    }))
 }
 
 /// True if a signature that did not move may have got data for old pushes since it was read.

@@ -4,7 +4,6 @@
 //! which changes are durable and which requests they discovered. It ends when nothing is pending and nothing in flight, or
 //! when the run is drained.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use tracing::debug;
 
 use super::error::FetchError;
 use super::expand::{self, AfterAlerts};
+use super::expansions::Expansions;
 use super::frontier::{Frontier, PARTIAL_JOBS_INTERVAL};
 use super::jobs::after_summaries;
 use crate::actor::Shutdown;
@@ -28,6 +28,9 @@ pub(crate) const MAX_QUEUED: usize = 64;
 
 /// Batches of a kind that may be queued or on their way to the disk, beside those that are being fetched.
 const MAX_UNCOMMITTED: usize = 512;
+
+/// Expansions on their way to the disk, each of some thousand requests at most: the writer keeps what it stores in one commit.
+const MAX_EXPANDING: usize = 8;
 
 /// How often the ages of the pending jobs are published.
 const AGES_INTERVAL: Duration = Duration::from_secs(5);
@@ -93,7 +96,7 @@ pub(crate) struct Scheduler {
     limits: CrawlLimits,
     frontier: Frontier,
     /// Expansions not yet handed to the writer.
-    to_expand: VecDeque<Settlement>,
+    to_expand: Expansions,
     /// Expansions handed to the writer and not yet durable.
     expanding: usize,
     jobs_completed: bool,
@@ -114,7 +117,7 @@ impl Scheduler {
             links,
             limits,
             frontier,
-            to_expand: VecDeque::new(),
+            to_expand: Expansions::default(),
             expanding: 0,
             jobs_completed: limits.lists_only || limits.jobs_only,
             first_alert_pass: 0,
@@ -211,7 +214,9 @@ impl Scheduler {
             Kind::Alerts => {
                 let page_size = self.links.config.borrow().batch.alert_page.get();
                 match expand::after_alerts(store, page_size, self.first_alert_pass)? {
-                    AfterAlerts::Requests(requests) if !requests.is_empty() => vec![Settlement::discovery(requests)],
+                    AfterAlerts::Requests(requests) if !requests.is_empty() => {
+                        Expansions::of(Settlement::discovery(requests))
+                    }
                     after => {
                         self.stats.alerts_moved |= matches!(after, AfterAlerts::AlwaysMoved);
                         self.alerts_listed = true;
@@ -223,7 +228,7 @@ impl Scheduler {
             Kind::Signatures => expand::after_signatures(store, identity, !self.alerts_listed)?,
             Kind::Summaries | Kind::Replicates | Kind::JobDetails => return Ok(()),
         };
-        self.to_expand.extend(expansions.into_iter().filter(|expansion| !expansion.is_empty()));
+        self.to_expand.push(expansions);
         Ok(())
     }
 
@@ -243,7 +248,7 @@ impl Scheduler {
         }
         self.jobs_completed = true;
         let expansions = after_summaries(self.links.store.store(), &self.links.identity)?;
-        self.to_expand.extend(expansions.into_iter().filter(|expansion| !expansion.is_empty()));
+        self.to_expand.push(expansions);
         if self.to_expand.is_empty() {
             return Ok(false);
         }
@@ -252,12 +257,14 @@ impl Scheduler {
     }
 
     fn hand_out_expansions(&mut self) -> Result<(), FetchError> {
-        while let Some(settlement) = self.to_expand.pop_front() {
+        while self.expanding < MAX_EXPANDING
+            && let Some(settlement) = self.to_expand.next()
+        {
             match self.links.store.try_submit(Change::Expand { settlement: Box::new(settlement) })? {
                 None => self.expanding += 1,
                 Some(Change::Expand { settlement }) => {
                     // The mailbox is full; there is an event to come for everything in it.
-                    self.to_expand.push_front(*settlement);
+                    self.to_expand.put_back(*settlement);
                     break;
                 }
                 Some(_) => {}

@@ -47,7 +47,7 @@ pub(super) fn pin_scope(store: &Store, identity: &mut CrawlIdentity, config: &Co
         if wider.scope.replicates && !identity.scope.replicates {
             tracing::info!("fetching the replicates of all signatures of the scope, over the whole window");
         }
-        for settlement in widening(store, &wider)?.into_iter().filter(|settlement| !settlement.is_empty()) {
+        for settlement in widening(store, &wider)? {
             store.commit(Change::Expand { settlement: Box::new(settlement) })?;
         }
     }
@@ -94,8 +94,13 @@ pub(crate) fn scope_effect(store: &Store, config: &Config) -> Result<ScopeEffect
     let scope = scope_of(&identity, &store.counts()?, config)?;
     let requests = |scope: &Scope| -> Result<[u64; 2], Error> {
         let identity = CrawlIdentity { scope: scope.clone(), ..identity.clone() };
-        let added = widening(store, &identity)?;
-        Ok([Kind::Summaries, Kind::Replicates].map(|kind| added.iter().map(|added| added.num_discovered(kind)).sum()))
+        let mut num_added = [0; 2];
+        for added in widening(store, &identity)? {
+            for (num, kind) in num_added.iter_mut().zip([Kind::Summaries, Kind::Replicates]) {
+                *num += added.num_discovered(kind);
+            }
+        }
+        Ok(num_added)
     };
     let ([all, _], [asked, num_replicates]) = (requests(&Scope::default())?, requests(&scope)?);
     let alerts = store.counts()?.of(Kind::Alerts).settled();
