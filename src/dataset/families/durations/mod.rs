@@ -163,7 +163,7 @@ impl Sample {
 }
 
 /// The duration of a job.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Measured {
     Minutes(f64),
     /// A time is absent; in the reference semantics.
@@ -183,11 +183,32 @@ impl Measured {
     }
 }
 
+impl Measured {
+    /// The bits of the minutes, or of a NaN that stands for their absence: there may be 10^5 jobs.
+    fn to_bits(self) -> u64 {
+        const NOT_A_NUMBER: u64 = f64::NAN.to_bits();
+        match self {
+            Self::Minutes(minutes) => minutes.to_bits(),
+            Self::Unknown => NOT_A_NUMBER | 1,
+            Self::Flawed(Flaw::MissingTime) => NOT_A_NUMBER | 2,
+            Self::Flawed(Flaw::Reversed) => NOT_A_NUMBER | 3,
+            Self::NotThere => NOT_A_NUMBER | 4,
+        }
+    }
+
+    fn from_bits(bits: u64) -> Self {
+        let all = [Self::Unknown, Self::Flawed(Flaw::MissingTime), Self::Flawed(Flaw::Reversed), Self::NotThere];
+        let absent = all.into_iter().find(|absent| absent.to_bits() == bits);
+        absent.unwrap_or(Self::Minutes(f64::from_bits(bits)))
+    }
+}
+
 /// The durations of jobs; a job shared by several signatures is read once.
 struct JobTable<'a> {
     store: &'a Store,
     semantics: Semantics,
-    measured: HashMap<JobId, Measured, RandomState>,
+    /// See [`Measured::to_bits`].
+    measured: HashMap<JobId, u64, RandomState>,
 }
 
 impl<'a> JobTable<'a> {
@@ -196,14 +217,14 @@ impl<'a> JobTable<'a> {
     }
 
     fn measure(&mut self, id: JobId) -> Result<Measured, StoreError> {
-        if let Some(measured) = self.measured.get(&id) {
-            return Ok(*measured);
+        if let Some(bits) = self.measured.get(&id) {
+            return Ok(Measured::from_bits(*bits));
         }
         let measured = match self.store.job(id)? {
             Some(record) => Measured::of(times_of(&record, id)?, self.semantics),
             None => Measured::NotThere,
         };
-        self.measured.insert(id, measured);
+        self.measured.insert(id, measured.to_bits());
         Ok(measured)
     }
 }
@@ -290,4 +311,20 @@ fn write(context: &Context<'_>, durations: &Durations) -> Result<(), DatasetErro
     }
     let plots = [Artifact::DurationsHistogram, Artifact::DurationsHistogramSvg, Artifact::DurationsHistogramPdf];
     context.put_plots(plots, &job_durations_histogram(&minutes), counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_measured_comes_back_from_its_bits() {
+        let minutes = [0.0, -0.0, 1.5, -30_000_000.0, f64::MAX].map(Measured::Minutes);
+        let absent = [Measured::Unknown, Measured::NotThere];
+        let flawed = [Flaw::MissingTime, Flaw::Reversed].map(Measured::Flawed);
+        for measured in minutes.into_iter().chain(absent).chain(flawed) {
+            let again = Measured::from_bits(measured.to_bits());
+            assert_eq!(format!("{again:?}"), format!("{measured:?}"));
+        }
+    }
 }
