@@ -100,9 +100,6 @@ pub(crate) struct GroupBuilder {
     found: Vec<Fingerprinted>,
 }
 
-/// A signature, after the first signature of its group.
-type Member = (SignatureId, SignatureId);
-
 impl GroupBuilder {
     /// With room for `num_signatures`, so that the list is not copied as it grows.
     pub(crate) fn with_capacity(num_signatures: usize) -> Self {
@@ -134,31 +131,22 @@ impl GroupBuilder {
         let Self { mut found } = self;
         found.sort_unstable();
         let agree = |one: &Fingerprinted, other: &Fingerprinted| one.fingerprint == other.fingerprint;
-        let mut compared: Vec<&[Fingerprinted]> = Vec::new();
-        let mut to_compare: Vec<&[Fingerprinted]> = Vec::new();
-        for agreeing in found.chunk_by(agree) {
-            // Signatures with equal fingerprints are sorted by the signature that they are known to equal.
-            let is_compared = agreeing[0].like == agreeing[agreeing.len() - 1].like;
-            if is_compared { &mut compared } else { &mut to_compare }.push(agreeing);
-        }
-        let confirmed: Result<Vec<Vec<Member>>, _> =
-            to_compare.into_par_iter().map(|agreeing| confirm(agreeing, &look_up)).collect();
-        let mut members: Vec<Member> = Vec::with_capacity(found.len());
-        members.extend(confirmed?.into_iter().flatten());
-        members.extend(compared.into_iter().flatten().map(|found| (found.like, found.signature)));
-        drop(found);
-        SignatureGroups::from_members(members).ok_or(GroupsError::TooMany)
+        // Signatures with equal fingerprints are sorted by the signature that they are known to equal.
+        let is_compared = |agreeing: &[Fingerprinted]| agreeing[0].like == agreeing[agreeing.len() - 1].like;
+        let to_compare: Vec<_> = found.chunk_by_mut(agree).filter(|agreeing| !is_compared(agreeing)).collect();
+        to_compare.into_par_iter().try_for_each(|agreeing| confirm(agreeing, &look_up))?;
+        SignatureGroups::of(found).ok_or(GroupsError::TooMany)
     }
 }
 
-/// Splits signatures with equal fingerprints by their sets of job ids: one set, unless hashes collide.
+/// Splits signatures with equal fingerprints by their sets of job ids: one set, unless hashes collide. Notes which of them are
+/// alike.
 fn confirm<E: std::error::Error + 'static>(
-    agreeing: &[Fingerprinted],
+    agreeing: &mut [Fingerprinted],
     look_up: &impl Fn(SignatureId) -> Result<Vec<u64>, E>,
-) -> Result<Vec<Member>, GroupsError<E>> {
+) -> Result<(), GroupsError<E>> {
     let mut sets: Vec<(Vec<u64>, SignatureId)> = Vec::with_capacity(1);
-    let mut members = Vec::with_capacity(agreeing.len());
-    for alike in agreeing.chunk_by(|one, other| one.like == other.like) {
+    for alike in agreeing.chunk_by_mut(|one, other| one.like == other.like) {
         let Fingerprinted { fingerprint, like: signature, .. } = alike[0];
         let job_ids = look_up(signature).map_err(|source| GroupsError::LookUp { signature, source })?;
         if Fingerprint::of(&job_ids) != fingerprint {
@@ -169,9 +157,11 @@ fn confirm<E: std::error::Error + 'static>(
             sets.push((job_ids, signature));
             signature
         });
-        members.extend(alike.iter().map(|found| (first, found.signature)));
+        for found in alike {
+            found.like = first;
+        }
     }
-    Ok(members)
+    Ok(())
 }
 
 /// The groups: the largest first, groups of equal size by their smallest signature. The index of a group is its id.
@@ -185,21 +175,21 @@ pub struct SignatureGroups {
 }
 
 impl SignatureGroups {
-    /// Numbers the groups. `None` if there are more than 2^32 - 1 signatures.
-    fn from_members(mut by_group: Vec<Member>) -> Option<Self> {
-        u32::try_from(by_group.len()).ok()?;
-        by_group.sort_unstable();
-        let mut groups: Vec<&[Member]> = by_group.chunk_by(|one, other| one.0 == other.0).collect();
-        groups.sort_unstable_by_key(|group| (Reverse(group.len()), group[0].1));
+    /// Numbers the groups of signatures that are alike. `None` if there are more than 2^32 - 1 signatures.
+    fn of(mut found: Vec<Fingerprinted>) -> Option<Self> {
+        u32::try_from(found.len()).ok()?;
+        found.sort_unstable_by_key(|found| (found.like, found.signature));
+        let mut groups: Vec<&[Fingerprinted]> = found.chunk_by(|one, other| one.like == other.like).collect();
+        groups.sort_unstable_by_key(|group| (Reverse(group.len()), group[0].signature));
         let mut made = Self {
-            members: Vec::with_capacity(by_group.len()),
+            members: Vec::with_capacity(found.len()),
             ends: Vec::with_capacity(groups.len()),
-            group_of: HashMap::with_capacity_and_hasher(by_group.len(), RandomState::default()),
+            group_of: HashMap::with_capacity_and_hasher(found.len(), RandomState::default()),
         };
         for (id, group) in (0..).zip(groups) {
-            made.members.extend(group.iter().map(|(_, signature)| *signature));
+            made.members.extend(group.iter().map(|found| found.signature));
             made.ends.push(u32::try_from(made.members.len()).ok()?);
-            made.group_of.extend(group.iter().map(|(_, signature)| (*signature, id)));
+            made.group_of.extend(group.iter().map(|found| (found.signature, id)));
         }
         Some(made)
     }
