@@ -36,10 +36,10 @@ impl Family for JobIndex {
         let signatures = if detailed { Some(making.value_of::<SignatureRecords>()?) } else { None };
         making.reduce(JobIndexReducer { means: &context.means, num_unreadable: 0 }, move |pairs, context| {
             let fields = match &signatures {
-                Some(signatures) => signatures.wait()?.fields.as_ref(),
+                Some(signatures) => signatures.wait()?.take_fields(),
                 None => None,
             };
-            write(context, pairs, fields)
+            write(context, pairs, fields.as_ref())
         })
     }
 }

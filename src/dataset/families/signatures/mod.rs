@@ -7,6 +7,8 @@ mod detailed;
 mod frameworks;
 mod headers;
 
+use std::sync::{Mutex, PoisonError};
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -31,8 +33,16 @@ pub(crate) use self::headers::{Header, SignatureHeader, SignatureHeaders};
 #[derive(Debug)]
 pub(crate) struct SignatureTable {
     pub(crate) frameworks: SignatureFrameworks,
-    /// The fields for [common features](common_features); `None` unless the job index needs them.
-    pub(crate) fields: Option<SignatureFields>,
+    /// The fields for [common features](common_features), for the job index, which frees them when it is written; `None` unless
+    /// it needs them.
+    fields: Mutex<Option<SignatureFields>>,
+}
+
+impl SignatureTable {
+    /// Takes the fields; the second time there are none.
+    pub(crate) fn take_fields(&self) -> Option<SignatureFields> {
+        self.fields.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 pub(crate) struct SignatureRecords;
@@ -77,7 +87,7 @@ impl Family for SignatureRecords {
             for file in [file, detailed_file].into_iter().flatten() {
                 context.finish(file.written(), &RowCounts::new())?;
             }
-            Ok(SignatureTable { frameworks, fields: fields.map(SignatureFieldsBuilder::finish) })
+            Ok(SignatureTable { frameworks, fields: Mutex::new(fields.map(SignatureFieldsBuilder::finish)) })
         })
     }
 }
