@@ -1,11 +1,12 @@
-//! Kills refreshes, and imports into a store with data, at each of the points that no other command passes.
+//! Kills refreshes, and imports into a store with data, at each of the points that no other command passes, and crawls while they
+//! pack their database.
 
 use std::path::Path;
 use std::process::Command;
 
 use treeherder_sim::Behaviour;
 
-use crate::child::{blocking, command, finish};
+use crate::child::{blocking, command, finish, run_command};
 use crate::kills::SIGABRT;
 use crate::refreshes::{ENDS, artifacts_of, feed_of, refresh_command};
 use crate::support::tamper::copy;
@@ -47,6 +48,22 @@ async fn a_refresh_goes_on_from_each_of_the_points_that_only_a_refresh_passes() 
         done(refresh_command(&crawl, ENDS[1])).await;
         assert_same_artifacts(&artifacts_of(&undisturbed), &artifacts_of(&crawl));
         assert_eq!(feed_of(&crawl).get("0002.jsonl"), feed_of(&undisturbed).get("0002.jsonl"), "{point}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crawl_goes_on_from_each_step_of_packing_its_database() {
+    let simulator = simulator(Behaviour::default()).await;
+    let undisturbed = Crawl::of(&simulator.url());
+    done(run_command(&undisturbed)).await;
+    for point in ["index.before_generation:1", "index.after_generation:1", "index.after_generation:2"] {
+        let crawl = Crawl::of(&simulator.url());
+        killed_at(point, run_command(&crawl)).await;
+        let run = run_command(&crawl);
+        let ended = blocking(|| finish(run)).await;
+        assert_eq!(ended.code(), Some(0), "{point}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("rebuilding"), "{point}: {}", ended.stderr);
+        assert_same_artifacts(&undisturbed.artifacts(), &crawl.artifacts());
     }
 }
 

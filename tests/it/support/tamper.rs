@@ -20,6 +20,11 @@ pub(crate) fn packed(crawl: &Crawl) -> PathBuf {
     files.into_iter().find(is_packed).unwrap_or_else(|| database(crawl).join("packed"))
 }
 
+/// Whether the database was built by a compaction, or from the log: packing it begins a generation, which has a number.
+pub(crate) fn is_compacted(crawl: &Crawl) -> bool {
+    database(crawl).join("packed").exists()
+}
+
 /// The file of the records' values.
 pub(crate) fn values(crawl: &Crawl) -> PathBuf {
     crawl.config.store.path.join("values")
