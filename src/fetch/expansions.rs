@@ -20,9 +20,7 @@ pub(crate) struct Expansions {
 
 impl Expansions {
     pub(super) fn of(one: Settlement) -> Self {
-        let mut expansions = Self { next: None, later: VecDeque::from([Box::new(std::iter::once(one)) as Portions]) };
-        expansions.advance();
-        expansions
+        Self { next: Some(one).filter(|one| !one.is_empty()), later: VecDeque::new() }
     }
 
     /// The expansions that `expand` makes of `items`, some at a time.

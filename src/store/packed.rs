@@ -1,5 +1,6 @@
-//! The packed part of the database: the entries that were there when it was built or packed, in one file that never changes. sled takes some 250 bytes of disk for an entry of 50, and a part of the memory for its page; here an entry takes
-//! 20 to 40 bytes.
+//! The packed part of the database: the entries that were there when it was built or packed, in one file that never changes.
+//! sled takes some 250 bytes of disk for an entry of 50, and a part of the memory for its page; here an entry takes 20 to 40
+//! bytes.
 //!
 //! In: the entries of all trees, in order. Out: one entry, or those from a key on, in order.
 //!

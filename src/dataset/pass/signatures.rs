@@ -101,15 +101,14 @@ impl Signatures {
     /// Adds a part behind all others.
     fn push(&mut self, part: Part) {
         let Part { signature, harvest, window, num_data, num_chunks, .. } = part;
-        let window = [0, self.windows.len().saturating_sub(1)]
-            .into_iter()
-            .find(|at| self.windows.get(*at) == Some(&window))
-            .unwrap_or_else(|| {
-                self.windows.push(window);
-                self.windows.len() - 1
-            });
+        let last = self.windows.len().saturating_sub(1);
+        let known = [0, last].into_iter().find(|place| self.windows.get(*place) == Some(&window));
+        let place = known.unwrap_or(self.windows.len());
+        if known.is_none() {
+            self.windows.push(window);
+        }
         self.num += usize::from(self.parts.last().is_none_or(|before| before.signature != signature));
-        let window = u32::try_from(window).unwrap_or(u32::MAX);
+        let window = u32::try_from(place).unwrap_or(u32::MAX);
         self.parts.push(Listed { signature, window, num_data, num_chunks, harvest });
     }
 

@@ -23,7 +23,7 @@ pub(super) struct Disk {
     live: Mutex<Live>,
 }
 
-/// What sled has to hold.
+/// sled's entries, and its trees that no longer count.
 #[derive(Debug)]
 pub(super) struct Live {
     /// Number of sled's entries.
